@@ -1,8 +1,9 @@
 """What a trigger is: time in, a strictly later time out, or "never".
 
-There are two levels. ``BaseTrigger`` is the one method of APScheduler 3.x, in aware datetimes: all that a third party has to
-write. ``GridTrigger`` adds what lets a scheduler's work depend on the runs it makes rather than on those it missed: next,
-last and count in closed form, in integer microseconds since the epoch. Every built-in trigger is a ``GridTrigger``.
+There are three levels. ``BaseTrigger`` is the one method of APScheduler 3.x, in aware datetimes: all that a third party has
+to write. ``EngineTrigger`` is what the engine asks, in integer microseconds since the epoch: the next fire time, and a whole
+backlog at once. ``GridTrigger`` answers both in closed form, so that a scheduler's work depends on the runs it makes and not
+on those it missed. Every built-in trigger is a ``GridTrigger``; a third party's is wrapped (``schedcore.triggers.foreign``).
 
 Triggers are values: frozen after construction, comparable, hashable, picklable, and they know no scheduler. They read no
 clock, but for a start that the user left out, which is "now" at construction until ``anchored`` binds it to the
@@ -14,11 +15,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime, tzinfo
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from schedcore.clock import from_datetime, to_datetime
 
-__all__ = ["BaseTrigger", "GridTrigger"]
+__all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "GridTrigger"]
+
+
+class Backlog(NamedTuple):
+    """The fire times in a span (after, upto]: how many, the last of them, and the first one beyond the span."""
+
+    count: int
+    last_us: int | None
+    next_us: int | None
 
 
 class BaseTrigger(ABC):
@@ -55,7 +64,26 @@ class BaseTrigger(ABC):
         return str(self)
 
 
-class GridTrigger(BaseTrigger):
+class EngineTrigger(BaseTrigger):
+    """What the engine asks of a trigger. Both questions are pure and take bounded time."""
+
+    __slots__ = ()
+
+    #: The zone in which answers are given to people.
+    timezone: tzinfo
+    #: No fire time, and no jittered dispatch, lies beyond this instant; None: no end.
+    end_us: int | None = None
+
+    @abstractmethod
+    def next_us(self, after_us: int) -> int | None:
+        """The first fire time strictly later than ``after_us``, or None when there is none."""
+
+    @abstractmethod
+    def backlog(self, after_us: int, upto_us: int) -> Backlog:
+        """The fire times in (``after_us``, ``upto_us``], counted and not listed."""
+
+
+class GridTrigger(EngineTrigger):
     """A trigger whose fire times form a fixed grid that can be asked in closed form.
 
     For any instants *a* < *b*: ``next_us(a)`` is the first fire time > *a*; ``last_us(b)`` the last one <= *b*; ``count_us(a, b)``
@@ -65,13 +93,6 @@ class GridTrigger(BaseTrigger):
 
     __slots__ = ()
 
-    #: The zone in which answers are given (never None on an instance).
-    timezone: tzinfo
-
-    @abstractmethod
-    def next_us(self, after_us: int) -> int | None:
-        """The first fire time strictly later than ``after_us``, or None when there is none."""
-
     @abstractmethod
     def last_us(self, upto_us: int) -> int | None:
         """The last fire time not later than ``upto_us``, or None when there is none."""
@@ -79,6 +100,10 @@ class GridTrigger(BaseTrigger):
     @abstractmethod
     def count_us(self, after_us: int, upto_us: int) -> int:
         """How many fire times lie in (``after_us``, ``upto_us``]; 0 when the span is empty."""
+
+    def backlog(self, after_us: int, upto_us: int) -> Backlog:
+        count = self.count_us(after_us, upto_us)
+        return Backlog(count, self.last_us(upto_us) if count else None, self.next_us(upto_us))
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         after_us = from_datetime(now) - 1 if previous_fire_time is None else from_datetime(previous_fire_time)

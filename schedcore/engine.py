@@ -1,0 +1,165 @@
+"""Decides: what is due, what runs, what is skipped and why, and what the next fire time is.
+
+Pure: no I/O, no thread, no clock. ``decide`` is given a claim on a due job and the current instant, and answers with a
+``Decision``, which a store commits and a scheduler carries out. Equal input gives equal output; randomness (jitter) is passed in.
+
+Theory of operation. A claim names the first fire time that nothing has been decided about, ``fire_us``. All fire times from there up
+to ``now_us`` are the *backlog*; nearly always it is that one. The rules are applied in this order, and each fire time of the
+backlog ends either in ``fires`` or in exactly one of ``skips``:
+
+1. *misfire*: with a ``misfire_grace_us``, those whose dispatch is later than that are skipped;
+2. *coalesce*: of the rest, only the last runs (``coalesce=True``), or the oldest ``max_catchup`` of them do;
+3. *overlap*: those that would exceed ``max_instances`` live runs are skipped.
+
+Whatever a trigger does, the next fire time is later than the last one decided about: a trigger that answers otherwise, or
+raises, sets its job aside (``broken``), after the runs that are due already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from schedcore.job import JobRecord
+from schedcore.run import Skip, SkipReason
+from schedcore.triggers.base import EngineTrigger
+
+__all__ = ["Claim", "Decision", "decide", "dispatch_us", "first_fire"]
+
+
+class Claim(NamedTuple):
+    """A due job that this scheduler, and no other, may decide about. ``token`` belongs to the store."""
+
+    job: JobRecord
+    fire_us: int
+    due_us: int  #: when the fire time was to be dispatched; later than ``fire_us`` with jitter
+    live: int  #: runs of the job that are live now
+    token: Any
+
+
+class Decision(NamedTuple):
+    """What becomes of a claim. Every fire time up to now is in ``fires`` or counted in one of ``skips``."""
+
+    claim: Claim
+    fires: tuple[int, ...]  #: fire times to run, oldest first
+    skips: tuple[Skip, ...]
+    next_us: int | None  #: the next fire time; None: the schedule has ended, or the job is set aside
+    due_us: int | None  #: when the next one is to be dispatched
+    broken: str | None = None  #: why the job is set aside
+    error: Exception | None = None  #: what its trigger raised
+
+
+def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None) -> Decision:
+    """Decide about a due job at the instant ``now_us``. ``random`` gives floats in [0, 1) for jitter. Raises nothing."""
+    job, fire_us, due_us, live, _ = claim
+    trigger = job.trigger
+    policy = job.policy
+    try:
+        next_us = trigger.next_us(fire_us)
+        if next_us is not None and next_us <= now_us:
+            if next_us <= fire_us:
+                return _set_aside(claim, _standstill(trigger, fire_us, next_us))
+            return _decide_backlog(claim, now_us, random)
+        next_due_us = next_us
+        if next_us is not None:
+            if next_us <= fire_us:
+                return _set_aside(claim, _standstill(trigger, fire_us, next_us))
+            if trigger.jitter_us:
+                next_due_us = dispatch_us(trigger, next_us, random)
+    except Exception as error:
+        return _set_aside(claim, f"its trigger raised {type(error).__name__}: {error}", error)
+    # The common case: one fire time is due.
+    grace_us = policy.misfire_grace_us
+    if grace_us is not None and now_us - due_us > grace_us:
+        return Decision(claim, (), (Skip(SkipReason.MISFIRED, fire_us, fire_us, 1),), next_us, next_due_us)
+    if live >= policy.max_instances:
+        return Decision(claim, (), (Skip(SkipReason.OVERLAP, fire_us, fire_us, 1),), next_us, next_due_us)
+    return Decision(claim, (fire_us,), (), next_us, next_due_us)
+
+
+def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | None) -> Decision:
+    job, fire_us, due_us, live, _ = claim
+    trigger = job.trigger
+    policy = job.policy
+    skips: list[Skip] = []
+    first_us: int | None = fire_us
+    if policy.misfire_grace_us is not None:
+        # Jitter delays a dispatch, so lateness counts from the dispatch of the first one; the others have drawn none yet.
+        limit_us = now_us - policy.misfire_grace_us
+        if due_us < limit_us:
+            late = trigger.backlog(fire_us, limit_us - 1)
+            last_late_us = fire_us if late.last_us is None else late.last_us
+            skips.append(Skip(SkipReason.MISFIRED, fire_us, last_late_us, 1 + late.count))
+            first_us = late.next_us
+    fires: list[int] = []
+    if first_us is None or first_us > now_us:
+        next_us = first_us
+        decided_us = skips[-1].last_us
+    else:
+        rest = trigger.backlog(first_us, now_us)
+        last_us = first_us if rest.last_us is None else rest.last_us
+        next_us = rest.next_us
+        decided_us = last_us
+        if policy.coalesce:
+            fires.append(last_us)
+            if rest.count:
+                skips.append(Skip(SkipReason.COALESCED, first_us, _before(trigger, first_us, last_us), rest.count))
+        else:
+            at_us: int | None = first_us
+            while at_us is not None and at_us <= last_us and len(fires) < policy.max_catchup:
+                fires.append(at_us)
+                at_us = trigger.next_us(at_us)
+            if at_us is not None and at_us <= last_us:
+                skips.append(Skip(SkipReason.CATCHUP_LIMIT, at_us, last_us, 1 + rest.count - len(fires)))
+        room = max(0, policy.max_instances - live)
+        if not policy.coalesce:
+            # Runs of one backlog follow each other in the executor; the limit is on top of those that are live already.
+            room = len(fires) if live == 0 else room
+        if len(fires) > room:
+            skips.append(Skip(SkipReason.OVERLAP, fires[room], fires[-1], len(fires) - room))
+            del fires[room:]
+    if next_us is not None and next_us <= decided_us:
+        reason = _standstill(trigger, decided_us, next_us)
+        return Decision(claim, tuple(fires), tuple(skips), None, None, reason)
+    next_due_us = None if next_us is None else dispatch_us(trigger, next_us, random)
+    return Decision(claim, tuple(fires), tuple(skips), next_us, next_due_us)
+
+
+def _before(trigger: EngineTrigger, first_us: int, last_us: int) -> int:
+    """The fire time before ``last_us``, for the record of a coalesced backlog."""
+    before = trigger.backlog(first_us, last_us - 1)
+    return first_us if before.last_us is None else before.last_us
+
+
+def _standstill(trigger: EngineTrigger, fire_us: int, next_us: int) -> str:
+    return f"its trigger does not advance: after {fire_us} us it answered {next_us} us ({trigger})"
+
+
+def _set_aside(claim: Claim, reason: str, error: Exception | None = None) -> Decision:
+    """The fire time that is due is known and runs, by the rules that need no trigger; nothing after it can be known."""
+    if claim.live >= claim.job.policy.max_instances:
+        skip = Skip(SkipReason.OVERLAP, claim.fire_us, claim.fire_us, 1)
+        return Decision(claim, (), (skip,), None, None, reason, error)
+    return Decision(claim, (claim.fire_us,), (), None, None, reason, error)
+
+
+def first_fire(trigger: EngineTrigger, now_us: int) -> int | None:
+    """The first fire time of a schedule that begins at ``now_us``: at that instant or later, as in 3.x. Triggers may raise."""
+    first = getattr(trigger, "first_us", None)
+    if first is not None:
+        answer: int | None = first(now_us)
+        return answer
+    return trigger.next_us(now_us - 1)
+
+
+def dispatch_us(trigger: EngineTrigger, fire_us: int, random: Callable[[], float] | None) -> int:
+    """When a fire time is dispatched: with jitter later than it, but before the next one and not beyond the end."""
+    if not trigger.jitter_us or random is None:
+        return fire_us
+    room_us = trigger.jitter_us
+    next_us = trigger.next_us(fire_us)
+    if next_us is not None:
+        room_us = min(room_us, next_us - fire_us - 1)
+    if trigger.end_us is not None:
+        room_us = min(room_us, trigger.end_us - fire_us)
+    return fire_us + int(random() * max(0, room_us))

@@ -1,0 +1,250 @@
+"""What a job is.
+
+``JobRecord`` is the definition (what, when, how): a frozen value that engine, stores and executors deal in. Where a job
+stands in its schedule (``JobEntry``: next fire time, state) is kept apart from it, because the definition changes when a user
+changes it and the position at every run. ``Job``, which users hold, is a handle with the attributes and methods of
+APScheduler 3.x over both.
+
+The position has two instants. ``fire_us`` is the fire time, a point of the trigger's grid and the identity of the run to come;
+``due_us`` is when it is dispatched: the same, but for jitter or a ``next_run_time`` that the user set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from schedcore.clock import to_datetime
+from schedcore.triggers.base import BaseTrigger, EngineTrigger
+from schedcore.triggers.foreign import ForeignTrigger
+
+if TYPE_CHECKING:
+    from schedcore.schedulers.base import BaseScheduler
+
+__all__ = ["NO_KWARGS", "Job", "JobEntry", "JobPolicy", "JobRecord", "JobState"]
+
+NO_KWARGS: Mapping[str, Any] = {}
+
+
+class JobState(StrEnum):
+    """Where a stored job stands. Jobs not yet handed to a store are *pending* and have no state."""
+
+    ACTIVE = "active"  #: it has a next fire time
+    PAUSED = "paused"  #: it waits for ``resume``
+    ENDED = "ended"  #: its schedule is over, and its last runs are still live; not listed
+    BROKEN = "broken"  #: it is set aside, with a reason, until that is mended
+
+
+class JobPolicy(NamedTuple):
+    """How a job runs. Equal policies are one shared object (``intern``): a hundred thousand jobs have a handful of them."""
+
+    executor: str = "default"
+    misfire_grace_us: int | None = None  #: skip a run that is later than this; None: run however late
+    coalesce: bool = True  #: one run for a backlog, rather than one for each missed fire time
+    max_instances: int = 1  #: live runs at a time
+    max_catchup: int = 1000  #: runs made of one backlog when not coalescing
+    recovery: str = "rerun"  #: what becomes of a run whose process died in the middle of it: "rerun" (once) or "lost"
+
+    def intern(self) -> JobPolicy:
+        return _policies.setdefault(self, self)
+
+    @property
+    def misfire_grace_time(self) -> float | None:
+        """Seconds, as an int where it is whole; None: no limit."""
+        grace_us = self.misfire_grace_us
+        if grace_us is None:
+            return None
+        return grace_us // 1_000_000 if grace_us % 1_000_000 == 0 else grace_us / 1e6
+
+
+_policies: dict[JobPolicy, JobPolicy] = {}
+
+
+class JobRecord(NamedTuple):
+    """The definition of a job. ``func_ref`` is None until something needs the text; ``func`` is None in a broken job only."""
+
+    id: str
+    name: str
+    func: Callable[..., Any] | None
+    func_ref: str | None
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    trigger: EngineTrigger
+    policy: JobPolicy
+
+
+class JobEntry(NamedTuple):
+    """A job and where it stands: what stores keep, and what listing returns."""
+
+    job: JobRecord
+    state: JobState
+    fire_us: int | None = None
+    due_us: int | None = None
+    reason: str | None = None  #: why it is broken
+
+
+class Job:
+    """A handle on a job. Reading it never blocks; changing it goes through the scheduler, from any thread.
+
+    What it shows is the job as last read: ``add_job``, ``get_job`` and ``get_jobs`` return fresh handles, the changing methods refresh
+    their own, and where the store is in memory each look is fresh.
+    """
+
+    __slots__ = ("__weakref__", "_alias", "_entry", "_pending", "_scheduler")
+
+    def __init__(self, scheduler: BaseScheduler, alias: str, entry: JobEntry, *, pending: bool = False) -> None:
+        self._scheduler = scheduler
+        self._alias = alias
+        self._entry = entry
+        self._pending = pending
+
+    def _look(self) -> JobEntry:
+        fresh = self._scheduler._peek(self._alias, self._entry.job.id)
+        if fresh is not None:
+            self._entry = fresh
+        return self._entry
+
+    @property
+    def id(self) -> str:
+        """The id, unique in its job store."""
+        return self._entry.job.id
+
+    @property
+    def name(self) -> str:
+        """A description for people."""
+        return self._look().job.name
+
+    @property
+    def func(self) -> Callable[..., Any] | None:
+        """The callable; None when the job is broken because it cannot be found."""
+        return self._look().job.func
+
+    @property
+    def func_ref(self) -> str | None:
+        """``"module:qualname"`` of the callable, or None where text cannot name it."""
+        job = self._look().job
+        if job.func_ref is None and job.func is not None:
+            from schedcore.references import ref_of
+
+            try:
+                return ref_of(job.func)
+            except ValueError:
+                return None
+        return job.func_ref
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """Positional arguments of the callable."""
+        return self._look().job.args
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """Keyword arguments of the callable (a copy)."""
+        return dict(self._look().job.kwargs)
+
+    @property
+    def trigger(self) -> BaseTrigger:
+        """The trigger that gives the fire times."""
+        trigger = self._look().job.trigger
+        return trigger.inner if isinstance(trigger, ForeignTrigger) else trigger
+
+    @property
+    def executor(self) -> str:
+        """Alias of the executor."""
+        return self._look().job.policy.executor
+
+    @property
+    def coalesce(self) -> bool:
+        """Whether a backlog becomes one run."""
+        return self._look().job.policy.coalesce
+
+    @property
+    def misfire_grace_time(self) -> float | None:
+        """Seconds a run may be late before it is skipped; None: run however late."""
+        return self._look().job.policy.misfire_grace_time
+
+    @property
+    def max_instances(self) -> int:
+        """How many runs of this job may be live at a time."""
+        return self._look().job.policy.max_instances
+
+    @property
+    def next_run_time(self) -> datetime | None:
+        """When it runs next, aware, in the trigger's zone; None while it is paused, broken or finished, and before start."""
+        entry = self._look()
+        if entry.due_us is None:
+            return None
+        return to_datetime(entry.due_us).astimezone(entry.job.trigger.timezone)
+
+    @property
+    def state(self) -> JobState:
+        """Where it stands."""
+        return self._look().state
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is set aside, when it is."""
+        return self._look().reason
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits for the scheduler to start before it is handed to its job store."""
+        if self._pending:
+            self._pending = self._scheduler._is_pending(self._alias, self.id)
+        return self._pending
+
+    @property
+    def jobstore(self) -> str:
+        """Alias of the job store."""
+        return self._alias
+
+    def modify(self, **changes: Any) -> Job:
+        """Change attributes (``name``, ``func``, ``args``, ``kwargs``, ``trigger``, ``executor``, ``next_run_time`` and the job options)."""
+        self._take(self._scheduler.modify_job(self.id, self._alias, **changes))
+        return self
+
+    def reschedule(self, trigger: BaseTrigger | str, **trigger_args: Any) -> Job:
+        """Give it another trigger; its next run time is computed afresh."""
+        self._take(self._scheduler.reschedule_job(self.id, self._alias, trigger, **trigger_args))
+        return self
+
+    def pause(self) -> Job:
+        """Suspend its schedule until ``resume``."""
+        self._take(self._scheduler.pause_job(self.id, self._alias))
+        return self
+
+    def resume(self) -> Job | None:
+        """Take the schedule up again; None, and the job is removed, when the schedule has ended meanwhile."""
+        fresh = self._scheduler.resume_job(self.id, self._alias)
+        if fresh is None:
+            return None
+        self._take(fresh)
+        return self
+
+    def remove(self) -> None:
+        """Remove it from its job store. Live runs go on to their end."""
+        self._scheduler.remove_job(self.id, self._alias)
+
+    def _take(self, fresh: Job) -> None:
+        self._entry = fresh._entry
+
+    def __eq__(self, other: object) -> bool:
+        return self.id == other.id if isinstance(other, Job) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._entry.job.id)
+
+    def __repr__(self) -> str:
+        return f"<Job (id={self.id} name={self.name})>"
+
+    def __str__(self) -> str:
+        entry = self._look()
+        if self.pending:
+            when = "pending"
+        elif entry.due_us is not None:
+            when = f"next run at: {self.next_run_time:%Y-%m-%d %H:%M:%S %Z}"
+        else:
+            when = str(entry.state) if entry.reason is None else f"{entry.state}: {entry.reason}"
+        return f"{entry.job.name} (trigger: {self.trigger}, {when})"

@@ -1,0 +1,146 @@
+"""What a run is: one fire time of a job, carried out, or not, and then for a reason.
+
+A ``Run`` is what an executor is given. A ``RunRecord`` is what a store keeps of it. States and the ways between them are the
+table ``TRANSITIONS``; nothing else decides whether a change of state is possible.
+
+Run ids are made of the job's id, the fire time and the attempt. They are thus the same on whichever process the run is carried
+out, and a job may use its run id as an idempotency key.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from schedcore.clock import to_datetime
+from schedcore.job import JobRecord
+
+__all__ = ["LIVE_STATES", "TRANSITIONS", "Finish", "Run", "RunRecord", "RunState", "Skip", "SkipReason", "current_run", "run_id"]
+
+
+class RunState(StrEnum):
+    """The states of a run record."""
+
+    SUBMITTED = "submitted"  #: on record and handed to an executor; not known to have begun
+    RUNNING = "running"  #: begun
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  #: it raised, or its process died
+    CANCELLED = "cancelled"  #: cut short at shutdown or on request
+    LOST = "lost"  #: its scheduler died in the middle of it
+    SKIPPED = "skipped"  #: it never ran; the reason says why
+
+
+LIVE_STATES = frozenset({RunState.SUBMITTED, RunState.RUNNING})
+
+#: (from, to): all the ways that there are. A run that was submitted may be submitted again by the scheduler that takes over.
+TRANSITIONS = frozenset(
+    {
+        (RunState.SUBMITTED, RunState.SUBMITTED),
+        (RunState.SUBMITTED, RunState.RUNNING),
+        (RunState.SUBMITTED, RunState.SUCCEEDED),
+        (RunState.SUBMITTED, RunState.FAILED),
+        (RunState.SUBMITTED, RunState.CANCELLED),
+        (RunState.SUBMITTED, RunState.SKIPPED),
+        (RunState.SUBMITTED, RunState.LOST),
+        (RunState.RUNNING, RunState.SUCCEEDED),
+        (RunState.RUNNING, RunState.FAILED),
+        (RunState.RUNNING, RunState.CANCELLED),
+        (RunState.RUNNING, RunState.LOST),
+    }
+)
+
+
+class SkipReason(StrEnum):
+    """Why fire times passed without a run."""
+
+    MISFIRED = "misfired"  #: later than ``misfire_grace_time``
+    COALESCED = "coalesced"  #: a later run stands for them
+    CATCHUP_LIMIT = "catchup limit"  #: the backlog was longer than ``max_catchup``
+    OVERLAP = "overlap"  #: ``max_instances`` runs were live
+    PAUSED = "paused"  #: the job was paused
+    NO_EXECUTOR = "no executor"  #: the executor refused or was missing
+    SHUTDOWN = "shutdown"  #: the scheduler was shut down first, and its store does not outlive it
+
+
+class Skip(NamedTuple):
+    """Fire times that pass without a run, as one record: ``count`` of them from ``first_us`` to ``last_us``."""
+
+    reason: SkipReason
+    first_us: int
+    last_us: int
+    count: int
+
+
+class Run(NamedTuple):
+    """One run, on its way from the store to an executor and back. ``token`` belongs to the store: its claim and fence."""
+
+    job: JobRecord
+    alias: str  #: of the job store
+    fire_us: int
+    attempt: int
+    token: Any
+
+    @property
+    def id(self) -> str:
+        return run_id(self.job.id, self.fire_us, self.attempt)
+
+    @property
+    def scheduled_at(self) -> datetime:
+        """The fire time, aware, in the trigger's zone."""
+        return to_datetime(self.fire_us).astimezone(self.job.trigger.timezone)
+
+
+class Finish(NamedTuple):
+    """The end of a run, as the executor reports it. Instants in microseconds; ``error`` with its traceback, as text."""
+
+    run: Run
+    state: RunState
+    started_us: int | None
+    finished_us: int
+    retval: Any = None
+    exception: Exception | None = None
+    traceback: str | None = None
+
+
+class RunRecord(NamedTuple):
+    """What a store knows of a run, or of fire times that were skipped."""
+
+    job_id: str
+    fire_us: int
+    attempt: int
+    state: RunState
+    reason: str | None = None  #: why it was skipped, lost or cancelled
+    count: int = 1  #: fire times that this record stands for
+    until_us: int | None = None  #: the last of them, when there are several
+    submitted_us: int | None = None
+    started_us: int | None = None
+    finished_us: int | None = None
+    error: str | None = None  #: the exception in one line
+    traceback: str | None = None
+    result: str | None = None  #: ``repr`` of the return value, cut at 1,000 characters; None for None
+    output: str | None = None  #: of a command
+    exit_code: int | None = None  #: of a command
+
+    @property
+    def id(self) -> str:
+        return run_id(self.job_id, self.fire_us, self.attempt)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from start to end; None unless it has both."""
+        if self.started_us is None or self.finished_us is None:
+            return None
+        return (self.finished_us - self.started_us) / 1e6
+
+
+def run_id(job_id: str, fire_us: int, attempt: int) -> str:
+    """The id of a run, for example ``backup@2026-03-29T01:00:00Z#1``."""
+    at = to_datetime(fire_us).astimezone(UTC)
+    text = at.isoformat(timespec="microseconds" if at.microsecond else "seconds").replace("+00:00", "Z")
+    return f"{job_id}@{text}#{attempt}"
+
+
+#: The run that the code asking belongs to; None outside a job. Set by every executor around the job.
+current_run: ContextVar[Run | None] = ContextVar("schedcore_current_run", default=None)

@@ -1,0 +1,44 @@
+"""The wakeup: all that a framework must offer for a scheduler to live in it.
+
+Four methods. "The framework's thread" is the one in which its loop runs and its callbacks are called: for asyncio the loop's
+thread, for Qt the main thread, for the background scheduler a thread of its own. A wakeup is created by its scheduler at
+``start()`` and closed by ``disarm()`` at shutdown; it owns no more than one timer and what its blocking calls need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+__all__ = ["MAX_WAIT_S", "MIN_GAP_S", "Done", "Wakeup"]
+
+# Seconds. Longest single wait: the clocks are compared at least this often, so that steps and suspends are noticed, and no
+# framework's timer can overflow (Qt: 32-bit milliseconds; Windows: 4,294,967 s).
+MAX_WAIT_S = 30.0
+# Seconds. Under load the scheduler wakes at most this often; what falls due in between is dispatched together.
+MIN_GAP_S = 0.001
+
+#: Receives the result of a blocking call, or what it raised; exactly one of them counts.
+Done = Callable[[Any, Exception | None], None]
+
+
+class Wakeup(Protocol):
+    """See the module's docstring. No method blocks."""
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Call ``callback`` once in ``delay_s`` seconds (>= 0, monotonic), in place of what was armed before.
+
+        Framework's thread only. It may fire early by the framework's timer resolution, and late.
+        """
+
+    def disarm(self) -> None:
+        """Forget what was armed: it is not called any more. Framework's thread only; may be called twice."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in the framework's thread, soon. From any thread; callbacks of one thread keep their order.
+
+        Raises ``RuntimeError`` when the framework's loop is closed.
+        """
+
+    def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+        """Run ``call`` in a worker thread, then ``done(result, error)`` in the framework's thread. Framework's thread only."""
