@@ -1,0 +1,608 @@
+"""Run a program as a job: ``schedcore.executors.command:run_command``.
+
+A plain function over plain data, so that a durable store can name it and keep its arguments. It blocks for as
+long as the program runs and belongs in a thread pool. Its rules:
+
+* *Output.* stdout and stderr share one pipe, so their order is the order of writing. It is read all the time
+  and only the last ``OUTPUT_LIMIT`` bytes are kept; the text says how many were dropped. Undecodable bytes
+  and NUL become U+FFFD.
+* *End.* The run ends when the program itself ends. What a process that it left in the background still writes
+  is read for ``LINGER_S`` more (cron would wait for such a process for ever); then the pipe is closed and the
+  output says so.
+* *Groups.* Each program leads a session of its own, so that a signal reaches everything it started, and so
+  that the Ctrl-C of a terminal does not reach it: whoever stops the scheduler decides, with
+  ``terminate_running``. At the exit of the interpreter that is called for what still runs. (After a SIGKILL
+  of the scheduler itself nobody can; programs then finish on their own.)
+* *Signals.* A group is signalled only while its leader is not reaped yet: until then its number cannot belong
+  to anybody else.
+* *Environment.* ``env`` is added to the scheduler's own environment. cron starts from an empty one; in a
+  container, for which this is made, the settings arrive through the environment.
+* *Standard input* is a file in memory (or a temporary one), not a pipe: a program that never reads it blocks
+  nobody.
+
+On Windows there are no sessions and users: only the program itself is terminated, and ``user`` is refused.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import locale
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, Any, NamedTuple
+
+from schedcore.errors import ConfigurationError, FailureError
+
+__all__ = [
+    "OUTPUT_LIMIT",
+    "CommandFailedError",
+    "CommandResult",
+    "CommandStartError",
+    "CommandTimeoutError",
+    "run_command",
+    "running_commands",
+    "terminate_running",
+]
+
+#: Bytes. What is kept of the end of a program's output.
+OUTPUT_LIMIT = 64 * 1024
+#: Seconds. How long the output is read after the program has ended, when a background process keeps it open.
+LINGER_S = 1.0
+#: Seconds between SIGTERM and SIGKILL, unless the caller says otherwise.
+GRACE_S = 5.0
+
+_DEFAULT_SHELL = "/bin/sh"
+_CHUNK = 64 * 1024
+_ENCODING = "utf-8" if os.name == "posix" else locale.getpreferredencoding(False)
+_FAILS_FOR_NOW = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+class CommandResult(NamedTuple):
+    """How a program ended. ``output`` is the end of it, at most ``OUTPUT_LIMIT`` bytes; ``dropped_bytes``
+    came before.
+    """
+
+    exit_code: int
+    output: str
+    dropped_bytes: int = 0
+
+
+class CommandStartError(FailureError):
+    """The program could not be started: not found, not executable, no such folder, not allowed. ``command``
+    is its text.
+    """
+
+    def __init__(self, command: str, reason: str, transient: bool = False) -> None:
+        super().__init__(f"command {_shorten(command, 80)!r} could not be started: {reason}", transient=transient)
+        self.command = command
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.command, self.reason, self.transient)
+
+
+class CommandFailedError(FailureError):
+    """The program ended with another exit code than 0; a negative one is the signal that killed it.
+    ``output`` is the end of it.
+    """
+
+    def __init__(self, exit_code: int, output: str, command: str = "", dropped_bytes: int = 0) -> None:
+        super().__init__(_one_line(self._what(exit_code), output, command))
+        self.exit_code = exit_code
+        self.output = output
+        self.command = command
+        self.dropped_bytes = dropped_bytes
+
+    def _what(self, exit_code: int) -> str:
+        return describe_exit(exit_code)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.exit_code, self.output, self.command, self.dropped_bytes)
+
+
+class CommandTimeoutError(CommandFailedError):
+    """The program ran longer than its ``timeout_s`` seconds and was stopped."""
+
+    def __init__(
+        self, exit_code: int, output: str, command: str = "", dropped_bytes: int = 0, timeout_s: float = 0.0
+    ) -> None:
+        self.timeout_s = timeout_s
+        super().__init__(exit_code, output, command, dropped_bytes)
+
+    def _what(self, exit_code: int) -> str:
+        end = describe_exit(exit_code)
+        return f"ran longer than its timeout of {self.timeout_s:g} s and was stopped ({end})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.exit_code, self.output, self.command, self.dropped_bytes, self.timeout_s)
+
+
+def describe_exit(exit_code: int) -> str:
+    """The exit code in words: ``"failed with exit code 3"``, ``"was killed by SIGKILL"``."""
+    if exit_code == 0:
+        return "ended with exit code 0"
+    if exit_code < 0:
+        return f"was killed by {_signal_name(-exit_code)}"
+    if exit_code == 126:
+        hint = " (a shell's word for: found, but not executable)"
+    elif exit_code == 127:
+        hint = " (a shell's word for: no such program)"
+    elif 128 < exit_code <= 128 + 64:
+        hint = f" (a shell's word for: killed by {_signal_name(exit_code - 128)})"
+    else:
+        hint = ""
+    return f"failed with exit code {exit_code}{hint}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _shorten(text: str, limit: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _one_line(what: str, output: str, command: str) -> str:
+    subject = f"command {_shorten(command, 80)!r}" if command else "the command"
+    last = next((line for line in reversed(output.splitlines()) if line.strip()), "")
+    return f"{subject} {what}" + (f": {_shorten(last, 200)}" if last else "")
+
+
+class _Tail:
+    """The last ``limit`` bytes of a stream, in bounded memory."""
+
+    __slots__ = ("_bytes", "_limit", "dropped")
+
+    def __init__(self, limit: int) -> None:
+        self._bytes = bytearray()
+        self._limit = limit
+        self.dropped = 0
+
+    def feed(self, data: bytes) -> None:
+        self._bytes += data
+        if len(self._bytes) > 2 * self._limit:
+            self._trim()
+
+    def _trim(self) -> None:
+        surplus = len(self._bytes) - self._limit
+        if surplus > 0:
+            del self._bytes[:surplus]
+            self.dropped += surplus
+
+    def text(self) -> str:
+        self._trim()
+        data = bytes(self._bytes)
+        if not self.dropped:
+            return self._decode(data)
+        # The cut may have gone through a character: at most three bytes of its rest are at the start.
+        rest = next((n for n in range(min(4, len(data))) if data[n] & 0xC0 != 0x80), 0) if _ENCODING == "utf-8" else 0
+        self.dropped += rest
+        del self._bytes[:rest]
+        return f"[{self.dropped} bytes of earlier output dropped]\n{self._decode(data[rest:])}"
+
+    @staticmethod
+    def _decode(data: bytes) -> str:
+        return data.decode(_ENCODING, errors="replace").replace("\0", "\ufffd")
+
+
+def _wake_pipe() -> tuple[int, int] | None:
+    """A pipe whose closing ends a wait for other pipes; None where pipes cannot be waited for."""
+    return None if sys.platform == "win32" else os.pipe()
+
+
+class _Reader:
+    """Empties a pipe into a ``_Tail`` from a thread of its own, and can be told to give up on it."""
+
+    def __init__(self, pipe: IO[bytes], tail: _Tail) -> None:
+        self._pipe = pipe
+        self._tail = tail
+        self._give_up = _wake_pipe()
+        self._thread = threading.Thread(target=self._read, name="schedcore-command-output", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        source = self._pipe.fileno()
+        with contextlib.suppress(OSError, ValueError):
+            while self._wait_for_data(source) and (data := os.read(source, _CHUNK)):
+                self._tail.feed(data)
+
+    def _wait_for_data(self, source: int) -> bool:
+        """False when told to give up; what has been written by then is not read any more."""
+        if sys.platform != "win32" and self._give_up is not None:
+            with selectors.PollSelector() as selector:
+                selector.register(source, selectors.EVENT_READ)
+                selector.register(self._give_up[0], selectors.EVENT_READ)
+                return self._give_up[0] not in {key.fd for key, _ in selector.select()}
+        return True
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the pipe was closed by everybody who held it, within ``timeout_s``."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        if self._give_up is not None:
+            os.close(self._give_up[1])  # readable now: end of file
+            self._thread.join()
+            os.close(self._give_up[0])
+        # Where a blocked read cannot be ended (Windows), its thread keeps the pipe until the background
+        # process is gone.
+        if not self._thread.is_alive():
+            self._pipe.close()
+
+
+class _Child:
+    """A program from just before its start until it is reaped. ``lock`` guards the process against a signal
+    to a stranger.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.reaped = False
+        self.stop_grace_s: float | None = None  # set once somebody has asked the program to stop
+        self.ended = threading.Event()  # the leader has ended
+        self.done = threading.Event()  # nothing of it is left here
+
+    def signal(self, name: str) -> None:
+        """Send ``SIGTERM`` or ``SIGKILL`` to the whole group; nothing when it is gone."""
+        with self.lock:
+            if self.process is not None and not self.reaped:
+                self._signal(self.process, name)
+
+    @staticmethod
+    def _signal(process: subprocess.Popen[bytes], name: str) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if sys.platform == "win32":
+                process.terminate()
+            else:
+                os.killpg(process.pid, getattr(signal, name))
+
+    def ask_to_stop(self, grace_s: float) -> None:
+        """SIGTERM, also for a program that is being started at this moment."""
+        with self.lock:
+            self.stop_grace_s = grace_s
+            if self.process is not None and not self.reaped:
+                self._signal(self.process, "SIGTERM")
+
+    def stop(self, grace_s: float) -> None:
+        """SIGTERM, and SIGKILL when it has not ended ``grace_s`` seconds later."""
+        self.ask_to_stop(grace_s)
+        if not self.ended.wait(grace_s):
+            self.signal("SIGKILL")
+
+    def wait(self) -> None:
+        """Until the leader has ended. It is not reaped: its number stays taken."""
+        process = self.process
+        assert process is not None
+        if sys.platform != "win32" and hasattr(os, "waitid"):
+            # Somebody may have set SIGCHLD to be ignored, or have waited for any child; ``reap`` copes with
+            # that.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            process.wait()
+        self.ended.set()
+
+    def reap(self) -> int:
+        process = self.process
+        assert process is not None
+        with self.lock:
+            if self.stop_grace_s is not None:
+                self._signal(process, "SIGKILL")  # what its leader left behind
+            exit_code = process.wait()
+            self.reaped = True
+        return exit_code
+
+
+class _Registry:
+    """The programs that run now. A forked child has none: they belong to its parent."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._children: set[_Child] = set()
+        self._at_exit = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._children = set()
+
+    def add(self, child: _Child) -> None:
+        with self._lock:
+            self._children.add(child)
+            if not self._at_exit:
+                self._at_exit = True
+                atexit.register(terminate_running)
+
+    def remove(self, child: _Child) -> None:
+        with self._lock:
+            self._children.discard(child)
+        child.done.set()
+
+    def snapshot(self) -> list[_Child]:
+        with self._lock:
+            return list(self._children)
+
+
+_registry = _Registry()
+
+
+def running_commands() -> tuple[str, ...]:
+    """The texts of the commands that run in this process now."""
+    return tuple(sorted(child.command for child in _registry.snapshot()))
+
+
+def terminate_running(grace_s: float = GRACE_S) -> tuple[str, ...]:
+    """Stop every program that ``run_command`` runs in this process: SIGTERM to all, SIGKILL to those left
+    after ``grace_s`` seconds.
+
+    Returns the texts of the commands that were running, and not before their runs are over (or, should the
+    kernel not let go of one, a second after SIGKILL). Callable from any thread, at any time, more than once.
+    It does not keep new programs from starting: shut the scheduler down first.
+    """
+    children = _registry.snapshot()
+    for child in children:
+        child.ask_to_stop(grace_s)
+    deadline = time.monotonic() + grace_s
+    for child in children:
+        child.ended.wait(max(0.0, deadline - time.monotonic()))
+    for child in children:
+        if not child.done.wait(max(0.0, deadline - time.monotonic())):
+            child.signal("SIGKILL")
+    deadline = time.monotonic() + 1.0
+    for child in children:
+        child.done.wait(max(0.0, deadline - time.monotonic()))
+    return tuple(sorted(child.command for child in children))
+
+
+class _Account(NamedTuple):
+    """A user to run as: what ``subprocess`` needs to know (nothing for the current user), and the variables
+    that cron sets.
+    """
+
+    options: dict[str, Any]
+    variables: dict[str, str]
+
+
+if sys.platform == "win32":
+
+    def _account(user: str, command: str) -> _Account:
+        raise CommandStartError(command, f"running as user {user!r} needs a POSIX system; leave the user out")
+
+else:
+
+    def _account(user: str, command: str) -> _Account:
+        import pwd
+
+        try:
+            entry = pwd.getpwnam(user)
+        except KeyError:
+            raise CommandStartError(command, f"there is no user {user!r} on this machine") from None
+        variables = {"LOGNAME": user, "USER": user, "HOME": entry.pw_dir}
+        if entry.pw_uid == os.geteuid():
+            return _Account({}, variables)
+        if os.geteuid() != 0:
+            raise CommandStartError(
+                command,
+                f"running as user {user!r} needs root; "
+                f"start the scheduler as root, or as {user!r} and leave the user out",
+            )
+        groups = os.getgrouplist(user, entry.pw_gid)
+        options = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+        return _Account(options, variables)
+
+
+def _folder(cwd: str | None, env: Mapping[str, str]) -> str | None:
+    """``cwd`` with a leading ``~`` as the child's HOME."""
+    if cwd is None or (cwd != "~" and not cwd.startswith("~/")):
+        return cwd
+    home = env.get("HOME") or os.path.expanduser("~")
+    return home + cwd[1:]
+
+
+def _input_file(stdin: str) -> IO[bytes]:
+    data = stdin.encode(_ENCODING, errors="surrogateescape")
+    file: IO[bytes]
+    if hasattr(os, "memfd_create"):  # noqa: SIM108 (works where no folder is writable)
+        file = os.fdopen(os.memfd_create("schedcore-stdin"), "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
+    try:
+        file.write(data)
+        file.flush()
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _argv(argv: Sequence[str] | str, shell: str | None) -> tuple[list[str] | str, str]:
+    """What ``subprocess`` is given, and the text that people read."""
+    if isinstance(argv, str):
+        if not argv.strip():
+            raise ConfigurationError("a command is empty; give the line that the shell should run")
+        if os.name == "posix":
+            return [shell or _DEFAULT_SHELL, "-c", argv], argv
+        return ([shell, "-c", argv] if shell else argv), argv
+    if shell is not None:
+        raise ConfigurationError("shell= is for a command that is one text; a list of arguments is run without a shell")
+    parts = list(argv)
+    if not parts or not parts[0]:
+        raise ConfigurationError("a command needs at least the program's name; the list of its arguments is empty")
+    for index, part in enumerate(parts):
+        if not isinstance(part, str):
+            raise ConfigurationError(f"a command is a list of texts; item {index} is {part!r} ({type(part).__name__})")
+    return parts, shlex.join(parts)
+
+
+def _why_not(error: OSError, program: str, cwd: str | None, env: Mapping[str, str]) -> str:
+    """What kept ``program`` from starting, and what to do about it."""
+    if cwd is not None and not os.path.isdir(cwd):
+        what = "is not a folder" if os.path.exists(cwd) else "does not exist"
+        return f"the folder {cwd!r} to run it in {what}"
+    if isinstance(error, FileNotFoundError):
+        if os.path.dirname(program):
+            exists = os.path.exists(os.path.join(cwd or "", program))
+            what = "exists, but the interpreter in its #! line does not" if exists else "does not exist"
+            return f"the program {program!r} {what}"
+        return f"no program {program!r} on PATH ({env.get('PATH', '')}); give its full path, or set PATH"
+    if isinstance(error, PermissionError):
+        if error.filename == cwd and cwd is not None:
+            return f"the folder {cwd!r} to run it in may not be entered"
+        return f"the program {program!r} may not be executed; is it a file with the x bit (chmod +x)?"
+    if error.errno == errno.ENOEXEC:
+        return f"{program!r} is no program; a script needs a first line like #!/bin/sh"
+    return error.strerror or str(error)
+
+
+def _start(
+    child: _Child,
+    args: list[str] | str,
+    *,
+    cwd: str | None,
+    env: dict[str, str],
+    stdin: IO[bytes] | int,
+    options: dict[str, Any],
+) -> subprocess.Popen[bytes]:
+    if sys.platform == "win32":
+        options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP, "shell": isinstance(args, str)}
+    else:
+        options = {"start_new_session": True, **options}
+    program = args if isinstance(args, str) else args[0]
+    with child.lock:
+        try:
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                args,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=env,
+                **options,
+            )
+        except OSError as error:
+            reason = _why_not(error, program, cwd, env)
+            raise CommandStartError(child.command, reason, error.errno in _FAILS_FOR_NOW) from error
+        except ValueError as error:  # a NUL or "=" where the system allows none
+            raise CommandStartError(child.command, str(error)) from error
+        child.process = process
+        if child.stop_grace_s is not None:
+            child._signal(process, "SIGTERM")
+    return process
+
+
+def run_command(
+    argv: Sequence[str] | str,
+    *,
+    shell: str | None = None,
+    cwd: str | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    user: str | None = None,
+    timeout: float | None = None,
+    grace: float = GRACE_S,
+    ok_exit_codes: Iterable[int] = (0,),
+) -> CommandResult:
+    """Run a program to its end and return its output.
+
+    ``argv`` is a list of texts, run as it is, or one text for the ``shell`` (default ``/bin/sh``). ``cwd`` is
+    the folder to run in (``~``: the home folder); ``env`` is added to the environment; ``stdin`` is the
+    program's input (default: none); ``user`` is the name of the user to run as, which needs root unless it is
+    the current one. After ``timeout`` seconds the program's group gets SIGTERM, and ``grace`` seconds later
+    SIGKILL.
+
+    Raises ``CommandStartError`` when it cannot be started, ``CommandTimeoutError``, and
+    ``CommandFailedError`` for an exit code that is not in ``ok_exit_codes``.
+    """
+    args, command = _argv(argv, shell)
+    if timeout is not None and timeout <= 0:
+        raise ConfigurationError(f"timeout must be more than 0 seconds, not {timeout!r}; leave it out for no limit")
+    account = _Account({}, {}) if user is None else _account(user, command)
+    variables = {**os.environ, **account.variables, **(env or {})}
+    if user is not None:
+        variables["LOGNAME"] = variables["USER"] = user  # as in crontab(5): these cannot be overridden
+    folder = _folder(cwd, variables)
+
+    child = _Child(command)
+    _registry.add(child)
+    try:
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(_input_file(stdin)) if stdin is not None else subprocess.DEVNULL
+            process = _start(child, args, cwd=folder, env=variables, stdin=source, options=account.options)
+        tail = _Tail(OUTPUT_LIMIT)
+        exit_code, closed, timed_out = _attend(child, process, tail, timeout, grace)
+    finally:
+        _registry.remove(child)
+
+    output = tail.text()
+    if not closed:
+        output += ("" if not output or output.endswith("\n") else "\n") + (
+            "[a process that it started in the background still held its output open]\n"
+        )
+    if timed_out:
+        raise CommandTimeoutError(exit_code, output, command, tail.dropped, timeout or 0.0)
+    if exit_code not in ok_exit_codes:
+        raise CommandFailedError(exit_code, output, command, tail.dropped)
+    return CommandResult(exit_code, output, tail.dropped)
+
+
+def _attend(
+    child: _Child, process: subprocess.Popen[bytes], tail: _Tail, timeout_s: float | None, grace_s: float
+) -> tuple[int, bool, bool]:
+    """Read and wait until the program is reaped: its exit code, whether its output was closed by all, whether
+    it timed out.
+    """
+    assert process.stdout is not None
+    timed_out = threading.Event()
+
+    def out_of_time() -> None:
+        if not child.ended.is_set():
+            timed_out.set()
+            child.stop(grace_s)
+
+    timer: threading.Timer | None = None
+    reader: _Reader | None = None
+    closed = False
+    try:
+        reader = _Reader(process.stdout, tail)
+        if timeout_s is not None:
+            timer = threading.Timer(timeout_s, out_of_time)
+            timer.daemon = True
+            timer.start()
+        child.wait()
+        closed = reader.wait(LINGER_S if child.stop_grace_s is None else child.stop_grace_s)
+    except BaseException:
+        # KeyboardInterrupt when called from the main thread, or no thread to be had: nothing may be left
+        # behind.
+        child.ask_to_stop(0.0)
+        child.signal("SIGKILL")
+        child.wait()
+        raise
+    finally:
+        exit_code = child.reap()
+        if timer is not None:
+            timer.cancel()
+            timer.join()
+        if reader is not None:
+            reader.close()
+        else:
+            process.stdout.close()
+    return exit_code, closed, timed_out.is_set()
