@@ -1,0 +1,228 @@
+"""Time zones and dates at the edge: what users hand over becomes a zone and an instant here, or an error.
+
+Inside schedcore a zone is a ``zoneinfo.ZoneInfo`` or a fixed ``datetime.timezone``. Names, zones of pytz
+and of python-dateutil are turned into these; a ``tzinfo`` class of the user's own is kept as it is (it
+works, but only pickle can store it).
+
+``zoneinfo`` and ``tzlocal`` are imported when first needed, because ``import schedcore`` has to be cheap.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import timezone as fixed_zone
+from functools import lru_cache
+
+from schedcore.clock import from_datetime, to_datetime
+from schedcore.errors import InvalidTriggerError, did_you_mean
+
+__all__ = ["FIRST_US", "LAST_US", "local_zone", "to_instant", "to_jitter", "to_zone", "zone_state"]
+
+# Microseconds. The instants that triggers answer with: two days inside what datetime can express (years 1 to
+# 9999), so that every zone can show them.
+FIRST_US = from_datetime(datetime(1, 1, 3, tzinfo=UTC))
+LAST_US = from_datetime(datetime(9999, 12, 30, tzinfo=UTC))
+
+_FIXED = re.compile(r"(?:UTC|GMT)?([+-])(\d\d):(\d\d)(?::(\d\d))?")
+_OFFSET_LIKE = re.compile(r"(?:UTC|GMT)?[+-]\d.*", re.IGNORECASE)
+_ABOUT_A_ZONE = "give an IANA name such as 'Europe/Berlin', a fixed offset such as 'UTC+02:00', or a tzinfo"
+
+_local: tzinfo | None = None
+#: The last zone object that ``to_zone`` took as it stands; constructors compare with it to save the call.
+recent: tzinfo = UTC
+
+
+def local_zone() -> tzinfo:
+    """The zone of this machine as tzlocal finds it, asked once per process. Raises ``InvalidTriggerError``
+    when it cannot tell.
+    """
+    global _local
+    if _local is None:
+        import tzlocal
+
+        try:
+            _local = tzlocal.get_localzone()
+        except (LookupError, ValueError, OSError) as error:
+            raise InvalidTriggerError(
+                f"the time zone of this machine cannot be told ({error}); pass timezone=, or set the environment "
+                f"variable TZ",
+                field="timezone",
+            ) from error
+    return _local
+
+
+def to_zone(value: str | tzinfo | None) -> tzinfo:
+    """The zone that ``value`` names: None for the machine's own, a name, a fixed offset (``UTC+02:00``) or
+    any ``tzinfo``.
+
+    Raises ``InvalidTriggerError`` (field ``timezone``) with the nearest known name.
+    """
+    if value is None:
+        return _local or local_zone()
+    if isinstance(value, str):
+        return _named(value)
+    if isinstance(value, tzinfo):
+        return _from_tzinfo(value)
+    raise InvalidTriggerError(f"timezone: {value!r} is a {type(value).__name__}; {_ABOUT_A_ZONE}", field="timezone")
+
+
+@lru_cache(maxsize=64)
+def _named(name: str) -> tzinfo:
+    from zoneinfo import ZoneInfo, available_timezones
+
+    fixed = _FIXED.fullmatch(name)
+    if fixed is not None:
+        sign, hours, minutes, seconds = fixed.groups()
+        offset = timedelta(hours=int(hours), minutes=int(minutes), seconds=int(seconds or 0))
+        if int(minutes) < 60 and int(seconds or 0) < 60 and offset < timedelta(days=1):
+            return fixed_zone(-offset if sign == "-" else offset)
+    elif name and name == name.strip():
+        try:
+            return ZoneInfo(name)
+        except (LookupError, ValueError, OSError):
+            pass
+    if _OFFSET_LIKE.fullmatch(name):
+        hint = "; a fixed offset has two digits for hours and for minutes, such as 'UTC+03:00' (east is +)"
+    else:
+        known = available_timezones()
+        lower = {key.lower(): key for key in known}
+        bare = name.strip().replace(" ", "_").lower()
+        hit = lower.get(bare) or next((key for key in sorted(known) if key.lower().endswith(f"/{bare}")), None)
+        if hit is not None and bare:
+            hint = f"; did you mean {hit!r}?"
+        else:
+            near = did_you_mean(name, known) if known else "; no zone data was found: pip install tzdata"
+            hint = near if len(near) < 100 else f"; {_ABOUT_A_ZONE}"
+    raise InvalidTriggerError(f"timezone: no zone is called {name!r}{hint}", field="timezone")
+
+
+def _from_tzinfo(value: tzinfo) -> tzinfo:
+    global recent
+    from zoneinfo import ZoneInfo
+
+    if isinstance(value, ZoneInfo | fixed_zone):
+        recent = value
+        return value
+    try:
+        offset = value.utcoffset(None)
+    except Exception:  # noqa: BLE001 - foreign code
+        offset = None
+    # pytz calls its name ``zone``; its zones are no good for arithmetic, hence the exchange.
+    # python-dateutil shows a file's path in its repr only. A name that is found so is believed when it
+    # gives the same offsets.
+    shown = [str(getattr(value, "zone", None) or ""), *re.findall(r"[A-Za-z][\w+/-]*", repr(value))]
+    for word in shown:
+        parts = word.split("/")
+        for first in range(len(parts)):
+            key = "/".join(parts[first:])
+            try:
+                candidate = ZoneInfo(key)
+            except (LookupError, ValueError, OSError):
+                continue
+            if _agree(value, candidate):
+                return candidate
+    return value if offset is None else fixed_zone(offset)
+
+
+def _agree(one: tzinfo, other: tzinfo) -> bool:
+    for year in (1985, 2005, 2020, 2030):
+        for month in (1, 4, 7, 10):
+            at = datetime(year, month, 15, tzinfo=UTC)
+            if at.astimezone(one).utcoffset() != at.astimezone(other).utcoffset():
+                return False
+    return True
+
+
+def zone_state(zone: tzinfo) -> str | tzinfo:
+    """How a zone is stored: text that ``to_zone`` reads, or the object itself when no text can name it."""
+    key = getattr(zone, "key", None)
+    if isinstance(key, str):
+        return key
+    if isinstance(zone, fixed_zone):
+        offset = zone.utcoffset(None)
+        if not offset:
+            return "UTC"
+        sign, size = ("-", -offset) if offset < timedelta(0) else ("+", offset)
+        if not size.microseconds:
+            hours, rest = divmod(size.seconds, 3600)
+            minutes, seconds = divmod(rest, 60)
+            return f"UTC{sign}{hours:02}:{minutes:02}" + (f":{seconds:02}" if seconds else "")
+    return zone
+
+
+def to_instant(value: date | datetime | str, zone: tzinfo, field: str) -> int:
+    """Microseconds since the epoch of a date, a datetime or ISO 8601 text; without an offset it is local in
+    ``zone``.
+
+    A date means its midnight. A local time that comes twice means the first, unless its ``fold`` is 1.
+    Raises ``InvalidTriggerError`` naming ``field`` for text that is no date and for a local time that does
+    not exist.
+    """
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError as error:
+            raise InvalidTriggerError(
+                f"{field}: {value!r} is not a date ({error}); write ISO 8601 text such as '2026-03-29', "
+                f"'2026-03-29 02:30:00' or '2026-03-29T02:30:00+01:00'",
+                field=field,
+            ) from None
+    elif isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        moment = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone follows
+    else:
+        raise InvalidTriggerError(
+            f"{field}: {value!r} is a {type(value).__name__}; give a date, a datetime or ISO 8601 text",
+            field=field,
+        )
+    if moment.tzinfo is not None:
+        try:
+            instant_us = from_datetime(moment)
+        except (ValueError, OverflowError):  # a tzinfo whose utcoffset is None, or an instant out of range
+            instant_us = FIRST_US - 1
+    else:
+        local = moment.replace(tzinfo=zone)
+        try:
+            instant_us = from_datetime(local)
+            back = to_datetime(instant_us).astimezone(zone)
+        except OverflowError:
+            instant_us = FIRST_US - 1
+        else:
+            if back.replace(tzinfo=None) != moment.replace(fold=0):
+                raise InvalidTriggerError(
+                    f"{field}: {moment.isoformat(sep=' ')} does not exist in {zone}: clocks jump over it to "
+                    f"{_after_gap(moment, zone).isoformat(sep=' ')}; give a time that exists, or one with an offset",
+                    field=field,
+                )
+    if not FIRST_US <= instant_us <= LAST_US:
+        raise InvalidTriggerError(f"{field}: {value!s} is outside of the years 1 to 9999", field=field)
+    return instant_us
+
+
+def _after_gap(moment: datetime, zone: tzinfo) -> datetime:
+    """The first local time after the gap in which the naive ``moment`` lies, with its offset."""
+    before_us = from_datetime(
+        moment.replace(tzinfo=zone, fold=1)
+    )  # read with the later offset: an instant before the gap
+    after_us = from_datetime(moment.replace(tzinfo=zone, fold=0))  # read with the earlier offset: one after it
+    old = to_datetime(before_us).astimezone(zone).utcoffset()
+    while after_us - before_us > 1:
+        middle_us = (before_us + after_us) // 2
+        if to_datetime(middle_us).astimezone(zone).utcoffset() == old:
+            before_us = middle_us
+        else:
+            after_us = middle_us
+    return to_datetime(after_us).astimezone(zone)
+
+
+def to_jitter(value: float | None) -> int:
+    """Microseconds of a jitter in seconds (None or 0: none). Raises ``InvalidTriggerError`` below zero."""
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        raise InvalidTriggerError(
+            f"jitter: {value!r} cannot be used; give the longest delay in seconds, 0 or more", field="jitter"
+        )
+    return round(value * 1_000_000)

@@ -1,0 +1,117 @@
+"""One fire time: ``date``."""
+
+from __future__ import annotations
+
+import time
+from datetime import date, datetime, tzinfo
+from typing import Any, NoReturn, Self
+
+from schedcore.clock import to_datetime
+from schedcore.triggers._zones import to_instant, to_zone, zone_state
+from schedcore.triggers.base import BaseTrigger, GridTrigger
+
+__all__ = ["DateTrigger"]
+
+_STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
+
+
+class DateTrigger(GridTrigger):
+    """Fires once, at ``run_date``.
+
+    :param run_date: a date (its midnight), a datetime or ISO 8601 text; without an offset it is local time in
+        ``timezone``. None: now, which is the scheduler's own now from the moment that the job is added.
+    :param timezone: a zone's name or any ``tzinfo``; None: the zone of ``run_date``, else the machine's own.
+    :raises InvalidTriggerError: when ``run_date`` is no date or a local time that does not exist, or the
+        zone is unknown.
+    """
+
+    __slots__ = ("_floating", "run_us", "timezone")
+
+    timezone: tzinfo
+    #: Microseconds since the epoch.
+    run_us: int
+    _floating: bool
+
+    def __init__(self, run_date: date | datetime | str | None = None, timezone: str | tzinfo | None = None) -> None:
+        if timezone is None and isinstance(run_date, datetime):
+            timezone = run_date.tzinfo
+        zone = to_zone(timezone)
+        if run_date is None:
+            self._fill(zone, time.time_ns() // 1000, True)
+        else:
+            self._fill(zone, to_instant(run_date, zone, "run_date"), False)
+
+    def _fill(self, zone: tzinfo, run_us: int, floating: bool) -> None:
+        object.__setattr__(self, "timezone", zone)
+        object.__setattr__(self, "run_us", run_us)
+        object.__setattr__(self, "_floating", floating)
+
+    @property
+    def run_date(self) -> datetime:
+        """The fire time, aware, in the trigger's zone."""
+        return to_datetime(self.run_us).astimezone(self.timezone)
+
+    def next_us(self, after_us: int) -> int | None:
+        return self.run_us if after_us < self.run_us else None
+
+    def last_us(self, upto_us: int) -> int | None:
+        return self.run_us if self.run_us <= upto_us else None
+
+    def count_us(self, after_us: int, upto_us: int) -> int:
+        return 1 if after_us < self.run_us <= upto_us else 0
+
+    def anchored(self, now_us: int) -> Self:
+        if not self._floating:
+            return self
+        bound = object.__new__(type(self))
+        bound._fill(self.timezone, now_us, True)
+        return bound
+
+    def same_rule(self, other: BaseTrigger) -> bool:
+        if type(other) is not type(self):
+            return False
+        if self._floating and other._floating:
+            return self.timezone == other.timezone
+        return self == other
+
+    def describe(self) -> str:
+        return f"once, at {self.run_date:%Y-%m-%d %H:%M:%S %Z}"
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"triggers are values: {name} cannot be set; make a new DateTrigger")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"triggers are values: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.run_us == other.run_us and self.timezone == other.timezone
+
+    def __hash__(self) -> int:
+        return hash((DateTrigger, self.run_us))
+
+    def __str__(self) -> str:
+        return f"date[{self.run_date:%Y-%m-%d %H:%M:%S %Z}]"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.run_date.isoformat()!r}, timezone={zone_state(self.timezone)!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "version": _STATE_VERSION,
+            "timezone": zone_state(self.timezone),
+            "run_us": self.run_us,
+            "floating": self._floating,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        version = state.get("version")
+        if version != _STATE_VERSION:
+            raise ValueError(
+                f"the state of a date trigger has version {version!r}; this release reads {_STATE_VERSION}"
+            )
+        try:
+            self._fill(to_zone(state["timezone"]), int(state["run_us"]), bool(state["floating"]))
+        except KeyError as error:
+            raise ValueError(f"the state of a date trigger lacks {error}") from None

@@ -1,0 +1,300 @@
+"""Every so often, in elapsed time: ``interval``.
+
+The fire times are the grid ``start + k * interval`` (k = 0, 1, 2, …), exact to the microsecond and counted
+in elapsed time: every 24 hours is every 24 hours, also when the clocks change. For "the same wall time
+every n days" there is ``calendarinterval``. When the user gives no start it is one interval from now.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, tzinfo
+from time import time_ns
+from typing import Any, ClassVar, NoReturn, Self
+
+from schedcore.clock import to_datetime
+from schedcore.errors import InvalidTriggerError
+from schedcore.triggers import _zones
+from schedcore.triggers._zones import FIRST_US, LAST_US, to_instant, to_jitter, to_zone, zone_state
+from schedcore.triggers.base import BaseTrigger, GridTrigger
+
+__all__ = ["IntervalTrigger"]
+
+_STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
+
+_UNIT_US = {
+    "weeks": 604_800_000_000,
+    "days": 86_400_000_000,
+    "hours": 3_600_000_000,
+    "minutes": 60_000_000,
+    "seconds": 1_000_000,
+}
+
+# One int object for each interval in use, since many jobs have the same; no more than this many are kept.
+_SHARED_LIMIT = 1024
+_shared: dict[int, int] = {}
+
+
+class IntervalTrigger(GridTrigger):
+    """Fires at ``start_date`` and every ``weeks + days + hours + minutes + seconds`` after it, in elapsed
+    time.
+
+    :param weeks, days, hours, minutes, seconds: the interval; whole numbers or fractions, in sum at least a
+        microsecond.
+    :param start_date: the first fire time (a date, a datetime or ISO 8601 text; without an offset it is
+        local time in ``timezone``). None: one interval from now, which is the scheduler's own now from the
+        moment that the job is added.
+    :param end_date: no fire time is later than this (it may be equal). None: no end.
+    :param timezone: a zone's name or any ``tzinfo``; None: the zone of ``start_date``, else the machine's
+    own.
+    :param jitter: seconds; upper bound of the random delay that the scheduler adds to each run, off the grid.
+    :raises InvalidTriggerError: for an interval of zero or less, a date that is none or that does not
+        exist, an unknown zone.
+    """
+
+    __slots__ = ("_floating", "_start_us", "end_us", "interval_us", "jitter_us", "timezone")
+
+    elapsed: ClassVar[bool] = True
+
+    timezone: tzinfo
+    #: Microseconds.
+    interval_us: int
+    jitter_us: int
+    end_us: int | None
+    _start_us: int
+    _floating: bool  # whether the user left the start out
+
+    def __init__(
+        self,
+        weeks: float = 0,
+        days: float = 0,
+        hours: float = 0,
+        minutes: float = 0,
+        seconds: float = 0,
+        start_date: date | datetime | str | None = None,
+        end_date: date | datetime | str | None = None,
+        timezone: str | tzinfo | None = None,
+        jitter: float | None = None,
+    ) -> None:
+        try:
+            total = weeks * 604800 + days * 86400 + hours * 3600 + minutes * 60 + seconds
+        except TypeError:
+            total = 0.0
+        if isinstance(total, int) and 0 < total < 300_000_000_000:
+            interval_us = total * 1_000_000
+        else:
+            interval_us = _interval(weeks, days, hours, minutes, seconds)
+        # setdefault, not a lookup: two threads must not both think theirs is the shared one.
+        if interval_us in _shared or len(_shared) < _SHARED_LIMIT:
+            interval_us = _shared.setdefault(interval_us, interval_us)
+        _set_interval(self, interval_us)
+        if timezone is None and isinstance(start_date, datetime):
+            timezone = start_date.tzinfo
+        recent = _zones.recent
+        zone = recent if timezone is recent else to_zone(timezone)
+        _set_zone(self, zone)
+        if start_date is None:
+            _set_start(self, time_ns() // 1000 + interval_us)
+            _set_floating(self, True)
+        else:
+            _set_start(self, to_instant(start_date, zone, "start_date"))
+            _set_floating(self, False)
+        if end_date is None:
+            _set_end(self, None)
+        else:
+            end_us = to_instant(end_date, zone, "end_date")
+            if not self._floating and end_us < self._start_us:
+                raise InvalidTriggerError(
+                    f"end_date: {end_date!s} is before the start_date {start_date!s}: it would never fire",
+                    field="end_date",
+                )
+            _set_end(self, end_us)
+        _set_jitter(self, 0 if jitter is None else to_jitter(jitter))
+
+    @property
+    def interval(self) -> timedelta:
+        """The time between two fire times."""
+        return timedelta(microseconds=self.interval_us)
+
+    @property
+    def start_date(self) -> datetime:
+        """The first fire time, aware, in the trigger's zone."""
+        return to_datetime(min(self._start_us, LAST_US)).astimezone(self.timezone)
+
+    @property
+    def end_date(self) -> datetime | None:
+        """The end that was given, aware, in the trigger's zone; None when there is none."""
+        return None if self.end_us is None else to_datetime(self.end_us).astimezone(self.timezone)
+
+    @property
+    def jitter(self) -> float | None:
+        """Seconds, or None."""
+        return self.jitter_us / 1e6 if self.jitter_us else None
+
+    def next_us(self, after_us: int) -> int | None:
+        past_us = after_us - self._start_us
+        if past_us < 0:
+            answer_us = self._start_us
+        else:
+            interval_us = self.interval_us
+            answer_us = after_us + interval_us - past_us % interval_us
+        end_us = self.end_us
+        return answer_us if answer_us <= (LAST_US if end_us is None else end_us) else None
+
+    def last_us(self, upto_us: int) -> int | None:
+        upto_us = min(upto_us, LAST_US if self.end_us is None else self.end_us)
+        past_us = upto_us - self._start_us
+        return None if past_us < 0 else upto_us - past_us % self.interval_us
+
+    def count_us(self, after_us: int, upto_us: int) -> int:
+        upto_us = min(upto_us, LAST_US if self.end_us is None else self.end_us)
+        before = max((after_us - self._start_us) // self.interval_us, -1)
+        upto = max((upto_us - self._start_us) // self.interval_us, -1)
+        return upto - before if upto > before else 0
+
+    def anchored(self, now_us: int) -> Self:
+        if not self._floating:
+            return self
+        bound = object.__new__(type(self))
+        _set_interval(bound, self.interval_us)
+        _set_zone(bound, self.timezone)
+        _set_start(bound, now_us + self.interval_us)
+        _set_end(bound, self.end_us)
+        _set_floating(bound, True)
+        _set_jitter(bound, self.jitter_us)
+        return bound
+
+    def same_rule(self, other: BaseTrigger) -> bool:
+        if type(other) is not type(self):
+            return False
+        return (
+            self.interval_us == other.interval_us
+            and self.end_us == other.end_us
+            and self.jitter_us == other.jitter_us
+            and ((self._floating and other._floating) or self._start_us == other._start_us)
+            and (self.timezone is other.timezone or self.timezone == other.timezone)
+        )
+
+    def describe(self) -> str:
+        text = f"every {_length(self.interval_us)}"
+        if not self._floating:
+            text += f" from {self.start_date:%Y-%m-%d %H:%M:%S}"
+        end = self.end_date
+        return text if end is None else f"{text} until {end:%Y-%m-%d %H:%M:%S}"
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"triggers are values: {name} cannot be set; make a new IntervalTrigger")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"triggers are values: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return (
+            self.interval_us == other.interval_us
+            and self._start_us == other._start_us
+            and self.end_us == other.end_us
+            and self.jitter_us == other.jitter_us
+            and (self.timezone is other.timezone or self.timezone == other.timezone)
+        )
+
+    def __hash__(self) -> int:
+        return hash((IntervalTrigger, self.interval_us, self._start_us, self.end_us))
+
+    def __str__(self) -> str:
+        return f"interval[{self.interval}]"
+
+    def __repr__(self) -> str:
+        parts = [f"{unit}={amount}" for unit, amount in _parts(self.interval_us)]
+        parts.append(f"start_date={self.start_date.isoformat()!r}")
+        if self.end_date is not None:
+            parts.append(f"end_date={self.end_date.isoformat()!r}")
+        parts.append(f"timezone={zone_state(self.timezone)!r}")
+        if self.jitter_us:
+            parts.append(f"jitter={self.jitter!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "version": _STATE_VERSION,
+            "timezone": zone_state(self.timezone),
+            "interval_us": self.interval_us,
+            "start_us": self._start_us,
+            "end_us": self.end_us,
+            "jitter_us": self.jitter_us,
+            "floating": self._floating,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        version = state.get("version")
+        if version != _STATE_VERSION:
+            raise ValueError(
+                f"the state of an interval trigger has version {version!r}; this release reads {_STATE_VERSION}"
+            )
+        try:
+            interval_us = int(state["interval_us"])
+            if interval_us <= 0:
+                raise ValueError(f"the state of an interval trigger has an interval of {interval_us} microseconds")
+            end_us = state["end_us"]
+            _set_interval(self, _shared.get(interval_us, interval_us))
+            _set_zone(self, to_zone(state["timezone"]))
+            _set_start(self, int(state["start_us"]))
+            _set_end(self, None if end_us is None else int(end_us))
+            _set_floating(self, bool(state["floating"]))
+            _set_jitter(self, int(state["jitter_us"]))
+        except KeyError as error:
+            raise ValueError(f"the state of an interval trigger lacks {error}") from None
+
+
+# Frozen, yet cheap to make: the slots' own setters go past __setattr__ at half the cost of that of object.
+_set_interval = IntervalTrigger.__dict__["interval_us"].__set__
+_set_zone = IntervalTrigger.__dict__["timezone"].__set__
+_set_start = IntervalTrigger.__dict__["_start_us"].__set__
+_set_end = IntervalTrigger.__dict__["end_us"].__set__
+_set_floating = IntervalTrigger.__dict__["_floating"].__set__
+_set_jitter = IntervalTrigger.__dict__["jitter_us"].__set__
+
+
+def _interval(weeks: object, days: object, hours: object, minutes: object, seconds: object) -> int:
+    """The sum in microseconds, with each check that the constructor's fast path leaves out."""
+    interval_us = 0
+    for (name, unit_us), value in zip(_UNIT_US.items(), (weeks, days, hours, minutes, seconds), strict=True):
+        try:
+            if isinstance(value, str | bytes):
+                raise TypeError
+            interval_us += round(value * unit_us)  # type: ignore[operator]
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidTriggerError(f"{name}: {value!r} is not a finite number", field=name) from None
+    if interval_us <= 0:
+        raise InvalidTriggerError(
+            f"the interval is {interval_us / 1e6:g} seconds; weeks, days, hours, minutes and seconds must add up "
+            f"to more than zero",
+            field="seconds",
+        )
+    if interval_us > LAST_US - FIRST_US:
+        raise InvalidTriggerError("the interval is longer than 9,990 years", field="seconds")
+    return interval_us
+
+
+def _parts(interval_us: int) -> list[tuple[str, str]]:
+    parts: list[tuple[str, str]] = []
+    for unit, unit_us in _UNIT_US.items():
+        if unit == "weeks":
+            continue
+        if unit == "seconds":
+            whole, fraction = divmod(interval_us, unit_us)
+            amount = f"{whole}.{fraction:06}".rstrip("0") if fraction else str(whole)
+        else:
+            whole, interval_us = divmod(interval_us, unit_us)
+            amount = str(whole)
+        if amount != "0":
+            parts.append((unit, amount))
+    return parts
+
+
+def _length(interval_us: int) -> str:
+    """A length in words: ``5 minutes``, ``day``, ``1 hour 30 minutes``."""
+    parts = _parts(interval_us)
+    if len(parts) == 1 and parts[0][1] == "1":
+        return parts[0][0].removesuffix("s")
+    return " ".join(f"{amount} {unit.removesuffix('s') if amount == '1' else unit}" for unit, amount in parts)
