@@ -9,7 +9,8 @@ backlog ends either in ``fires`` or in exactly one of ``skips``:
 
 1. *misfire*: with a ``misfire_grace_us``, those whose dispatch is later than that are skipped;
 2. *coalesce*: of the rest, only the last runs (``coalesce=True``), or the oldest ``max_catchup`` of them do;
-3. *overlap*: those that would exceed ``max_instances`` live runs are skipped.
+3. *overlap*: if ``max_instances`` runs are live already, what is left is skipped. (The runs of one uncoalesced backlog follow each
+   other: the scheduler hands no more than ``max_instances`` of them to the executor at a time.)
 
 Whatever a trigger does, the next fire time is later than the last one decided about: a trigger that answers otherwise, or
 raises, sets its job aside (``broken``), after the runs that are due already.
@@ -111,13 +112,9 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
                 at_us = trigger.next_us(at_us)
             if at_us is not None and at_us <= last_us:
                 skips.append(Skip(SkipReason.CATCHUP_LIMIT, at_us, last_us, 1 + rest.count - len(fires)))
-        room = max(0, policy.max_instances - live)
-        if not policy.coalesce:
-            # Runs of one backlog follow each other in the executor; the limit is on top of those that are live already.
-            room = len(fires) if live == 0 else room
-        if len(fires) > room:
-            skips.append(Skip(SkipReason.OVERLAP, fires[room], fires[-1], len(fires) - room))
-            del fires[room:]
+        if live >= policy.max_instances:
+            skips.append(Skip(SkipReason.OVERLAP, fires[0], fires[-1], len(fires)))
+            fires.clear()
     if next_us is not None and next_us <= decided_us:
         reason = _standstill(trigger, decided_us, next_us)
         return Decision(claim, tuple(fires), tuple(skips), None, None, reason)
@@ -144,12 +141,8 @@ def _set_aside(claim: Claim, reason: str, error: Exception | None = None) -> Dec
 
 
 def first_fire(trigger: EngineTrigger, now_us: int) -> int | None:
-    """The first fire time of a schedule that begins at ``now_us``: at that instant or later, as in 3.x. Triggers may raise."""
-    first = getattr(trigger, "first_us", None)
-    if first is not None:
-        answer: int | None = first(now_us)
-        return answer
-    return trigger.next_us(now_us - 1)
+    """The first fire time of a schedule that begins at ``now_us``. What the trigger raises passes through."""
+    return trigger.first_us(now_us)
 
 
 def dispatch_us(trigger: EngineTrigger, fire_us: int, random: Callable[[], float] | None) -> int:

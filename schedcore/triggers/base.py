@@ -78,6 +78,10 @@ class EngineTrigger(BaseTrigger):
     def next_us(self, after_us: int) -> int | None:
         """The first fire time strictly later than ``after_us``, or None when there is none."""
 
+    def first_us(self, at_us: int) -> int | None:
+        """The first fire time of a schedule that begins at ``at_us``: that instant or later; ``date`` alone may answer an earlier one."""
+        return self.next_us(at_us - 1)
+
     @abstractmethod
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         """The fire times in (``after_us``, ``upto_us``], counted and not listed."""
@@ -106,8 +110,10 @@ class GridTrigger(EngineTrigger):
         return Backlog(count, self.last_us(upto_us) if count else None, self.next_us(upto_us))
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        after_us = from_datetime(now) - 1 if previous_fire_time is None else from_datetime(previous_fire_time)
-        answer_us = self.next_us(after_us)
+        if previous_fire_time is None:
+            answer_us = self.first_us(from_datetime(now))
+        else:
+            answer_us = self.next_us(from_datetime(previous_fire_time))
         return None if answer_us is None else to_datetime(answer_us).astimezone(self.timezone)
 
     @abstractmethod

@@ -38,7 +38,9 @@ class ForeignTrigger(EngineTrigger):
         if answer is None:
             return None
         if not isinstance(answer, datetime):
-            raise TypeError(f"{type(self.inner).__name__}.get_next_fire_time returned {answer!r}, not a datetime or None")
+            raise TypeError(
+                f"{type(self.inner).__name__}.get_next_fire_time returned {answer!r}, not a datetime or None"
+            )
         return from_datetime(answer)
 
     def _zoned(self, instant_us: int) -> datetime:
@@ -72,7 +74,9 @@ class ForeignTrigger(EngineTrigger):
 
     def same_rule(self, other: BaseTrigger) -> bool:
         theirs = other.inner if isinstance(other, ForeignTrigger) else other
-        return type(theirs) is type(self.inner) and bool(self.inner == theirs or _state(self.inner) == _state(theirs))
+        return type(theirs) is type(self.inner) and bool(
+            self.inner == theirs or _state(self.inner) == _state(theirs)
+        )
 
     def describe(self) -> str:
         return str(self.inner)
