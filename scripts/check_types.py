@@ -31,7 +31,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    if Path(spec.origin).is_relative_to(ROOT / "schedcore"):
+    installed = Path(spec.origin).parent
+    if installed == ROOT / "schedcore":
         print(
             "check_types: this would check the source tree, where schedcore.adapters does not exist; "
             "run `python scripts/test.py types`, which installs the wheel first",
@@ -48,10 +49,15 @@ def main() -> int:
                 shutil.copytree(ROOT / name, Path(scratch, name), ignore=ignore)
                 present.append(name)
         packages = [arg for name in ("schedcore", *PACKAGES) if name in ("schedcore", *present) for arg in ("-p", name)]
-        codes = [subprocess.run([*mypy, *packages], cwd=scratch, check=False).returncode]
-        for name in LOOSE:
-            if name in present:
-                codes.append(subprocess.run([*mypy, "."], cwd=Path(scratch, name), check=False).returncode)
+        checks = [(packages, Path(scratch))]
+        checks += [(["."], Path(scratch, name)) for name in LOOSE if name in present]
+        codes = []
+        for arguments, folder in checks:
+            done = subprocess.run([*mypy, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
+            codes.append(done.returncode)
+            # Named as in the source tree, where they are mended.
+            report = done.stdout.replace(str(installed / "adapters"), "adapters")
+            print(report.replace(str(installed), "schedcore"), end="", flush=True)
     return max(codes)
 
 
