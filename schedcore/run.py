@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from schedcore.clock import to_datetime
 from schedcore.job import JobRecord
 
-__all__ = ["LIVE_STATES", "TRANSITIONS", "Finish", "Run", "RunRecord", "RunState", "Skip", "SkipReason", "current_run", "run_id"]
+__all__ = ["LIVE_STATES", "TRANSITIONS", "Finish", "Run", "RunRecord", "RunState", "Skip", "SkipReason", "current_run", "result_text", "run_id", "skip_record"]
 
 
 class RunState(StrEnum):
@@ -144,3 +144,28 @@ def run_id(job_id: str, fire_us: int, attempt: int) -> str:
 
 #: The run that the code asking belongs to; None outside a job. Set by every executor around the job.
 current_run: ContextVar[Run | None] = ContextVar("schedcore_current_run", default=None)
+
+
+def result_text(value: object, limit: int = 1000) -> str | None:
+    """``repr`` of what a job returned, cut; None for None. A ``repr`` that raises is told as such."""
+    if value is None:
+        return None
+    try:
+        text = repr(value)
+    except Exception as error:
+        text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def skip_record(job_id: str, skip: Skip, now_us: int) -> RunRecord:
+    """The record of fire times that pass without a run, decided at ``now_us``. Its attempt is 0: nothing was tried."""
+    return RunRecord(
+        job_id,
+        skip.first_us,
+        0,
+        RunState.SKIPPED,
+        reason=skip.reason,
+        count=skip.count,
+        until_us=skip.last_us,
+        finished_us=now_us,
+    )

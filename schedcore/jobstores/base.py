@@ -1,0 +1,243 @@
+"""What a job store is: jobs, their positions and their runs, kept somewhere.
+
+``BaseJobStore`` is the interface of APScheduler 3.x, ten methods over ``Job`` handles: a third party's class that implements them works
+(through ``schedcore.jobstores.simple``, unshared and unbatched). ``JobStore`` is what ours implement: the same ten, and the way of
+a run through the store, in batches:
+
+    acquire(now, limit) -> claims       an atomic claim on due jobs that nobody else holds
+    commit(decisions)   -> committed    one atomic step: run records, next fire times, claims dropped
+    started(runs)                       those have begun (batched; what began and ended between two batches is not told)
+    finish(finishes)                    the outcomes (batched)
+    recover(known)      -> recovered    what a scheduler that is gone has left, or a commit whose outcome was not learnt
+    renew()                             the owner lives (shared stores)
+    listen(callback)                    somebody else changed something (stores whose traits say ``notifies``)
+
+A claim names a *fence* (in its token): a commit whose fence no longer matches, because the job was changed, removed or claimed by
+somebody else since, is dropped for that job, and the job is claimed afresh.
+
+Threads: every method may be called from any thread, several at a time. A store whose traits say ``blocking`` is never called on a
+framework's loop. Errors of a driver are raised as ``JobStoreError``, with the driver's as cause.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from schedcore.clock import Clock, Now, from_datetime, to_datetime
+from schedcore.engine import Claim, Decision
+from schedcore.errors import ConflictingIdError, JobLookupError, TransientJobError
+from schedcore.job import Job, JobEntry
+from schedcore.run import Finish, Run, RunRecord
+
+if TYPE_CHECKING:
+    from schedcore.schedulers.base import BaseScheduler
+
+__all__ = [
+    "BaseJobStore",
+    "Committed",
+    "ConflictingIdError",
+    "Due",
+    "JobLookupError",
+    "JobStore",
+    "Recovered",
+    "StoreHost",
+    "StoreTraits",
+    "TransientJobError",
+]
+
+
+class StoreTraits(NamedTuple):
+    """What differs between stores and concerns others. Nothing asks for a class."""
+
+    blocking: bool  #: calls may wait for I/O, and are kept off every loop
+    durable: bool  #: jobs and runs outlive the process
+    shareable: bool = False  #: any number of schedulers may use it at a time
+    notifies: bool = False  #: ``listen`` works
+    precision_us: int = 1  #: instants are kept to this many microseconds
+
+
+class Due(NamedTuple):
+    """The earliest dispatch on each of the two timelines; None: nothing is scheduled there."""
+
+    wall_us: int | None
+    steady_us: int | None
+
+
+class Committed(NamedTuple):
+    """What a commit did: the runs to submit, in order, and the decisions that were dropped because their fence was outdated."""
+
+    runs: list[Run]
+    dropped: list[Decision]
+
+
+class Recovered(NamedTuple):
+    """What recovery found: runs to submit (again), and the records of those that were closed as lost."""
+
+    runs: list[Run]
+    lost: list[RunRecord]
+
+
+class StoreHost(Protocol):
+    """What a store needs of its scheduler."""
+
+    @property
+    def clock(self) -> Clock:
+        """Where instants of records come from."""
+
+
+class BaseJobStore(ABC):
+    """A job store of the 3.x kind. The comments of the ten methods give their meaning there."""
+
+    _scheduler: BaseScheduler | None = None
+    _alias: str = ""
+
+    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+        """Called once, before anything else: connect, create tables. May block; may raise."""
+        self._scheduler = scheduler
+        self._alias = alias
+
+    def shutdown(self) -> None:
+        """Let go of what was opened. May be called twice."""
+
+    @abstractmethod
+    def lookup_job(self, job_id: str) -> Job | None:
+        """The job, or None."""
+
+    @abstractmethod
+    def get_due_jobs(self, now: datetime) -> list[Job]:
+        """The jobs with a next run time not later than ``now``, earliest first."""
+
+    @abstractmethod
+    def get_next_run_time(self) -> datetime | None:
+        """The earliest next run time of all, or None."""
+
+    @abstractmethod
+    def get_all_jobs(self) -> list[Job]:
+        """All jobs, by next run time, those without one last."""
+
+    @abstractmethod
+    def add_job(self, job: Job) -> None:
+        """Keep a new job. Raises ``ConflictingIdError``."""
+
+    @abstractmethod
+    def update_job(self, job: Job) -> None:
+        """Replace a job. Raises ``JobLookupError``."""
+
+    @abstractmethod
+    def remove_job(self, job_id: str) -> None:
+        """Forget a job. Raises ``JobLookupError``."""
+
+    @abstractmethod
+    def remove_all_jobs(self) -> None:
+        """Forget all jobs."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class JobStore(BaseJobStore):
+    """A job store of ours. See the module's docstring for the way of a run through it."""
+
+    traits: StoreTraits
+
+    # -- jobs -----------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def add_entries(self, entries: Sequence[JobEntry]) -> None:
+        """Keep new jobs, all or none. Raises ``ConflictingIdError``, ``TransientJobError`` (the callable has no name) and
+        ``SerializationError`` (an argument cannot be stored)."""
+
+    @abstractmethod
+    def get_entry(self, job_id: str) -> JobEntry | None:
+        """The job, or None. Jobs that have ended are not listed any more."""
+
+    @abstractmethod
+    def list_entries(self, after: JobEntry | None = None, limit: int | None = None) -> list[JobEntry]:
+        """Jobs by next dispatch, those without one last, then by id; ``after`` is the last one of the page before."""
+
+    @abstractmethod
+    def replace_entry(self, old: JobEntry, new: JobEntry) -> bool:
+        """Put ``new`` in the place of ``old`` (same id) if nothing has changed since ``old`` was read; else False.
+
+        Raises ``JobLookupError`` when the job is gone. Runs that are live stay so; a claim on the job is outdated by it.
+        """
+
+    # -- the way of a run -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def acquire(self, now: Now, limit: int) -> list[Claim]:
+        """Claim up to ``limit`` jobs whose dispatch is not later than ``now`` on their timeline, earliest first."""
+
+    @abstractmethod
+    def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
+        """Carry out decisions, in one atomic step for the batch."""
+
+    @abstractmethod
+    def started(self, runs: Sequence[tuple[Run, int]]) -> None:
+        """Runs began, each at an instant. Those that the store does not know any more are passed over."""
+
+    @abstractmethod
+    def finish(self, finishes: Sequence[Finish]) -> None:
+        """Runs ended. Those that the store does not know any more are passed over."""
+
+    @abstractmethod
+    def next_due(self) -> Due:
+        """The earliest dispatches, claimed jobs left out."""
+
+    def recover(self, known: Collection[Run]) -> Recovered:
+        """Take over what is live on record and not among the ``known`` runs of this scheduler.
+
+        Those that never began are submitted again as they are; those that had begun are, by the job's ``recovery``, run again once
+        (attempt + 1) or closed as lost. Claims that were not committed are dropped.
+        """
+        return Recovered([], [])
+
+    def renew(self) -> None:
+        """Tell the store that this scheduler lives."""
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Call ``callback``, from any thread, when somebody else changed what is due. Only where traits say ``notifies``."""
+
+    @abstractmethod
+    def runs(
+        self, job_id: str | None = None, *, failed: bool = False, limit: int = 100
+    ) -> list[RunRecord]:
+        """Run records, latest first: of one job or all; ``failed``: only those that failed or were lost."""
+
+    # -- the ten methods of 3.x, over the above ----------------------------------------------------------------------------
+
+    def _handle(self, entry: JobEntry) -> Job:
+        scheduler = self._scheduler
+        if scheduler is None:
+            raise RuntimeError("the job store is not started")
+        return Job(scheduler, self._alias, entry)
+
+    def lookup_job(self, job_id: str) -> Job | None:
+        entry = self.get_entry(job_id)
+        return None if entry is None else self._handle(entry)
+
+    def get_due_jobs(self, now: datetime) -> list[Job]:
+        now_us = from_datetime(now)
+        due = [e for e in self.list_entries() if e.due_us is not None and e.due_us <= now_us]
+        return [self._handle(entry) for entry in due]
+
+    def get_next_run_time(self) -> datetime | None:
+        due = [instant for instant in self.next_due() if instant is not None]
+        return to_datetime(min(due)) if due else None
+
+    def get_all_jobs(self) -> list[Job]:
+        return [self._handle(entry) for entry in self.list_entries()]
+
+    def add_job(self, job: Job) -> None:
+        self.add_entries([job._entry])
+
+    def update_job(self, job: Job) -> None:
+        while True:
+            old = self.get_entry(job.id)
+            if old is None:
+                raise JobLookupError(job.id)
+            if self.replace_entry(old, job._entry):
+                return
