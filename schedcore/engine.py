@@ -90,7 +90,7 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
         if due_us < limit_us:
             late = trigger.backlog(fire_us, limit_us - 1)
             last_late_us = fire_us if late.last_us is None else late.last_us
-            skips.append(Skip(SkipReason.MISFIRED, fire_us, last_late_us, 1 + late.count))
+            skips.append(Skip(SkipReason.MISFIRED, fire_us, last_late_us, 1 + late.times))
             first_us = late.next_us
     fires: list[int] = []
     if first_us is None or first_us > now_us:
@@ -103,15 +103,15 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
         decided_us = last_us
         if policy.coalesce:
             fires.append(last_us)
-            if rest.count:
-                skips.append(Skip(SkipReason.COALESCED, first_us, _before(trigger, first_us, last_us), rest.count))
+            if rest.times:
+                skips.append(Skip(SkipReason.COALESCED, first_us, _before(trigger, first_us, last_us), rest.times))
         else:
             at_us: int | None = first_us
             while at_us is not None and at_us <= last_us and len(fires) < policy.max_catchup:
                 fires.append(at_us)
                 at_us = trigger.next_us(at_us)
             if at_us is not None and at_us <= last_us:
-                skips.append(Skip(SkipReason.CATCHUP_LIMIT, at_us, last_us, 1 + rest.count - len(fires)))
+                skips.append(Skip(SkipReason.CATCHUP_LIMIT, at_us, last_us, 1 + rest.times - len(fires)))
         if live >= policy.max_instances:
             skips.append(Skip(SkipReason.OVERLAP, fires[0], fires[-1], len(fires)))
             fires.clear()

@@ -65,12 +65,12 @@ class SkipReason(StrEnum):
 
 
 class Skip(NamedTuple):
-    """Fire times that pass without a run, as one record: ``count`` of them from ``first_us`` to ``last_us``."""
+    """Fire times that pass without a run, as one record: ``times`` of them from ``first_us`` to ``last_us``."""
 
     reason: SkipReason
     first_us: int
     last_us: int
-    count: int
+    times: int
 
 
 class Run(NamedTuple):
@@ -112,7 +112,7 @@ class RunRecord(NamedTuple):
     attempt: int
     state: RunState
     reason: str | None = None  #: why it was skipped, lost or cancelled
-    count: int = 1  #: fire times that this record stands for
+    times: int = 1  #: fire times that this record stands for
     until_us: int | None = None  #: the last of them, when there are several
     submitted_us: int | None = None
     started_us: int | None = None
@@ -165,7 +165,7 @@ def skip_record(job_id: str, skip: Skip, now_us: int) -> RunRecord:
         0,
         RunState.SKIPPED,
         reason=skip.reason,
-        count=skip.count,
+        times=skip.times,
         until_us=skip.last_us,
         finished_us=now_us,
     )

@@ -25,7 +25,7 @@ __all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "GridTrigger"]
 class Backlog(NamedTuple):
     """The fire times in a span (after, upto]: how many, the last of them, and the first one beyond the span."""
 
-    count: int
+    times: int
     last_us: int | None
     next_us: int | None
 
@@ -86,6 +86,13 @@ class EngineTrigger(BaseTrigger):
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         """The fire times in (``after_us``, ``upto_us``], counted and not listed."""
 
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        if previous_fire_time is None:
+            answer_us = self.first_us(from_datetime(now))
+        else:
+            answer_us = self.next_us(from_datetime(previous_fire_time))
+        return None if answer_us is None else to_datetime(answer_us).astimezone(self.timezone)
+
 
 class GridTrigger(EngineTrigger):
     """A trigger whose fire times form a fixed grid that can be asked in closed form.
@@ -106,15 +113,8 @@ class GridTrigger(EngineTrigger):
         """How many fire times lie in (``after_us``, ``upto_us``]; 0 when the span is empty."""
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
-        count = self.count_us(after_us, upto_us)
-        return Backlog(count, self.last_us(upto_us) if count else None, self.next_us(upto_us))
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        if previous_fire_time is None:
-            answer_us = self.first_us(from_datetime(now))
-        else:
-            answer_us = self.next_us(from_datetime(previous_fire_time))
-        return None if answer_us is None else to_datetime(answer_us).astimezone(self.timezone)
+        times = self.count_us(after_us, upto_us)
+        return Backlog(times, self.last_us(upto_us) if times else None, self.next_us(upto_us))
 
     @abstractmethod
     def __getstate__(self) -> dict[str, Any]:
