@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import gc
 import importlib.util
-import multiprocessing.resource_tracker
 import os
 import sys
 import tempfile
@@ -58,7 +57,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         if folder in NEEDS:
             module, extra = NEEDS[folder]
             if importlib.util.find_spec(module) is None:
-                _not_collected[folder] = f"not collected: tests/{folder} needs {module}, which the extra {extra!r} brings"
+                _not_collected[folder] = (
+                    f"not collected: tests/{folder} needs {module}, which the extra {extra!r} brings"
+                )
                 return True
     return None
 
@@ -102,6 +103,15 @@ def _descriptors() -> dict[int, str]:
     return found
 
 
+def _tracker() -> tuple[int | None, int | None]:
+    """The process id and the descriptor of multiprocessing's resource tracker.
+
+    It starts with the first process pool, serves all of them and lives as long as this process: it is no test's leak.
+    """
+    tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
+    return getattr(tracker, "_pid", None), getattr(tracker, "_fd", None)
+
+
 def _tasks() -> set[asyncio.Task[object]]:
     """Unfinished asyncio tasks of all loops: ``asyncio.all_tasks`` needs a loop, and a leaked one is not at hand."""
     found: set[asyncio.Task[object]] = set()
@@ -132,13 +142,14 @@ class Snapshot:
     def leaks(self) -> list[str]:
         """What there is now and was not then, a line for each."""
         now = Snapshot()
+        tracker_pid, tracker_fd = _tracker()
         return [
             *(_describe_thread(thread) for thread in now.threads - self.threads),
-            *(_describe_child(pid) for pid in now.children - self.children),
+            *(_describe_child(pid) for pid in now.children - self.children - {tracker_pid}),
             *(
                 f"file descriptor {fd}, open on {target}"
                 for fd, target in sorted(now.descriptors.items())
-                if self.descriptors.get(fd) != target
+                if self.descriptors.get(fd) != target and fd != tracker_fd
             ),
             *(f"asyncio task {task!r}" for task in now.tasks - self.tasks),
             *(f"temporary file {os.path.join(tempfile.gettempdir(), name)}" for name in now.files - self.files),
@@ -181,9 +192,6 @@ def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for name in ("TMPDIR", "TEMP", "TMP"):
             patch.setenv(name, folder)
         patch.setattr(tempfile, "tempdir", folder)
-        if os.name == "posix":
-            # One helper process serves all process pools and lives as long as this process: it is no test's leak.
-            multiprocessing.resource_tracker.ensure_running()
         yield
 
 

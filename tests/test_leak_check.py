@@ -12,7 +12,7 @@ import pytest
 CONFTEST = Path(__file__).with_name("conftest.py")
 
 LEAKY = """
-import asyncio, os, subprocess, sys, tempfile, threading, time
+import asyncio, multiprocessing.resource_tracker, os, subprocess, sys, tempfile, threading, time
 import pytest
 from hypothesis import given, strategies as st
 
@@ -39,6 +39,9 @@ def test_task():
 
 def test_file():
     tempfile.mkstemp(prefix="dropped-")
+
+def test_resource_tracker():
+    multiprocessing.resource_tracker.ensure_running()
 
 def test_clean():
     pass
@@ -83,6 +86,6 @@ def test_each_leak_is_found_and_named(tmp_path: Path) -> None:
     errors = [line for line in done.stdout.splitlines() if line.startswith("ERROR test_leaky.py")]
     blamed = [line.split("::")[1].split()[0] for line in errors]
     assert blamed == ["test_thread", "test_descriptor", "test_child", "test_task", "test_file"], done.stdout
-    assert "10 passed, 5 errors" in done.stdout.replace("5 errors, 10 passed", "10 passed, 5 errors"), done.stdout
+    assert "11 passed, 5 errors" in done.stdout.replace("5 errors, 11 passed", "11 passed, 5 errors"), done.stdout
     for named in ("daemon thread 'forgotten'", "test_leaky.py", "# orphan", "asyncio task <Task pending", "dropped-"):
         assert named in done.stdout
