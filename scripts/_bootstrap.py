@@ -80,7 +80,7 @@ def require_python() -> None:
         raise BootstrapError(f"Python {wanted} or newer is needed; this is {this}, and no other was found")
     chosen = newer[max(newer)]
     say(f"Python {this} is too old; going on with {chosen}")
-    sys.exit(run([chosen, *sys.argv], dict(os.environ)))
+    os.execv(str(chosen), [str(chosen), *sys.argv])
 
 
 # --- interpreters ---------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def ensure_environment(folder: Path, requirements: Sequence[str], env: Mapping[s
     if not has_pip(python):
         say(f"setting up {folder.relative_to(ROOT)}")
         # --clear: what an interrupted run left, or an interpreter that is gone since, is not built upon.
-        if run([sys.executable, "-m", "venv", "--clear", folder], env):
+        if run([sys.executable, "-m", "venv", "--clear", folder], env, quiet=True):
             raise BootstrapError(
                 "no virtual environment could be made (see above); "
                 "Debian and Ubuntu have what it needs in the package python3-venv"
@@ -222,28 +222,35 @@ def uv_settings(listing: str, given: Mapping[str, str]) -> dict[str, str]:
     return {variable: value for variable, value in settings.items() if variable not in given}
 
 
-def run(command: Sequence[str | Path], env: Mapping[str, str]) -> int:
+def run(command: Sequence[str | Path], env: Mapping[str, str], quiet: bool = False) -> int:
     """Run a command from the root of the checkout; its exit code, as a shell would give it.
 
     Ctrl-C reaches it from the terminal, and a SIGTERM sent to this process is passed on: either way it gets to clean up
-    before this returns.
+    before this returns. With ``quiet`` its output is shown only if it failed by itself.
     """
-    process = subprocess.Popen([str(part) for part in command], cwd=ROOT, env=dict(env))
+    with contextlib.ExitStack() as stack:
+        output = stack.enter_context(tempfile.TemporaryFile(dir=CACHE)) if quiet else None
+        process = subprocess.Popen(
+            [str(part) for part in command], cwd=ROOT, env=dict(env), stdout=output, stderr=output
+        )
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        process.terminate()
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            process.terminate()
 
-    before = signal.signal(signal.SIGTERM, pass_on)
-    interrupted = False
-    try:
-        while True:
-            try:
-                code = process.wait()
-                break
-            except KeyboardInterrupt:
-                interrupted = True
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    if interrupted and code:
-        raise KeyboardInterrupt
-    return code if code >= 0 else 128 - code
+        before = signal.signal(signal.SIGTERM, pass_on)
+        interrupted = False
+        try:
+            while True:
+                try:
+                    code = process.wait()
+                    break
+                except KeyboardInterrupt:
+                    interrupted = True
+        finally:
+            signal.signal(signal.SIGTERM, before)
+        if interrupted and code:
+            raise KeyboardInterrupt
+        if code and output is not None:
+            output.seek(0)
+            sys.stderr.write(output.read().decode(errors="replace"))
+        return code if code >= 0 else 128 - code
