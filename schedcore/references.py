@@ -257,7 +257,7 @@ def is_coroutine_callable(func: Callable[..., Any]) -> bool:
             if func.__code__.co_flags & _AWAITED:
                 return True
             marks = func.__dict__
-            return bool(marks) and ("_is_coroutine_mark" in marks or "_is_coroutine" in marks)
+            return bool(marks) and ("_is_coroutine_marker" in marks or "_is_coroutine" in marks)
         if isinstance(func, functools.partial):
             func = func.func
         elif isinstance(func, MethodType):

@@ -559,7 +559,7 @@ def test_mocks_accept_everything() -> None:
 def test_the_core_imports_nothing_heavy() -> None:
     code = textwrap.dedent("""
         import sys
-        import schedcore.references as r, schedcore.plugins
+        import schedcore.references as r, schedcore.plugins, schedcore.config
         def f(a, b=1, *, c=2): pass
         class C:
             def __init__(self, a): pass
