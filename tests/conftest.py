@@ -73,7 +73,7 @@ def pytest_report_collectionfinish() -> list[str]:
 
 def _children() -> set[int]:
     """The process ids of all descendants."""
-    if not os.path.exists("/proc/self/task"):
+    if not os.path.exists(f"/proc/{os.getpid()}/task/{os.getpid()}/children"):
         return {child.pid for child in psutil.Process().children(recursive=True)}
     # psutil reads the whole process table for this; the kernel keeps the list of each thread's children.
     found: set[int] = set()
