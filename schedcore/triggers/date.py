@@ -54,6 +54,10 @@ class DateTrigger(GridTrigger):
     def next_us(self, after_us: int) -> int | None:
         return self.run_us if after_us < self.run_us else None
 
+    def first_us(self, at_us: int) -> int | None:
+        # A date that has passed is late, not never: the misfire rule decides about it.
+        return self.run_us
+
     def last_us(self, upto_us: int) -> int | None:
         return self.run_us if self.run_us <= upto_us else None
 

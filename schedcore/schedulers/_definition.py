@@ -1,0 +1,207 @@
+"""Turns what a caller says of a job into its definition, and checks it: at once, and before anything is changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+from schedcore import plugins
+from schedcore.clock import from_datetime
+from schedcore.errors import ConfigurationError, InvalidTriggerError, JobArgumentsError, UnknownOptionError
+from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
+from schedcore.references import callable_name, check_arguments, resolve
+from schedcore.triggers.base import BaseTrigger, EngineTrigger
+from schedcore.triggers.foreign import as_grid
+
+__all__ = ["CHANGES", "UNSET", "Unset", "change_record", "instant_of", "make_record", "make_trigger", "policy_with"]
+
+
+class Unset:
+    """The default of an argument that was left out, where None means something."""
+
+    def __repr__(self) -> str:
+        return "<unset>"
+
+
+UNSET: Final = Unset()
+
+#: What ``modify_job`` can change.
+CHANGES = (
+    "args",
+    "coalesce",
+    "executor",
+    "func",
+    "kwargs",
+    "max_catchup",
+    "max_instances",
+    "misfire_grace_time",
+    "name",
+    "next_run_time",
+    "recovery",
+    "trigger",
+)
+
+_new_id: Callable[[], str] = lambda: os.urandom(16).hex()  # noqa: E731
+
+
+def make_trigger(
+    trigger: BaseTrigger | str | None, trigger_args: dict[str, Any], timezone: tzinfo, now_us: int
+) -> EngineTrigger:
+    """A trigger from an instance, an alias with its arguments, or None (once, now), bound to ``now_us`` where it left its start out."""
+    if trigger is None:
+        trigger = "date"
+    if isinstance(trigger, str):
+        cls = plugins.load(plugins.TRIGGERS, trigger)
+        if "timezone" not in trigger_args:
+            trigger_args["timezone"] = timezone
+        try:
+            made = cls(**trigger_args)
+        except TypeError as error:
+            raise _bad_trigger_args(trigger, cls, trigger_args, error) from error
+        return as_grid(made).anchored(now_us)
+    if trigger_args:
+        names = ", ".join(repr(name) for name in trigger_args)
+        raise InvalidTriggerError(
+            f"{names}: arguments for a trigger go with its alias; this trigger is an instance already ({trigger!r})"
+        )
+    if not callable(getattr(trigger, "get_next_fire_time", None)):
+        raise InvalidTriggerError(
+            f"trigger must be an alias such as 'interval', a trigger instance or None, not {trigger!r}"
+        )
+    return as_grid(trigger).anchored(now_us)
+
+
+def _bad_trigger_args(alias: str, cls: type, given: dict[str, Any], error: TypeError) -> Exception:
+    from inspect import signature
+
+    known = [name for name in signature(cls).parameters]
+    for name in given:
+        if name not in known:
+            if name == "timezone":
+                continue
+            return UnknownOptionError(name, known, f"{alias} trigger")
+    return InvalidTriggerError(f"{alias} trigger: {error}")
+
+
+def policy_with(policy: JobPolicy, changes: Mapping[str, Any]) -> JobPolicy:
+    """``policy`` with job options replaced. Raises ``ConfigurationError`` naming the option that is wrong."""
+    fields: dict[str, Any] = {}
+    for name, value in changes.items():
+        if name == "misfire_grace_time":
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if value is not None and not (number and value > 0):
+                raise ConfigurationError(
+                    f"misfire_grace_time must be a positive number of seconds, or None for no limit, not {value!r}"
+                )
+            fields["misfire_grace_us"] = None if value is None else round(value * 1_000_000)
+        elif name in ("max_instances", "max_catchup"):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigurationError(f"{name} must be a whole number from 1 up, not {value!r}")
+            fields[name] = value
+        elif name == "coalesce":
+            fields[name] = bool(value)
+        elif name == "recovery":
+            if value not in ("rerun", "lost"):
+                raise ConfigurationError(f"recovery must be 'rerun' or 'lost', not {value!r}")
+            fields[name] = value
+        elif name == "executor":
+            if not isinstance(value, str):
+                raise ConfigurationError(f"executor must be the alias of an executor (text), not {value!r}")
+            fields[name] = value
+    return policy._replace(**fields).intern() if fields else policy
+
+
+def _check_args(args: Iterable[Any] | None) -> tuple[Any, ...]:
+    if args is None:
+        return ()
+    if isinstance(args, (str, bytes)) or not isinstance(args, Iterable):
+        raise JobArgumentsError(f"args must be a list or another iterable of arguments, not {args!r}")
+    return tuple(args)
+
+
+def _check_kwargs(kwargs: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if not kwargs:
+        if kwargs is None or isinstance(kwargs, Mapping):
+            return NO_KWARGS
+    elif isinstance(kwargs, Mapping):
+        return dict(kwargs)
+    raise JobArgumentsError(f"kwargs must be a dict or another mapping, not {kwargs!r}")
+
+
+def _check_func(func: Callable[..., Any] | str) -> tuple[Callable[..., Any], str | None]:
+    if isinstance(func, str):
+        found = resolve(func)
+        if not callable(found):
+            raise JobArgumentsError(f"func: {func!r} leads to {found!r}, which cannot be called")
+        return found, func
+    if not callable(func):
+        raise JobArgumentsError(f'func must be a callable or text such as "package.module:name", not {func!r}')
+    return func, None
+
+
+def _check_text(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise JobArgumentsError(f"{name} must be a text of at least one character, not {value!r}")
+    return value
+
+
+def make_record(
+    func: Callable[..., Any] | str,
+    trigger: EngineTrigger,
+    args: Iterable[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    id: str | None,
+    name: str | None,
+    policy: JobPolicy,
+) -> JobRecord:
+    """A job's definition. Raises the usage errors of its parts; an ``id`` that was left out is a random one of 32 hex digits."""
+    target, ref = _check_func(func)
+    positional = () if args is None else _check_args(args)
+    keywords = NO_KWARGS if kwargs is None else _check_kwargs(kwargs)
+    check_arguments(target, positional, keywords)
+    return JobRecord(
+        _new_id() if id is None else _check_text("id", id),
+        callable_name(target) if name is None else _check_text("name", name),
+        target,
+        ref,
+        positional,
+        keywords,
+        trigger,
+        policy,
+    )
+
+
+def change_record(job: JobRecord, changes: Mapping[str, Any]) -> JobRecord:
+    """``job`` with ``changes`` (names of ``CHANGES`` but for trigger and next_run_time), checked as when it was added."""
+    fields: dict[str, Any] = {}
+    if "func" in changes:
+        fields["func"], fields["func_ref"] = _check_func(changes["func"])
+    if "args" in changes:
+        fields["args"] = _check_args(changes["args"])
+    if "kwargs" in changes:
+        fields["kwargs"] = _check_kwargs(changes["kwargs"])
+    if "name" in changes:
+        fields["name"] = _check_text("name", changes["name"])
+    if "id" in changes:
+        raise JobArgumentsError("the id of a job cannot be changed; remove the job and add it under the other id")
+    for name in changes:
+        if name not in CHANGES:
+            raise UnknownOptionError(name, CHANGES, "job")
+    policy = policy_with(job.policy, changes)
+    if policy is not job.policy:
+        fields["policy"] = policy
+    changed = job._replace(**fields) if fields else job
+    if changed.func is not None and not {"func", "args", "kwargs"}.isdisjoint(fields):
+        check_arguments(changed.func, changed.args, changed.kwargs)
+    return changed
+
+
+def instant_of(value: Any, timezone: tzinfo, name: str) -> int:
+    """Microseconds of a date, datetime or ISO 8601 text; naive ones are local time in ``timezone``."""
+    from schedcore.triggers._zones import to_instant
+
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return from_datetime(value)
+    return to_instant(value, timezone, name)

@@ -1,0 +1,372 @@
+"""Moves one job store's runs along: acquire, decide, commit, hand over; and the outcomes back into the store.
+
+Each job store has a pump of its own, so that one that is slow or down delays no other. A *cycle* is all the store's I/O for one
+step. For a store that does I/O it runs in a worker thread (``Wakeup.run_blocking``), one at a time; for one in memory it runs at
+once. What follows from it (events, submissions) is *applied* in the scheduler's thread.
+
+When a cycle fails, nothing is known about what the store did. Outcomes that were to be written are kept and written again,
+which is harmless; before anything is claimed again, ``recover`` reads back what a commit may have left. The pump tries again with
+growing delays, up to the scheduler's ``jobstore_retry_interval``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from random import random
+from typing import TYPE_CHECKING, NamedTuple
+
+from schedcore.clock import Now
+from schedcore.engine import Claim, Decision, decide, dispatch_us, first_fire
+from schedcore.errors import SchedcoreError
+from schedcore.job import JobEntry, JobState
+from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
+from schedcore.run import Finish, Run, RunState, SkipReason
+
+if TYPE_CHECKING:
+    from schedcore.schedulers.base import BaseScheduler
+
+__all__ = ["BATCH", "CycleResult", "Pump", "StoreHealth"]
+
+# Jobs decided about in one tick. Some 2 ms of a loop's time, after which it serves its sockets before the next batch.
+BATCH = 256
+# The same where the cycle is off the loop and each batch is two transactions.
+BLOCKING_BATCH = 1000
+# Seconds before the first retry after a store failed; doubled each time up to the scheduler's jobstore_retry_interval.
+FIRST_RETRY_S = 0.1
+
+
+class StoreHealth(NamedTuple):
+    """How a job store does: ``ok``, the last error as text, and since when (microseconds since the epoch) that has been so."""
+
+    ok: bool
+    error: str | None
+    since_us: int
+
+
+class CycleResult(NamedTuple):
+    """What one cycle brought, to be applied in the scheduler's thread."""
+
+    ended: list[Finish]
+    committed: Committed | None
+    decisions: list[Decision]
+    recovered: Recovered | None
+    due: Due
+    more: bool
+    added: list[JobEntry]
+
+
+class Pump:
+    """See the module's docstring. All but ``_cycle``, ``finished`` and ``begun`` belongs to the scheduler's thread."""
+
+    def __init__(self, scheduler: BaseScheduler, alias: str, store: JobStore) -> None:
+        self.scheduler = scheduler
+        self.alias = alias
+        self.store = store
+        self.finished: deque[Finish] = deque()  # appended to by any thread
+        self.begun: deque[tuple[Run, int]] = deque()  # likewise; for durable stores
+        self.touched = True  # somebody changed what is due; set by any thread
+        self.busy = False
+        self.opened = False
+        self.closed = False
+        self.health = StoreHealth(True, None, scheduler.clock.wall_us())
+        self._unwritten: list[Finish] = []
+        self._unsure = True  # the store may hold what this scheduler does not know: recover first
+        self._correct = False  # the clock was corrected: calendar jobs are to be looked at again
+        self._due = Due(None, None)
+        self._more = False
+        self._failures = 0
+        self._retry_at_s = 0.0
+        # Runs of an uncoalesced backlog that wait for one of their job's to end.
+        self._waiting: dict[str, deque[Run]] = {}
+        self.handed = 0
+        self.returned = 0
+
+    # -- the scheduler's thread --------------------------------------------------------------------------------------------
+
+    def tick(self, now: Now, mono_s: float) -> None:
+        """Make a step if there is one to make."""
+        if self.busy or self.closed or (self._failures and mono_s < self._retry_at_s):
+            return
+        if not self._has_work(now):
+            return
+        self.touched = False
+        if self.store.traits.blocking:
+            self.busy = True
+            self.scheduler._run_blocking(lambda: self._cycle(now), self._done)
+        else:
+            try:
+                result = self._cycle(now)
+            except Exception as error:
+                self._failed(error)
+            else:
+                self._apply(result)
+
+    def _has_work(self, now: Now) -> bool:
+        if self.finished or self.begun or self.touched or self._unwritten or self._unsure or self._correct or self._more:
+            return True
+        wall_us, steady_us = self._due
+        return (wall_us is not None and wall_us <= now.wall_us) or (steady_us is not None and steady_us <= now.steady_us)
+
+    def delay_s(self, now: Now, mono_s: float) -> float | None:
+        """Seconds until the next step; None: only when something happens."""
+        if self.busy or self.closed:
+            return None
+        if self._failures:
+            return max(0.0, self._retry_at_s - mono_s)
+        if self._more or self.touched or self.finished:
+            return 0.0
+        if not self.scheduler._dispatches:
+            return None
+        wall_us, steady_us = self._due
+        if wall_us is None:
+            if steady_us is None:
+                return None
+            return max(0, steady_us - now.steady_us) / 1e6
+        delay_us = wall_us - now.wall_us
+        if steady_us is not None:
+            delay_us = min(delay_us, steady_us - now.steady_us)
+        return max(0, delay_us) / 1e6
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the last batch was full, so that the next one should follow at once."""
+        return self._more and not self.busy
+
+    def correct(self) -> None:
+        """Look again at the next fire times of calendar jobs: the clock was corrected."""
+        self._correct = True
+
+    def _done(self, result: CycleResult | None, error: Exception | None) -> None:
+        self.busy = False
+        if error is not None:
+            self._failed(error)
+        elif result is not None:
+            self._apply(result)
+        self.scheduler._rearm()
+
+    def _failed(self, error: Exception) -> None:
+        scheduler = self.scheduler
+        self._unsure = True
+        self._more = False
+        self._failures += 1
+        limit_s = scheduler._retry_interval_s
+        # Jitter keeps a fleet from coming back all at once.
+        delay_s = min(limit_s, FIRST_RETRY_S * 2 ** min(self._failures - 1, 30)) * (0.75 + 0.25 * random())
+        self._retry_at_s = scheduler.clock.monotonic_s() + delay_s
+        text = f"{type(error).__name__}: {error}"
+        if self.health.ok:
+            self.health = StoreHealth(False, text, scheduler.clock.wall_us())
+        else:
+            self.health = self.health._replace(error=text)
+        scheduler._store_failed(self.alias, error, delay_s)
+
+    def _apply(self, result: CycleResult) -> None:
+        scheduler = self.scheduler
+        if self._failures or not self.health.ok:
+            self._failures = 0
+            self.health = StoreHealth(True, None, scheduler.clock.wall_us())
+            scheduler._store_recovered(self.alias)
+        self._due = result.due
+        self._more = result.more
+        if result.added:
+            scheduler._report_added(self.alias, result.added)
+        if result.ended:
+            self._apply_ended(result.ended)
+        if result.recovered is not None:
+            for record in result.recovered.lost:
+                scheduler._report_lost(self.alias, record)
+            self._hand_over(result.recovered.runs)
+        committed = result.committed
+        if committed is None:
+            return
+        if not result.decisions:
+            return
+        plain = True
+        for decision in result.decisions:
+            if decision.skips or decision.broken is not None or decision.next_us is None or len(decision.fires) > 1:
+                plain = False
+                break
+        if not plain:
+            self._report(result.decisions, committed)
+        self._hand_over(committed.runs)
+
+    def _apply_ended(self, ended: list[Finish]) -> None:
+        self.returned += len(ended)
+        self.scheduler._report_ended(ended)
+        if self._waiting:
+            freed: list[Run] = []
+            for finish in ended:
+                job_id = finish.run.job.id
+                waiting = self._waiting.get(job_id)
+                if waiting:
+                    freed.append(waiting.popleft())
+                    if not waiting:
+                        del self._waiting[job_id]
+            if freed:
+                self.scheduler._submit(freed)
+
+    def _report(self, decisions: list[Decision], committed: Committed) -> None:
+        dropped = {id(decision) for decision in committed.dropped}
+        for decision in decisions:
+            if id(decision) in dropped:
+                continue
+            job = decision.claim.job
+            for skip in decision.skips:
+                self.scheduler._report_skip(self.alias, job, skip)
+            if decision.broken is not None:
+                self.scheduler._report_broken(self.alias, job.id, decision.broken, decision.error)
+            elif decision.next_us is None:
+                self.scheduler._report_removed(self.alias, job.id)
+
+    def _hand_over(self, runs: list[Run]) -> None:
+        if not runs:
+            return
+        self.handed += len(runs)
+        first_of: dict[str, int] = {}
+        for run in runs:
+            first_of[run.job.id] = first_of.get(run.job.id, 0) + 1
+        if len(first_of) == len(runs):
+            self.scheduler._submit(runs)
+            return
+        now: list[Run] = []
+        given: dict[str, int] = {}
+        for run in runs:
+            job_id = run.job.id
+            given[job_id] = given.get(job_id, 0) + 1
+            if given[job_id] > run.job.policy.max_instances or job_id in self._waiting:
+                self._waiting.setdefault(job_id, deque()).append(run)
+            else:
+                now.append(run)
+        self.scheduler._submit(now)
+
+    def take_waiting(self) -> list[Run]:
+        """The runs that wait for others of their job, taken out: the scheduler stops."""
+        runs = [run for waiting in self._waiting.values() for run in waiting]
+        self._waiting.clear()
+        return runs
+
+    # -- wherever the store may be called -----------------------------------------------------------------------------------
+
+    def _cycle(self, now: Now) -> CycleResult:
+        scheduler = self.scheduler
+        store = self.store
+        added: list[JobEntry] = []
+        if not self.opened:
+            store.start(scheduler, self.alias)
+            self.opened = True
+        added = scheduler._flush_pending(self)
+        ended = self._write_back()
+        recovered: Recovered | None = None
+        if self._unsure:
+            recovered = store.recover(scheduler._known_runs(self))
+            self._unsure = False
+        committed: Committed | None = None
+        decisions: list[Decision] = []
+        more = False
+        if scheduler._dispatches:
+            if store.traits.blocking:
+                now = scheduler._timeline.now()
+            if self._correct:
+                self._correct = False
+                self._rearrange(now)
+            limit = BLOCKING_BATCH if store.traits.blocking else BATCH
+            claims = store.acquire(now, limit)
+            if claims:
+                more = len(claims) >= limit
+                decisions = self._decide(claims, now)
+                try:
+                    committed = store.commit(decisions, now.wall_us)
+                except Exception:
+                    self._unsure = True
+                    raise
+        return CycleResult(ended, committed, decisions, recovered, store.next_due(), more, added)
+
+    def _decide(self, claims: list[Claim], now: Now) -> list[Decision]:
+        executors = self.scheduler._executors
+        wall_us, steady_us = now
+        decisions: list[Decision] = []
+        for claim in claims:
+            job = claim.job
+            if job.policy.executor not in executors:
+                reason = f"its executor {job.policy.executor!r} is missing"
+                decisions.append(Decision(claim, (), (), None, None, reason))
+            else:
+                decisions.append(decide(claim, steady_us if job.trigger.elapsed else wall_us, random))
+        return decisions
+
+    def _write_back(self) -> list[Finish]:
+        """Write what began and what ended; returns what has ended since the last time (its events are due)."""
+        store = self.store
+        ended: list[Finish] = []
+        while self.finished:
+            ended.append(self.finished.popleft())
+        if self.begun:
+            over = {id(finish.run) for finish in ended}
+            begun: list[tuple[Run, int]] = []
+            while self.begun:
+                item = self.begun.popleft()
+                if id(item[0]) not in over:
+                    begun.append(item)
+            if begun:
+                store.started(begun)
+        if self.store.traits.durable:
+            # What a shutdown took back before it began stays on record as submitted: the next scheduler runs it.
+            self._unwritten.extend(f for f in ended if not _withdrawn(f))
+        else:
+            self._unwritten.extend(ended)
+        if self._unwritten:
+            try:
+                store.finish(self._unwritten)
+            except Exception:
+                # Their events are due all the same, and they were taken off the queue: report them now.
+                self.scheduler._call_soon(lambda: self._apply_ended(ended))
+                raise
+            self._unwritten = []
+        return ended
+
+    def _rearrange(self, now: Now) -> None:
+        """After a correction of the clock: calendar jobs go on from the new time. One look at each job."""
+        last: JobEntry | None = None
+        while True:
+            page = self.store.list_entries(last, 1000)
+            for entry in page:
+                trigger = entry.job.trigger
+                if entry.state is not JobState.ACTIVE or trigger.elapsed or entry.fire_us is None:
+                    continue
+                try:
+                    fire_us = first_fire(trigger, now.wall_us)
+                    if fire_us is None or fire_us >= entry.fire_us:
+                        continue
+                    due_us = dispatch_us(trigger, fire_us, random)
+                    self.store.replace_entry(entry, entry._replace(fire_us=fire_us, due_us=due_us))
+                except SchedcoreError:
+                    continue
+                except Exception as error:
+                    self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))
+            if len(page) < 1000:
+                return
+            last = page[-1]
+
+    def settle(self) -> None:
+        """The last write, at shutdown: what began and what ended, and nothing else. Wherever the store may be called."""
+        ended: list[Finish] = []
+        try:
+            ended = self._write_back()
+        finally:
+            if ended:
+                self._apply_ended(ended)
+
+
+def _withdrawn(finish: Finish) -> bool:
+    return finish.state is RunState.SKIPPED and finish.retval is SkipReason.SHUTDOWN
+
+
+class _Complaint:
+    """Reports, in the scheduler's thread, a trigger that raised while the schedule was rearranged."""
+
+    def __init__(self, scheduler: BaseScheduler, alias: str, entry: JobEntry, error: Exception) -> None:
+        self._report: Callable[[], None] = lambda: scheduler._report_trigger_failure(alias, entry, error)
+
+    def __call__(self) -> None:
+        self._report()

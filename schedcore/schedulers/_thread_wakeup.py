@@ -1,0 +1,101 @@
+"""The wakeup of schedulers that have a thread to themselves: it waits on one lock, and runs blocking calls in threads of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from schedcore.executors._workers import WorkerPool
+from schedcore.wakeup import Done
+
+__all__ = ["ThreadWakeup"]
+
+# Threads for blocking calls. One call of each job store is under way at a time, so this bounds the stores that can wait at once.
+_MAX_CALLERS = 16
+
+
+class ThreadWakeup:
+    """See ``schedcore.wakeup.Wakeup``. ``run`` is the loop; the thread that calls it is the framework's thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # Held while there is nothing to do: waiting is acquiring it, waking is releasing it. A condition costs twice as much.
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._deadline_s: float | None = None
+        self._callback: Callable[[], None] | None = None
+        self._callers: WorkerPool[tuple[Callable[[], Any], Done]] | None = None
+        self._stopping = False
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self._deadline_s = monotonic() + delay_s
+        self._callback = callback
+
+    def disarm(self) -> None:
+        self._deadline_s = None
+        self._callback = None
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._calls.append(callback)
+        self._ring()
+
+    def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+        callers = self._callers
+        if callers is None:
+            self._callers = callers = WorkerPool(_MAX_CALLERS, self._call, f"{self._name}-io")
+        callers.submit([(call, done)])
+
+    def _call(self, item: tuple[Callable[[], Any], Done]) -> None:
+        call, done = item
+        try:
+            result = call()
+        except Exception as error:
+            failure = error
+            self.call_soon(lambda: done(None, failure))
+        else:
+            self.call_soon(lambda: done(result, None))
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:
+            # It rings already: whoever waits will look at everything.
+            pass
+
+    def run(self) -> None:
+        """Run until ``stop``. An exception of a callback passes through."""
+        calls = self._calls
+        while not self._stopping:
+            deadline_s = self._deadline_s
+            if not calls:
+                if deadline_s is None:
+                    self._bell.acquire()
+                else:
+                    delay_s = deadline_s - monotonic()
+                    if delay_s > 0:
+                        self._bell.acquire(timeout=delay_s)
+            for _ in range(len(calls)):
+                calls.popleft()()
+            deadline_s = self._deadline_s
+            if deadline_s is not None and deadline_s <= monotonic() and not self._stopping:
+                callback = self._callback
+                self.disarm()
+                if callback is not None:
+                    callback()
+
+    def stop(self) -> None:
+        """End ``run`` soon. From any thread."""
+        self._stopping = True
+        self._ring()
+
+    def close(self, timeout_s: float) -> bool:
+        """End the threads of blocking calls; False when one is still in a call after ``timeout_s``."""
+        callers = self._callers
+        if callers is None:
+            return True
+        callers.close()
+        return callers.join(timeout_s)
