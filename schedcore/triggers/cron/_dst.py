@@ -1,0 +1,261 @@
+"""From the wall clock to instants: what happens to a schedule when the clocks of its zone change.
+
+Two rules, named by a trigger's ``dst``:
+
+``"literal"`` The schedule fires at every instant at which the wall clock shows one of its times. A time in a
+gap does not come that day; a time in an overlap comes twice.
+
+``"cron"`` (the default) That of Debian's cron(8): "This only applies to jobs that run at a specific time and
+jobs that run with a granularity greater than one hour. Jobs that run more frequently are scheduled normally.
+If time was adjusted one hour forward, those jobs that would have run in the interval that has been skipped
+will be run immediately. Conversely, if time was adjusted backward, running the same job twice is avoided." In
+one sentence: each of the schedule's times happens exactly once, at the first instant at which the wall clock
+shows it or a later time. Times that a gap swallows fall together on the gap's end and are one fire time. As
+in Debian's implementation, a schedule whose minute or hour field begins with ``*`` follows real time, which
+is the literal rule. So does one with several seconds. Changes of more than three hours (a zone that crosses
+the date line) follow the same rule here: they are announced, and not corrections of a wrong clock.
+
+Both rules are sets of instants, so that "next", "last" and "how many" agree with each other.
+
+Theory of operation. An offset table (``Offsets``) knows for each block of five days either the one offset
+that holds in it and for a day on both sides, or the pieces into which transitions cut it. Nearly all blocks
+are of the first kind, and there the answer is a subtraction, right because the whole neighbourhood was looked
+at. No zone's offset differs from UTC by more than a day, so a block may be looked up by UTC and by local time
+alike. Between two looks a zone must not change its offset and go back: the looks are 3.5 days apart, and in
+all of the tz database the shortest such visit is 3.98 days (Africa/Freetown, September 1939; since 1970 it is
+6.9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, tzinfo
+from functools import lru_cache
+
+from schedcore.triggers._zones import FIRST_US, LAST_US
+from schedcore.triggers.cron._search import Plan
+
+__all__ = ["BLOCK_S", "Offsets", "count", "last_upto", "literal_next", "offsets_for", "once_next"]
+
+# Seconds.
+_DAY_S = 86400
+_LOOK_S = 302400
+#: The width of a block; with a day on both sides it is two looks wide.
+BLOCK_S = 2 * _LOOK_S - 2 * _DAY_S
+# The width of a chunk in the table of transitions.
+_CHUNK_S = 10 * _LOOK_S
+_FIRST_S = FIRST_US // 1_000_000 - _DAY_S
+_LAST_S = LAST_US // 1_000_000 + _DAY_S
+# Entries in each table of a zone (five days or five weeks each); a full table is emptied.
+_TABLE_LIMIT = 8192
+# How many gaps in a row may swallow all that a schedule has, before the answer is "never". A zone's rules and
+# the calendar decide it by the kind of year, and every kind comes within 40 years.
+_SWALLOWED_LIMIT = 64
+# The zones' rules are stable from here on, and repeat with the calendar after 400 years.
+_STABLE_S = 4_102_444_800  # 2100-01-01
+_CYCLE_S = 146097 * _DAY_S
+
+#: From an instant (inclusive) until another (exclusive), the offset from UTC; all in seconds.
+Piece = tuple[int, int, int]
+
+
+class Offsets(dict[int, int | tuple[Piece, ...]]):
+    """A zone's offsets by block, found when first asked for. ``offsets[instant_s // BLOCK_S]``."""
+
+    __slots__ = ("_chunks", "_epoch", "_zone", "periodic")
+
+    def __init__(self, zone: tzinfo) -> None:
+        super().__init__()
+        self._zone = zone
+        self._epoch = datetime(1970, 1, 1, tzinfo=zone)
+        self._chunks: dict[int, tuple[tuple[int, int], ...]] = {}
+        #: Whether the zone's rules repeat with the calendar: true of the tz database, unknown of other classes.
+        self.periodic = type(zone).__module__ in ("zoneinfo", "datetime")
+
+    def __missing__(self, block: int) -> int | tuple[Piece, ...]:
+        start_s = block * BLOCK_S - _DAY_S
+        cuts = self._cuts(start_s, 2)
+        found: int | tuple[Piece, ...]
+        if not cuts:
+            found = self._look(start_s)
+        else:
+            pieces: list[Piece] = []
+            offset = self._look(start_s)
+            for at_s, after in cuts:
+                pieces.append((start_s, at_s, offset))
+                start_s, offset = at_s, after
+            pieces.append((start_s, (block + 1) * BLOCK_S + _DAY_S, offset))
+            found = tuple(pieces)
+        if len(self) >= _TABLE_LIMIT:
+            self.clear()
+        self[block] = found
+        return found
+
+    def pieces(self, instant_s: int) -> tuple[Piece, ...]:
+        """The pieces of the block of an instant, from a day before the block to a day after it."""
+        block = instant_s // BLOCK_S
+        found = self[block]
+        if isinstance(found, int):
+            return ((block * BLOCK_S - _DAY_S, (block + 1) * BLOCK_S + _DAY_S, found),)
+        return found
+
+    def spans(self, from_s: int, until_s: int) -> Iterator[Piece]:
+        """The pieces of [``from_s``, ``until_s``), cut to it, in order. Takes time in proportion to its
+        length."""
+        offset = _offset_at(self.pieces(from_s), from_s)
+        for chunk in range(from_s // _CHUNK_S, (until_s - 1) // _CHUNK_S + 1):
+            try:
+                cuts = self._chunks[chunk]
+            except KeyError:
+                if len(self._chunks) >= _TABLE_LIMIT:
+                    self._chunks.clear()
+                cuts = self._chunks[chunk] = tuple(self._cuts(chunk * _CHUNK_S, 10))
+            for at_s, after in cuts:
+                if from_s < at_s < until_s:
+                    yield from_s, at_s, offset
+                    from_s, offset = at_s, after
+        yield from_s, until_s, offset
+
+    def _look(self, instant_s: int) -> int:
+        """The offset at an instant."""
+        instant_s = min(max(instant_s, _FIRST_S), _LAST_S)
+        utc = self._epoch + timedelta(0, instant_s)
+        offset = self._zone.fromutc(utc) - utc
+        return offset.days * _DAY_S + offset.seconds
+
+    def _cuts(self, start_s: int, looks: int) -> list[tuple[int, int]]:
+        """The transitions in (``start_s``, ``start_s`` + ``looks`` * 3.5 days]: their instants, and the
+        offsets after."""
+        cuts: list[tuple[int, int]] = []
+        offset = self._look(start_s)
+        for number in range(1, looks + 1):
+            end_s = start_s + number * _LOOK_S
+            there = self._look(end_s)
+            low_s = end_s - _LOOK_S
+            while offset != there:
+                high_s = end_s
+                while high_s - low_s > 1:
+                    middle_s = (low_s + high_s) // 2
+                    if self._look(middle_s) == offset:
+                        low_s = middle_s
+                    else:
+                        high_s = middle_s
+                low_s = high_s
+                offset = self._look(high_s)
+                cuts.append((high_s, offset))
+        return cuts
+
+
+@lru_cache(maxsize=256)
+def _shared_offsets(zone: tzinfo) -> Offsets:
+    return Offsets(zone)
+
+
+def offsets_for(zone: tzinfo) -> Offsets:
+    """The offset table of a zone, shared by all triggers in the zone."""
+    try:
+        return _shared_offsets(zone)
+    except TypeError:  # a zone class of the user's own that cannot be hashed
+        return Offsets(zone)
+
+
+def _offset_at(pieces: tuple[Piece, ...], instant_s: int) -> int:
+    for _, end_s, offset in pieces:
+        if instant_s < end_s:
+            return offset
+    return pieces[-1][2]
+
+
+def _shown_before(pieces: tuple[Piece, ...], instant_s: int) -> int:
+    """The local time that the wall clock has not shown before an instant: all earlier ones have come, or were
+    skipped."""
+    return max(min(end_s, instant_s) + offset for start_s, end_s, offset in pieces if start_s < instant_s)
+
+
+def _happens(offsets: Offsets, local_s: int) -> int:
+    """The first instant at which the wall clock shows a local time or a later one."""
+    for start_s, end_s, offset in offsets.pieces(local_s):
+        if local_s < start_s + offset:
+            return start_s
+        if local_s < end_s + offset:
+            return local_s - offset
+    raise AssertionError("a block holds all of its local times")
+
+
+def once_next(plan: Plan, offsets: Offsets, from_s: int) -> int | None:
+    """The first fire time at or after ``from_s`` when each local time happens once."""
+    local_s = plan.at_or_after(_shown_before(offsets.pieces(from_s), from_s))
+    return None if local_s is None else _happens(offsets, local_s)
+
+
+def literal_next(plan: Plan, offsets: Offsets, from_s: int) -> int | None:
+    """The first fire time at or after ``from_s`` by the literal rule."""
+    for _ in range(_SWALLOWED_LIMIT):
+        local_s: int | None = None
+        for _, end_s, offset in offsets.pieces(from_s):
+            if from_s < end_s:
+                local_s = plan.at_or_after(from_s + offset)
+                if local_s is not None and local_s - offset < end_s:
+                    return local_s - offset
+                from_s = end_s
+        if local_s is None:
+            return None
+        # Nothing within a day and more, and nothing locally until local_s: go on where that may first be
+        # shown.
+        block = local_s // BLOCK_S
+        there = offsets[block]
+        if isinstance(there, int):
+            return local_s - there
+        from_s = max(from_s, block * BLOCK_S - _DAY_S)
+    return None
+
+
+def last_upto(plan: Plan, offsets: Offsets, upto_s: int, once: bool) -> int | None:
+    """The last fire time at or before ``upto_s``."""
+    if once:
+        local_s = plan.at_or_before(_shown_before(offsets.pieces(upto_s), upto_s + 1) - 1)
+        return None if local_s is None else _happens(offsets, local_s)
+    for _ in range(_SWALLOWED_LIMIT):
+        local_s = None
+        for start_s, _, offset in reversed(offsets.pieces(upto_s)):
+            if start_s <= upto_s:
+                local_s = plan.at_or_before(upto_s + offset)
+                if local_s is not None and local_s - offset >= start_s:
+                    return local_s - offset
+                upto_s = start_s - 1
+        if local_s is None:
+            return None
+        block = local_s // BLOCK_S
+        there = offsets[block]
+        if isinstance(there, int):
+            return local_s - there
+        upto_s = min(upto_s, (block + 1) * BLOCK_S + _DAY_S - 1)
+    return None
+
+
+def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -> int:
+    """The number of fire times in [``from_s``, ``until_s``)."""
+    if until_s <= from_s:
+        return 0
+    stable_s = max(from_s, _STABLE_S)
+    if until_s - stable_s > 2 * _CYCLE_S and offsets.periodic and plan.rule.years is None:
+        cycles = (until_s - stable_s) // _CYCLE_S
+        return (
+            count(plan, offsets, from_s, stable_s, once)
+            + cycles * count(plan, offsets, stable_s, stable_s + _CYCLE_S, once)
+            + count(plan, offsets, stable_s + cycles * _CYCLE_S, until_s, once)
+        )
+    total = 0
+    if not once:
+        for start_s, end_s, offset in offsets.spans(from_s, until_s):
+            total += plan.count(start_s + offset, end_s + offset)
+        return total
+    shown_s = _shown_before(offsets.pieces(from_s), from_s)
+    for start_s, end_s, offset in offsets.spans(from_s, until_s):
+        if start_s + offset > shown_s:  # a gap: all that it swallowed, and its end, are one fire time
+            total += min(plan.count(shown_s, start_s + offset + 1), 1)
+            shown_s = start_s + offset + 1
+        if end_s + offset > shown_s:
+            total += plan.count(shown_s, end_s + offset)
+            shown_s = end_s + offset
+    return total

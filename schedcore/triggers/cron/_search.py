@@ -1,0 +1,322 @@
+"""The search: the first, the last and the number of a rule's local times in a span, in closed form.
+
+Local time is an integer here: seconds since 1970-01-01 00:00:00 on the wall clock, as if every day had 86,400
+of them. No datetime is made. What the clocks of a zone do to a local time is no business of this module (see
+``_dst``).
+
+A year is one integer with a bit for each of its days, so that "the next day" is a shift and a look at the
+lowest bit, and "how many days" a count of bits. All that the calendar does to a rule depends on three things:
+the weekday of 1 January, whether the year is a leap year and (for ISO weeks) whether the one before was. That
+makes at most 28 kinds of years, each computed once. The kinds repeat after 400 years, which is where a search
+for a day that never comes ends. The minutes of a day are one integer of 1,440 bits in the same manner.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from functools import lru_cache
+
+from schedcore.triggers.cron._rule import FIRST_YEAR, LAST_YEAR, CronRule
+
+__all__ = ["Plan", "plan_for"]
+
+_DAY_S = 86400
+# Years. The Gregorian calendar repeats after this many, weekdays and ISO weeks included.
+_CYCLE = 400
+_CYCLE_DAYS = 146097
+# Years kept in the table of "the next year that has days"; it is emptied when full.
+_TABLE_LIMIT = 1024
+_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+# Every seventh day, for as long as a year may be.
+_EVERY_7TH = sum(1 << day for day in range(0, 371, 7))
+
+# The first day of a year, the first day of the next, its matching days as bits, the year.
+_Year = tuple[int, int, int, int]
+
+
+def _first_day(year: int) -> int:
+    """Days from 1970-01-01 to 1 January of the year."""
+    return 365 * (year - 1970) + (year - 1969) // 4 - (year - 1901) // 100 + (year - 1601) // 400
+
+
+def _is_leap(year: int) -> bool:
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+
+
+def _year_of(day: int) -> int:
+    year = 1970 + day * _CYCLE // _CYCLE_DAYS
+    if day < _first_day(year):
+        return year - 1
+    return year + 1 if day >= _first_day(year + 1) else year
+
+
+class Plan:
+    """A rule made ready for searching. Immutable but for tables that only save time; safe to share between
+    threads."""
+
+    __slots__ = (
+        "_cycle_days",
+        "_first_s",
+        "_kinds",
+        "_last_s",
+        "_later",
+        "_low_second",
+        "_minutes",
+        "_per_day",
+        "_seconds",
+        "_year",
+        "_years",
+        "rule",
+    )
+
+    def __init__(self, rule: CronRule) -> None:
+        self.rule = rule
+        minutes = 0
+        for hour in range(24):
+            if rule.hours >> hour & 1:
+                minutes |= rule.minutes << 60 * hour
+        self._minutes = minutes
+        self._seconds = rule.seconds
+        self._low_second = _lowest(rule.seconds)
+        self._first_s = 60 * _lowest(minutes) + self._low_second
+        self._last_s = 60 * (minutes.bit_length() - 1) + rule.seconds.bit_length() - 1
+        self._per_day = minutes.bit_count() * rule.seconds.bit_count()
+        self._kinds: dict[int, int] = {}
+        self._later: dict[int, _Year | None] = {}
+        self._cycle_days: int | None = None
+        self._years: list[int] | None = None
+        if rule.years is not None:
+            named = (year for year in range(FIRST_YEAR, LAST_YEAR + 1) if rule.years >> year & 1)
+            self._years = [year for year in named if self._days_of(year, _first_day(year))]
+        self._year: _Year = self._enter(1970)
+
+    def at_or_after(self, local_s: int) -> int | None:
+        """The first matching local second that is not before ``local_s``, or None."""
+        day, second = divmod(local_s, _DAY_S)
+        first, end, mask, year = self._year
+        if not first <= day < end:
+            first, end, mask, year = self._year = self._enter(_year_of(day))
+        days = mask >> (day - first)
+        if days & 1:
+            minute, second = divmod(second, 60)
+            minutes = self._minutes >> minute
+            if minutes & 1:
+                seconds = self._seconds >> second
+                if seconds:
+                    return day * _DAY_S + 60 * minute + second + (seconds & -seconds).bit_length() - 1
+                minutes ^= 1
+            if minutes:
+                minute += (minutes & -minutes).bit_length() - 1
+                return day * _DAY_S + 60 * minute + self._low_second
+            days ^= 1
+        if days:
+            return (day + (days & -days).bit_length() - 1) * _DAY_S + self._first_s
+        later = self._later_year(year)
+        if later is None:
+            return None
+        self._year = later
+        first, _, mask, _ = later
+        return (first + _lowest(mask)) * _DAY_S + self._first_s
+
+    def at_or_before(self, local_s: int) -> int | None:
+        """The last matching local second that is not after ``local_s``, or None."""
+        day, second = divmod(local_s, _DAY_S)
+        first, _, mask, year = self._enter(_year_of(day))
+        days = mask & (2 << (day - first)) - 1
+        if days >> (day - first):
+            minute, second = divmod(second, 60)
+            minutes = self._minutes & (2 << minute) - 1
+            if minutes >> minute:
+                seconds = self._seconds & (2 << second) - 1
+                if seconds:
+                    return day * _DAY_S + 60 * minute + seconds.bit_length() - 1
+                minutes ^= 1 << minute
+            if minutes:
+                return day * _DAY_S + 60 * (minutes.bit_length() - 1) + self._seconds.bit_length() - 1
+            days ^= 1 << (day - first)
+        if days:
+            return (first + days.bit_length() - 1) * _DAY_S + self._last_s
+        earlier = self._earlier_year(year)
+        if earlier is None:
+            return None
+        first, _, mask, _ = earlier
+        return (first + mask.bit_length() - 1) * _DAY_S + self._last_s
+
+    def count(self, from_s: int, until_s: int) -> int:
+        """The number of matching local seconds in [``from_s``, ``until_s``)."""
+        if until_s <= from_s:
+            return 0
+        from_day, from_second = divmod(from_s, _DAY_S)
+        until_day, until_second = divmod(until_s, _DAY_S)
+        total = self._count_days(from_day, until_day) * self._per_day
+        if from_second and self._has_day(from_day):
+            total -= self._before(from_second)
+        if until_second and self._has_day(until_day):
+            total += self._before(until_second)
+        return total
+
+    def _before(self, second: int) -> int:
+        """How many times of a matching day lie before a second of the day."""
+        minute, second = divmod(second, 60)
+        total = (self._minutes & (1 << minute) - 1).bit_count() * self._seconds.bit_count()
+        if self._minutes >> minute & 1:
+            total += (self._seconds & (1 << second) - 1).bit_count()
+        return total
+
+    def _has_day(self, day: int) -> bool:
+        first, end, mask, _ = self._year
+        if not first <= day < end:
+            first, end, mask, _ = self._enter(_year_of(day))
+        return bool(mask >> (day - first) & 1)
+
+    def _count_days(self, from_day: int, until_day: int) -> int:
+        """The number of matching days in [``from_day``, ``until_day``)."""
+        first, end, mask, year = self._enter(_year_of(from_day))
+        days = mask >> (from_day - first)
+        if until_day <= end:
+            return (days & (1 << (until_day - from_day)) - 1).bit_count()
+        total = days.bit_count()
+        last_year = _year_of(until_day)
+        if self._years is None:
+            cycles, rest = divmod(last_year - year - 1, _CYCLE)
+            if cycles:
+                total += cycles * self._days_in_a_cycle()
+            between = range(last_year - rest, last_year)
+        else:
+            between = self._years[bisect_right(self._years, year) : bisect_left(self._years, last_year)]  # type: ignore[assignment]
+        for middle in between:
+            total += self._days_of(middle, _first_day(middle)).bit_count()
+        first, _, mask, _ = self._enter(last_year)
+        return total + (mask & (1 << (until_day - first)) - 1).bit_count()
+
+    def _days_in_a_cycle(self) -> int:
+        if self._cycle_days is None:
+            self._cycle_days = sum(
+                self._days_of(year, _first_day(year)).bit_count() for year in range(2000, 2000 + _CYCLE)
+            )
+        return self._cycle_days
+
+    def _enter(self, year: int) -> _Year:
+        first = _first_day(year)
+        if self._years is not None:
+            place = bisect_left(self._years, year)
+            if place == len(self._years) or self._years[place] != year:
+                return first, first + 365 + _is_leap(year), 0, year
+        return first, first + 365 + _is_leap(year), self._days_of(year, first), year
+
+    def _later_year(self, year: int) -> _Year | None:
+        """The next year after this one that has matching days."""
+        try:
+            return self._later[year]
+        except KeyError:
+            pass
+        found = None
+        if self._years is not None:
+            place = bisect_right(self._years, year)
+            if place < len(self._years):
+                found = self._enter(self._years[place])
+        else:
+            for later in range(year + 1, min(year + _CYCLE, LAST_YEAR) + 1):
+                if self._days_of(later, _first_day(later)):
+                    found = self._enter(later)
+                    break
+        if len(self._later) >= _TABLE_LIMIT:
+            self._later.clear()
+        self._later[year] = found
+        return found
+
+    def _earlier_year(self, year: int) -> _Year | None:
+        """The last year before this one that has matching days."""
+        if self._years is not None:
+            place = bisect_left(self._years, year)
+            return self._enter(self._years[place - 1]) if place else None
+        for earlier in range(year - 1, max(year - _CYCLE, 1) - 1, -1):
+            if self._days_of(earlier, _first_day(earlier)):
+                return self._enter(earlier)
+        return None
+
+    def _days_of(self, year: int, first_day: int) -> int:
+        """The matching days of a year, whether or not the rule names the year: bit 0 is 1 January."""
+        weekday = (first_day + 3) % 7
+        leap = _is_leap(year)
+        kind = 4 * weekday + 2 * leap
+        if self.rule.weeks is not None:
+            kind += _is_leap(year - 1)
+        days = self._kinds.get(kind)
+        if days is None:
+            days = self._kinds[kind] = _matching_days(self.rule, weekday, leap, bool(kind & 1))
+        return days
+
+
+def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool) -> int:
+    """A year's matching days, from the weekday of its 1 January (0: Monday), its length and that of the year
+    before."""
+    of_months = by_day = start = 0
+    for month, length in enumerate(_LENGTHS, 1):
+        if month == 2 and leap:
+            length = 29
+        if rule.months >> month & 1:
+            whole = (1 << length) - 1
+            days = rule.days >> 1 & whole
+            if rule.last_day:
+                days |= 1 << (length - 1)
+            if rule.nth_weekdays or rule.last_weekdays:
+                days |= _named_days(rule, (weekday + start) % 7, length)
+            of_months |= whole << start
+            by_day |= days << start
+        start += length
+    by_weekday = 0
+    for each in range(7):
+        if rule.weekdays >> each & 1:
+            by_weekday |= _EVERY_7TH << (each - weekday) % 7
+    matching = by_day | by_weekday & of_months if rule.either else by_day & by_weekday
+    if rule.weeks is not None:
+        matching &= _days_of_weeks(rule.weeks, weekday, leap, after_leap)
+    return matching
+
+
+def _named_days(rule: CronRule, weekday: int, length: int) -> int:
+    """Days such as "the 2nd Friday" and "the last Sunday" of a month that begins on ``weekday``: bit 0 is the
+    first."""
+    days = 0
+    for bit in range(35):
+        if rule.nth_weekdays >> bit & 1:
+            nth, each = divmod(bit, 7)
+            day = (each - weekday) % 7 + 7 * nth
+            if day < length:
+                days |= 1 << day
+    for each in range(7):
+        if rule.last_weekdays >> each & 1:
+            days |= 1 << (length - 1 - (weekday + length - 1 - each) % 7)
+    return days
+
+
+def _days_of_weeks(weeks: int, weekday: int, leap: bool, after_leap: bool) -> int:
+    """The days of a year that lie in ISO 8601 weeks: week 1 has the year's first Thursday; bit 0 is 1
+    January."""
+    monday = -weekday if weekday <= 3 else 7 - weekday  # of week 1, as a day of the year
+    days = 0  # one week ahead, so that no shift is negative
+    count = _weeks_in(weekday, leap)
+    for week in range(1, count + 1):
+        if weeks >> week & 1:
+            days |= 0x7F << (monday + 7 * week)
+    if weeks >> 1 & 1:  # the days after the last week are in week 1 of the next year
+        days |= 0x7F << (monday + 7 * count + 7)
+    before = _weeks_in((weekday - 365 - after_leap) % 7, after_leap)
+    if weeks >> before & 1 and monday > 0:  # those before week 1 are in the last week of the year before
+        days |= ((1 << monday) - 1) << 7
+    return days >> 7 & (1 << 365 + leap) - 1
+
+
+def _weeks_in(weekday: int, leap: bool) -> int:
+    return 53 if weekday == 3 or (leap and weekday == 2) else 52
+
+
+def _lowest(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1
+
+
+@lru_cache(maxsize=1024)
+def plan_for(rule: CronRule) -> Plan:
+    """The plan of a rule, shared by all triggers that have the rule."""
+    return Plan(rule)

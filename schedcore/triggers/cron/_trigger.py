@@ -1,0 +1,426 @@
+"""The trigger ``cron``: a schedule by the wall clock of a zone."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, tzinfo
+from typing import Any, Literal, NoReturn, Self
+
+from schedcore.clock import to_datetime
+from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.triggers import _zones
+from schedcore.triggers._zones import FIRST_US, LAST_US, to_instant, to_jitter, to_zone, zone_state
+from schedcore.triggers.base import BaseTrigger, GridTrigger
+from schedcore.triggers.cron._dialects import KEYWORDS, parse_crontab, parse_keywords
+from schedcore.triggers.cron._dst import (
+    BLOCK_S,
+    Offsets,
+    count,
+    last_upto,
+    literal_next,
+    offsets_for,
+    once_next,
+)
+from schedcore.triggers.cron._rule import CronRule
+from schedcore.triggers.cron._search import Plan, plan_for
+from schedcore.triggers.cron._words import in_words
+
+__all__ = ["CronTrigger"]
+
+_STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
+_SECOND_US = 1_000_000
+_DST = ("cron", "literal")
+_DIALECTS = ("unix",)
+_SHOWN = re.compile(r"cron\[(.*)\]", re.DOTALL)
+_SHOWN_FIELD = re.compile(r"(\w+)='([^']*)'(?:, |$)")
+
+# A schedule as it was written: the fields of the keyword form, or the name of a dialect, a text and the
+# dialect's options (for unix: whether there are seconds, whether there are years).
+_Keywords = tuple[str | None, ...]
+_Text = tuple[str, str, bool, bool]
+
+
+class CronTrigger(GridTrigger):
+    """Fires when the wall clock of ``timezone`` shows one of the schedule's times.
+
+    Each field is a number or text: ``*``, ``*/a``, ``a-b``, ``a-b/c``, ``a/c``, and lists of them with
+    commas; a range may wrap round (``hour="22-2"``). Months and weekdays may be named in English. A field
+    that is left out means ``*`` when it is more significant than the least significant field given, else its
+    minimum; ``week`` and ``day_of_week`` then mean ``*``. Crontab text: ``from_crontab``.
+
+    :param year: 1970 to 9999. :param month: 1 to 12, or names. :param day: day of the month, 1 to 31; also
+    ``last``, ``2nd fri``, ``last sun``. :param week: ISO 8601 week, 1 to 53. :param day_of_week: 0 (Monday)
+    to 6 (Sunday), or names. A day must match all the fields given. :param hour: 0 to 23. :param minute: 0 to
+    59. :param second: 0 to 59. :param start_date: no fire time is earlier (a date, a datetime or ISO 8601
+    text; without an offset it is local time). :param end_date: no fire time is later. :param timezone: a
+    zone's name or any ``tzinfo``; None: the zone of ``start_date`` or ``end_date`` where that is a datetime
+    with one, else the machine's own. :param jitter: seconds; upper bound of the random delay that the
+    scheduler adds to each run, off the grid. :param dst: what happens when the clocks change. ``"cron"``, as
+    Debian's cron(8): a fixed time in a gap runs at the first instant after it, one in an overlap runs the
+    first time only; a schedule whose minute or hour begins with ``*`` follows real time. ``"literal"``: a
+    time in a gap does not run, one in an overlap runs twice. :raises InvalidTriggerError: naming the field
+    and the column of what is not understood.
+    """
+
+    __slots__ = (
+        "_from_us",
+        "_offsets",
+        "_once",
+        "_plan",
+        "_source",
+        "_upto_us",
+        "dst",
+        "end_us",
+        "jitter_us",
+        "timezone",
+    )
+
+    timezone: tzinfo
+    #: Microseconds.
+    jitter_us: int
+    end_us: int | None
+    dst: Literal["cron", "literal"]
+    _source: _Keywords | _Text
+    _plan: Plan
+    _offsets: Offsets
+    _once: bool  # whether each local time happens once (see _dst)
+    _from_us: int  # the bounds that hold
+    _upto_us: int
+
+    def __init__(
+        self,
+        year: int | str | None = None,
+        month: int | str | None = None,
+        day: int | str | None = None,
+        week: int | str | None = None,
+        day_of_week: int | str | None = None,
+        hour: int | str | None = None,
+        minute: int | str | None = None,
+        second: int | str | None = None,
+        start_date: date | datetime | str | None = None,
+        end_date: date | datetime | str | None = None,
+        timezone: str | tzinfo | None = None,
+        jitter: float | None = None,
+        dst: Literal["cron", "literal"] = "cron",
+    ) -> None:
+        given = (year, month, day, week, day_of_week, hour, minute, second)
+        source = tuple(_text(name, value) for name, value in zip(KEYWORDS, given, strict=True))
+        self._build(source, start_date, end_date, timezone, jitter, dst)
+
+    @classmethod
+    def from_crontab(
+        cls,
+        expr: str,
+        timezone: str | tzinfo | None = None,
+        *,
+        start_date: date | datetime | str | None = None,
+        end_date: date | datetime | str | None = None,
+        jitter: float | None = None,
+        dst: Literal["cron", "literal"] = "cron",
+        dialect: str = "unix",
+        seconds: bool = False,
+        year: bool = False,
+    ) -> Self:
+        """A trigger from crontab text, by default as crontab(5) reads it: ``30 7 * * mon-fri``, ``@daily``.
+
+        0 and 7 are Sunday, and when neither day field begins with ``*`` a day matches when either does.
+
+        :param expr: minute, hour, day of the month, month, day of the week; or @hourly, @daily, @midnight,
+        @weekly, @monthly, @yearly, @annually. :param dialect: how the text is read. ``"unix"`` is crontab(5).
+        :param seconds: whether a field of seconds comes first. :param year: whether a field of years comes
+        last. :raises InvalidTriggerError: naming the field and the column of what is not understood.
+
+        The other parameters are those of the class.
+        """
+        if not isinstance(expr, str):
+            raise InvalidTriggerError(
+                f"crontab: {expr!r} is a {type(expr).__name__}; give text such as '30 7 * * mon-fri'", field="crontab"
+            )
+        if dialect not in _DIALECTS:
+            raise InvalidTriggerError(
+                f"dialect: no crontab dialect is called {dialect!r}{did_you_mean(str(dialect), _DIALECTS)}",
+                field="dialect",
+            )
+        self = cls.__new__(cls)
+        source = (dialect, " ".join(expr.split()), bool(seconds), bool(year))
+        parse_crontab(expr, seconds=source[2], year=source[3])  # here for an error's column in the text as given
+        self._build(source, start_date, end_date, timezone, jitter, dst)
+        return self
+
+    @classmethod
+    def from_str(
+        cls,
+        text: str,
+        timezone: str | tzinfo | None = None,
+        *,
+        start_date: date | datetime | str | None = None,
+        end_date: date | datetime | str | None = None,
+        jitter: float | None = None,
+        dst: Literal["cron", "literal"] = "cron",
+        seconds: bool = False,
+        year: bool = False,
+    ) -> Self:
+        """A trigger from what ``str(trigger)`` shows: crontab text, or ``cron[hour='7', minute='30']``.
+
+        :raises InvalidTriggerError: for text that neither form understands.
+        """
+        shown = _SHOWN.fullmatch(text)
+        if shown is None:
+            return cls.from_crontab(
+                text,
+                timezone,
+                start_date=start_date,
+                end_date=end_date,
+                jitter=jitter,
+                dst=dst,
+                seconds=seconds,
+                year=year,
+            )
+        fields: dict[str, str] = {}
+        at = 0
+        inner = shown.group(1)
+        while at < len(inner):
+            match = _SHOWN_FIELD.match(inner, at)
+            if match is None or match.group(1) not in KEYWORDS or match.group(1) in fields:
+                raise InvalidTriggerError(
+                    f"{text!r}, column {at + 6}: this is not understood; write name='value' with a comma between, "
+                    f"each once, of {', '.join(KEYWORDS)}",
+                    field="cron",
+                    column=at + 6,
+                )
+            fields[match.group(1)] = match.group(2)
+            at = match.end()
+        self = cls.__new__(cls)
+        self._build(tuple(fields.get(name) for name in KEYWORDS), start_date, end_date, timezone, jitter, dst)
+        return self
+
+    def _build(
+        self,
+        source: _Keywords | _Text,
+        start_date: date | datetime | str | None,
+        end_date: date | datetime | str | None,
+        timezone: str | tzinfo | None,
+        jitter: float | None,
+        dst: str,
+    ) -> None:
+        if timezone is None:
+            for bound in (start_date, end_date):
+                if isinstance(bound, datetime) and bound.tzinfo is not None:
+                    timezone = bound.tzinfo
+                    break
+        recent = _zones.recent
+        zone = recent if timezone is recent else to_zone(timezone)
+        start_us = None if start_date is None else to_instant(start_date, zone, "start_date")
+        end_us = None if end_date is None else to_instant(end_date, zone, "end_date")
+        if start_us is not None and end_us is not None and end_us < start_us:
+            raise InvalidTriggerError(
+                f"end_date: {end_date!s} is before the start_date {start_date!s}: it would never fire", field="end_date"
+            )
+        self._fill(source, zone, start_us, end_us, 0 if jitter is None else to_jitter(jitter), dst)
+
+    def _fill(
+        self,
+        source: _Keywords | _Text,
+        zone: tzinfo,
+        start_us: int | None,
+        end_us: int | None,
+        jitter_us: int,
+        dst: str,
+    ) -> None:
+        if dst not in _DST:
+            raise InvalidTriggerError(
+                f"dst: {dst!r} is no rule for clock changes{did_you_mean(str(dst), _DST)}; write 'cron' (each time happens "
+                f"once) or 'literal' (as the wall clock shows it)",
+                field="dst",
+            )
+        rule = _read(source)
+        put = object.__setattr__
+        put(self, "_source", source)
+        put(self, "timezone", zone)
+        put(self, "_plan", plan_for(rule._replace(wildcard=False)))
+        put(self, "_once", dst == "cron" and not rule.wildcard and rule.seconds.bit_count() == 1)
+        put(self, "_offsets", offsets_for(zone))
+        put(self, "_from_us", FIRST_US if start_us is None else start_us)
+        put(self, "_upto_us", LAST_US if end_us is None else end_us)
+        put(self, "end_us", end_us)
+        put(self, "jitter_us", jitter_us)
+        put(self, "dst", dst)
+
+    @property
+    def start_date(self) -> datetime | None:
+        """The start that was given, aware, in the trigger's zone; None when there is none."""
+        return None if self._from_us == FIRST_US else to_datetime(self._from_us).astimezone(self.timezone)
+
+    @property
+    def end_date(self) -> datetime | None:
+        """The end that was given, aware, in the trigger's zone; None when there is none."""
+        return None if self.end_us is None else to_datetime(self.end_us).astimezone(self.timezone)
+
+    @property
+    def jitter(self) -> float | None:
+        """Seconds, or None."""
+        return self.jitter_us / 1e6 if self.jitter_us else None
+
+    @property
+    def rule(self) -> CronRule:
+        """What the schedule means, however it was written."""
+        return _read(self._source)
+
+    def next_us(self, after_us: int) -> int | None:
+        if after_us < self._from_us:
+            after_us = self._from_us - 1
+        from_s = after_us // _SECOND_US + 1
+        offsets = self._offsets
+        offset = offsets[from_s // BLOCK_S]
+        if offset.__class__ is int:
+            local_s = self._plan.at_or_after(from_s + offset)
+            if local_s is None:
+                return None
+            offset = offsets[local_s // BLOCK_S]
+            if offset.__class__ is int:
+                answer_us = (local_s - offset) * _SECOND_US
+                return answer_us if answer_us <= self._upto_us else None
+        answer_s = (once_next if self._once else literal_next)(self._plan, offsets, from_s)
+        if answer_s is None or answer_s * _SECOND_US > self._upto_us:
+            return None
+        return answer_s * _SECOND_US
+
+    def last_us(self, upto_us: int) -> int | None:
+        answer_s = last_upto(self._plan, self._offsets, min(upto_us, self._upto_us) // _SECOND_US, self._once)
+        if answer_s is None or answer_s * _SECOND_US < self._from_us:
+            return None
+        return answer_s * _SECOND_US
+
+    def count_us(self, after_us: int, upto_us: int) -> int:
+        from_s = max(after_us, self._from_us - 1) // _SECOND_US + 1
+        until_s = min(upto_us, self._upto_us) // _SECOND_US + 1
+        return count(self._plan, self._offsets, from_s, until_s, self._once)
+
+    def describe(self) -> str:
+        text = in_words(self._plan.rule)
+        if self.start_date is not None:
+            text += f" from {self.start_date:%Y-%m-%d %H:%M:%S}"
+        if self.end_date is not None:
+            text += f" until {self.end_date:%Y-%m-%d %H:%M:%S}"
+        return text
+
+    def same_rule(self, other: BaseTrigger) -> bool:
+        return self == other
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"triggers are values: {name} cannot be set; make a new CronTrigger")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"triggers are values: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return (
+            self._plan.rule == other._plan.rule
+            and self._once == other._once
+            and self.dst == other.dst
+            and self._from_us == other._from_us
+            and self.end_us == other.end_us
+            and self.jitter_us == other.jitter_us
+            and (self.timezone is other.timezone or self.timezone == other.timezone)
+        )
+
+    def __hash__(self) -> int:
+        return hash((CronTrigger, self._plan.rule, self._from_us, self.end_us))
+
+    def __str__(self) -> str:
+        if _is_text(self._source):
+            return str(self._source[1])
+        return f"cron[{', '.join(self._fields())}]"
+
+    def __repr__(self) -> str:
+        source = self._source
+        if _is_text(source):
+            call = f"{type(self).__name__}.from_crontab"
+            parts = [repr(source[1])]
+            if source[0] != "unix":
+                parts.append(f"dialect={source[0]!r}")
+            parts.extend(f"{name}=True" for name, value in zip(("seconds", "year"), source[2:], strict=True) if value)
+        else:
+            call, parts = type(self).__name__, self._fields()
+        if self.start_date is not None:
+            parts.append(f"start_date={self.start_date.isoformat()!r}")
+        if self.end_date is not None:
+            parts.append(f"end_date={self.end_date.isoformat()!r}")
+        parts.append(f"timezone={zone_state(self.timezone)!r}")
+        if self.jitter_us:
+            parts.append(f"jitter={self.jitter!r}")
+        if self.dst != "cron":
+            parts.append(f"dst={self.dst!r}")
+        return f"{call}({', '.join(parts)})"
+
+    def _fields(self) -> list[str]:
+        return [f"{name}={value!r}" for name, value in zip(KEYWORDS, self._source, strict=True) if value is not None]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "version": _STATE_VERSION,
+            "timezone": zone_state(self.timezone),
+            "start_us": None if self._from_us == FIRST_US else self._from_us,
+            "end_us": self.end_us,
+            "jitter_us": self.jitter_us,
+            "dst": self.dst,
+        }
+        source = self._source
+        if _is_text(source):
+            state["dialect"], state["crontab"], state["seconds"], state["year"] = source
+        else:
+            state["fields"] = {name: text for name, text in zip(KEYWORDS, source, strict=True) if text is not None}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        version = state.get("version")
+        if version != _STATE_VERSION:
+            raise ValueError(
+                f"the state of a cron trigger has version {version!r}; this release reads {_STATE_VERSION}"
+            )
+        try:
+            source: _Keywords | _Text
+            if "crontab" in state:
+                source = (state["dialect"], state["crontab"], state["seconds"], state["year"])
+                if source[0] not in _DIALECTS:
+                    raise ValueError(f"the state of a cron trigger names the unknown dialect {source[0]!r}")
+            else:
+                fields = dict(state["fields"])
+                source = tuple(fields.pop(name, None) for name in KEYWORDS)
+                if fields:
+                    raise ValueError(f"the state of a cron trigger has an unknown field {next(iter(fields))!r}")
+            self._fill(
+                source,
+                to_zone(state["timezone"]),
+                state["start_us"],
+                state["end_us"],
+                state["jitter_us"],
+                state["dst"],
+            )
+        except KeyError as error:
+            raise ValueError(f"the state of a cron trigger lacks {error}") from None
+
+
+def _is_text(source: _Keywords | _Text) -> bool:
+    return len(source) == 4
+
+
+def _read(source: _Keywords | _Text) -> CronRule:
+    if _is_text(source):
+        _, text, seconds, year = source
+        return parse_crontab(str(text), seconds=bool(seconds), year=bool(year))
+    return parse_keywords(*source)
+
+
+def _text(name: str, value: object) -> str | None:
+    if value is None or (isinstance(value, str) and value.strip()):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    what = "is empty" if isinstance(value, str) else f"is a {type(value).__name__}"
+    raise InvalidTriggerError(
+        f"{name}: {value!r} {what}; give a number or text such as '*', '1-5', '*/15' or '1,2', or leave it out",
+        field=name,
+    )
