@@ -230,24 +230,29 @@ def run(command: Sequence[str | Path], env: Mapping[str, str], quiet: bool = Fal
     """
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(tempfile.TemporaryFile(dir=CACHE)) if quiet else None
+        started: list[subprocess.Popen[bytes]] = []
+        told_to_end = False
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            nonlocal told_to_end
+            told_to_end = True
+            for process in started:
+                process.terminate()
+
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, pass_on))
         process = subprocess.Popen(
             [str(part) for part in command], cwd=ROOT, env=dict(env), stdout=output, stderr=output
         )
-
-        def pass_on(number: int, frame: FrameType | None) -> None:
+        started.append(process)
+        if told_to_end:  # while it started
             process.terminate()
-
-        before = signal.signal(signal.SIGTERM, pass_on)
         interrupted = False
-        try:
-            while True:
-                try:
-                    code = process.wait()
-                    break
-                except KeyboardInterrupt:
-                    interrupted = True
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        while True:
+            try:
+                code = process.wait()
+                break
+            except KeyboardInterrupt:
+                interrupted = True
         if interrupted and code:
             raise KeyboardInterrupt
         if code and output is not None:

@@ -119,8 +119,9 @@ def test_a_signal_lets_the_command_clean_up_and_ends_in_one_line(number: int, co
     child = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-        "print('ready', flush=True)\n"
-        "try: time.sleep(40)\n"
+        "try:\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(40)\n"
         "except KeyboardInterrupt: sys.exit(2)\n"
         "finally: print('cleaned up', flush=True)\n"
     )
