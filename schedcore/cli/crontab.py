@@ -52,8 +52,8 @@ _VARIABLE = re.compile(rf"[ \t]*(?P<name>{_NAME})[ \t]*=[ \t]*(?P<value>.*)")
 _WORD = re.compile(r"[^ \t]+")
 _STDIN = re.compile(r"(?<!\\)%")
 _EXPANSION = re.compile(r"\$(?:\w|\{)")
-_NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun"
-_LIKE_A_FIELD = re.compile(rf"(?:[\d*,~-]|\b/|{_NAMES}|(?<=\*)/)+", re.IGNORECASE)
+_LIKE_A_COMMAND = re.compile(r"[./~$\"'].*|.*[A-Za-z_]{4}.*")
+_COLUMN = re.compile(r", column \d+(?=:)")
 _MORE_FIELDS = re.compile(r"(?:\*(?:/\d+)?|\?|\d+(?:[-,/]\d+)*)(?=[ \t])")
 
 
@@ -107,6 +107,13 @@ def slug(text: str, limit: int = 40) -> str:
         words[0] = words[0].rstrip("/").rpartition("/")[2]
     plain = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")
     return plain[:limit].strip("-") or "job"
+
+
+def without_column(error: InvalidTriggerError) -> str:
+    """The message of a trigger's error without the column in its text: the column in the file stands before
+    it.
+    """
+    return str(error) if error.column is None else _COLUMN.sub("", str(error), count=1)
 
 
 def parse_crontab(text: str, path: str = "crontab", *, system: bool | None = None) -> CrontabFile:
@@ -381,9 +388,9 @@ class _Parser:
             at = start + (error.column or 1) - 1
             wrong = next((word.group() for word in words[:5] if word.start() <= at < word.end()), "")
             hint = ""
-            if error.column and not _LIKE_A_FIELD.fullmatch(wrong):
+            if error.column and _LIKE_A_COMMAND.fullmatch(wrong):
                 hint = f"; if {wrong!r} begins the command, one of the five fields before it is missing"
-            raise FileSyntaxError(self.path, number, at + 1, f"{error}{hint}") from error
+            raise FileSyntaxError(self.path, number, at + 1, f"{without_column(error)}{hint}") from error
 
     def _check_user(self, number: int, word: re.Match[str]) -> None:
         name = word.group()

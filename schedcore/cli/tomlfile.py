@@ -51,7 +51,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from schedcore import plugins
-from schedcore.cli.crontab import REBOOT, Note, slug
+from schedcore.cli.crontab import REBOOT, Note, slug, without_column
 from schedcore.config import JobDefaults, SchedulerConfig
 from schedcore.errors import (
     ConfigurationError,
@@ -768,7 +768,7 @@ def _build(
         except InvalidTriggerError as problem:
             if spec.origin is not None and problem.column is not None:
                 line, column = spec.origin
-                raise FileSyntaxError(path, line, column + problem.column - 1, str(problem)) from problem
+                raise FileSyntaxError(path, line, column + problem.column - 1, without_column(problem)) from problem
             raise error(str(problem)) from problem
     if spec.kind == STARTUP:
         from schedcore.triggers.date import DateTrigger
@@ -796,8 +796,16 @@ def _build(
     try:
         trigger = cls(**arguments)
     except InvalidTriggerError as problem:
-        names = (problem.field,) if problem.field in spec.arguments else ()
-        raise error(str(problem), *(name for name in names if name)) from problem
+        name = problem.field
+        if name is None or name not in spec.arguments:
+            raise error(str(problem)) from problem
+        value = spec.arguments[name]
+        if isinstance(positions, Positions) and isinstance(value, str) and problem.column is not None:
+            start = positions.text_start((*spec.path, name), value)
+            if start is not None:
+                place = start[0], start[1] + problem.column - 1
+                raise FileSyntaxError(path, *place, without_column(problem)) from problem
+        raise error(str(problem), name) from problem
     except (SchedcoreError, TypeError, ValueError, OverflowError) as problem:
         raise error(f"trigger {spec.kind!r}: {problem}") from problem
     if not isinstance(trigger, BaseTrigger):

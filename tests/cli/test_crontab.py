@@ -293,6 +293,7 @@ class TestErrors:
         assert (error.path, error.line, error.column) == ("tab", 2, 6)
         assert str(error).startswith("tab:2:6: ")
         assert "61" in str(error)
+        assert "column" not in str(error)
         assert error.__cause__ is not None
 
     def test_a_missing_field(self) -> None:
@@ -300,8 +301,9 @@ class TestErrors:
         assert text.startswith("tab:1:11: ")
         assert text.endswith("; if '/usr/bin/backup' begins the command, one of the five fields before it is missing")
 
-    def test_a_bad_field_that_is_one(self) -> None:
-        assert "is missing" not in fails("*/5 * * * 99 x")
+    @pytest.mark.parametrize("word", ["99", "fry", "?", "H", "1-x"])
+    def test_a_bad_field_that_is_one(self, word: str) -> None:
+        assert "is missing" not in fails(f"*/5 * * * {word} x")
 
 
 class TestNotes:

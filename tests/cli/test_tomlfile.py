@@ -450,7 +450,8 @@ class TestErrors:
             ('cron = "0 \\u0036\\u0031 * * *"', "3:8"),  # columns in the text are not columns in the file
             ("cron = { timezone = 'UTC', crontab = '61 * * * *' }", "3:39"),
             ("cron = { timezone = 'No/Where', crontab = '1 * * * *' }", "3:21"),
-            ("cron = { minute = 1, hour = '25' }", "3:29"),
+            ("cron = { minute = 1, hour = 25 }", "3:29"),
+            ("cron = { minute = 1, hour = '3-x' }", "3:32"),
             ("interval = { minutes = 'x' }", "3:24"),
             ("interval = { minutes = 1, start_date = 'x' }", "3:40"),
             ("date = '2030-13-01'", "3:8"),
@@ -458,6 +459,10 @@ class TestErrors:
     )
     def test_the_place_of_a_bad_argument(self, line: str, place: str) -> None:
         assert fails(JOB + line).startswith(f"s.toml:{place}: ")
+
+    def test_the_column_is_told_once(self) -> None:
+        assert "column" not in fails(JOB + "cron = '0 61 * * *'")
+        assert "column" not in fails(JOB + "cron = { hour = '3-x' }")
 
     def test_for_later(self) -> None:
         file = parse_toml(FULL, "s.toml")
