@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from schedcore.executors._workers import WorkerPool
+from schedcore.schedulers._calls import CallPool, call_pool
 from schedcore.wakeup import Done
 
 __all__ = ["ThreadWakeup"]
@@ -28,7 +28,7 @@ class ThreadWakeup:
         self._calls: deque[Callable[[], None]] = deque()
         self._deadline_s: float | None = None
         self._callback: Callable[[], None] | None = None
-        self._callers: WorkerPool[tuple[Callable[[], Any], Done]] | None = None
+        self._callers: CallPool | None = None
         self._stopping = False
 
     def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
@@ -46,11 +46,10 @@ class ThreadWakeup:
     def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
         callers = self._callers
         if callers is None:
-            self._callers = callers = WorkerPool(_MAX_CALLERS, self._call, f"{self._name}-io")
-        callers.submit([(call, done)])
+            self._callers = callers = call_pool(_MAX_CALLERS, f"{self._name}-io")
+        callers.submit([lambda: self._call(call, done)])
 
-    def _call(self, item: tuple[Callable[[], Any], Done]) -> None:
-        call, done = item
+    def _call(self, call: Callable[[], Any], done: Done) -> None:
         try:
             result = call()
         except Exception as error:

@@ -74,11 +74,11 @@ from schedcore.events import (
     SchedulerEvent,
     SchedulerFailureEvent,
 )
-from schedcore.executors._workers import WorkerPool
 from schedcore.executors.base import BaseExecutor, RunExecutor, failed
 from schedcore.job import Job, JobEntry, JobPolicy, JobRecord, JobState
 from schedcore.jobstores.base import BaseJobStore, JobStore
 from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason, current_run
+from schedcore.schedulers._calls import CallPool, call_pool
 from schedcore.schedulers._definition import (
     UNSET,
     Unset,
@@ -134,7 +134,7 @@ class BaseScheduler(ABC):
         self._pumps: dict[str, Pump] = {}
         self._pending: dict[str, dict[str, _Pending]] = {}
         self._bus = EventBus(lambda: self._logger)
-        self._teller: WorkerPool[Callable[[], None]] | None = None
+        self._teller: CallPool | None = None
         self._logger: Any = logging.getLogger("schedcore.scheduler")
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
@@ -552,7 +552,7 @@ class BaseScheduler(ABC):
             with self._lock:
                 teller = self._teller
                 if teller is None:
-                    teller = WorkerPool(1, _call, f"{_TELLER}-{id(self):x}")
+                    teller = call_pool(1, f"{_TELLER}-{id(self):x}")
                     self._teller = teller
         try:
             teller.submit([deliver])
@@ -1319,10 +1319,6 @@ _TELLER = "schedcore-events"
 
 #: Schedulers that are running, for the exit and fork hooks.
 _running: weakref.WeakSet[BaseScheduler] = weakref.WeakSet()
-
-
-def _call(deliver: Callable[[], None]) -> None:
-    deliver()
 
 
 def _never(trigger: EngineTrigger) -> InvalidTriggerError:

@@ -1,0 +1,124 @@
+"""The executor on an asyncio loop: coroutine jobs as tasks on the loop, plain functions in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+from schedcore.executors.base import ExecutorHost, RunExecutor, failed
+from schedcore.executors.pool import ThreadPoolExecutor
+from schedcore.references import is_coroutine_callable
+from schedcore.run import Finish, Run, RunState, current_run
+
+__all__ = ["AsyncIOExecutor"]
+
+
+class AsyncIOExecutor(RunExecutor):
+    """``max_workers``: threads for jobs that are plain functions. Coroutine jobs are not limited in number."""
+
+    def __init__(self, max_workers: int = 10) -> None:
+        self._threads = ThreadPoolExecutor(max_workers)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: dict[asyncio.Task[None], Run] = {}
+        self._closed = True
+        self._drained = threading.Event()
+
+    def start(self, scheduler: ExecutorHost, alias: str) -> None:
+        super().start(scheduler, alias)
+        self._loop = getattr(scheduler, "event_loop", None) or asyncio.get_running_loop()
+        self._tasks = {}
+        self._drained.clear()
+        self._closed = False
+        self._threads.start(scheduler, alias)
+
+    def submit(self, runs: Sequence[Run]) -> None:
+        if self._closed or self._loop is None:
+            raise RuntimeError(f"the executor {self._alias!r} is not running")
+        create_task = self._loop.create_task
+        tasks = self._tasks
+        plain: list[Run] = []
+        for run in runs:
+            func = run.job.func
+            if func is not None and is_coroutine_callable(func):
+                tasks[create_task(self._drive(run))] = run
+            else:
+                plain.append(run)
+        if plain:
+            self._threads.submit(plain)
+
+    async def _drive(self, run: Run) -> None:
+        host = self._host
+        func = run.job.func
+        assert host is not None
+        assert func is not None
+        # The task has a context of its own, so there is nothing to reset.
+        current_run.set(run)
+        host.run_started(run)
+        wall_us = host.clock.wall_us
+        started_us = wall_us()
+        try:
+            retval = await func(*run.job.args, **run.job.kwargs)
+        except asyncio.CancelledError:
+            self._over(Finish(run, RunState.CANCELLED, started_us, wall_us()))
+            raise
+        except Exception as error:
+            self._over(failed(run, started_us, wall_us(), error))
+        except SystemExit as error:
+            self._over(failed(run, started_us, wall_us(), RuntimeError(f"the job called sys.exit({error.code!r})")))
+        else:
+            self._over(Finish(run, RunState.SUCCEEDED, started_us, wall_us(), retval))
+
+    def _over(self, finish: Finish) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.pop(task, None)
+        host = self._host
+        assert host is not None
+        host.run_finished(finish)
+        if self._closed and not self._tasks:
+            self._drained.set()
+
+    def live_runs(self) -> list[Run]:
+        return [*self._tasks.copy().values(), *self._threads.live_runs()]
+
+    def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Run]:
+        """Waiting blocks, so it is for threads other than the loop's: there, ``wait=True`` only stops taking runs."""
+        loop = self._loop
+        if loop is None:
+            return []
+        self._closed = True
+        on_loop = _is_running_here(loop)
+        if not self._tasks:
+            self._drained.set()
+        cut: list[Run] = []
+        if wait and not on_loop and not loop.is_closed() and not self._wait_drained(loop, timeout):
+            cut = self._cancel(loop)
+        return cut + self._threads.shutdown(wait and not on_loop, timeout)
+
+    def _wait_drained(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> bool:
+        while not self._drained.wait(1.0 if timeout is None else timeout):
+            if timeout is not None or loop.is_closed():
+                return False
+        return True
+
+    def _cancel(self, loop: asyncio.AbstractEventLoop) -> list[Run]:
+        cut = list(self._tasks.copy().values())
+        tasks = list(self._tasks.copy())
+        for task in tasks:
+            try:
+                loop.call_soon_threadsafe(task.cancel)
+            except RuntimeError:
+                return cut
+        # A task that does not let itself be cancelled is not waited for again.
+        self._drained.wait(1.0)
+        return cut
+
+
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
+
+

@@ -1,0 +1,53 @@
+"""The wakeup on an asyncio loop: its timers, its thread-safe callbacks, its default executor for what blocks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from schedcore.wakeup import Done
+
+__all__ = ["AsyncIOWakeup"]
+
+
+class AsyncIOWakeup:
+    """See ``schedcore.wakeup.Wakeup``."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._timer: asyncio.Handle | None = None
+        # Strong references, because a loop keeps weak ones only.
+        self._calls: set[asyncio.Future[Any]] = set()
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        # Without a delay the timer heap is not needed, and callbacks that are ready go first.
+        self._timer = self._loop.call_later(delay_s, callback) if delay_s > 0 else self._loop.call_soon(callback)
+
+    def disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(callback)
+
+    def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+        def report(future: asyncio.Future[Any]) -> None:
+            self._calls.discard(future)
+            if future.cancelled():
+                done(None, RuntimeError("the event loop was closed during the call"))
+                return
+            error = future.exception()
+            if error is None:
+                done(future.result(), None)
+            elif isinstance(error, Exception):
+                done(None, error)
+            else:
+                done(None, RuntimeError(f"the call ended with {error!r}"))
+
+        future = self._loop.run_in_executor(None, call)
+        self._calls.add(future)
+        future.add_done_callback(report)
