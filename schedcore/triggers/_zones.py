@@ -1,6 +1,7 @@
 """Time zones and dates at the edge: what users hand over becomes a zone and an instant here, or an error.
 
-Inside schedcore a zone is a ``zoneinfo.ZoneInfo`` or a fixed ``datetime.timezone``. Names, zones of pytz
+Inside schedcore a zone is a ``zoneinfo.ZoneInfo`` or a fixed ``datetime.timezone``, and UTC is always
+``datetime.UTC``, which needs no zone data. Names, zones of pytz
 and of python-dateutil are turned into these; a ``tzinfo`` class of the user's own is kept as it is (it
 works, but only pickle can store it).
 
@@ -17,7 +18,7 @@ from functools import lru_cache
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 
-__all__ = ["FIRST_US", "LAST_US", "local_zone", "to_instant", "to_jitter", "to_zone", "zone_state"]
+__all__ = ["FIRST_US", "LAST_US", "local_zone", "same_zone", "to_instant", "to_jitter", "to_zone", "zone_state"]
 
 # Microseconds. The instants that triggers answer with: two days inside what datetime can express (years 1 to
 # 9999), so that every zone can show them.
@@ -69,6 +70,8 @@ def to_zone(value: str | tzinfo | None) -> tzinfo:
 
 @lru_cache(maxsize=64)
 def _named(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
     from zoneinfo import ZoneInfo, available_timezones
 
     fixed = _FIXED.fullmatch(name)
@@ -102,8 +105,8 @@ def _from_tzinfo(value: tzinfo) -> tzinfo:
     from zoneinfo import ZoneInfo
 
     if isinstance(value, ZoneInfo | fixed_zone):
-        recent = value
-        return value
+        recent = UTC if zone_state(value) == "UTC" else value
+        return recent
     try:
         offset = value.utcoffset(None)
     except Exception:  # noqa: BLE001 - foreign code
@@ -149,6 +152,11 @@ def zone_state(zone: tzinfo) -> str | tzinfo:
             minutes, seconds = divmod(rest, 60)
             return f"UTC{sign}{hours:02}:{minutes:02}" + (f":{seconds:02}" if seconds else "")
     return zone
+
+
+def same_zone(one: tzinfo, other: tzinfo) -> bool:
+    """Whether two zones have the same name; of zones that have none, whether they are equal."""
+    return one is other or zone_state(one) == zone_state(other)
 
 
 def to_instant(value: date | datetime | str, zone: tzinfo, field: str) -> int:

@@ -7,7 +7,7 @@ from datetime import date, datetime, tzinfo
 from typing import Any, NoReturn, Self
 
 from schedcore.clock import to_datetime
-from schedcore.triggers._zones import to_instant, to_zone, zone_state
+from schedcore.triggers._zones import same_zone, to_instant, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
 
 __all__ = ["DateTrigger"]
@@ -75,7 +75,7 @@ class DateTrigger(GridTrigger):
         if type(other) is not type(self):
             return False
         if self._floating and other._floating:
-            return self.timezone == other.timezone
+            return same_zone(self.timezone, other.timezone)
         return self == other
 
     def describe(self) -> str:
@@ -90,7 +90,7 @@ class DateTrigger(GridTrigger):
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self.run_us == other.run_us and self.timezone == other.timezone
+        return self.run_us == other.run_us and same_zone(self.timezone, other.timezone)
 
     def __hash__(self) -> int:
         return hash((DateTrigger, self.run_us))

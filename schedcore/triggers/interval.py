@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NoReturn, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _zones
-from schedcore.triggers._zones import FIRST_US, LAST_US, to_instant, to_jitter, to_zone, zone_state
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
 
 __all__ = ["IntervalTrigger"]
@@ -171,7 +171,7 @@ class IntervalTrigger(GridTrigger):
             and self.end_us == other.end_us
             and self.jitter_us == other.jitter_us
             and ((self._floating and other._floating) or self._start_us == other._start_us)
-            and (self.timezone is other.timezone or self.timezone == other.timezone)
+            and same_zone(self.timezone, other.timezone)
         )
 
     def describe(self) -> str:
@@ -195,7 +195,7 @@ class IntervalTrigger(GridTrigger):
             and self._start_us == other._start_us
             and self.end_us == other.end_us
             and self.jitter_us == other.jitter_us
-            and (self.timezone is other.timezone or self.timezone == other.timezone)
+            and same_zone(self.timezone, other.timezone)
         )
 
     def __hash__(self) -> int:

@@ -115,7 +115,7 @@ class _DayParser(FieldParser):
                 raise self.error(
                     f"which {word} of the month? write '1st {word}' or 'last {word}', or use day_of_week={word!r}"
                 )
-            raise self.error(f"{word!r} is not understood{did_you_mean(word, ['last'])}; {self.usage()}")
+            raise self.error(f"{self.written()!r} is not understood; {self.usage()}")
         super().element()
 
     def _weekday(self, ordinal: str, blank: bool) -> int:

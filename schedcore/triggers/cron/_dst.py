@@ -50,7 +50,7 @@ _LAST_S = LAST_US // 1_000_000 + _DAY_S
 _TABLE_LIMIT = 8192
 # How many gaps in a row may swallow all that a schedule has, before the answer is "never". A zone's rules and
 # the calendar decide it by the kind of year, and every kind comes within 40 years.
-_SWALLOWED_LIMIT = 64
+_SWALLOWED_LIMIT = 48
 # The zones' rules are stable from here on, and repeat with the calendar after 400 years.
 _STABLE_S = 4_102_444_800  # 2100-01-01
 _CYCLE_S = 146097 * _DAY_S

@@ -92,7 +92,7 @@ class FieldParser:
             if not self.peek():
                 return
             if self.peek() != ",":
-                raise self.error(f"{self.peek()!r} cannot stand here; a list is separated by ','")
+                raise self.error(f"{self.written()!r} cannot stand here; a list is separated by ','")
             self.take()
             self._skip_blanks()
 
@@ -129,6 +129,9 @@ class FieldParser:
     def add(self, first: int, last: int, step: int) -> None:
         """Add a range; values beyond the field's cycle wrap round."""
         spec = self.spec
+        if step == 1 and (not spec.cycle or last < spec.low + spec.cycle):
+            self.mask |= (2 << last) - (1 << first)
+            return
         for value in range(first, last + 1, step):
             if spec.cycle and value >= spec.low + spec.cycle:
                 value -= spec.cycle
@@ -151,10 +154,11 @@ class FieldParser:
             return spec.names[word]
         if word.isalpha() and spec.names:
             known = [name for name in spec.names if len(name) == 3]
-            raise self.error(f"{word!r} is not the name of a {spec.name.replace('_', ' ')}{did_you_mean(word, known)}")
+            kind = "weekday" if spec.name == "day_of_week" else spec.name
+            raise self.error(f"{self.written()!r} is not the name of a {kind}{did_you_mean(word, known)}")
         if not word:
             raise self.error(f"a value is missing; {self.usage()}")
-        raise self.error(f"{word!r} is not understood; {self.usage()}")
+        raise self.error(f"{self.written()!r} is not understood; {self.usage()}")
 
     def step(self, width: int | None) -> int:
         """What follows ``/``, or 1. ``width`` is last - first of the range that is stepped through, None to
@@ -187,6 +191,11 @@ class FieldParser:
     def peek(self) -> str:
         """The token at hand, in lower case; ``""`` at the end."""
         return self._tokens[self._next][0] if self._next < len(self._tokens) else ""
+
+    def written(self) -> str:
+        """The token at hand as it was written."""
+        start = self._tokens[self._next][1]
+        return self.text[start : start + len(self.peek())]
 
     def take(self) -> str:
         token = self.peek()

@@ -9,7 +9,7 @@ from typing import Any, Literal, NoReturn, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _zones
-from schedcore.triggers._zones import FIRST_US, LAST_US, to_instant, to_jitter, to_zone, zone_state
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
 from schedcore.triggers.cron._dialects import KEYWORDS, parse_crontab, parse_keywords
 from schedcore.triggers.cron._dst import (
@@ -323,7 +323,7 @@ class CronTrigger(GridTrigger):
             and self._from_us == other._from_us
             and self.end_us == other.end_us
             and self.jitter_us == other.jitter_us
-            and (self.timezone is other.timezone or self.timezone == other.timezone)
+            and same_zone(self.timezone, other.timezone)
         )
 
     def __hash__(self) -> int:

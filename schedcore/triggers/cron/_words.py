@@ -24,35 +24,35 @@ def in_words(rule: CronRule) -> str:
 
 def _times(rule: CronRule) -> str:
     hours, minutes, seconds = _bits(rule.hours), _bits(rule.minutes), _bits(rule.seconds)
-    exact = len(seconds) == 1
-    if exact and len(hours) * len(minutes) <= _LISTED and len(hours) != 24:
+    if len(seconds) == 1 and len(hours) * len(minutes) <= _LISTED:
         tail = f":{seconds[0]:02}" if seconds[0] else ""
-        return "at " + _and([f"{hour:02}:{minute:02}{tail}" for hour in hours for minute in minutes])
+        return "at " + _and(f"{hour:02}:{minute:02}{tail}" for hour in hours for minute in minutes)
+    whole_hours = minutes == [0] and seconds == [0]
+    if whole_hours:
+        return _every(hours, "hour", 24) or f"every hour{_between(hours, '00')}"
     parts = []
-    minute_words = _every(minutes, 60, "minute")
-    if not exact:
-        second_words = _every(seconds, 60, "second") or f"at second {_and(_runs(seconds))}"
-        parts.append(second_words)
-        if minute_words != "every minute":
-            parts.append(f"of minute {_and(_runs(minutes))}")
-        elif not second_words.startswith("every"):
-            parts.append("of every minute")
-    else:
-        hour_words = _every(hours, 24, "hour")
-        if minutes == [0] and hour_words:
-            parts.append(hour_words)
-        elif minute_words:
-            parts.append(minute_words)
+    if seconds != [0]:
+        parts.append(_every(seconds, "second", 60) or f"at second {_and(_runs(seconds))}")
+    if not (len(minutes) == 60 and parts and parts[0].startswith("every")):
+        every_minute = _every(minutes, "minute", 60)
+        if not parts:
+            parts.append(every_minute or f"at minute {_and(_runs(minutes))}")
         else:
-            parts.append(f"at minute {_and(_runs(minutes))}" + (" of every hour" if len(hours) == 24 else ""))
-        if seconds[0]:
-            parts.append(f"at second {seconds[0]}")
-        if hour_words and minutes == [0]:
-            return " ".join(parts)
+            each_minute = _each(minutes, "minute", 60)
+            parts.append(f"of {each_minute or 'minute ' + _and(_runs(minutes))}")
+        if len(hours) == 24 and not every_minute:
+            parts.append("of every hour")
     if len(hours) < 24:
-        step = _every(hours, 24, "hour")
-        parts.append(f"of {step.replace('every', 'every', 1)}" if step else f"of hour {_and(_runs(hours))}")
+        each_hour = _each(hours, "hour", 24)
+        parts.append(f"of {each_hour}" if each_hour else _between(hours, "59").strip())
     return " ".join(parts)
+
+
+def _between(hours: Sequence[int], last_minute: str) -> str:
+    spans = _spans(hours)
+    if len(spans) == 1:
+        return f" from {spans[0][0]:02}:00 to {spans[0][1]:02}:{last_minute}"
+    return f" in hour {_and(_runs(hours))}"
 
 
 def _dates(rule: CronRule) -> str:
@@ -102,7 +102,7 @@ def _bits(mask: int) -> list[int]:
     return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
 
 
-def _every(numbers: Sequence[int], cycle: int, unit: str) -> str:
+def _every(numbers: Sequence[int], unit: str, cycle: int) -> str:
     """``every minute``, ``every 5 minutes``; nothing when the numbers are not evenly spread over the whole
     cycle."""
     if len(numbers) == cycle:
@@ -112,6 +112,14 @@ def _every(numbers: Sequence[int], cycle: int, unit: str) -> str:
         if cycle % step == 0 and list(numbers) == list(range(0, cycle, step)):
             return f"every {step} {unit}s"
     return ""
+
+
+def _each(numbers: Sequence[int], unit: str, cycle: int) -> str:
+    """``every minute``, ``every 5th minute``; nothing when the numbers are not evenly spread over the whole cycle."""
+    if not _every(numbers, unit, cycle) or len(numbers) == cycle:
+        return _every(numbers, unit, cycle)
+    step = numbers[1]
+    return f"every {step}{ {2: 'nd', 3: 'rd'}.get(step, 'th') } {unit}"
 
 
 def _spans(numbers: Sequence[int]) -> list[tuple[int, int]]:
