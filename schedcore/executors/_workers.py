@@ -1,87 +1,124 @@
 """Threads that drain one queue.
 
-``concurrent.futures`` makes a future, a lock and a condition for each call, and wakes a thread for each; workers that drain a
-queue cost a sixth of that (``python -m benchmarks`` shows both). They are started when there is work that no idle one takes,
-and end at ``close``. They are daemons, because it is the scheduler's exit hook that waits for them, and for running jobs only.
+``concurrent.futures`` makes a future, a lock and a condition for each call, and wakes a thread for each; workers that
+drain a queue cost a sixth of that (``python -m benchmarks`` shows both). They end at ``close``. They are daemons,
+because it is the scheduler's exit hook that waits for them, and for running jobs only.
+
+*Who starts whom.* Starting a thread takes a while when others hold the interpreter, and the one who submits is the
+scheduler's loop. It therefore starts one worker at most; each worker, before its first item and whenever it wakes,
+starts another one if more is queued than the idle ones will take. That also mends the one race there is: a worker that
+has taken an item but still counts as idle.
+
+*What is live.* Items are kept by number from ``submit`` until the moment before they are reported; the queue holds the
+numbers. So ``live`` is exact at any time, and no item can be reported twice.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Generic, TypeVar
 
 __all__ = ["WorkerPool"]
 
+_logger = logging.getLogger("schedcore.executors")
+
 T = TypeVar("T")
+R = TypeVar("R")
 
 
-class _Stop:
-    """Tells one worker to end."""
+class WorkerPool(Generic[T, R]):
+    """Calls ``report(work(item))`` for each item, in one of up to ``max_workers`` threads.
 
-
-_STOP = _Stop()
-
-
-class WorkerPool(Generic[T]):
-    """Calls ``work(item)`` for each item in one of up to ``max_workers`` threads. ``work`` must not raise.
-
-    ``begin`` and ``end`` are called in each thread when it starts and ends.
+    ``begin`` is called in each thread before its first item, and again before the next one as long as it raises;
+    ``end`` when the thread ends. ``refuse(item, error)`` gives the result of an item for which ``begin`` or ``work``
+    raised. Whatever any of them raises, the worker goes on.
     """
 
     def __init__(
         self,
         max_workers: int,
-        work: Callable[[T], None],
+        work: Callable[[T], R],
+        report: Callable[[R], None],
+        refuse: Callable[[T, BaseException], R],
         name: str,
-        begin: Callable[[], None] | None = None,
-        end: Callable[[], None] | None = None,
+        begin: Callable[[], object] | None = None,
+        end: Callable[[], object] | None = None,
     ) -> None:
         self._max = max_workers
         self._work = work
+        self._report = report
+        self._refuse = refuse
         self._name = name
         self._begin = begin
         self._end = end
-        self._queue: SimpleQueue[T | _Stop] = SimpleQueue()
+        # The numbers of the items that wait; None tells one worker to end.
+        self._queue: SimpleQueue[int | None] = SimpleQueue()
+        self._live: dict[int, T] = {}
+        self._next = 0
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
+        self._ended = threading.Condition(self._lock)  # a worker has ended, or waits for the others
+        self._threads: list[threading.Thread] = []  # all that were started
+        self._active: set[threading.Thread] = set()  # those that have not ended
+        self._waiting: set[threading.Thread] = set()  # workers whose item called ``join``
         self._idle = 0
+        self._stops = 0  # None entries put and not yet obeyed
         self._closed = False
 
-    def submit(self, items: Iterable[T]) -> None:
-        """Queue items, in order. From any thread. Raises ``RuntimeError`` when closed."""
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._closed
+
+    def live(self) -> list[T]:
+        """The items that were taken and are not over, in order of submission. From any thread."""
+        return list(self._live.copy().values())
+
+    def submit(self, items: Sequence[T]) -> None:
+        """Queue items, in order.
+
+        From any thread. Raises ``RuntimeError``, and has taken none, when closed or without any thread.
+        """
         put = self._queue.put
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"the worker pool {self._name!r} is closed")
-            for item in items:
-                put(item)
-            wanted = self._queue.qsize() - self._idle
-            while wanted > 0 and len(self._threads) < self._max:
-                thread = threading.Thread(
-                    target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True
-                )
-                self._threads.append(thread)
-                thread.start()
-                wanted -= 1
+            first = self._next
+            self._next = first + len(items)
+            numbers = range(first, self._next)
+            self._live.update(zip(numbers, items, strict=True))
+            if items and not self._active:
+                try:
+                    self._start_worker()
+                except BaseException:
+                    for number in numbers:
+                        del self._live[number]
+                    raise
+                for number in numbers:
+                    put(number)
+            else:
+                for number in numbers:
+                    put(number)
+                self._reinforce()
 
     def withdraw(self) -> list[T]:
-        """Take back what no worker has begun."""
+        """Take back what no worker has begun, in order."""
         items: list[T] = []
         stops = 0
         while True:
             try:
-                item = self._queue.get_nowait()
+                number = self._queue.get_nowait()
             except Empty:
                 break
-            if isinstance(item, _Stop):
+            if number is None:
                 stops += 1
             else:
-                items.append(item)
+                items.append(self._live.pop(number))
         for _ in range(stops):
-            self._queue.put(_STOP)
+            self._queue.put(None)
         return items
 
     def close(self) -> None:
@@ -90,41 +127,110 @@ class WorkerPool(Generic[T]):
             if self._closed:
                 return
             self._closed = True
-            for _ in self._threads:
-                self._queue.put(_STOP)
+            for _ in self._active:
+                self._stop_one()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait, after ``close``, until the workers have ended (but for the calling one); False when ``timeout`` s ran out first."""
+        """Wait, after ``close``, until the workers have ended; False when ``timeout`` s ran out first.
+
+        A worker whose item calls this does not wait for itself, nor for another that waits in here too. Another one is
+        started in its place if anything is queued, so that what was taken is carried out before it returns.
+        """
         deadline = None if timeout is None else monotonic() + timeout
         me = threading.current_thread()
-        for thread in list(self._threads):
-            if thread is me:
-                continue
-            thread.join(None if deadline is None else max(0.0, deadline - monotonic()))
-            if thread.is_alive():
-                return False
+        with self._ended:
+            inside = me in self._active
+            if inside:
+                self._waiting.add(me)
+                self._ended.notify_all()
+                if self._queue.qsize() > self._stops + self._idle:
+                    self._start_worker()
+            try:
+                while self._active.difference(self._waiting if inside else ()):
+                    left_s = None if deadline is None else deadline - monotonic()
+                    if left_s is not None and left_s <= 0:
+                        return False
+                    self._ended.wait(left_s)
+            finally:
+                self._waiting.discard(me)
+            over = [thread for thread in self._threads if thread not in self._active]
+        for thread in over:
+            thread.join()  # it has nothing left to do but to end
         return True
 
-    def _run(self) -> None:
-        queue = self._queue
-        work = self._work
-        if self._begin is not None:
-            self._begin()
+    def _stop_one(self) -> None:
+        self._stops += 1
+        self._queue.put(None)
+
+    def _start_worker(self) -> None:
+        """Called with the lock held."""
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        self._active.add(thread)
         try:
-            while True:
-                try:
-                    item = queue.get_nowait()
-                except Empty:
-                    with self._lock:
-                        self._idle += 1
-                    item = queue.get()
-                    with self._lock:
-                        self._idle -= 1
-                if isinstance(item, _Stop):
-                    return
-                work(item)
-                # What a job held must not live on while its worker waits for the next.
-                del item
+            thread.start()
+        except RuntimeError:  # the system has none to give
+            self._threads.remove(thread)
+            self._active.discard(thread)
+            raise
+        if self._closed:
+            self._stop_one()
+
+    def _reinforce(self, taking: int = 0) -> None:
+        """Start a worker if more is queued than the idle ones will take, and ``taking``. Called with the lock held."""
+        if len(self._threads) < self._max and self._queue.qsize() - self._stops - self._idle > taking:
+            try:
+                self._start_worker()
+            except RuntimeError as error:  # those that there are go on
+                _logger.error("%s goes on with %d of %d threads: %s", self._name, len(self._threads), self._max, error)
+
+    def _run(self) -> None:
+        try:
+            with self._lock:
+                self._reinforce(taking=1)
+            self._drain()
         finally:
             if self._end is not None:
-                self._end()
+                try:
+                    self._end()
+                except Exception:
+                    _logger.exception("%s: a worker did not end well", self._name)
+            with self._ended:
+                self._active.discard(threading.current_thread())
+                self._ended.notify_all()
+
+    def _drain(self) -> None:
+        queue, live = self._queue, self._live
+        work, report = self._work, self._report
+        ready = self._begin is None
+        while True:
+            try:
+                number = queue.get_nowait()
+            except Empty:
+                with self._lock:
+                    self._idle += 1
+                number = queue.get()
+                with self._lock:
+                    self._idle -= 1
+                    if number is not None:
+                        self._reinforce()
+            if number is None:
+                with self._lock:
+                    self._stops -= 1
+                return
+            item = live[number]
+            try:
+                if not ready:
+                    assert self._begin is not None
+                    self._begin()
+                    ready = True
+                result = work(item)
+            except BaseException as error:  # noqa: BLE001 (a worker outlives everything)
+                result = self._refuse(item, error)
+            del live[number]
+            try:
+                report(result)
+            except BaseException:
+                _logger.exception("%s: a result could not be reported", self._name)
+            # What a job held must not live on while its worker waits for the next.
+            del item, result

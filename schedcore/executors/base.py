@@ -1,25 +1,33 @@
 """What an executor is: it is given runs, and reports that each began and how it ended.
 
-``BaseExecutor`` is the interface of APScheduler 3.x: a third party's class that implements ``_do_submit_job`` works. ``RunExecutor`` is
-the one that ours implement: whole batches of runs, no future for each, and a shutdown that reports what it cut.
+``BaseExecutor`` is the interface of APScheduler 3.x: a third party's class that implements ``_do_submit_job`` works.
+``RunExecutor`` is the one that ours implement: whole batches of runs, no future for each, and a shutdown that reports
+what it cut.
 
-Contract of a ``RunExecutor``. ``submit`` is called in the scheduler's thread and never blocks. For each run, ``host.run_started(run)`` is
-called at most once and ``host.run_finished(finish)`` exactly once, from any thread, whatever the job does; between the two
-``current_run`` is set in the job's context. After ``shutdown`` has returned with ``wait=True`` no job code of it runs.
+Contract of a ``RunExecutor``. ``submit`` is called in the scheduler's thread and never blocks. For each run,
+``host.run_started(run)`` is called at most once and ``host.run_finished(finish)`` exactly once, from any thread,
+whatever the job does; ``current_run`` is set in the job's context, which is a copy of its own: what one job sets in
+context variables, the next one does not see. After ``shutdown`` has returned with ``wait=True`` no job code of it runs.
+``schedcore.testing.executors.check_executor`` checks all of it.
+
+Nothing that a job made outlives its run here: a ``Finish`` carries the result or the exception, without frames, and is
+let go of.
 """
 
 from __future__ import annotations
 
 import logging
-import traceback as traceback_module
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from schedcore.clock import Clock, from_datetime
 from schedcore.errors import MaxInstancesReachedError
 from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
+from schedcore.executors._call import as_exception, run_awaitable, settle, strip_tracebacks, traceback_text
 from schedcore.run import Finish, Run, RunState, current_run
 
 if TYPE_CHECKING:
@@ -32,6 +40,7 @@ __all__ = [
     "RunExecutor",
     "call_run",
     "failed",
+    "run_awaitable",
     "run_coroutine_job",
     "run_job",
 ]
@@ -55,7 +64,10 @@ class ExecutorHost(Protocol):
 
 
 class BaseExecutor(ABC):
-    """An executor of the 3.x kind. Subclasses implement ``_do_submit_job`` and report through the two ``_run_job_…`` methods."""
+    """An executor of the 3.x kind. Subclasses implement ``_do_submit_job`` and report through the two ``_run_job_…`` methods.
+
+    These are told the job and, at best, the fire time: runs are matched by them, from any thread.
+    """
 
     _host: ExecutorHost | None = None
     _logger = logging.getLogger("schedcore.executors")
@@ -67,6 +79,7 @@ class BaseExecutor(ABC):
         self._alias = alias
         self._logger = logging.getLogger(f"schedcore.executors.{alias}")
         self._submitted: dict[str, list[Run]] = {}
+        self._submitted_lock = threading.Lock()
 
     def shutdown(self, wait: bool = True) -> object:
         """Stop taking runs; with ``wait``, return when those that were taken are over."""
@@ -74,20 +87,19 @@ class BaseExecutor(ABC):
 
     def submit(self, runs: Sequence[Run]) -> None:
         """Take runs. Here: hand each to ``_do_submit_job``; one that is refused fails with the reason."""
-        host = self._host
-        assert host is not None
+        host = self._started_host()
         for run in runs:
-            self._submitted.setdefault(run.job.id, []).append(run)
+            with self._submitted_lock:
+                self._submitted.setdefault(run.job.id, []).append(run)
             try:
                 self._do_submit_job(host.job_handle(run), [run.scheduled_at])
-            except Exception as error:
-                self._submitted[run.job.id].remove(run)
-                host.run_finished(failed(run, None, host.clock.wall_us(), error))
+            except Exception as error:  # noqa: BLE001 (a third party's refusal, whatever it is)
+                if self._take_back(run):
+                    host.run_finished(failed(run, None, host.clock.wall_us(), error))
 
     def submit_job(self, job: Job, run_times: list[datetime]) -> None:
         """Take one job for some fire times (3.x). Raises ``MaxInstancesReachedError`` when enough runs of it are live."""
-        live = self._submitted.get(job.id, [])
-        if len(live) >= job.max_instances:
+        if self._count_live(job.id) >= job.max_instances:
             raise MaxInstancesReachedError(job)
         entry = job._look()
         self.submit([Run(entry.job, job.jobstore, from_datetime(at), 1, None) for at in run_times])
@@ -98,36 +110,62 @@ class BaseExecutor(ABC):
 
     def _run_job_success(self, job_id: str, events: list[JobExecutionEvent]) -> None:
         """To be called when ``run_job`` has returned: its events become the outcomes of the runs."""
-        host = self._host
-        assert host is not None
+        host = self._started_host()
         for event in events:
-            run = self._take(job_id, event.scheduled_run_time)
+            run = self._take(job_id, from_datetime(event.scheduled_run_time))
             if run is None:
                 continue
             now_us = host.clock.wall_us()
-            if isinstance(event.exception, Exception):
-                finish = Finish(run, RunState.FAILED, None, now_us, None, event.exception, event.traceback)
+            if event.code == EVENT_JOB_MISSED:
+                finish = Finish(run, RunState.SKIPPED, None, now_us)
+            elif event.exception is not None:
+                exception = as_exception(event.exception)
+                finish = Finish(run, RunState.FAILED, None, now_us, None, exception, event.traceback)
             else:
                 finish = Finish(run, RunState.SUCCEEDED, None, now_us, event.retval)
             host.run_finished(finish)
 
-    def _run_job_error(self, job_id: str, exc: Exception, traceback: Any = None) -> None:
-        """To be called when running the job failed outside the job itself: all its submitted runs fail with ``exc``."""
-        host = self._host
-        assert host is not None
-        for run in self._submitted.pop(job_id, []):
+    def _run_job_error(self, job_id: str, exc: BaseException, traceback: Any = None) -> None:
+        """To be called when running the job failed outside the job itself: its oldest submitted run fails with ``exc``."""
+        host = self._started_host()
+        run = self._take(job_id, None)
+        if run is not None:
             host.run_finished(failed(run, None, host.clock.wall_us(), exc))
 
-    def _take(self, job_id: str, at: datetime) -> Run | None:
-        fire_us = from_datetime(at)
-        runs = self._submitted.get(job_id, [])
-        for run in runs:
-            if run.fire_us == fire_us:
-                runs.remove(run)
-                if not runs:
-                    del self._submitted[job_id]
-                return run
-        return None
+    def _started_host(self) -> ExecutorHost:
+        if self._host is None:
+            raise RuntimeError("the executor was not started")
+        return self._host
+
+    def _count_live(self, job_id: str) -> int:
+        with self._submitted_lock:
+            return len(self._submitted.get(job_id, ()))
+
+    def _take(self, job_id: str, fire_us: int | None) -> Run | None:
+        """The submitted run of the job with this fire time, taken out; whoever gets it reports it.
+
+        When there is none, the oldest one: ``_run_job_error`` does not say which run it was about and may have taken
+        this one's place.
+        """
+        with self._submitted_lock:
+            runs = self._submitted.get(job_id)
+            if not runs:
+                return None
+            run = runs.pop(next((index for index, run in enumerate(runs) if run.fire_us == fire_us), 0))
+            if not runs:
+                del self._submitted[job_id]
+            return run
+
+    def _take_back(self, run: Run) -> bool:
+        with self._submitted_lock:
+            runs = self._submitted.get(run.job.id, [])
+            for index, one in enumerate(runs):
+                if one is run:
+                    del runs[index]
+                    if not runs:
+                        del self._submitted[run.job.id]
+                    return True
+        return False
 
 
 class RunExecutor(BaseExecutor):
@@ -135,61 +173,71 @@ class RunExecutor(BaseExecutor):
 
     @abstractmethod
     def submit(self, runs: Sequence[Run]) -> None:
-        """Take runs, in order. Raises ``RuntimeError`` after shutdown."""
+        """Take runs, in order. Raises ``RuntimeError`` before start and after shutdown, and has taken none then."""
 
     @abstractmethod
     def live_runs(self) -> list[Run]:
-        """The runs that were taken and are not over. From any thread."""
+        """The runs that were taken and are not reported as finished, those in a queue included, in order. From any thread."""
 
     @abstractmethod
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Run]:
-        """Stop taking runs. From any thread; twice is harmless.
+        """Stop taking runs, and return those that were cut. From any thread; twice is harmless.
 
-        ``wait=True``: all runs that were taken are carried out. ``wait=False``: those that have not begun are reported ``CANCELLED``,
-        and those that have go on. ``timeout`` (s): how long to wait; what is not over by then is cancelled where that is possible
-        and returned. Called from one of its own jobs, it does not wait for that job.
+        ``wait=True``: all runs that were taken are carried out. ``wait=False``: those that have not begun are reported
+        ``CANCELLED``, and those that have go on; a second call with ``wait=True`` waits for them. ``timeout`` (s): how
+        long to wait; what has not begun by then is reported ``CANCELLED``, what has is ended and reported ``CANCELLED``
+        where that is possible, and goes on to its own end where it is not (threads). Called from one of its own jobs,
+        it does not wait for that job, nor for another that waits in here.
         """
 
     def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
         self.submit_job(job, run_times)
 
+    def _count_live(self, job_id: str) -> int:
+        return sum(run.job.id == job_id for run in self.live_runs())
 
-def failed(run: Run, started_us: int | None, finished_us: int, error: Exception) -> Finish:
+
+def failed(run: Run, started_us: int | None, finished_us: int, error: BaseException) -> Finish:
     """The end of a run that raised ``error``. The traceback becomes text here, so that no frame outlives the run."""
-    text = "".join(traceback_module.format_exception(error))
-    return Finish(run, RunState.FAILED, started_us, finished_us, None, error.with_traceback(None), text)
+    text = traceback_text(error)
+    strip_tracebacks(error)
+    return Finish(run, RunState.FAILED, started_us, finished_us, None, as_exception(error), text)
 
 
-def call_run(run: Run, host: ExecutorHost, finish_awaitable: Callable[[Any], Any]) -> Finish:
+def call_run(run: Run, host: ExecutorHost, finish_awaitable: Callable[[Any], Any] = run_awaitable) -> Finish:
     """Call the job in this thread and say how it ended. ``finish_awaitable`` turns an awaitable result into its value.
 
-    What is not an ``Exception`` ends as a failure too where it only concerns the job (``SystemExit``, ``GeneratorExit`` raised by it);
-    a ``KeyboardInterrupt`` in the main thread belongs to the program.
+    Whatever the job raises is a failure of its run (``SystemExit`` included) and does not pass. There is one exception:
+    a ``KeyboardInterrupt`` in the main thread belongs to the program, so it is raised again after the failure was
+    reported here.
     """
-    func = run.job.func
-    clock = host.clock
-    token = current_run.set(run)
+    context = copy_context()
+    context.run(current_run.set, run)
     host.run_started(run)
+    clock = host.clock
     started_us = clock.wall_us()
+    job = run.job
     try:
+        func = job.func
         if func is None:
-            raise LookupError(f"the callable {run.job.func_ref!r} of job {run.job.id!r} is not there")
-        retval = func(*run.job.args, **run.job.kwargs)
-        if retval is not None and hasattr(type(retval), "__await__"):
-            retval = finish_awaitable(retval)
-    except Exception as error:
-        return failed(run, started_us, clock.wall_us(), error)
-    except SystemExit as error:
-        return failed(run, started_us, clock.wall_us(), RuntimeError(f"the job called sys.exit({error.code!r})"))
-    finally:
-        current_run.reset(token)
+            raise LookupError(f"the callable {job.func_ref!r} of job {job.id!r} is not there")
+        retval = context.run(func, *job.args, **job.kwargs)
+        if retval is not None:
+            retval = context.run(settle, retval, finish_awaitable)
+    except BaseException as error:  # noqa: BLE001 (it is the run's outcome)
+        if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
+            return failed(run, started_us, clock.wall_us(), error)
+        frames = error.__traceback__
+        host.run_finished(failed(run, started_us, clock.wall_us(), error))
+        raise error.with_traceback(frames) from None
     return Finish(run, RunState.SUCCEEDED, started_us, clock.wall_us(), retval)
 
 
-def run_job(
-    job: Job, jobstore_alias: str, run_times: list[datetime], logger_name: str
-) -> list[JobExecutionEvent]:
-    """Run a job once for each fire time in this thread and return the events (3.x). A late one is missed by the job's grace time."""
+def run_job(job: Job, jobstore_alias: str, run_times: list[datetime], logger_name: str) -> list[JobExecutionEvent]:
+    """Run a job once for each fire time in this thread and return the events (3.x).
+
+    A late one is missed by the job's grace time.
+    """
     events: list[JobExecutionEvent] = []
     for run_time in run_times:
         missed = _missed(job, jobstore_alias, run_time, logger_name)
@@ -200,8 +248,8 @@ def run_job(
             func = job.func
             if func is None:
                 raise LookupError(f"the callable of job {job.id!r} is not there")
-            retval = func(*job.args, **job.kwargs)
-        except Exception as error:
+            retval = settle(func(*job.args, **job.kwargs), run_awaitable)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (it is the run's outcome)
             events.append(_error_event(job, jobstore_alias, run_time, error))
         else:
             events.append(JobExecutionEvent(EVENT_JOB_EXECUTED, job.id, jobstore_alias, run_time, retval=retval))
@@ -223,7 +271,7 @@ async def run_coroutine_job(
             if func is None:
                 raise LookupError(f"the callable of job {job.id!r} is not there")
             retval = await func(*job.args, **job.kwargs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (it is the run's outcome)
             events.append(_error_event(job, jobstore_alias, run_time, error))
         else:
             events.append(JobExecutionEvent(EVENT_JOB_EXECUTED, job.id, jobstore_alias, run_time, retval=retval))
@@ -241,11 +289,7 @@ def _missed(job: Job, alias: str, run_time: datetime, logger_name: str) -> JobEx
     return JobExecutionEvent(EVENT_JOB_MISSED, job.id, alias, run_time)
 
 
-def _error_event(job: Job, alias: str, run_time: datetime, error: Exception) -> JobExecutionEvent:
-    text = "".join(traceback_module.format_exception(error))
-    exception = error.with_traceback(None)
-    return JobExecutionEvent(
-        EVENT_JOB_ERROR, job.id, alias, run_time, exception=exception, traceback=text
-    )
-
-
+def _error_event(job: Job, alias: str, run_time: datetime, error: BaseException) -> JobExecutionEvent:
+    text = traceback_text(error)
+    strip_tracebacks(error)
+    return JobExecutionEvent(EVENT_JOB_ERROR, job.id, alias, run_time, exception=as_exception(error), traceback=text)

@@ -5,106 +5,156 @@
 
 from __future__ import annotations
 
-import threading
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from schedcore.errors import ConfigurationError, UnknownOptionError
+from schedcore.errors import ConfigurationError, FailureError, UnknownOptionError
 from schedcore.executors._workers import WorkerPool
-from schedcore.executors.base import ExecutorHost, RunExecutor, call_run
-from schedcore.run import Finish, Run, RunState
+from schedcore.executors.base import ExecutorHost, RunExecutor, call_run, failed
+from schedcore.run import Finish, Run, RunState, current_run
 
-__all__ = ["ProcessPoolExecutor", "ThreadPoolExecutor"]
+if TYPE_CHECKING:
+    from schedcore.executors._process import ProcessDiedError, ProcessPoolExecutor, RemoteError
 
-
-def run_awaitable(awaitable: Any) -> Any:
-    """Run what a job returned to a thread to its end, on an event loop of its own."""
-    import asyncio
-
-    async def wait() -> Any:
-        return await awaitable
-
-    return asyncio.run(wait())
-
-
-def _check_max_workers(max_workers: int) -> int:
-    if isinstance(max_workers, bool) or not isinstance(max_workers, int) or max_workers < 1:
-        raise ConfigurationError(f"max_workers must be a whole number from 1 up, not {max_workers!r}")
-    return max_workers
+__all__ = [
+    "InitializerError",
+    "PoolExecutor",
+    "ProcessDiedError",
+    "ProcessPoolExecutor",
+    "RemoteError",
+    "ThreadPoolExecutor",
+]
 
 
-class ThreadPoolExecutor(RunExecutor):
-    """Runs jobs in threads, ``max_workers`` at a time. A coroutine job is run to its end, on a loop of the worker's own.
+class InitializerError(FailureError):
+    """The initializer of a worker raised, which is the ``__cause__``; it is called again for the next run."""
 
-    ``pool_kwargs``: ``thread_name_prefix``, ``initializer`` (called in each thread as it starts) and its ``initargs``.
-    """
 
-    _OPTIONS = ("initargs", "initializer", "thread_name_prefix")
+def whole_number(name: str, value: object) -> int:
+    """A number from 1 up; digits as text are taken too, as configuration files give them."""
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} must be a whole number from 1 up, not {value!r}")
+    return value
+
+
+def initializer_of(options: Mapping[str, Any]) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
+    """``initializer`` (a callable, or text that names one) and ``initargs``."""
+    initializer = options.get("initializer")
+    if isinstance(initializer, str):
+        from schedcore.references import resolve
+
+        initializer = resolve(initializer)
+    if initializer is not None and not callable(initializer):
+        raise ConfigurationError(f"initializer must be a callable or text that names one, not {initializer!r}")
+    initargs = options.get("initargs", ())
+    if isinstance(initargs, str) or not isinstance(initargs, Sequence):
+        raise ConfigurationError(f"initargs must be a sequence of arguments, not {initargs!r}")
+    return initializer, tuple(initargs)
+
+
+class PoolExecutor(RunExecutor):
+    """What thread and process pools share: workers that drain one queue, and their shutdown."""
+
+    _OPTIONS: tuple[str, ...] = ()
+    _KIND = "pool"
 
     def __init__(self, max_workers: int = 10, pool_kwargs: Mapping[str, Any] | None = None) -> None:
-        self._max_workers = _check_max_workers(max_workers)
+        self._max_workers = whole_number("max_workers", max_workers)
         options = dict(pool_kwargs or {})
         for name in options:
             if name not in self._OPTIONS:
-                raise UnknownOptionError(name, self._OPTIONS, "thread pool")
-        initializer: Callable[..., object] | None = options.get("initializer")
-        initargs = tuple(options.get("initargs", ()))
-        self._begin: Callable[[], None] | None = None
-        if initializer is not None:
-            self._begin = lambda: (initializer(*initargs), None)[1]
-        self._prefix: str | None = options.get("thread_name_prefix")
-        self._pool: WorkerPool[Run] | None = None
-        # The run that each worker has in hand, by thread id. A worker writes its own key only.
-        self._in_hand: dict[int, Run] = {}
+                raise UnknownOptionError(name, self._OPTIONS, self._KIND)
+        self._initializer, self._initargs = initializer_of(options)
+        self._options = options
+        self._pool: WorkerPool[Run, Finish] | None = None
+
+    @abstractmethod
+    def _make_pool(self, host: ExecutorHost, name: str) -> WorkerPool[Run, Finish]:
+        """The workers. They report to ``host`` as long as they live, whatever the executor is used for afterwards."""
+
+    def _cut_begun(self, pool: WorkerPool[Run, Finish]) -> list[Run]:
+        """End what runs, where that is possible, and return what was cut. Here: threads cannot be stopped from outside."""
+        asking = current_run.get()
+        return [run for run in pool.live() if run is not asking]
 
     def start(self, scheduler: ExecutorHost, alias: str) -> None:
+        if self._pool is not None and not self._pool.closed:
+            raise RuntimeError(f"the executor {self._alias!r} is running already")
         super().start(scheduler, alias)
-        name = self._prefix if self._prefix is not None else f"schedcore-{alias}"
-        self._pool = WorkerPool(self._max_workers, self._work, name, begin=self._begin)
-        self._in_hand = {}
+        self._pool = self._make_pool(scheduler, f"schedcore-{alias}")
 
     def submit(self, runs: Sequence[Run]) -> None:
         pool = self._pool
-        if pool is None:
-            raise RuntimeError(f"the executor {self._alias!r} is not running")
+        if pool is None or pool.closed:
+            raise RuntimeError(
+                f"the executor {self._alias!r} was shut down" if pool else "the executor was not started"
+            )
         pool.submit(runs)
 
-    def _work(self, run: Run) -> None:
-        host = self._host
-        assert host is not None
-        me = threading.get_ident()
-        self._in_hand[me] = run
-        try:
-            finish = call_run(run, host, run_awaitable)
-        finally:
-            del self._in_hand[me]
-        host.run_finished(finish)
-
     def live_runs(self) -> list[Run]:
-        return list(self._in_hand.copy().values())
+        return [] if self._pool is None else self._pool.live()
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Run]:
         pool = self._pool
         if pool is None:
             return []
-        cut: list[Run] = []
-        if not wait:
-            cut = self._withdraw(pool)
         pool.close()
-        if wait and not pool.join(timeout):
-            # Threads cannot be stopped from outside: what has begun goes on, what has not is taken back.
-            cut = self._withdraw(pool) + self.live_runs()
-        return cut
+        if not wait:
+            return self._cancel_queued(pool)
+        if pool.join(timeout):
+            return []
+        return self._cancel_queued(pool) + self._cut_begun(pool)
 
-    def _withdraw(self, pool: WorkerPool[Run]) -> list[Run]:
-        host = self._host
-        assert host is not None
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait, after ``shutdown``, until what had begun is over; False when ``timeout`` s ran out first."""
+        return self._pool is None or self._pool.join(timeout)
+
+    def _cancel_queued(self, pool: WorkerPool[Run, Finish]) -> list[Run]:
+        host = self._started_host()
         runs = pool.withdraw()
         for run in runs:
             host.run_finished(Finish(run, RunState.CANCELLED, None, host.clock.wall_us()))
         return runs
 
-    def join(self, timeout: float | None = None) -> bool:
-        """Wait, after ``shutdown``, until the threads have ended; False when ``timeout`` s ran out first."""
-        return self._pool is None or self._pool.join(timeout)
 
+class ThreadPoolExecutor(PoolExecutor):
+    """Runs jobs in threads, ``max_workers`` at a time. A coroutine job is run to its end, on a loop of the worker's own.
+
+    ``pool_kwargs``: ``thread_name_prefix``, ``initializer`` (called in each thread before its first run; one that
+    raises fails that run only, and is called again for the next) and its ``initargs``.
+    """
+
+    _OPTIONS = ("initargs", "initializer", "thread_name_prefix")
+    _KIND = "thread pool"
+
+    def _make_pool(self, host: ExecutorHost, name: str) -> WorkerPool[Run, Finish]:
+        initializer, initargs, alias, logger = self._initializer, self._initargs, self._alias, self._logger
+
+        def begin() -> None:
+            assert initializer is not None
+            try:
+                initializer(*initargs)
+            except BaseException as error:
+                logger.exception("the initializer of the worker threads raised; the run it was for fails")
+                raise InitializerError(f"the initializer of executor {alias!r} raised {error!r}") from error
+
+        return WorkerPool(
+            self._max_workers,
+            lambda run: call_run(run, host),
+            host.run_finished,
+            lambda run, error: failed(run, None, host.clock.wall_us(), error),
+            self._options.get("thread_name_prefix") or name,
+            begin=None if initializer is None else begin,
+        )
+
+
+def __getattr__(name: str) -> Any:
+    # ``multiprocessing`` takes longer to import than all of the thread pool: it is, when somebody asks for processes.
+    if name in ("ProcessDiedError", "ProcessPoolExecutor", "RemoteError"):
+        from schedcore.executors import _process
+
+        return getattr(_process, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
