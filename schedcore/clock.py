@@ -82,7 +82,13 @@ class Timeline:
 
     @property
     def clock(self) -> Clock:
+        """The clock that it looks at."""
         return self._clock
+
+    @property
+    def is_system(self) -> bool:
+        """Whether that is the system's own clock, and it was not set back: then ``now`` is what anybody else would read."""
+        return self._ahead_us == 0 and type(self._clock) is SystemClock
 
     def now(self) -> Now:
         """The current instant, without looking for a step."""

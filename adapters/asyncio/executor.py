@@ -38,9 +38,14 @@ class AsyncIOExecutor(RunExecutor):
         create_task = self._loop.create_task
         tasks = self._tasks
         plain: list[Run] = []
+        last: object = None
+        coroutine = False
         for run in runs:
             func = run.job.func
-            if func is not None and is_coroutine_callable(func):
+            if func is not last:
+                coroutine = func is not None and is_coroutine_callable(func)
+                last = func
+            if coroutine:
                 tasks[create_task(self._drive(run))] = run
             else:
                 plain.append(run)

@@ -67,10 +67,14 @@ class Due(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """What a commit did: the runs to submit, in order, and the decisions that were dropped because their fence was outdated."""
+    """What a commit did: the runs to submit, in order, and the decisions that were dropped because their fence was outdated.
+
+    ``plain``: each decision made one run and has a next fire time, so that there is nothing else to report.
+    """
 
     runs: list[Run]
     dropped: list[Decision]
+    plain: bool = False
 
 
 class Recovered(NamedTuple):

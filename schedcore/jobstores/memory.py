@@ -32,8 +32,8 @@ _CLAIMED = -2
 _GONE = -3
 
 _Heap = list[tuple[int, "_Entry"]]
-# What is kept of a finished run, unpacked when somebody asks: job id, fire time, attempt, and the Finish without its exception.
-_Past = RunRecord | tuple[str, int, int, RunState, int | None, int, str | None, str | None, str | None]
+# What is kept of a finished run: its record, or, where it neither raised nor returned anything, what it was reported with.
+_Past = RunRecord | Finish
 
 
 class _Entry:
@@ -186,6 +186,7 @@ class MemoryJobStore(JobStore):
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
         runs: list[Run] = []
         dropped: list[Decision] = []
+        plain = True
         alias = self._alias
         with self._lock:
             for decision in decisions:
@@ -193,22 +194,35 @@ class MemoryJobStore(JobStore):
                 entry: _Entry = claim.token
                 if entry.key != _CLAIMED:
                     dropped.append(decision)
+                    plain = False
                     continue
                 job = entry.job
                 if next_us is not None and due_us is not None:
                     entry.fire_us = next_us
                     entry.due_us = due_us
                     self._push(entry, due_us)
+                    if len(fires) == 1 and not skips:
+                        entry_run = Run(job, alias, fires[0], 1, entry)
+                        runs.append(entry_run)
+                        if entry.live is None:
+                            entry.live = [entry_run]
+                        else:
+                            entry.live.append(entry_run)
+                        continue
                 elif broken is not None:
+                    plain = False
                     entry.state = JobState.BROKEN
                     entry.fire_us = claim.fire_us if not fires else None
                     entry.due_us = None
                     entry.key = _UNSCHEDULED
                     self._reasons[job.id] = broken
                 else:
+                    plain = False
                     del self._jobs[job.id]
                     entry.state = JobState.ENDED
                     entry.key = _GONE
+                if len(fires) != 1:
+                    plain = False
                 for fire_us in fires:
                     run = Run(job, alias, fire_us, 1, entry)
                     runs.append(run)
@@ -217,10 +231,12 @@ class MemoryJobStore(JobStore):
                         entry.live = [run]
                     else:
                         live.append(run)
-                for skip in skips:
-                    self._history.append(skip_record(job.id, skip, now_us))
+                if skips:
+                    plain = False
+                    for skip in skips:
+                        self._history.append(skip_record(job.id, skip, now_us))
             self._claimed = []
-        return Committed(runs, dropped)
+        return Committed(runs, dropped, plain)
 
     def started(self, runs: Sequence[tuple[Run, int]]) -> None:
         """Nothing to keep: what began here ends here."""
@@ -229,19 +245,35 @@ class MemoryJobStore(JobStore):
         history = self._history
         keep = history.maxlen != 0
         with self._lock:
-            for run, state, started_us, finished_us, retval, exception, traceback in finishes:
+            for finish in finishes:
+                run, state, started_us, finished_us, retval, exception, traceback = finish
                 entry: _Entry = run.token
                 live = entry.live
-                if live is not None and run in live:
-                    live.remove(run)
-                    if not live:
+                if live is not None:
+                    if live[0] is run and len(live) == 1:
                         entry.live = None
-                if keep:
-                    error = None if exception is None else f"{type(exception).__name__}: {exception}"
-                    result = None if retval is None else result_text(retval)
-                    history.append(
-                        (run.job.id, run.fire_us, run.attempt, state, started_us, finished_us, error, traceback, result)
+                    elif run in live:
+                        live.remove(run)
+                if not keep:
+                    continue
+                if exception is None and retval is None:
+                    history.append(finish)
+                    continue
+                error = None if exception is None else f"{type(exception).__name__}: {exception}"
+                result = None if retval is None else result_text(retval)
+                history.append(
+                    RunRecord(
+                        run.job.id,
+                        run.fire_us,
+                        run.attempt,
+                        state,
+                        started_us=started_us,
+                        finished_us=finished_us,
+                        error=error,
+                        traceback=traceback,
+                        result=result,
                     )
+                )
 
     def next_due(self) -> Due:
         with self._lock:
@@ -265,18 +297,15 @@ class MemoryJobStore(JobStore):
             if isinstance(item, RunRecord):
                 records.append(item)
             else:
-                id_, fire_us, attempt, state, started_us, finished_us, error, traceback, result = item
+                run, state, started_us, finished_us, *_ = item
                 records.append(
                     RunRecord(
-                        id_,
-                        fire_us,
-                        attempt,
+                        run.job.id,
+                        run.fire_us,
+                        run.attempt,
                         state,
                         started_us=started_us,
                         finished_us=finished_us,
-                        error=error,
-                        traceback=traceback,
-                        result=result,
                     )
                 )
         return [

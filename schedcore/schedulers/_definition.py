@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any, Final
 
 from schedcore import plugins
-from schedcore.clock import from_datetime
+from schedcore.clock import Timeline, from_datetime
 from schedcore.errors import ConfigurationError, InvalidTriggerError, JobArgumentsError, UnknownOptionError
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import callable_name, check_arguments, resolve
@@ -47,9 +47,9 @@ _new_id: Callable[[], str] = lambda: os.urandom(16).hex()  # noqa: E731
 
 
 def make_trigger(
-    trigger: BaseTrigger | str | None, trigger_args: dict[str, Any], timezone: tzinfo, now_us: int
+    trigger: BaseTrigger | str | None, trigger_args: dict[str, Any], timezone: tzinfo, timeline: Timeline
 ) -> EngineTrigger:
-    """A trigger from an instance, an alias with its arguments, or None (once, now), bound to ``now_us`` where it left its start out."""
+    """A trigger from an instance, an alias with its arguments, or None (once, now), bound to now where it left its start out."""
     if trigger is None:
         trigger = "date"
     if isinstance(trigger, str):
@@ -60,7 +60,8 @@ def make_trigger(
             made = cls(**trigger_args)
         except TypeError as error:
             raise _bad_trigger_args(trigger, cls, trigger_args, error) from error
-        return as_grid(made).anchored(now_us)
+        # Made this instant, it is bound to the system's now already.
+        return as_grid(made) if timeline.is_system else as_grid(made).anchored(timeline.now().wall_us)
     if trigger_args:
         names = ", ".join(repr(name) for name in trigger_args)
         raise InvalidTriggerError(
@@ -70,7 +71,7 @@ def make_trigger(
         raise InvalidTriggerError(
             f"trigger must be an alias such as 'interval', a trigger instance or None, not {trigger!r}"
         )
-    return as_grid(trigger).anchored(now_us)
+    return as_grid(trigger).anchored(timeline.now().wall_us)
 
 
 def _bad_trigger_args(alias: str, cls: type, given: dict[str, Any], error: TypeError) -> Exception:

@@ -182,13 +182,11 @@ class Pump:
             return
         if not result.decisions:
             return
-        plain = True
-        for decision in result.decisions:
-            if decision.skips or decision.broken is not None or decision.next_us is None or len(decision.fires) > 1:
-                plain = False
-                break
-        if not plain:
-            self._report(result.decisions, committed)
+        if committed.plain:
+            self.handed += len(committed.runs)
+            scheduler._submit(committed.runs)
+            return
+        self._report(result.decisions, committed)
         self._hand_over(committed.runs)
 
     def _apply_ended(self, ended: list[Finish]) -> None:

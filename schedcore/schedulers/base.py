@@ -145,6 +145,8 @@ class BaseScheduler(ABC):
         self._closed.set()
         self._cut: list[Run] = []
         self._policies: dict[str, JobPolicy] = {}
+        # Whether anybody wants to know that a run began: a listener, or a durable store.
+        self._tells_start = False
         self._config = config.SchedulerConfig()
         self._configure(config.parse(gconfig, "schedcore.", options, extra=self._extra_options))
 
@@ -242,6 +244,7 @@ class BaseScheduler(ABC):
             self._wakeup = wakeup
             self._timeline = Timeline(self._timeline.clock)
             self._pumps = {alias: Pump(self, alias, pump.store) for alias, pump in self._pumps.items()}
+            self._look_who_is_told()
             self._closed.clear()
             self._cut = []
             self._asked = False
@@ -503,6 +506,7 @@ class BaseScheduler(ABC):
             pump.opened = True
             with self._lock:
                 self._pumps = {**self._pumps, alias: pump}
+                self._look_who_is_told()
         self._bus.publish(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
         if running:
             self.wakeup()
@@ -541,10 +545,16 @@ class BaseScheduler(ABC):
         if isinstance(mask, bool) or not isinstance(mask, int) or not 0 < mask <= EVENT_ALL:
             raise ConfigurationError(f"mask must be a union of EVENT_… codes, not {mask!r}")
         self._bus.add(callback, mask)
+        self._look_who_is_told()
 
     def remove_listener(self, callback: Listener) -> None:
         """Call it no more; one that is not known is passed over."""
         self._bus.remove(callback)
+        self._look_who_is_told()
+
+    def _look_who_is_told(self) -> None:
+        durable = any(pump.store.traits.durable for pump in self._pumps.values())
+        self._tells_start = durable or self._bus.wants(EVENT_JOB_STARTED)
 
     def _tell_later(self, deliver: Callable[[], None]) -> None:
         teller = self._teller
@@ -593,8 +603,8 @@ class BaseScheduler(ABC):
         Raises at once for what cannot work: ``JobArgumentsError``, ``InvalidTriggerError`` (also when the trigger never fires),
         ``ReferenceLookupError``, ``UnknownOptionError``, ``ConflictingIdError``, ``TransientJobError``, ``ConfigurationError``.
         """
+        grid = make_trigger(trigger, trigger_args, self._timezone or self.timezone, self._timeline)
         now = self._timeline.now()
-        grid = make_trigger(trigger, trigger_args, self._timezone or self.timezone, now.wall_us)
         policy = self._policies.get(executor)
         if policy is None:
             policy = policy_with(self._default_policy, {"executor": executor})
@@ -627,7 +637,11 @@ class BaseScheduler(ABC):
             raise self._no_such_store(jobstore)
         if not pump.opened:
             return self._add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
-        entry, code = self._store_job(pump, _Pending(record, next_run, replace_existing), now)
+        if replace_existing:
+            entry, code = self._store_job(pump, _Pending(record, next_run, True), now)
+        else:
+            entry, code = self._placed(record, next_run, now), EVENT_JOB_ADDED
+            pump.store.add_entries((entry,))
         if self._bus.mask & code:
             self._bus.publish(JobEvent(code, entry.job.id, jobstore))
         due_us = entry.due_us
@@ -666,13 +680,12 @@ class BaseScheduler(ABC):
                         return new, EVENT_JOB_MODIFIED
                 except JobLookupError:
                     break
-        entry = self._placed(pending, now)
-        pump.store.add_entries([entry])
+        entry = self._placed(job, pending.next_run, now)
+        pump.store.add_entries((entry,))
         return entry, EVENT_JOB_ADDED
 
-    def _placed(self, pending: _Pending, now: Now) -> JobEntry:
-        """A new job with its first fire time."""
-        job, next_run, _ = pending
+    def _placed(self, job: JobRecord, next_run: Any, now: Now) -> JobEntry:
+        """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does."""
         if next_run is None:
             return JobEntry(job, JobState.PAUSED)
         if next_run is not UNSET:
@@ -698,7 +711,7 @@ class BaseScheduler(ABC):
             if old.state is JobState.BROKEN:
                 return JobEntry(job, JobState.ACTIVE, old.fire_us, old.fire_us)
             return JobEntry(job, old.state, old.fire_us, old.due_us)
-        return self._placed(pending, now)
+        return self._placed(pending.job, pending.next_run, now)
 
     def _flush_pending(self, pump: Pump) -> list[JobEntry]:
         """Hand a store its pending jobs. In ``start``, or in a cycle. What one job raises stops the others only in ``start``."""
@@ -718,7 +731,7 @@ class BaseScheduler(ABC):
                         if code == EVENT_JOB_ADDED:
                             added.append(entry)
                     else:
-                        fresh.append(self._placed(pending, now))
+                        fresh.append(self._placed(pending.job, pending.next_run, now))
                 except InvalidTriggerError as error:
                     # It had a fire time when it was added, and has none now that it is started: its schedule is over.
                     self._logger.warning("job %r is dropped: %s", pending.job.id, error)
@@ -843,7 +856,7 @@ class BaseScheduler(ABC):
         trigger = changes.pop("trigger", None)
         grid: EngineTrigger | None = None
         if trigger is not None:
-            grid = make_trigger(trigger, {}, self.timezone, now.wall_us)
+            grid = make_trigger(trigger, {}, self.timezone, self._timeline)
         next_run = changes.pop("next_run_time", UNSET)
         if next_run is not UNSET and next_run is not None:
             next_run = instant_of(next_run, self.timezone, "next_run_time")
@@ -856,7 +869,7 @@ class BaseScheduler(ABC):
                 return entry._replace(job=record)
             if next_run is UNSET and entry.state is JobState.PAUSED:
                 return JobEntry(record, JobState.PAUSED)
-            return self._placed(_Pending(record, next_run, False), now)
+            return self._placed(record, next_run, now)
 
         return self._change(alias, job, change)
 
@@ -869,11 +882,11 @@ class BaseScheduler(ABC):
     ) -> Job:
         """Give a job another trigger and compute its next run time afresh; a paused job goes on."""
         alias, job = self._find(job_id, jobstore)
+        grid = make_trigger(trigger, trigger_args, self.timezone, self._timeline)
         now = self._timeline.now()
-        grid = make_trigger(trigger, trigger_args, self.timezone, now.wall_us)
 
         def change(entry: JobEntry) -> JobEntry:
-            return self._placed(_Pending(entry.job._replace(trigger=grid), UNSET, False), now)
+            return self._placed(entry.job._replace(trigger=grid), UNSET, now)
 
         return self._change(alias, job, change)
 
@@ -887,7 +900,7 @@ class BaseScheduler(ABC):
         now = self._timeline.now()
 
         def change(entry: JobEntry) -> JobEntry:
-            return self._placed(_Pending(entry.job, UNSET, False), now)
+            return self._placed(entry.job, UNSET, now)
 
         try:
             return self._change(alias, job, change)
@@ -897,9 +910,7 @@ class BaseScheduler(ABC):
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
         """Remove a job; its live runs go on. Raises ``JobLookupError``."""
-        alias, _ = self._find(job_id, jobstore)
-        if not self._drop_pending(alias, job_id):
-            self._pumps[alias].store.remove_job(job_id)
+        alias = self._remove(job_id, jobstore)
         if self._bus.wants(EVENT_JOB_REMOVED):
             self._bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
 
@@ -948,6 +959,24 @@ class BaseScheduler(ABC):
         from schedcore.schedulers import _exchange
 
         _exchange.import_jobs(self, infile, jobstore)
+
+    def _remove(self, job_id: str, jobstore: str | None) -> str:
+        """Remove a job where it is found first; returns the alias of that store."""
+        if self._pending:
+            for alias in list(self._pending):
+                if jobstore in (None, alias) and self._drop_pending(alias, job_id):
+                    return alias
+        if jobstore is not None and jobstore not in self._pumps:
+            raise self._no_such_store(jobstore)
+        if self._state != STATE_STOPPED:
+            for alias, pump in self._pumps.items():
+                if jobstore in (None, alias) and pump.opened:
+                    try:
+                        pump.store.remove_job(job_id)
+                    except JobLookupError:
+                        continue
+                    return alias
+        raise JobLookupError(job_id)
 
     # -- finding and changing ---------------------------------------------------------------------------------------------
 
@@ -1163,6 +1192,8 @@ class BaseScheduler(ABC):
 
     def run_started(self, run: Run) -> None:
         """For executors: the job's code is about to be called. From any thread."""
+        if not self._tells_start:
+            return
         pump = self._pumps.get(run.alias)
         if pump is not None and pump.store.traits.durable:
             pump.begun.append((run, self.clock.wall_us()))
