@@ -1,0 +1,66 @@
+"""What a serializer is: data in, bytes out, and back.
+
+A serializer knows nothing about jobs. Stores hand it records that consist of plain data; what users put into
+a job's arguments may be anything, so every refusal says where in the record the value sits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NoReturn, Protocol
+
+from schedcore.errors import SerializationError
+
+__all__ = ["Refused", "Serializer", "place", "refuse"]
+
+
+# Steps of a path that are shown at each end.
+_SHOWN_STEPS = 8
+
+
+class Serializer(Protocol):
+    """Turns data into bytes and back. Both methods may be called from any thread."""
+
+    @property
+    def name(self) -> str:
+        """What stores write beside the bytes, so that they can tell which serializer made them."""
+
+    def dumps(self, data: object, root: str = "") -> bytes:
+        """The bytes for *data*. ``root`` names the whole value in error messages.
+
+        Raises ``SerializationError`` for what cannot be stored; its ``path`` says where that sits
+        ("kwargs['when'][2]").
+        """
+
+    def loads(self, payload: bytes) -> Any:
+        """The data of which ``dumps`` made these bytes. Raises ``SerializationError`` for bytes that do not
+        come from there."""
+
+
+class Refused(Exception):
+    """Raised where a value cannot be stored; each container on the way out appends its step, innermost
+    first."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.steps: list[str] = []
+
+
+def refuse(error: Refused, root: str) -> NoReturn:
+    """Raise the ``SerializationError`` that the user sees."""
+    path = place(reversed(error.steps), root)
+    raise SerializationError(f"{path}: {error.reason}" if path else error.reason, path=path) from error.__cause__
+
+
+def place(steps: Iterable[str], root: str) -> str:
+    """Steps such as ``['when']`` and ``[2]``, outermost first, as one path.
+
+    Without a root, a first key that is a name stands bare. The middle of a very long path is left out.
+    """
+    parts = list(steps)
+    if len(parts) > 2 * _SHOWN_STEPS:
+        parts[_SHOWN_STEPS:-_SHOWN_STEPS] = ["[...]"]
+    if not root and parts and parts[0].startswith("['") and parts[0][2:-2].isidentifier():
+        parts[0] = parts[0][2:-2]
+    return root + "".join(parts)

@@ -1,0 +1,78 @@
+"""Pickle: any Python object, at the price of trust.
+
+Loading a pickle runs what it says. Whoever can write to the job store can thus run code in every scheduler
+that reads it. It is never used unless it is asked for (``serializer="pickle"``).
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+from schedcore.errors import SerializationError
+from schedcore.serializers.base import Refused, refuse
+
+__all__ = ["PickleSerializer"]
+
+# Levels of containers that are searched for the part that cannot be pickled; deeper ones are reported as a
+# whole.
+_SEARCH_DEPTH = 8
+
+
+class PickleSerializer:
+    """Stores whatever ``pickle`` can. ``protocol``: the pickle protocol, by default the highest of this
+    Python."""
+
+    __slots__ = ("protocol",)
+
+    name = "pickle"
+
+    def __init__(self, protocol: int = pickle.HIGHEST_PROTOCOL) -> None:
+        self.protocol = protocol
+
+    def dumps(self, data: object, root: str = "") -> bytes:
+        """The pickle of *data*. Raises ``SerializationError`` naming the part that cannot be pickled."""
+        try:
+            return pickle.dumps(data, self.protocol)
+        except Exception as error:  # noqa: BLE001 (the objects' own code runs, and may raise anything)
+            refused = Refused(_reason(error))
+            refused.__cause__ = error
+            self._locate(data, refused, _SEARCH_DEPTH)
+            refused.steps.reverse()
+            refuse(refused, root)
+
+    def loads(self, payload: bytes) -> Any:
+        """What was pickled. Raises ``SerializationError`` when the bytes are damaged or name what no longer
+        exists.
+
+        Never call it with bytes from a place that you would not run a program from.
+        """
+        try:
+            return pickle.loads(payload)
+        except Exception as error:
+            raise SerializationError(f"not a pickle that can be loaded here: {_reason(error)}") from error
+
+    def _locate(self, data: object, refused: Refused, depth: int) -> None:
+        """Add the steps, outermost first, that lead from *data* to the innermost part that cannot be
+        pickled."""
+        if not depth:
+            return
+        parts: list[tuple[str, object]] = []
+        if isinstance(data, dict):
+            parts = [(f"[{key!r}]", item) for key, item in data.items()]
+        elif isinstance(data, list | tuple):
+            parts = [(f"[{index}]", item) for index, item in enumerate(data)]
+        for step, item in parts:
+            try:
+                pickle.dumps(item, self.protocol)
+            except Exception as error:  # noqa: BLE001
+                refused.reason = _reason(error)
+                refused.steps.append(step)
+                self._locate(item, refused, depth - 1)
+                return
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply to be pickled"
+    return f"{type(error).__name__}: {error}"
