@@ -68,6 +68,7 @@ def load(group: str, alias: str) -> type[Any]:
         reference = _BUILTIN[group].get(alias)
         cls = _load_builtin(group, alias, reference) if reference is not None else _load_entry_point(group, alias)
         _loaded[group][alias] = cls
+        _aliases[group][cls] = alias
     return cls
 
 

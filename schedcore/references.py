@@ -8,7 +8,7 @@ What a callable accepts is judged by what the call itself would do. A plain func
 object; partials, bound methods and callable objects are peeled down to theirs. ``__wrapped__`` is not
 followed: a decorator may add arguments of its own, so the wrapped function's signature says nothing certain
 about the wrapper, and a good job must never be refused. Classes and built-in functions need ``inspect``,
-which costs more to import than the rest of the core together: it is imported when the first such callable
+which is slow to import: it is imported when the first such callable
 comes along, and its answers are kept for as long as the callable lives.
 """
 

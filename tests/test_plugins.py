@@ -140,6 +140,17 @@ def test_an_installed_plugin_has_an_alias_before_it_was_loaded(site: Path) -> No
     assert "plug_needy" not in sys.modules
 
 
+def test_loading_settles_an_alias_that_could_not_be_told_before(site: Path) -> None:
+    (site / "plug_front.py").write_text("from plug_moon import MoonTrigger")
+    announce(site, "moon", "[schedcore.triggers]\nmoon = plug_front:MoonTrigger\n")
+    import importlib
+
+    cls = importlib.import_module("plug_moon").MoonTrigger
+    assert alias_of(TRIGGERS, cls) is None
+    assert load(TRIGGERS, "moon") is cls
+    assert alias_of(TRIGGERS, cls) == "moon"
+
+
 def test_an_installed_plugin_cannot_take_a_builtin_alias(site: Path, table: dict[str, str]) -> None:
     table["moon"] = "plug_moon:OtherTrigger"
     announce(site, "bad", "[schedcore.triggers]\nmoon = plug_moon:MoonTrigger\n")

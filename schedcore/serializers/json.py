@@ -3,19 +3,16 @@
 Text, booleans, None, finite floats, integers of up to 64 bits, lists, and dictionaries with text keys are
 written as JSON has them. Everything else is an object with a single key that starts with ``$``:
 
-==============
-==========================================================================================================
-``$int``        hexadecimal text, for integers beyond 64 bits (decimal text has a length limit in Python, and
-is slow) ``$float``      ``"nan"``, ``"inf"``, ``"-inf"`` ``$datetime``   ISO text (naive or with its offset),
-or ``[ISO text, zone, fold]``: an IANA key when the text has no offset, the name of a fixed offset when it has
-one, or null. Wall time and zone are kept as they are, not the instant ``$time``       the same for ``time``
-``$date``       ISO text ``$timedelta``  ``[days, seconds, microseconds]`` ``$decimal``    text ``$uuid``
-text ``$bytes``      base64 ``$tuple``      list; likewise ``$set`` and ``$frozenset`` (in a fixed order, so
-that equal sets give equal bytes) ``$dict``       list of ``[key, value]``, for dictionaries with keys that
-are not text, or that start with ``$`` ``$of``         ``[type, value]``: a member of a registered Enum (its
-name; for combined flags the number), a registered dataclass (its fields), a registered path class (text)
-==============
-==========================================================================================================
+* ``$int``: hexadecimal text, for integers beyond 64 bits (decimal text has a length limit in Python, and is slow).
+* ``$float``: ``"nan"``, ``"inf"``, ``"-inf"``.
+* ``$datetime``: ISO text (naive or with its offset), or ``[ISO text, zone, fold]``, where the zone is an IANA key when the
+  text has no offset, the name of a fixed offset when it has one, or null. Wall time and zone are kept, not the instant.
+* ``$time``: the same for ``time``.
+* ``$date``, ``$decimal``, ``$uuid``: text; ``$bytes``: base64; ``$timedelta``: ``[days, seconds, microseconds]``.
+* ``$tuple``, ``$set``, ``$frozenset``: a list (sets in a fixed order, so that equal sets give equal bytes).
+* ``$dict``: a list of ``[key, value]``, for dictionaries with keys that are not text, or that start with ``$``.
+* ``$of``: ``[type, value]``, for a member of a registered Enum (its name; the number of combined flags), a registered
+  dataclass (its fields) and a registered path class (text).
 
 The whole is ``{"v": 1, "d": value}``. Types are matched exactly: what is stored as a ``str`` or ``dict``
 would not come back as the subclass that it was, so subclasses are refused with advice instead of being
