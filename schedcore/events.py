@@ -128,7 +128,10 @@ class JobSubmissionEvent(JobEvent):
 
 
 class JobExecutionEvent(JobEvent):
-    """A run began or ended: ``scheduled_run_time``, ``run_id``, and at the end ``retval``, or ``exception`` and ``traceback`` (text)."""
+    """A run began or ended: ``scheduled_run_time``, ``run_id``, and at the end ``retval``, or ``exception`` and ``traceback`` (text).
+
+    ``started_us`` and ``finished_us`` (microseconds since the epoch) are those of its record; None before, or when it never began.
+    """
 
     def __init__(
         self,
@@ -140,6 +143,8 @@ class JobExecutionEvent(JobEvent):
         exception: BaseException | None = None,
         traceback: str | None = None,
         run_id: str | None = None,
+        started_us: int | None = None,
+        finished_us: int | None = None,
     ) -> None:
         super().__init__(code, job_id, jobstore)
         self.scheduled_run_time = scheduled_run_time
@@ -147,6 +152,15 @@ class JobExecutionEvent(JobEvent):
         self.exception = exception
         self.traceback = traceback
         self.run_id = run_id
+        self.started_us = started_us
+        self.finished_us = finished_us
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from start to end; None unless it has both."""
+        if self.started_us is None or self.finished_us is None:
+            return None
+        return (self.finished_us - self.started_us) / 1e6
 
 
 class JobSkippedEvent(JobExecutionEvent):

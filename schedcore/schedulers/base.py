@@ -1220,12 +1220,19 @@ class BaseScheduler(ABC):
 
     def _report_ended(self, ended: list[Finish]) -> None:
         mask = self._bus.mask
-        for run, state, _, _, retval, exception, traceback in ended:
+        for run, state, started_us, finished_us, retval, exception, traceback in ended:
             if state is RunState.SUCCEEDED:
                 if mask & EVENT_JOB_EXECUTED:
                     self._bus.post(
                         JobExecutionEvent(
-                            EVENT_JOB_EXECUTED, run.job.id, run.alias, run.scheduled_at, retval, run_id=run.id
+                            EVENT_JOB_EXECUTED,
+                            run.job.id,
+                            run.alias,
+                            run.scheduled_at,
+                            retval,
+                            run_id=run.id,
+                            started_us=started_us,
+                            finished_us=finished_us,
                         )
                     )
                 continue
@@ -1255,6 +1262,8 @@ class BaseScheduler(ABC):
                         exception,
                         traceback,
                         run_id=run.id,
+                        started_us=started_us,
+                        finished_us=finished_us,
                     )
                 )
 
