@@ -282,6 +282,7 @@ class Pump:
 
     def _decide(self, claims: list[Claim], now: Now) -> list[Decision]:
         executors = self.scheduler._executors
+        draw = self.scheduler._random
         wall_us, steady_us = now
         decisions: list[Decision] = []
         for claim in claims:
@@ -290,7 +291,7 @@ class Pump:
                 reason = f"its executor {job.policy.executor!r} is missing"
                 decisions.append(Decision(claim, (), (), None, None, reason))
             else:
-                decisions.append(decide(claim, steady_us if job.trigger.elapsed else wall_us, random))
+                decisions.append(decide(claim, steady_us if job.trigger.elapsed else wall_us, draw))
         return decisions
 
     def _write_back(self) -> list[Finish]:
@@ -336,7 +337,7 @@ class Pump:
                     fire_us = first_fire(trigger, now.wall_us)
                     if fire_us is None or fire_us >= entry.fire_us:
                         continue
-                    due_us = dispatch_us(trigger, fire_us, random)
+                    due_us = dispatch_us(trigger, fire_us, self.scheduler._random)
                     self.store.replace_entry(entry, entry._replace(fire_us=fire_us, due_us=due_us))
                 except SchedcoreError:
                     continue

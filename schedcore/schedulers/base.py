@@ -23,7 +23,8 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from random import random
+from typing import IO, Any, ClassVar, NamedTuple, TypeVar
 
 from schedcore import config, plugins
 from schedcore.clock import CORRECTION_US, Clock, Now, SystemClock, Timeline, to_datetime
@@ -92,9 +93,6 @@ from schedcore.schedulers._pump import Pump, StoreHealth
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.wakeup import MAX_WAIT_S, MIN_GAP_S, Done, Wakeup
 
-if TYPE_CHECKING:
-    from random import Random
-
 __all__ = ["STATE_PAUSED", "STATE_RUNNING", "STATE_STOPPED", "BaseScheduler"]
 
 STATE_STOPPED = 0
@@ -125,6 +123,12 @@ class BaseScheduler(ABC):
     _extra_options: ClassVar[Mapping[str, Callable[[object], object]]] = {"clock": config.as_is}
     #: Whether ``start`` itself opens the job stores, and raises what they raise. Not where it runs on somebody's event loop.
     _opens_stores_in_start: ClassVar[bool] = True
+    #: Seconds. The longest single wait; longer only where steps of the clock are told without it (virtual time).
+    _max_wait_s: ClassVar[float] = MAX_WAIT_S
+    #: Whether the end of the program closes it and waits for the jobs that run.
+    _closed_at_exit: ClassVar[bool] = True
+    #: Where jitter comes from: floats in [0, 1).
+    _random: Callable[[], float] = staticmethod(random)
 
     def __init__(self, gconfig: Mapping[str, Any] | None = None, **options: Any) -> None:
         self._lock = threading.RLock()
@@ -272,7 +276,8 @@ class BaseScheduler(ABC):
             self._wakeup = None
             self._closed.set()
             raise
-        _running.add(self)
+        if self._closed_at_exit:
+            _running.add(self)
         self._bus.use_helper(self._tell_later)
         self._logger.info("scheduler started")
         self._dispatches = not paused
@@ -695,9 +700,7 @@ class BaseScheduler(ABC):
         if fire_us is None:
             raise _never(trigger)
         if trigger.jitter_us:
-            from random import random
-
-            return JobEntry(job, JobState.ACTIVE, fire_us, dispatch_us(trigger, fire_us, random))
+            return JobEntry(job, JobState.ACTIVE, fire_us, dispatch_us(trigger, fire_us, self._random))
         return JobEntry(job, JobState.ACTIVE, fire_us, fire_us)
 
     def _merged(self, old: JobEntry, pending: _Pending, now: Now) -> JobEntry:
@@ -1082,7 +1085,7 @@ class BaseScheduler(ABC):
             return
         now = self._timeline.now()
         mono_s = self.clock.monotonic_s()
-        delay_s = MAX_WAIT_S
+        delay_s = self._max_wait_s
         more = False
         for pump in self._pumps.values():
             its_s = pump.delay_s(now, mono_s)
@@ -1205,7 +1208,7 @@ class BaseScheduler(ABC):
 
     def run_finished(self, finish: Finish) -> None:
         """For executors: the run is over. From any thread."""
-        pump = self._pumps.get(finish.run.alias)
+        pump = self._pumps.get(finish[0][1])
         if pump is None:
             return
         if finish.state is RunState.CANCELLED and finish.started_us is None and self._state == STATE_STOPPED:
