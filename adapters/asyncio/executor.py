@@ -14,13 +14,19 @@ from schedcore.run import Finish, Run, RunState, current_run
 __all__ = ["AsyncIOExecutor"]
 
 
+# A named tuple's own constructor is a Python function; on the path of every run this saves a call.
+_new = tuple.__new__
+
+
 class AsyncIOExecutor(RunExecutor):
     """``max_workers``: threads for jobs that are plain functions. Coroutine jobs are not limited in number."""
 
     def __init__(self, max_workers: int = 10) -> None:
         self._threads = ThreadPoolExecutor(max_workers)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: dict[asyncio.Task[None], Run] = {}
+        # Live coroutine jobs by a serial number, which each of them takes out itself.
+        self._tasks: dict[int, tuple[asyncio.Task[None], Run]] = {}
+        self._serial = 0
         self._closed = True
         self._drained = threading.Event()
 
@@ -31,12 +37,18 @@ class AsyncIOExecutor(RunExecutor):
         self._drained.clear()
         self._closed = False
         self._threads.start(scheduler, alias)
+        # Looked up once, because every run needs them.
+        self._run_started = scheduler.run_started
+        self._run_finished = scheduler.run_finished
+        self._wall_us = scheduler.clock.wall_us
 
     def submit(self, runs: Sequence[Run]) -> None:
         if self._closed or self._loop is None:
             raise RuntimeError(f"the executor {self._alias!r} is not running")
         create_task = self._loop.create_task
+        drive = self._drive
         tasks = self._tasks
+        serial = self._serial
         plain: list[Run] = []
         last: object = None
         coroutine = False
@@ -46,46 +58,41 @@ class AsyncIOExecutor(RunExecutor):
                 coroutine = func is not None and is_coroutine_callable(func)
                 last = func
             if coroutine:
-                tasks[create_task(self._drive(run))] = run
+                serial += 1
+                tasks[serial] = (create_task(drive(run, serial)), run)
             else:
                 plain.append(run)
+        self._serial = serial
         if plain:
             self._threads.submit(plain)
 
-    async def _drive(self, run: Run) -> None:
-        host = self._host
-        func = run.job.func
-        assert host is not None
+    async def _drive(self, run: Run, serial: int) -> None:
+        job, func = run.job, run.job.func
         assert func is not None
         # The task has a context of its own, so there is nothing to reset.
         current_run.set(run)
-        host.run_started(run)
-        wall_us = host.clock.wall_us
+        self._run_started(run)
+        wall_us = self._wall_us
         started_us = wall_us()
+        finish: Finish | None = None
         try:
-            retval = await func(*run.job.args, **run.job.kwargs)
-        except asyncio.CancelledError:
-            self._over(Finish(run, RunState.CANCELLED, started_us, wall_us()))
-            raise
-        except Exception as error:
-            self._over(failed(run, started_us, wall_us(), error))
+            retval = await func(*job.args, **job.kwargs)
+            finish = _new(Finish, (run, RunState.SUCCEEDED, started_us, wall_us(), retval, None, None))
+        except Exception as error:  # noqa: BLE001  # whatever a job raises is the outcome of its run
+            finish = failed(run, started_us, wall_us(), error)
         except SystemExit as error:
-            self._over(failed(run, started_us, wall_us(), RuntimeError(f"the job called sys.exit({error.code!r})")))
-        else:
-            self._over(Finish(run, RunState.SUCCEEDED, started_us, wall_us(), retval))
-
-    def _over(self, finish: Finish) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.pop(task, None)
-        host = self._host
-        assert host is not None
-        host.run_finished(finish)
-        if self._closed and not self._tasks:
-            self._drained.set()
+            finish = failed(run, started_us, wall_us(), RuntimeError(f"the job called sys.exit({error.code!r})"))
+        finally:
+            if finish is None:
+                # Cancelled, or its loop was closed under it.
+                finish = Finish(run, RunState.CANCELLED, started_us, wall_us())
+            del self._tasks[serial]
+            self._run_finished(finish)
+            if self._closed and not self._tasks:
+                self._drained.set()
 
     def live_runs(self) -> list[Run]:
-        return [*self._tasks.copy().values(), *self._threads.live_runs()]
+        return [*(run for _, run in self._tasks.copy().values()), *self._threads.live_runs()]
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Run]:
         """Waiting blocks, so it is for threads other than the loop's: there, ``wait=True`` only stops taking runs."""
@@ -108,9 +115,9 @@ class AsyncIOExecutor(RunExecutor):
         return True
 
     def _cancel(self, loop: asyncio.AbstractEventLoop) -> list[Run]:
-        cut = list(self._tasks.copy().values())
-        tasks = list(self._tasks.copy())
-        for task in tasks:
+        live = list(self._tasks.copy().values())
+        cut = [run for _, run in live]
+        for task, _ in live:
             try:
                 loop.call_soon_threadsafe(task.cancel)
             except RuntimeError:

@@ -31,6 +31,9 @@ _UNSCHEDULED = -1
 _CLAIMED = -2
 _GONE = -3
 
+# A named tuple's own constructor is a Python function; on the path of every run this saves a call.
+_new = tuple.__new__
+
 _Heap = list[tuple[int, "_Entry"]]
 # What is kept of a finished run: its record, or, where it neither raised nor returned anything, what it was reported with.
 _Past = RunRecord | Finish
@@ -177,7 +180,7 @@ class MemoryJobStore(JobStore):
                     fire_us, due_us = entry.fire_us, entry.due_us
                     assert fire_us is not None
                     assert due_us is not None
-                    claims.append(Claim(entry.job, fire_us, due_us, 0 if live is None else len(live), entry))
+                    claims.append(_new(Claim, (entry.job, fire_us, due_us, 0 if live is None else len(live), entry)))
             self._claimed = [claim.token for claim in claims]
         if len(claims) > 1 and claims[0].job.trigger.elapsed != claims[-1].job.trigger.elapsed:
             claims.sort(key=_claim_order)
@@ -202,7 +205,7 @@ class MemoryJobStore(JobStore):
                     entry.due_us = due_us
                     self._push(entry, due_us)
                     if len(fires) == 1 and not skips:
-                        entry_run = Run(job, alias, fires[0], 1, entry)
+                        entry_run = _new(Run, (job, alias, fires[0], 1, entry))
                         runs.append(entry_run)
                         if entry.live is None:
                             entry.live = [entry_run]

@@ -235,10 +235,14 @@ def last_upto(plan: Plan, offsets: Offsets, upto_s: int, once: bool) -> int | No
 
 def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -> int:
     """The number of fire times in [``from_s``, ``until_s``)."""
+    years = plan.span
+    if years is not None:  # no need to look at the zone's clocks in other years
+        from_s = max(from_s, years[0] - _DAY_S)
+        until_s = min(until_s, years[1] + _DAY_S)
     if until_s <= from_s:
         return 0
     stable_s = max(from_s, _STABLE_S)
-    if until_s - stable_s > 2 * _CYCLE_S and offsets.periodic and plan.rule.years is None:
+    if until_s - stable_s > 2 * _CYCLE_S and offsets.periodic and years is None:
         cycles = (until_s - stable_s) // _CYCLE_S
         return (
             count(plan, offsets, from_s, stable_s, once)

@@ -90,6 +90,18 @@ class Plan:
             self._years = [year for year in named if self._days_of(year, _first_day(year))]
         self._year: _Year = self._enter(1970)
 
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """The local seconds from the first to the last year that the rule names and that have matching days, end exclusive.
+
+        None when the rule names no years. An empty span: it never fires.
+        """
+        if self._years is None:
+            return None
+        if not self._years:
+            return 0, 0
+        return _first_day(self._years[0]) * _DAY_S, _first_day(self._years[-1] + 1) * _DAY_S
+
     def at_or_after(self, local_s: int) -> int | None:
         """The first matching local second that is not before ``local_s``, or None."""
         day, second = divmod(local_s, _DAY_S)
