@@ -53,7 +53,9 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clocks of the operating system, looked up at each call, so that tools that patch ``time`` (freezegun, time-machine) work."""
+    """The clocks of the operating system, looked up at each call, so that tools that patch ``time`` (freezegun,
+    time-machine) work.
+    """
 
     def wall_us(self) -> int:
         return time.time_ns() // 1000
@@ -70,7 +72,9 @@ class Now(NamedTuple):
 
 
 class Timeline:
-    """Turns a ``Clock`` into ``Now`` values. ``look()`` belongs to the scheduler's own thread; ``now()`` may be called anywhere."""
+    """Turns a ``Clock`` into ``Now`` values. ``look()`` belongs to the scheduler's own thread; ``now()`` may be
+    called anywhere.
+    """
 
     __slots__ = ("_ahead_us", "_clock", "_mono_s", "_wall_us")
 

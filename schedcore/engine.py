@@ -3,13 +3,13 @@
 Pure: no I/O, no thread, no clock. ``decide`` is given a claim on a due job and the current instant, and answers with a
 ``Decision``, which a store commits and a scheduler carries out. Equal input gives equal output; randomness (jitter) is passed in.
 
-Theory of operation. A claim names the first fire time that nothing has been decided about, ``fire_us``. All fire times from there up
-to ``now_us`` are the *backlog*; nearly always it is that one. The rules are applied in this order, and each fire time of the
-backlog ends either in ``fires`` or in exactly one of ``skips``:
+Theory of operation. A claim names the first fire time that nothing has been decided about, ``fire_us``. All fire
+times from there up to ``now_us`` are the *backlog*; nearly always it is that one. The rules are applied in this
+order, and each fire time of the backlog ends either in ``fires`` or in exactly one of ``skips``:
 
-1. *misfire*: with a ``misfire_grace_us``, those whose dispatch is later than that are skipped;
-2. *coalesce*: of the rest, only the last runs (``coalesce=True``), or the oldest ``max_catchup`` of them do;
-3. *overlap*: if ``max_instances`` runs are live already, what is left is skipped. (The runs of one uncoalesced backlog follow each
+1. *misfire*: with a ``misfire_grace_us``, those whose dispatch is later than that are skipped; 2. *coalesce*: of the
+   rest, only the last runs (``coalesce=True``), or the oldest ``max_catchup`` of them do; 3. *overlap*: if
+   ``max_instances`` runs are live already, what is left is skipped. (The runs of one uncoalesced backlog follow each
    other: the scheduler hands no more than ``max_instances`` of them to the executor at a time.)
 
 Whatever a trigger does, the next fire time is later than the last one decided about: a trigger that answers otherwise, or
@@ -70,7 +70,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
                 return _set_aside(claim, _standstill(trigger, fire_us, next_us))
             if trigger.jitter_us:
                 next_due_us = dispatch_us(trigger, next_us, random)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
         return _set_aside(claim, f"its trigger raised {type(error).__name__}: {error}", error)
     # The common case: one fire time is due.
     grace_us = policy.misfire_grace_us

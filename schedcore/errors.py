@@ -2,7 +2,8 @@
 
 Two kinds are kept apart, because they ask for different reactions:
 
-* *misuse* (``UsageError``): the call is wrong; fix the call. Raised at once, in the thread of the caller, and nothing was changed.
+* *misuse* (``UsageError``): the call is wrong; fix the call. Raised at once, in the thread of the caller, and nothing
+  was changed.
 * *failure* (``FailureError``): the outside world failed. ``transient`` says whether trying again can help. The
   driver's own error is the ``__cause__``.
 
@@ -44,7 +45,9 @@ __all__ = [
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint to append to a message about an unknown *word*: the nearest known one, else the list of all; ``""`` if none is known."""
+    """A hint to append to a message about an unknown *word*: the nearest known one, else the list of all; ``""`` if
+    none is known.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1)
     if near:

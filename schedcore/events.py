@@ -3,9 +3,10 @@
 Codes, classes and attributes of APScheduler 3.x are here with their meaning; new codes follow after them and belong to
 ``EVENT_ALL``. The events of a run carry its run id and come in the order submitted, started, finished.
 
-**Where listeners run.** An event that a call of yours causes (``add_job``, ``pause``, …) is delivered in that call, before it
-returns. All others are delivered one after the other by one thread of the scheduler's, never on a framework's event loop and
-never in a worker that runs jobs, so that a slow listener delays other listeners and nothing else. A listener that raises is logged.
+**Where listeners run.** An event that a call of yours causes (``add_job``, ``pause``, …) is delivered in that call,
+before it returns. All others are delivered one after the other by one thread of the scheduler's, never on a
+framework's event loop and never in a worker that runs jobs, so that a slow listener delays other listeners and
+nothing else. A listener that raises is logged.
 """
 
 from __future__ import annotations
@@ -128,9 +129,11 @@ class JobSubmissionEvent(JobEvent):
 
 
 class JobExecutionEvent(JobEvent):
-    """A run began or ended: ``scheduled_run_time``, ``run_id``, and at the end ``retval``, or ``exception`` and ``traceback`` (text).
+    """A run began or ended: ``scheduled_run_time``, ``run_id``, and at the end ``retval``, or ``exception`` and
+    ``traceback`` (text).
 
-    ``started_us`` and ``finished_us`` (microseconds since the epoch) are those of its record; None before, or when it never began.
+    ``started_us`` and ``finished_us`` (microseconds since the epoch) are those of its record; None before, or when it
+    never began.
     """
 
     def __init__(
@@ -288,5 +291,5 @@ class EventBus:
             if mask & event.code:
                 try:
                     callback(event)
-                except Exception:
+                except Exception:  # noqa: BLE001  # a listener is anybody's code
                     self._logger().exception("listener %r failed on %r", callback, event)

@@ -88,8 +88,8 @@ class JobEntry(NamedTuple):
 class Job:
     """A handle on a job. Reading it never blocks; changing it goes through the scheduler, from any thread.
 
-    What it shows is the job as last read: ``add_job``, ``get_job`` and ``get_jobs`` return fresh handles, the changing methods refresh
-    their own, and where the store is in memory each look is fresh.
+    What it shows is the job as last read: ``add_job``, ``get_job`` and ``get_jobs`` return fresh handles, the
+    changing methods refresh their own, and where the store is in memory each look is fresh.
     """
 
     __slots__ = ("__weakref__", "_alias", "_entry", "_pending", "_scheduler")
@@ -201,7 +201,9 @@ class Job:
         return self._alias
 
     def modify(self, **changes: Any) -> Job:
-        """Change attributes (``name``, ``func``, ``args``, ``kwargs``, ``trigger``, ``executor``, ``next_run_time`` and the job options)."""
+        """Change attributes (``name``, ``func``, ``args``, ``kwargs``, ``trigger``, ``executor``, ``next_run_time``
+        and the job options).
+        """
         self._take(self._scheduler.modify_job(self.id, self._alias, **changes))
         return self
 

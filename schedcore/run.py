@@ -17,7 +17,20 @@ from typing import Any, NamedTuple
 from schedcore.clock import to_datetime
 from schedcore.job import JobRecord
 
-__all__ = ["LIVE_STATES", "TRANSITIONS", "Finish", "Run", "RunRecord", "RunState", "Skip", "SkipReason", "current_run", "result_text", "run_id", "skip_record"]
+__all__ = [
+    "LIVE_STATES",
+    "TRANSITIONS",
+    "Finish",
+    "Run",
+    "RunRecord",
+    "RunState",
+    "Skip",
+    "SkipReason",
+    "current_run",
+    "result_text",
+    "run_id",
+    "skip_record",
+]
 
 
 class RunState(StrEnum):
@@ -152,7 +165,7 @@ def result_text(value: object, limit: int = 1000) -> str | None:
         return None
     try:
         text = repr(value)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a repr is anybody's code
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
-from schedcore import config
 from schedcore.adapters.asyncio.executor import AsyncIOExecutor
 from schedcore.adapters.asyncio.wakeup import AsyncIOWakeup
+
+from schedcore import config
 from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import BaseExecutor
 from schedcore.run import Run, current_run
@@ -21,9 +22,9 @@ __all__ = ["AsyncIOScheduler"]
 class AsyncIOScheduler(BaseScheduler):
     """Option ``event_loop``: the loop to live on; without it, the loop that runs when ``start`` is called.
 
-    ``async with AsyncIOScheduler() as scheduler:`` starts it and, at the end, waits for what runs. Job stores that do I/O are called in
-    the loop's default executor, never on the loop; they are opened there after ``start`` has returned, and one that cannot be
-    opened is an event and is tried again.
+    ``async with AsyncIOScheduler() as scheduler:`` starts it and, at the end, waits for what runs. Job stores that do
+    I/O are called in the loop's default executor, never on the loop; they are opened there after ``start`` has
+    returned, and one that cannot be opened is an event and is tried again.
     """
 
     _extra_options: ClassVar[Mapping[str, Callable[[object], object]]] = {
@@ -73,9 +74,10 @@ class AsyncIOScheduler(BaseScheduler):
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> asyncio.Future[list[Run]]:
         """Stop; the awaitable that is returned has waited: it gives the runs that were cut short.
 
-        Nothing fires from the call on, awaited or not. See ``BaseScheduler.shutdown`` for ``wait`` and ``timeout`` (s). From another
-        thread, wait for it with ``asyncio.run_coroutine_threadsafe`` or call it through ``loop.call_soon_threadsafe``. Awaited inside a
-        job of this scheduler's, it does not wait for that job, and so not for the end.
+        Nothing fires from the call on, awaited or not. See ``BaseScheduler.shutdown`` for ``wait`` and ``timeout``
+        (s). From another thread, wait for it with ``asyncio.run_coroutine_threadsafe`` or call it through
+        ``loop.call_soon_threadsafe``. Awaited inside a job of this scheduler's, it does not wait for that job, and so
+        not for the end.
         """
         loop = self._loop
         inside = current_run.get() is not None

@@ -1,8 +1,8 @@
 """What a job store is: jobs, their positions and their runs, kept somewhere.
 
-``BaseJobStore`` is the interface of APScheduler 3.x, ten methods over ``Job`` handles: a third party's class that implements them works
-(through ``schedcore.jobstores.simple``, unshared and unbatched). ``JobStore`` is what ours implement: the same ten, and the way of
-a run through the store, in batches:
+``BaseJobStore`` is the interface of APScheduler 3.x, ten methods over ``Job`` handles: a third party's class that
+implements them works (through ``schedcore.jobstores.simple``, unshared and unbatched). ``JobStore`` is what ours
+implement: the same ten, and the way of a run through the store, in batches:
 
     acquire(now, limit) -> claims       an atomic claim on due jobs that nobody else holds
     commit(decisions)   -> committed    one atomic step: run records, next fire times, claims dropped
@@ -103,7 +103,7 @@ class BaseJobStore(ABC):
         self._scheduler = scheduler
         self._alias = alias
 
-    def shutdown(self) -> None:
+    def shutdown(self) -> None:  # noqa: B027  # a store with nothing to let go of need not say so
         """Let go of what was opened. May be called twice."""
 
     @abstractmethod
@@ -194,8 +194,8 @@ class JobStore(BaseJobStore):
     def recover(self, known: Collection[Run]) -> Recovered:
         """Take over what is live on record and not among the ``known`` runs of this scheduler.
 
-        Those that never began are submitted again as they are; those that had begun are, by the job's ``recovery``, run again once
-        (attempt + 1) or closed as lost. Claims that were not committed are dropped.
+        Those that never began are submitted again as they are; those that had begun are, by the job's ``recovery``,
+        run again once (attempt + 1) or closed as lost. Claims that were not committed are dropped.
         """
         return Recovered([], [])
 
@@ -206,9 +206,7 @@ class JobStore(BaseJobStore):
         """Call ``callback``, from any thread, when somebody else changed what is due. Only where traits say ``notifies``."""
 
     @abstractmethod
-    def runs(
-        self, job_id: str | None = None, *, failed: bool = False, limit: int = 100
-    ) -> list[RunRecord]:
+    def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
         """Run records, latest first: of one job or all; ``failed``: only those that failed or were lost."""
 
     # -- the ten methods of 3.x, over the above ----------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Jobs in memory: a heap for each timeline and an index by id.
 
-No operation is linear in the number of jobs: what changes gets a new place in its heap, and the old place is passed over when
-it comes up (and swept out when such places outnumber the others, so that the heap stays within twice the jobs). Heap items are
-pairs (key, entry). The key is one integer, the dispatch instant above a serial number: pairs never compare entries, jobs that are due
-together keep their order, and an item is valid while it holds the entry's own key.
+No operation is linear in the number of jobs: what changes gets a new place in its heap, and the old place is passed
+over when it comes up (and swept out when such places outnumber the others, so that the heap stays within twice the
+jobs). Heap items are pairs (key, entry). The key is one integer, the dispatch instant above a serial number: pairs
+never compare entries, jobs that are due together keep their order, and an item is valid while it holds the entry's
+own key.
 
 The fence of a claim is the entry's key too: a claim sets it to ``_CLAIMED``, and any change in between to something else.
 """

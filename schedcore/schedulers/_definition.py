@@ -77,7 +77,7 @@ def make_trigger(
 def _bad_trigger_args(alias: str, cls: type, given: dict[str, Any], error: TypeError) -> Exception:
     from inspect import signature
 
-    known = [name for name in signature(cls).parameters]
+    known = list(signature(cls).parameters)
     for name in given:
         if name not in known:
             if name == "timezone":

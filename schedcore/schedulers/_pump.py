@@ -97,16 +97,26 @@ class Pump:
         else:
             try:
                 result = self._cycle(now)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # a store may be anybody's code
                 self._failed(error)
             else:
                 self._apply(result)
 
     def _has_work(self, now: Now) -> bool:
-        if self.finished or self.begun or self.touched or self._unwritten or self._unsure or self._correct or self._more:
+        if (
+            self.finished
+            or self.begun
+            or self.touched
+            or self._unwritten
+            or self._unsure
+            or self._correct
+            or self._more
+        ):
             return True
         wall_us, steady_us = self._due
-        return (wall_us is not None and wall_us <= now.wall_us) or (steady_us is not None and steady_us <= now.steady_us)
+        return (wall_us is not None and wall_us <= now.wall_us) or (
+            steady_us is not None and steady_us <= now.steady_us
+        )
 
     def delay_s(self, now: Now, mono_s: float) -> float | None:
         """Seconds until the next step; None: only when something happens."""
@@ -341,7 +351,7 @@ class Pump:
                     self.store.replace_entry(entry, entry._replace(fire_us=fire_us, due_us=due_us))
                 except SchedcoreError:
                     continue
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  # a trigger is anybody's code
                     self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))
             if len(page) < 1000:
                 return

@@ -1,4 +1,6 @@
-"""The wakeup of schedulers that have a thread to themselves: it waits on one lock, and runs blocking calls in threads of its own."""
+"""The wakeup of schedulers that have a thread to themselves: it waits on one lock, and runs blocking calls in threads
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ class ThreadWakeup:
     def _call(self, call: Callable[[], Any], done: Done) -> None:
         try:
             result = call()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # it is handed to who asked for the call
             failure = error
             self.call_soon(lambda: done(None, failure))
         else:

@@ -2,14 +2,16 @@
 
 A subclass supplies a wakeup, a default executor and, where its framework awaits, the form in which ``shutdown`` is waited for.
 
-Theory of operation. *The scheduler's thread* is the thread of the wakeup. ``_tick`` runs there: it looks at the clocks, lets each
-job store's pump (``_pump``) make a step, and arms the wakeup for the next one. Everybody else, any thread, only leaves word: a job
-added, a run ended, and rings (``_ask``). The one lock guards the maps of executors, job stores and pending jobs; no store, trigger,
-listener or executor is called while it is held, so that any of them may call back.
+Theory of operation. *The scheduler's thread* is the thread of the wakeup. ``_tick`` runs there: it looks at the
+clocks, lets each job store's pump (``_pump``) make a step, and arms the wakeup for the next one. Everybody else, any
+thread, only leaves word: a job added, a run ended, and rings (``_ask``). The one lock guards the maps of executors,
+job stores and pending jobs; no store, trigger, listener or executor is called while it is held, so that any of them
+may call back.
 
-Stopping has two halves. ``_begin_shutdown`` is immediate: from then on nothing is claimed and nothing fires. ``_close`` takes as long as
-the jobs do: executors drain, outcomes are written, stores are closed, the loop ends. ``shutdown(wait=True)`` waits for the
-second half; where waiting would wait for itself (inside a job, a listener, the scheduler's thread) a thread of its own does it.
+Stopping has two halves. ``_begin_shutdown`` is immediate: from then on nothing is claimed and nothing fires.
+``_close`` takes as long as the jobs do: executors drain, outcomes are written, stores are closed, the loop ends.
+``shutdown(wait=True)`` waits for the second half; where waiting would wait for itself (inside a job, a listener, the
+scheduler's thread) a thread of its own does it.
 """
 
 from __future__ import annotations
@@ -156,21 +158,17 @@ class BaseScheduler(ABC):
 
     # -- configuration --------------------------------------------------------------------------------------------------
 
-    def configure(
-        self, gconfig: Mapping[str, Any] | None = None, prefix: str = "schedcore.", **options: Any
-    ) -> None:
-        """Configure a stopped scheduler afresh. Raises ``SchedulerAlreadyRunningError``, ``UnknownOptionError``, ``ConfigurationError``."""
+    def configure(self, gconfig: Mapping[str, Any] | None = None, prefix: str = "schedcore.", **options: Any) -> None:
+        """Configure a stopped scheduler afresh. Raises ``SchedulerAlreadyRunningError``, ``UnknownOptionError``,
+        ``ConfigurationError``.
+        """
         if self._state != STATE_STOPPED:
             raise SchedulerAlreadyRunningError("the scheduler is running; configure it before start()")
         self._configure(config.parse(gconfig, prefix, options, extra=self._extra_options))
 
     def _configure(self, settings: config.SchedulerConfig) -> None:
-        executors = {
-            alias: config.build(spec, plugins.EXECUTORS) for alias, spec in settings.executors.items()
-        }
-        jobstores = {
-            alias: config.build(spec, plugins.JOBSTORES) for alias, spec in settings.jobstores.items()
-        }
+        executors = {alias: config.build(spec, plugins.EXECUTORS) for alias, spec in settings.executors.items()}
+        jobstores = {alias: config.build(spec, plugins.JOBSTORES) for alias, spec in settings.jobstores.items()}
         for alias, executor in executors.items():
             _check_component(executor, BaseExecutor, f"executors.{alias}", "an executor")
         for alias, jobstore in jobstores.items():
@@ -192,7 +190,9 @@ class BaseScheduler(ABC):
 
     @property
     def timezone(self) -> tzinfo:
-        """The zone for triggers that name none: as configured, else the machine's own. Raises ``InvalidTriggerError`` if it has none."""
+        """The zone for triggers that name none: as configured, else the machine's own. Raises ``InvalidTriggerError``
+        if it has none.
+        """
         zone = self._timezone
         if zone is None:
             from schedcore.triggers._zones import local_zone
@@ -213,9 +213,11 @@ class BaseScheduler(ABC):
 
     @abstractmethod
     def _run(self) -> None:
-        """Called at the end of ``start``: make the wakeup call ``_begin`` in the scheduler's thread (and run it, if that blocks)."""
+        """Called at the end of ``start``: make the wakeup call ``_begin`` in the scheduler's thread (and run it, if
+        that blocks).
+        """
 
-    def _release_wakeup(self) -> None:
+    def _release_wakeup(self) -> None:  # noqa: B027  # a framework may have nothing to let go of
         """Called last, when all is closed: let go of what ``_create_wakeup`` and ``_run`` made."""
 
     def _create_default_executor(self) -> BaseExecutor:
@@ -229,8 +231,9 @@ class BaseScheduler(ABC):
     def start(self, paused: bool = False) -> None:
         """Start executors and job stores, hand over the pending jobs and begin to fire (``paused``: begin with ``resume``).
 
-        Raises ``SchedulerAlreadyRunningError``; ``SchedulerStartError`` where it cannot run here; and, but for schedulers that live on an
-        event loop, what a job store raises as it is opened (on a loop this is logged, an event, and tried again).
+        Raises ``SchedulerAlreadyRunningError``; ``SchedulerStartError`` where it cannot run here; and, but for
+        schedulers that live on an event loop, what a job store raises as it is opened (on a loop this is logged, an
+        event, and tried again).
         """
         with self._lock:
             if self._state != STATE_STOPPED or not self._closed.is_set():
@@ -296,9 +299,10 @@ class BaseScheduler(ABC):
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> Any:
         """Stop. When this has been called, nothing fires any more.
 
-        ``wait=True`` returns when the runs that were submitted are over and everything is closed; ``wait=False`` returns at once: runs that
-        have not begun are taken back (a durable store submits them again at the next start), those that have go on, and what is open
-        is closed behind them. ``timeout`` (s) bounds the wait: what is not over by then is cancelled where that is possible.
+        ``wait=True`` returns when the runs that were submitted are over and everything is closed; ``wait=False``
+        returns at once: runs that have not begun are taken back (a durable store submits them again at the next
+        start), those that have go on, and what is open is closed behind them. ``timeout`` (s) bounds the wait: what
+        is not over by then is cancelled where that is possible.
 
         May be called before start, twice, from a job, from a listener and from any thread; from inside a job it does not wait for
         itself. Returns the runs that were cut short. Schedulers on an event loop return an awaitable of them.
@@ -381,12 +385,12 @@ class BaseScheduler(ABC):
         try:
             if pump.opened:
                 pump.settle()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the other stores are closed all the same
             self._store_failed(pump.alias, error, None)
         try:
             if pump.opened:
                 pump.store.shutdown()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the other stores are closed all the same
             self._store_failed(pump.alias, error, None)
 
     def _quiesce(self, pumps: list[Pump], timeout: float | None) -> None:
@@ -493,7 +497,8 @@ class BaseScheduler(ABC):
         self._bus.publish(SchedulerEvent(EVENT_EXECUTOR_REMOVED, alias))
 
     def add_jobstore(self, jobstore: BaseJobStore | str, alias: str = "default", **options: Any) -> None:
-        """Add a job store: an instance, or a plug-in alias with its options. On a running scheduler it is opened at once, in this thread.
+        """Add a job store: an instance, or a plug-in alias with its options. On a running scheduler it is opened at
+        once, in this thread.
 
         Raises ``ConfigurationError`` when the alias is taken, and what the store raises.
         """
@@ -530,9 +535,7 @@ class BaseScheduler(ABC):
         self._bus.publish(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))
 
     @staticmethod
-    def _make_component(
-        component: Any, options: Mapping[str, Any], section: str, alias: str, group: str
-    ) -> Any:
+    def _make_component(component: Any, options: Mapping[str, Any], section: str, alias: str, group: str) -> Any:
         option = f"{section}.{alias}"
         if isinstance(component, str):
             return config.build(config.component({"type": component, **options}, option), group)
@@ -585,10 +588,10 @@ class BaseScheduler(ABC):
         kwargs: Mapping[str, Any] | None = None,
         id: str | None = None,
         name: str | None = None,
-        misfire_grace_time: float | None | Unset = UNSET,
+        misfire_grace_time: float | Unset | None = UNSET,
         coalesce: bool | Unset = UNSET,
         max_instances: int | Unset = UNSET,
-        next_run_time: datetime | str | None | Unset = UNSET,
+        next_run_time: datetime | str | Unset | None = UNSET,
         jobstore: str = "default",
         executor: str = "default",
         replace_existing: bool = False,
@@ -599,11 +602,11 @@ class BaseScheduler(ABC):
     ) -> Job:
         """Schedule a job and return a handle on it.
 
-        ``func``: a callable, or text such as ``"package.module:name"``. ``trigger``: an alias with its arguments in ``trigger_args``, an
-        instance, or None for once, now. ``misfire_grace_time``: seconds, or None for "however late". ``next_run_time``: an instant for
-        the next run, or None to add it paused. ``replace_existing``: update the job that has this ``id``; if its trigger is unchanged
-        it keeps its next run time and phase. ``max_catchup``, ``recovery``: see ``schedcore.job.JobPolicy``. What is left out comes from
-        ``job_defaults``.
+        ``func``: a callable, or text such as ``"package.module:name"``. ``trigger``: an alias with its arguments in
+        ``trigger_args``, an instance, or None for once, now. ``misfire_grace_time``: seconds, or None for "however
+        late". ``next_run_time``: an instant for the next run, or None to add it paused. ``replace_existing``: update
+        the job that has this ``id``; if its trigger is unchanged it keeps its next run time and phase.
+        ``max_catchup``, ``recovery``: see ``schedcore.job.JobPolicy``. What is left out comes from ``job_defaults``.
 
         Raises at once for what cannot work: ``JobArgumentsError``, ``InvalidTriggerError`` (also when the trigger never fires),
         ``ReferenceLookupError``, ``UnknownOptionError``, ``ConflictingIdError``, ``TransientJobError``, ``ConfigurationError``.
@@ -654,9 +657,7 @@ class BaseScheduler(ABC):
             self._touch(pump, due_us, grid)
         return Job(self, jobstore, entry)
 
-    def _add_pending(
-        self, record: JobRecord, next_run: Any, alias: str, replace: bool, *, given_id: bool
-    ) -> Job:
+    def _add_pending(self, record: JobRecord, next_run: Any, alias: str, replace: bool, *, given_id: bool) -> Job:
         if next_run is UNSET and first_fire(record.trigger, self._timeline.now().wall_us) is None:
             raise _never(record.trigger)
         with self._lock:
@@ -777,10 +778,10 @@ class BaseScheduler(ABC):
         kwargs: Mapping[str, Any] | None = None,
         id: str | None = None,
         name: str | None = None,
-        misfire_grace_time: float | None | Unset = UNSET,
+        misfire_grace_time: float | Unset | None = UNSET,
         coalesce: bool | Unset = UNSET,
         max_instances: int | Unset = UNSET,
-        next_run_time: datetime | str | None | Unset = UNSET,
+        next_run_time: datetime | str | Unset | None = UNSET,
         jobstore: str = "default",
         executor: str = "default",
         **trigger_args: Any,
@@ -816,7 +817,9 @@ class BaseScheduler(ABC):
             return None
 
     def get_jobs(self, jobstore: str | None = None, pending: bool | None = None) -> list[Job]:
-        """All jobs, of one job store or all, by next run time, those without one last. ``pending``: only those that are, or are not."""
+        """All jobs, of one job store or all, by next run time, those without one last. ``pending``: only those that
+        are, or are not.
+        """
         jobs: list[Job] = []
         if pending is not False:
             with self._lock:
@@ -853,7 +856,9 @@ class BaseScheduler(ABC):
         return records[:limit]
 
     def modify_job(self, job_id: str, jobstore: str | None = None, **changes: Any) -> Job:
-        """Change a job; the names are those of ``add_job``. A new trigger gives a new next run time; ``next_run_time=None`` pauses."""
+        """Change a job; the names are those of ``add_job``. A new trigger gives a new next run time;
+        ``next_run_time=None`` pauses.
+        """
         alias, job = self._find(job_id, jobstore)
         now = self._timeline.now()
         trigger = changes.pop("trigger", None)
@@ -1167,9 +1172,7 @@ class BaseScheduler(ABC):
         if self._bus.mask & EVENT_JOB_SUBMITTED:
             for run in runs:
                 self._bus.post(
-                    JobSubmissionEvent(
-                        EVENT_JOB_SUBMITTED, run.job.id, run.alias, [run.scheduled_at], [run.id]
-                    )
+                    JobSubmissionEvent(EVENT_JOB_SUBMITTED, run.job.id, run.alias, [run.scheduled_at], [run.id])
                 )
         batches: dict[str, list[Run]] = {}
         for run in runs:
@@ -1202,9 +1205,7 @@ class BaseScheduler(ABC):
             pump.begun.append((run, self.clock.wall_us()))
             self._ask()
         if self._bus.mask & EVENT_JOB_STARTED:
-            self._bus.post(
-                JobExecutionEvent(EVENT_JOB_STARTED, run.job.id, run.alias, run.scheduled_at, run_id=run.id)
-            )
+            self._bus.post(JobExecutionEvent(EVENT_JOB_STARTED, run.job.id, run.alias, run.scheduled_at, run_id=run.id))
 
     def run_finished(self, finish: Finish) -> None:
         """For executors: the run is over. From any thread."""
@@ -1243,9 +1244,7 @@ class BaseScheduler(ABC):
                 if mask & EVENT_JOB_SKIPPED:
                     at = run.scheduled_at
                     self._bus.post(
-                        JobSkippedEvent(
-                            EVENT_JOB_SKIPPED, run.job.id, run.alias, str(SkipReason.SHUTDOWN), at, at, 1
-                        )
+                        JobSkippedEvent(EVENT_JOB_SKIPPED, run.job.id, run.alias, str(SkipReason.SHUTDOWN), at, at, 1)
                     )
                 continue
             if state is RunState.FAILED:

@@ -12,8 +12,9 @@ __all__ = ["BlockingScheduler"]
 class BlockingScheduler(BaseScheduler):
     """Runs in the thread that calls ``start``.
 
-    ``KeyboardInterrupt`` and ``SystemExit`` (Ctrl-C, or a signal handler that raises) stop it as ``shutdown(wait=False)`` does: jobs that run
-    are waited for, then the exception goes on. A second one does not wait.
+    ``KeyboardInterrupt`` and ``SystemExit`` (Ctrl-C, or a signal handler that raises) stop it as
+    ``shutdown(wait=False)`` does: jobs that run are waited for, then the exception goes on. A second one does not
+    wait.
     """
 
     _loop: ThreadWakeup | None = None

@@ -79,7 +79,9 @@ class EngineTrigger(BaseTrigger):
         """The first fire time strictly later than ``after_us``, or None when there is none."""
 
     def first_us(self, at_us: int) -> int | None:
-        """The first fire time of a schedule that begins at ``at_us``: that instant or later; ``date`` alone may answer an earlier one."""
+        """The first fire time of a schedule that begins at ``at_us``: that instant or later; ``date`` alone may
+        answer an earlier one.
+        """
         return self.next_us(at_us - 1)
 
     @abstractmethod
@@ -97,9 +99,9 @@ class EngineTrigger(BaseTrigger):
 class GridTrigger(EngineTrigger):
     """A trigger whose fire times form a fixed grid that can be asked in closed form.
 
-    For any instants *a* < *b*: ``next_us(a)`` is the first fire time > *a*; ``last_us(b)`` the last one <= *b*; ``count_us(a, b)``
-    the number in the half-open (*a*, *b*]. All three are pure, raise nothing for any instant that datetime can express, and take
-    bounded time that does not depend on *b* - *a*.
+    For any instants *a* < *b*: ``next_us(a)`` is the first fire time > *a*; ``last_us(b)`` the last one <= *b*;
+    ``count_us(a, b)`` the number in the half-open (*a*, *b*]. All three are pure, raise nothing for any instant that
+    datetime can express, and take bounded time that does not depend on *b* - *a*.
     """
 
     __slots__ = ()

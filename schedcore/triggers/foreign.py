@@ -74,9 +74,7 @@ class ForeignTrigger(EngineTrigger):
 
     def same_rule(self, other: BaseTrigger) -> bool:
         theirs = other.inner if isinstance(other, ForeignTrigger) else other
-        return type(theirs) is type(self.inner) and bool(
-            self.inner == theirs or _state(self.inner) == _state(theirs)
-        )
+        return type(theirs) is type(self.inner) and bool(self.inner == theirs or _state(self.inner) == _state(theirs))
 
     def describe(self) -> str:
         return str(self.inner)
