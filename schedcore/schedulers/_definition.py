@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from schedcore.references import callable_name, check_arguments, resolve
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import as_grid
 
-__all__ = ["CHANGES", "UNSET", "Unset", "change_record", "instant_of", "make_record", "make_trigger", "policy_with"]
+__all__ = ["CHANGES", "UNSET", "Unset", "change_record", "instant_of", "make_record", "make_trigger", "policy_with", "stable_id"]
 
 
 class Unset:
@@ -172,6 +172,19 @@ def make_record(
         trigger,
         policy,
     )
+
+
+def stable_id(job: JobRecord, taken: Container[str]) -> str:
+    """An id that is the same at every start: the function, and a digest of its arguments and trigger; numbered if ``taken``."""
+    from hashlib import sha256
+
+    what = repr((job.args, sorted(job.kwargs.items()), job.trigger.describe()))
+    base = f"{job.name}-{sha256(what.encode('utf-8', 'backslashreplace')).hexdigest()[:12]}"
+    job_id, number = base, 1
+    while job_id in taken:
+        number += 1
+        job_id = f"{base}-{number}"
+    return job_id
 
 
 def change_record(job: JobRecord, changes: Mapping[str, Any]) -> JobRecord:

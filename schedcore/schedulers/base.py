@@ -90,6 +90,7 @@ from schedcore.schedulers._definition import (
     make_record,
     make_trigger,
     policy_with,
+    stable_id,
 )
 from schedcore.schedulers._pump import Pump, StoreHealth
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
@@ -662,11 +663,15 @@ class BaseScheduler(ABC):
             raise _never(record.trigger)
         with self._lock:
             jobs = self._pending.setdefault(alias, {})
+            pump = self._pumps.get(alias)
+            if not given_id and pump is not None and pump.store.traits.durable:
+                # Start-up code runs at every start; under a random id each start would leave one more copy.
+                record = record._replace(id=stable_id(record, jobs))
+                replace = True
             if record.id in jobs and not replace:
                 raise ConflictingIdError(record.id)
             jobs[record.id] = _Pending(record, next_run, replace)
         if self._state != STATE_STOPPED:
-            pump = self._pumps.get(alias)
             if pump is not None:
                 pump.touched = True
                 self._ask()
