@@ -82,12 +82,13 @@ class AsyncIOScheduler(BaseScheduler):
         loop = self._loop
         inside = current_run.get() is not None
         first = self._begin_shutdown()
-        if loop is None or loop.is_closed():
-            return _over_already()
+        open_here = loop is not None and not loop.is_closed() and _here(loop)
         if first:
-            self._closing = loop.create_future() if _here(loop) else None
+            self._closing = loop.create_future() if loop is not None and open_here else None
             self._disarm()
             self._close_elsewhere(wait, timeout)
+        if loop is None or loop.is_closed():
+            return _over_already()
         closing = self._closing
         if closing is None:
             closing = loop.create_future()

@@ -606,7 +606,9 @@ class BaseScheduler(ABC):
         ``func``: a callable, or text such as ``"package.module:name"``. ``trigger``: an alias with its arguments in
         ``trigger_args``, an instance, or None for once, now. ``misfire_grace_time``: seconds, or None for "however
         late". ``next_run_time``: an instant for the next run, or None to add it paused. ``replace_existing``: update
-        the job that has this ``id``; if its trigger is unchanged it keeps its next run time and phase.
+        the job that has this ``id``; if its trigger is unchanged it keeps its next run time and phase. An ``id`` that
+        is left out is a random one; but for jobs that are added to a durable store before ``start`` it is made of the
+        function, its arguments and the trigger, so that the next start finds the job instead of adding a copy.
         ``max_catchup``, ``recovery``: see ``schedcore.job.JobPolicy``. What is left out comes from ``job_defaults``.
 
         Raises at once for what cannot work: ``JobArgumentsError``, ``InvalidTriggerError`` (also when the trigger never fires),
@@ -671,10 +673,9 @@ class BaseScheduler(ABC):
             if record.id in jobs and not replace:
                 raise ConflictingIdError(record.id)
             jobs[record.id] = _Pending(record, next_run, replace)
-        if self._state != STATE_STOPPED:
-            if pump is not None:
-                pump.touched = True
-                self._ask()
+        if self._state != STATE_STOPPED and pump is not None:
+            pump.touched = True
+            self._ask()
         return Job(self, alias, JobEntry(record, JobState.ACTIVE), pending=True)
 
     def _store_job(self, pump: Pump, pending: _Pending, now: Now) -> tuple[JobEntry, int]:
