@@ -62,16 +62,16 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
         next_us = trigger.next_us(fire_us)
         if next_us is not None and next_us <= now_us:
             if next_us <= fire_us:
-                return _set_aside(claim, _standstill(trigger, fire_us, next_us))
+                return _set_aside(claim, now_us, _standstill(trigger, fire_us, next_us))
             return _decide_backlog(claim, now_us, random)
         next_due_us = next_us
         if next_us is not None:
             if next_us <= fire_us:
-                return _set_aside(claim, _standstill(trigger, fire_us, next_us))
+                return _set_aside(claim, now_us, _standstill(trigger, fire_us, next_us))
             if trigger.jitter_us:
                 next_due_us = dispatch_us(trigger, next_us, random)
     except Exception as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
-        return _set_aside(claim, f"its trigger raised {type(error).__name__}: {error}", error)
+        return _set_aside(claim, now_us, f"its trigger raised {type(error).__name__}: {error}", error)
     # The common case: one fire time is due.
     grace_us = policy.misfire_grace_us
     if grace_us is not None and now_us - due_us > grace_us:
@@ -95,6 +95,9 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
             last_late_us = fire_us if late.last_us is None else late.last_us
             skips.append(Skip(SkipReason.MISFIRED, fire_us, last_late_us, 1 + late.times))
             first_us = late.next_us
+            if first_us is not None and first_us <= last_late_us:
+                reason = _standstill(trigger, last_late_us, first_us)
+                return Decision(claim, (), tuple(skips), None, None, reason)
     fires: list[int] = []
     if first_us is None or first_us > now_us:
         next_us = first_us
@@ -109,12 +112,19 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
             if rest.times:
                 skips.append(Skip(SkipReason.COALESCED, first_us, _before(trigger, first_us, last_us), rest.times))
         else:
-            at_us: int | None = first_us
-            while at_us is not None and at_us <= last_us and len(fires) < policy.max_catchup:
+            at_us = first_us
+            fires.append(at_us)
+            while at_us < last_us:
+                after_us = trigger.next_us(at_us)
+                if after_us is None or after_us <= at_us:
+                    # It contradicts itself: what it named so far stands, and nothing after that is known.
+                    next_us = decided_us = at_us
+                    break
+                if len(fires) == policy.max_catchup:
+                    skips.append(Skip(SkipReason.CATCHUP_LIMIT, after_us, last_us, 1 + rest.times - len(fires)))
+                    break
+                at_us = after_us
                 fires.append(at_us)
-                at_us = trigger.next_us(at_us)
-            if at_us is not None and at_us <= last_us:
-                skips.append(Skip(SkipReason.CATCHUP_LIMIT, at_us, last_us, 1 + rest.times - len(fires)))
         if live >= policy.max_instances:
             skips.append(Skip(SkipReason.OVERLAP, fires[0], fires[-1], len(fires)))
             fires.clear()
@@ -135,12 +145,15 @@ def _standstill(trigger: EngineTrigger, fire_us: int, next_us: int) -> str:
     return f"its trigger does not advance: after {fire_us} us it answered {next_us} us ({trigger})"
 
 
-def _set_aside(claim: Claim, reason: str, error: Exception | None = None) -> Decision:
-    """The fire time that is due is known and runs, by the rules that need no trigger; nothing after it can be known."""
-    if claim.live >= claim.job.policy.max_instances:
-        skip = Skip(SkipReason.OVERLAP, claim.fire_us, claim.fire_us, 1)
-        return Decision(claim, (), (skip,), None, None, reason, error)
-    return Decision(claim, (claim.fire_us,), (), None, None, reason, error)
+def _set_aside(claim: Claim, now_us: int, reason: str, error: Exception | None = None) -> Decision:
+    """The fire time that is due is known, and the rules that need no trigger apply to it; nothing after it can be known."""
+    job, fire_us, due_us, live, _ = claim
+    grace_us = job.policy.misfire_grace_us
+    if grace_us is not None and now_us - due_us > grace_us:
+        return Decision(claim, (), (Skip(SkipReason.MISFIRED, fire_us, fire_us, 1),), None, None, reason, error)
+    if live >= job.policy.max_instances:
+        return Decision(claim, (), (Skip(SkipReason.OVERLAP, fire_us, fire_us, 1),), None, None, reason, error)
+    return Decision(claim, (fire_us,), (), None, None, reason, error)
 
 
 def first_fire(trigger: EngineTrigger, now_us: int) -> int | None:
