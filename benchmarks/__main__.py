@@ -1,0 +1,162 @@
+"""The command: ``python -m benchmarks [GROUP …] [--quick] [--repeat N] [--json FILE]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic
+
+from benchmarks._environment import ROOT, EnvironmentFailure, prepare, variables
+from benchmarks._plan import GROUPS, Case, Group, load
+from benchmarks._report import Sample, figure_table, judge, medians, verdict_table
+
+__all__ = ["main"]
+
+# -P keeps the working directory off the path, and the checkout comes last on it: schedcore is the installed one.
+_CHILD = "import sys; sys.path.append({root!r}); from benchmarks._child import main; sys.exit(main(sys.argv[1:]))"
+
+
+class MeasurementFailure(Exception):
+    """A measurement ended without figures."""
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure schedcore beside APScheduler 3.11.3 and beside the limit, the same work by the barest means.",
+        epilog="Prints one line of JSON for each measurement, and at the end the medians and the targets. "
+        "Less is better for all figures. The machine should have nothing else to do.",
+    )
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"what to measure: {', '.join(GROUPS)} (all)")
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, and only the sizes that targets name")
+    parser.add_argument("--repeat", type=_positive, metavar="N", help="how often to measure each (5; with --quick 3)")
+    parser.add_argument("--json", metavar="FILE", help="write the lines of JSON there, and not to standard output")
+    parser.add_argument(
+        "--source", type=Path, default=ROOT, metavar="FOLDER", help="measure the schedcore of another checkout"
+    )
+    options = parser.parse_args(arguments)
+    for name in options.groups:
+        if name not in GROUPS:
+            parser.error(f"there is no group {name!r}; there are: {', '.join(GROUPS)}")
+    return options
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def _measure(python: Path, group: Group, case: Case, subject: str, size: int, repeat: int) -> Sample:
+    """One measurement in a fresh process. Raises ``MeasurementFailure``."""
+    code = _CHILD.format(root=str(ROOT))
+    command = [str(python), "-P", "-c", code, group.name, case.name, subject, str(size)]
+    what = f"{group.name} {case.name}, {subject}, {size:,}"
+    # A group of its own: Ctrl-C reaches this process alone, which then ends the child.
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        try:
+            out, err = child.communicate(timeout=case.timeout_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise MeasurementFailure(f"{what}: not over after {case.timeout_s:.0f} s") from None
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode:
+        raise MeasurementFailure(f"{what}: exit code {child.returncode}\n{err.rstrip()}")
+    try:
+        answer = json.loads(out.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise MeasurementFailure(f"{what}: no figures in {out!r}\n{err.rstrip()}") from None
+    missing = answer.pop("missing", None)
+    return Sample(group.name, case.name, size, subject, repeat, answer, missing)
+
+
+def _samples(python: Path, groups: list[Group], repeats: int, quick: bool) -> Iterator[Sample]:
+    """All measurements, subjects by turns. One that fails is told and left out; the others go on."""
+    for group in groups:
+        for case in group.cases:
+            times = max(repeats, case.repeats if not quick else min(case.repeats, 7))
+            for size in case.quick_sizes if quick else case.sizes:
+                started_s = monotonic()
+                subjects = list(case.subjects)
+                for repeat in range(times):
+                    for subject in tuple(subjects):
+                        try:
+                            sample = _measure(python, group, case, subject, size, repeat)
+                        except MeasurementFailure as error:
+                            _say(f"  failed: {error}")
+                            continue
+                        if sample.missing is not None:
+                            _say(f"  {subject} cannot do this here: {sample.missing}")
+                            subjects.remove(subject)
+                        yield sample
+                took_s = monotonic() - started_s
+                _say(f"{group.name} {case.name} ({case.text}), {size:,}: {times} times, {took_s:.0f} s")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and report; the exit code is 0 whatever the figures, 1 where nothing could be measured, 130 after Ctrl-C."""
+    options = _parse(arguments)
+    repeats: int = options.repeat or (3 if options.quick else 5)
+    try:
+        python = prepare(options.source.resolve(), _say)
+        output = sys.stdout if options.json is None else open(options.json, "w", encoding="utf-8")  # noqa: SIM115
+    except (EnvironmentFailure, OSError) as error:
+        _say(f"benchmarks: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say("benchmarks: stopped by Ctrl-C")
+        return 130
+    groups = [load(name) for name in options.groups or GROUPS]
+    samples: list[Sample] = []
+    stopped = False
+    try:
+        for sample in _samples(python, groups, repeats, options.quick):
+            samples.append(sample)
+            print(json.dumps(asdict(sample)), file=output, flush=True)
+    except KeyboardInterrupt:
+        stopped = True
+        _say("benchmarks: stopped by Ctrl-C; what was measured until then:")
+    finally:
+        if output is not sys.stdout:
+            output.close()
+    middle = medians(samples)
+    if middle:
+        load_text = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+        print(
+            f"\nPython {platform.python_version()}, {os.cpu_count()} processors{load_text}; medians, less is better\n"
+        )
+        print(figure_table(middle))
+        verdicts = [verdict for group in groups for verdict in judge(group, middle, options.quick)]
+        if verdicts:
+            print()
+            print(verdict_table(verdicts))
+    if stopped:
+        return 130
+    return 0 if middle else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

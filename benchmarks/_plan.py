@@ -1,0 +1,77 @@
+"""What there is to measure: cases, and the targets that their figures have to meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal
+
+__all__ = ["ALL_SUBJECTS", "GROUPS", "LIBRARIES", "Case", "Figures", "Target", "load"]
+
+LIBRARIES = ("schedcore", "apscheduler")
+ALL_SUBJECTS = (*LIBRARIES, "bare")
+
+#: The files of measurements, in the order in which they are made.
+GROUPS = ("jobs", "dispatch", "steady", "lateness", "idle", "imports", "sqlite")
+
+#: What one measurement gives: a number for each name. Names end in their unit, and less is better for all of them.
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure, at one or several sizes.
+
+    ``measure(subject, size)`` runs in a process of its own. ``repeats`` replaces the number of repeats given on the command
+    line where that is smaller.
+    """
+
+    name: str
+    text: str  #: what is measured, for the table
+    measure: Callable[[str, int], Figures]
+    sizes: tuple[int, ...]
+    quick_sizes: tuple[int, ...]
+    subjects: tuple[str, ...] = ALL_SUBJECTS
+    repeats: int = 1
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure of schedcore, and what it has to be.
+
+    ``kind``: "faster": the figure of ``against`` divided by ours is at least ``limit``; "share": ours divided by that of
+    ``against`` is at most ``limit``; "value": ours itself is at most ``limit``.
+    """
+
+    text: str
+    case: str
+    size: int
+    figure: str
+    kind: Literal["faster", "share", "value"]
+    limit: float
+    against: str = ""
+    quick_size: int | None = None  #: the size that stands for it in a quick run
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cases and targets of one file."""
+
+    name: str
+    cases: tuple[Case, ...]
+    targets: tuple[Target, ...]
+
+    def case(self, name: str) -> Case:
+        """The case with this name. Raises ``KeyError``."""
+        for case in self.cases:
+            if case.name == name:
+                return case
+        raise KeyError(name)
+
+
+def load(name: str) -> Group:
+    """The group in the file of this name."""
+    module = import_module(f"benchmarks.{name}")
+    return Group(name, module.CASES, module.TARGETS)
