@@ -146,7 +146,9 @@ class BaseScheduler(ABC):
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
         self._asked = False
+        # When the next tick is armed for, on the wall clock and on the monotonic one.
         self._armed_us = _NEVER_US
+        self._armed_s = 0.0
         self._last_tick_s = 0.0
         self._closed = threading.Event()
         self._closed.set()
@@ -1109,6 +1111,7 @@ class BaseScheduler(ABC):
             # What falls due within a millisecond of the last tick is dispatched together.
             delay_s = max(delay_s, min(MIN_GAP_S, self._last_tick_s + MIN_GAP_S - mono_s))
         self._armed_us = now.wall_us + int(delay_s * 1e6)
+        self._armed_s = mono_s + delay_s
         wakeup.arm(delay_s, self._tick)
 
     def _clock_stepped(self, step_us: int) -> None:
@@ -1144,11 +1147,13 @@ class BaseScheduler(ABC):
         wakeup = self._wakeup
         if wakeup is None:
             return
-        wait_s = self._last_tick_s + MIN_GAP_S - self.clock.monotonic_s()
+        mono_s = self.clock.monotonic_s()
+        wait_s = self._last_tick_s + MIN_GAP_S - mono_s
         if wait_s <= 0 or wait_s > MIN_GAP_S:
             self._tick()
-        else:
+        elif mono_s + wait_s < self._armed_s:
             self._armed_us = 0
+            self._armed_s = mono_s + wait_s
             wakeup.arm(wait_s, self._tick)
 
     def _call_soon(self, callback: Callable[[], None]) -> bool:
