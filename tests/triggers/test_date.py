@@ -1,0 +1,154 @@
+"""One fire time."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from schedcore.clock import from_datetime
+from schedcore.errors import InvalidTriggerError
+from schedcore.triggers.date import DateTrigger
+
+
+@pytest.mark.parametrize(
+    ("run_date", "zone", "utc"),
+    [
+        ("2024-07-01", "Europe/Berlin", "2024-06-30T22:00:00+00:00"),
+        (date(2024, 7, 1), "Europe/Berlin", "2024-06-30T22:00:00+00:00"),
+        ("2024-07-01 12:30:15.25", "Europe/Berlin", "2024-07-01T10:30:15.250000+00:00"),
+        ("2024-07-01T12:30:00Z", "Europe/Berlin", "2024-07-01T12:30:00+00:00"),
+        ("2024-07-01T12:30:00-05:00", "Europe/Berlin", "2024-07-01T17:30:00+00:00"),
+        (datetime(2024, 7, 1, 12, 30), "Asia/Kolkata", "2024-07-01T07:00:00+00:00"),  # noqa: DTZ001
+        (datetime(2024, 7, 1, 12, 30, tzinfo=UTC), "Asia/Kolkata", "2024-07-01T12:30:00+00:00"),
+        # A local time that comes twice is the first, unless its fold says otherwise.
+        ("2024-10-27 02:30", "Europe/Berlin", "2024-10-27T00:30:00+00:00"),
+        (datetime(2024, 10, 27, 2, 30, fold=1), "Europe/Berlin", "2024-10-27T01:30:00+00:00"),  # noqa: DTZ001
+    ],
+)
+def test_dates(run_date: str | date | datetime, zone: str, utc: str) -> None:
+    trigger = DateTrigger(run_date, zone)
+    assert trigger.run_us == from_datetime(datetime.fromisoformat(utc))
+    answer = trigger.get_next_fire_time(None, datetime(2000, 1, 1, tzinfo=UTC))
+    assert answer is not None
+    # Compared as instants: datetime calls no two times equal across zones when one of them is in an overlap.
+    assert from_datetime(answer) == from_datetime(trigger.run_date) == trigger.run_us
+    assert answer.tzinfo == ZoneInfo(zone)
+    assert trigger.get_next_fire_time(answer, answer) is None
+
+
+@pytest.mark.parametrize(
+    ("run_date", "zone", "message"),
+    [
+        (
+            "2025-03-30 02:30",
+            "Europe/Berlin",
+            "run_date: 2025-03-30 02:30:00 does not exist in Europe/Berlin: clocks jump over it to "
+            "2025-03-30 03:00:00+02:00; give a time that exists, or one with an offset",
+        ),
+        ("2011-12-30 09:00", "Pacific/Apia", "clocks jump over it to 2011-12-31 00:00:00+14:00"),
+        (date(2024, 4, 26), "Africa/Cairo", "2024-04-26 00:00:00 does not exist in Africa/Cairo"),
+        (
+            "2025-02-30",
+            "UTC",
+            "run_date: '2025-02-30' is not a date (day is out of range for month); write ISO 8601 text",
+        ),
+        ("next tuesday", "UTC", "run_date: 'next tuesday' is not a date"),
+        (1700000000, "UTC", "run_date: 1700000000 is a int; give a date, a datetime or ISO 8601 text"),
+        (datetime(9999, 12, 31, 23, tzinfo=UTC), "UTC", "is outside of the years 1 to 9999"),
+        ("0001-01-01", "Asia/Tokyo", "run_date: 0001-01-01 is outside of the years 1 to 9999"),
+    ],
+)
+def test_wrong_dates(run_date: Any, zone: str, message: str) -> None:
+    with pytest.raises(InvalidTriggerError) as caught:
+        DateTrigger(run_date, zone)
+    assert message in str(caught.value)
+    assert caught.value.field == "run_date"
+
+
+def test_without_a_date_it_is_now() -> None:
+    before_us = time.time_ns() // 1000
+    trigger = DateTrigger()
+    assert before_us <= trigger.run_us <= time.time_ns() // 1000
+    assert trigger.anchored(5).run_us == 5
+    assert trigger.same_rule(trigger.anchored(5))
+    given = DateTrigger("2024-01-01", "UTC")
+    assert given.anchored(5) is given
+    assert not given.same_rule(trigger)
+    assert not trigger.same_rule(given)
+
+
+def test_the_grid_of_one() -> None:
+    trigger = DateTrigger("1970-01-01 00:00:01", "UTC")
+    assert [trigger.next_us(999_999), trigger.next_us(1_000_000), trigger.next_us(-(2**70))] == [
+        1_000_000,
+        None,
+        1_000_000,
+    ]
+    assert [trigger.last_us(999_999), trigger.last_us(1_000_000), trigger.last_us(2**70)] == [
+        None,
+        1_000_000,
+        1_000_000,
+    ]
+    assert [trigger.count_us(0, 999_999), trigger.count_us(0, 1_000_000), trigger.count_us(1_000_000, 2**70)] == [
+        0,
+        1,
+        0,
+    ]
+    assert tuple(trigger.backlog(0, 2_000_000)) == (1, 1_000_000, None)
+    assert (trigger.jitter_us, trigger.end_us, trigger.elapsed) == (0, None, False)
+
+
+def test_the_zone_is_that_of_an_aware_date() -> None:
+    assert DateTrigger(datetime(2024, 1, 1, tzinfo=ZoneInfo("Asia/Tokyo"))).timezone == ZoneInfo("Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        DateTrigger(),
+        DateTrigger("2024-07-01", "Europe/Berlin"),
+        DateTrigger(datetime(2024, 10, 27, 2, 30, fold=1), "Europe/Berlin"),  # noqa: DTZ001
+        DateTrigger("2024-07-01 12:00:00.000001", "UTC-03:30"),
+    ],
+    ids=repr,
+)
+def test_round_trips(trigger: DateTrigger) -> None:
+    restored = DateTrigger.__new__(DateTrigger)
+    restored.__setstate__(trigger.__getstate__())
+    for copy in (eval(repr(trigger)), pickle.loads(pickle.dumps(trigger)), restored):
+        assert copy == trigger
+        assert hash(copy) == hash(trigger)
+        assert (str(copy), repr(copy)) == (str(trigger), repr(trigger))
+    assert restored.same_rule(trigger)
+    assert trigger != str(trigger)
+
+
+def test_text() -> None:
+    trigger = DateTrigger("2024-07-01 12:30", "Europe/Berlin")
+    assert str(trigger) == "date[2024-07-01 12:30:00 CEST]"
+    assert repr(trigger) == "DateTrigger('2024-07-01T12:30:00+02:00', timezone='Europe/Berlin')"
+    assert trigger.describe() == "once, at 2024-07-01 12:30:00 CEST"
+    assert trigger != DateTrigger("2024-07-01 12:30", "Europe/Paris")
+
+
+def test_a_trigger_is_a_value() -> None:
+    trigger = DateTrigger("2024-07-01", "UTC")
+    with pytest.raises(AttributeError, match="triggers are values: run_us cannot be set; make a new DateTrigger"):
+        trigger.run_us = 1
+    with pytest.raises(AttributeError, match="cannot be deleted"):
+        del trigger.run_us
+    assert not hasattr(trigger, "__dict__")
+
+
+def test_wrong_states() -> None:
+    state = DateTrigger("2024-07-01", "UTC").__getstate__()
+    with pytest.raises(ValueError, match="version 2; this release reads 3"):
+        DateTrigger.__new__(DateTrigger).__setstate__(state | {"version": 2})
+    del state["run_us"]
+    with pytest.raises(ValueError, match="lacks 'run_us'"):
+        DateTrigger.__new__(DateTrigger).__setstate__(state)
