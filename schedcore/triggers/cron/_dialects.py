@@ -16,13 +16,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers.cron._fields import MONTH_NAMES, WEEKDAY_NAMES, FieldParser, FieldSpec
 from schedcore.triggers.cron._rule import FIRST_YEAR, LAST_YEAR, CronRule
 
-__all__ = ["KEYWORDS", "MACROS", "parse_crontab", "parse_keywords", "split_crontab"]
+__all__ = ["DIALECTS", "KEYWORDS", "MACROS", "parse_crontab", "parse_keywords", "split_crontab"]
 
 #: crontab(5)'s names for common schedules.
 MACROS: Mapping[str, str] = {
@@ -181,6 +181,14 @@ def parse_crontab(text: str, *, seconds: bool = False, year: bool = False) -> Cr
         years=_all_or(fields["year"]) if year else None,
         wildcard=fields["minute"].star or fields["hour"].star,
     )
+
+
+class _Reader(Protocol):
+    def __call__(self, text: str, /, *, seconds: bool, year: bool) -> CronRule: ...
+
+
+#: The crontab dialects by name.
+DIALECTS: Mapping[str, _Reader] = {"unix": parse_crontab}
 
 
 def _macro(text: str, words: list[tuple[str, int]]) -> str:

@@ -129,8 +129,10 @@ class FieldParser:
     def add(self, first: int, last: int, step: int) -> None:
         """Add a range; values beyond the field's cycle wrap round."""
         spec = self.spec
-        if step == 1 and (not spec.cycle or last < spec.low + spec.cycle):
-            self.mask |= (2 << last) - (1 << first)
+        if not spec.cycle or last < spec.low + spec.cycle:
+            number = (last - first) // step + 1
+            # A number of ones that are ``step`` bits apart: thousands of years at once.
+            self.mask |= ((1 << step * number) - 1) // ((1 << step) - 1) << first
             return
         for value in range(first, last + 1, step):
             if spec.cycle and value >= spec.low + spec.cycle:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
 
-from schedcore.triggers.cron._rule import FIRST_YEAR, LAST_YEAR, CronRule
+from schedcore.triggers.cron._rule import LAST_YEAR, CronRule
 
 __all__ = ["Plan", "plan_for"]
 
@@ -86,7 +86,7 @@ class Plan:
         self._cycle_days: int | None = None
         self._years: list[int] | None = None
         if rule.years is not None:
-            named = (year for year in range(FIRST_YEAR, LAST_YEAR + 1) if rule.years >> year & 1)
+            named = (year for year, bit in enumerate(reversed(f"{rule.years:b}")) if bit == "1")
             self._years = [year for year in named if self._days_of(year, _first_day(year))]
         self._year: _Year = self._enter(1970)
 

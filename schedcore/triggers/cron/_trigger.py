@@ -11,7 +11,7 @@ from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _zones
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
-from schedcore.triggers.cron._dialects import KEYWORDS, parse_crontab, parse_keywords
+from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, parse_keywords
 from schedcore.triggers.cron._dst import (
     BLOCK_S,
     Offsets,
@@ -30,7 +30,6 @@ __all__ = ["CronTrigger"]
 _STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
 _SECOND_US = 1_000_000
 _DST = ("cron", "literal")
-_DIALECTS = ("unix",)
 _SHOWN = re.compile(r"cron\[(.*)\]", re.DOTALL)
 _SHOWN_FIELD = re.compile(r"(\w+)='([^']*)'(?:, |$)")
 
@@ -136,14 +135,14 @@ class CronTrigger(GridTrigger):
             raise InvalidTriggerError(
                 f"crontab: {expr!r} is a {type(expr).__name__}; give text such as '30 7 * * mon-fri'", field="crontab"
             )
-        if dialect not in _DIALECTS:
+        if dialect not in DIALECTS:
             raise InvalidTriggerError(
-                f"dialect: no crontab dialect is called {dialect!r}{did_you_mean(str(dialect), _DIALECTS)}",
+                f"dialect: no crontab dialect is called {dialect!r}{did_you_mean(str(dialect), DIALECTS)}",
                 field="dialect",
             )
         self = cls.__new__(cls)
         source = (dialect, " ".join(expr.split()), bool(seconds), bool(year))
-        parse_crontab(expr, seconds=source[2], year=source[3])  # here for an error's column in the text as given
+        DIALECTS[dialect](expr, seconds=source[2], year=source[3])  # for an error's column in the text as given
         self._build(source, start_date, end_date, timezone, jitter, dst)
         return self
 
@@ -384,7 +383,7 @@ class CronTrigger(GridTrigger):
             source: _Keywords | _Text
             if "crontab" in state:
                 source = (state["dialect"], state["crontab"], state["seconds"], state["year"])
-                if source[0] not in _DIALECTS:
+                if source[0] not in DIALECTS:
                     raise ValueError(f"the state of a cron trigger names the unknown dialect {source[0]!r}")
             else:
                 fields = dict(state["fields"])
@@ -409,8 +408,8 @@ def _is_text(source: _Keywords | _Text) -> bool:
 
 def _read(source: _Keywords | _Text) -> CronRule:
     if _is_text(source):
-        _, text, seconds, year = source
-        return parse_crontab(str(text), seconds=bool(seconds), year=bool(year))
+        dialect, text, seconds, year = source
+        return DIALECTS[str(dialect)](str(text), seconds=bool(seconds), year=bool(year))
     return parse_keywords(*source)
 
 
