@@ -43,9 +43,11 @@ def run_awaitable(awaitable: Any) -> Any:
 
     try:
         asyncio.get_running_loop()
+        busy = True
     except RuntimeError:
-        return asyncio.run(wait())
-    return _in_another_thread(lambda: asyncio.run(wait()))
+        busy = False
+    # Not in the handler above: its exception would be the context of what the job raises.
+    return _in_another_thread(lambda: asyncio.run(wait())) if busy else asyncio.run(wait())
 
 
 def _in_another_thread(call: Callable[[], Any]) -> Any:

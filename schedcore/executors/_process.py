@@ -32,7 +32,7 @@ from multiprocessing import connection, get_all_start_methods, get_context, proc
 from multiprocessing.context import BaseContext
 from typing import Any, cast
 
-from schedcore.errors import ConfigurationError, FailureError, SerializationError
+from schedcore.errors import ConfigurationError, FailureError, SchedulerStartError, SerializationError
 from schedcore.executors import _child
 from schedcore.executors._child import Failure, Identity, Reference
 from schedcore.executors._workers import WorkerPool
@@ -261,6 +261,16 @@ class ProcessPoolExecutor(PoolExecutor):
         if self._initializer is not None:
             self._pickled_initializer = _dump_parts("initializer", self._initializer, None, self._initargs, {})
         self._crew = _Crew(self)
+
+    def start(self, scheduler: ExecutorHost, alias: str) -> None:
+        # A child imports the main module again. One that starts a scheduler whenever it is imported would make each child a
+        # second scheduler; multiprocessing would object in our worker, where it stops nobody.
+        if getattr(process.current_process(), "_inheriting", False):
+            raise SchedulerStartError(
+                "a child process of a process pool is importing the program's main module, which started a scheduler again; "
+                'put what starts it under: if __name__ == "__main__":'
+            )
+        super().start(scheduler, alias)
 
     def _make_pool(self, host: ExecutorHost, name: str) -> WorkerPool[Run, Finish]:
         self._crew = crew = _Crew(self, host, name)

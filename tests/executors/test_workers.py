@@ -1,0 +1,230 @@
+"""The threads that drain a queue: who starts whom, what is live, and that nothing ends them but ``close``."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from schedcore.executors._workers import WorkerPool
+
+WAIT_S = 10.0
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.001)
+
+
+class Recorder:
+    """Work that doubles numbers, waits at gates, raises exceptions and makes calls; and what came of it."""
+
+    def __init__(self) -> None:
+        self.results: list[object] = []
+        self.begun: list[object] = []
+        self.gate = threading.Event()
+
+    def work(self, item: object) -> object:
+        self.begun.append(item)
+        if isinstance(item, int):
+            return 2 * item
+        if item == "gate":
+            assert self.gate.wait(WAIT_S)
+        if isinstance(item, BaseException):
+            raise item
+        if callable(item):
+            return item()
+        return item
+
+    def pool(self, max_workers: int, begin: Callable[[], object] | None = None) -> WorkerPool[object, object]:
+        pool = WorkerPool(
+            max_workers, self.work, self.results.append, lambda item, error: repr(error), "test", begin=begin
+        )
+        self.pools.append(pool)
+        return pool
+
+    pools: list[WorkerPool[object, object]]
+
+
+@pytest.fixture
+def recorder() -> Iterator[Recorder]:
+    recorder = Recorder()
+    recorder.pools = []
+    yield recorder
+    recorder.gate.set()
+    for pool in recorder.pools:
+        pool.close()
+        assert pool.join(WAIT_S)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("test-")]
+
+
+def threads() -> int:
+    return sum(thread.name.startswith("test-") for thread in threading.enumerate())
+
+
+def test_no_thread_before_there_is_work(recorder: Recorder) -> None:
+    pool = recorder.pool(4)
+    assert threads() == 0
+    pool.submit([])
+    assert threads() == 0
+
+
+def test_an_idle_worker_is_used_again(recorder: Recorder) -> None:
+    pool = recorder.pool(4)
+    for number in range(5):
+        pool.submit([number])
+        wait_for(lambda number=number: len(recorder.results) == number + 1 and pool._idle == 1)  # type: ignore[misc]
+    assert recorder.results == [0, 2, 4, 6, 8]
+    assert threads() == 1
+
+
+def test_as_many_workers_as_are_needed_and_no_more_than_allowed(recorder: Recorder) -> None:
+    pool = recorder.pool(3)
+    pool.submit(["gate"] * 5)
+    wait_for(lambda: len(recorder.begun) == 3)
+    assert threads() == 3
+    assert len(pool.live()) == 5
+    recorder.gate.set()
+    wait_for(lambda: len(recorder.results) == 5)
+    assert pool.live() == []
+
+
+def test_an_item_never_waits_for_a_worker_that_has_just_taken_another(recorder: Recorder) -> None:
+    # A worker that was idle and has taken an item counts as idle for a moment still. What is submitted in that moment must
+    # not be left to it. Submitting in twos, each pair meeting at a barrier, hits it often.
+    pool = recorder.pool(2)
+    for _ in range(300):
+        barrier = threading.Barrier(2)
+
+        def meet(barrier: threading.Barrier = barrier) -> str:
+            barrier.wait(WAIT_S)
+            return "met"
+
+        pool.submit([meet])
+        pool.submit([meet])
+    wait_for(lambda: len(recorder.results) == 600)
+    assert set(recorder.results) == {"met"}
+
+
+def test_workers_are_still_started_for_what_was_queued_before_close(recorder: Recorder) -> None:
+    barrier = threading.Barrier(4)
+    pool = recorder.pool(4)
+    pool.submit([lambda: barrier.wait(WAIT_S)] * 4)
+    pool.close()
+    assert pool.join(WAIT_S)
+    assert len(recorder.results) == 4
+    assert "BrokenBarrierError" not in str(recorder.results)
+
+
+def test_a_worker_outlives_whatever_the_work_raises(recorder: Recorder) -> None:
+    pool = recorder.pool(1)
+    pool.submit([KeyError("a"), SystemExit(1), KeyboardInterrupt(), GeneratorExit(), 5])
+    wait_for(lambda: len(recorder.results) == 5)
+    assert recorder.results == ["KeyError('a')", "SystemExit(1)", "KeyboardInterrupt()", "GeneratorExit()", 10]
+    assert threads() == 1
+
+
+def test_a_worker_outlives_a_report_that_raises(recorder: Recorder, caplog: pytest.LogCaptureFixture) -> None:
+    def report(result: object) -> None:
+        recorder.results.append(result)
+        if result == 2:
+            raise LookupError("nobody there")
+
+    pool: WorkerPool[object, object] = WorkerPool(1, recorder.work, report, lambda item, error: None, "test")
+    recorder.pools.append(pool)
+    pool.submit([1, 2])
+    wait_for(lambda: len(recorder.results) == 2)
+    pool.close()
+    assert pool.join(WAIT_S)
+    assert "could not be reported" in caplog.text
+    assert "nobody there" in caplog.text
+
+
+def test_begin_is_called_again_until_it_succeeds(recorder: Recorder) -> None:
+    calls: list[int] = []
+
+    def begin() -> None:
+        calls.append(1)
+        if len(calls) < 3:
+            raise OSError("not yet")
+
+    pool = recorder.pool(1, begin)
+    pool.submit([1, 2, 3, 4])
+    wait_for(lambda: len(recorder.results) == 4)
+    assert recorder.results == ["OSError('not yet')", "OSError('not yet')", 6, 8]
+    assert len(calls) == 3
+
+
+def test_what_is_withdrawn_is_not_live_and_never_begins(recorder: Recorder) -> None:
+    pool = recorder.pool(1)
+    pool.submit(["gate", 1, 2, 3])
+    wait_for(lambda: recorder.begun)
+    assert pool.withdraw() == [1, 2, 3]
+    assert pool.live() == ["gate"]
+    pool.close()
+    assert pool.withdraw() == []
+    recorder.gate.set()
+    assert pool.join(WAIT_S)
+    assert recorder.begun == ["gate"]
+
+
+def test_join_gives_up_in_time_and_may_be_called_again(recorder: Recorder) -> None:
+    pool = recorder.pool(2)
+    pool.submit(["gate"])
+    pool.close()
+    pool.close()
+    assert not pool.join(0.001)
+    assert not pool.join(0)
+    recorder.gate.set()
+    assert pool.join(WAIT_S)
+    assert pool.join(0)
+
+
+def test_the_only_worker_may_join_and_what_waits_behind_it_is_carried_out_first(recorder: Recorder) -> None:
+    pool = recorder.pool(1)
+    seen: list[int] = []
+
+    def stop() -> None:
+        pool.close()
+        assert pool.join(WAIT_S)
+        seen.append(len(recorder.results))
+
+    pool.submit([stop, 1, 2, 3])
+    wait_for(lambda: len(recorder.results) == 4)
+    assert seen == [3]
+
+
+def test_submit_after_close_takes_nothing(recorder: Recorder) -> None:
+    pool = recorder.pool(1)
+    pool.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        pool.submit([1])
+    assert pool.live() == []
+
+
+def test_a_system_without_threads_refuses_the_first_and_slows_down_the_others(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = recorder.pool(3)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        pool.submit([1])
+    assert pool.live() == []
+    monkeypatch.setattr(threading.Thread, "start", start)
+    pool.submit([1])
+    wait_for(lambda: recorder.results == [2])
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    pool.submit([2, 3, 4])
+    wait_for(lambda: recorder.results == [2, 4, 6, 8])
+    assert "goes on with 1 of 3 threads" in caplog.text
