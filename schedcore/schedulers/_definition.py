@@ -61,7 +61,7 @@ def make_trigger(
         except TypeError as error:
             raise _bad_trigger_args(trigger, cls, trigger_args, error) from error
         # Made this instant, it is bound to the system's now already.
-        return as_grid(made) if timeline.is_system else as_grid(made).anchored(timeline.now().wall_us)
+        return as_grid(made) if timeline.is_system else _anchored(as_grid(made), timeline)
     if trigger_args:
         names = ", ".join(repr(name) for name in trigger_args)
         raise InvalidTriggerError(
@@ -71,7 +71,12 @@ def make_trigger(
         raise InvalidTriggerError(
             f"trigger must be an alias such as 'interval', a trigger instance or None, not {trigger!r}"
         )
-    return as_grid(trigger).anchored(timeline.now().wall_us)
+    return _anchored(as_grid(trigger), timeline)
+
+
+def _anchored(trigger: EngineTrigger, timeline: Timeline) -> EngineTrigger:
+    now = timeline.now()
+    return trigger.anchored(now.steady_us if trigger.elapsed else now.wall_us)
 
 
 def _bad_trigger_args(alias: str, cls: type, given: dict[str, Any], error: TypeError) -> Exception:

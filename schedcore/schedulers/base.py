@@ -128,6 +128,8 @@ class BaseScheduler(ABC):
     _opens_stores_in_start: ClassVar[bool] = True
     #: Seconds. The longest single wait; longer only where steps of the clock are told without it (virtual time).
     _max_wait_s: ClassVar[float] = MAX_WAIT_S
+    #: Seconds. The shortest time between two looks at what is due; none in virtual time, where nobody waits for it.
+    _min_gap_s: ClassVar[float] = MIN_GAP_S
     #: Whether the end of the program closes it and waits for the jobs that run.
     _closed_at_exit: ClassVar[bool] = True
     #: Where jitter comes from: floats in [0, 1).
@@ -702,9 +704,12 @@ class BaseScheduler(ABC):
         """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does."""
         if next_run is None:
             return JobEntry(job, JobState.PAUSED)
-        if next_run is not UNSET:
-            return JobEntry(job, JobState.ACTIVE, next_run, next_run)
         trigger = job.trigger
+        if next_run is not UNSET:
+            if trigger.elapsed:
+                # The user speaks of the wall clock; such a trigger is judged on the timeline that never goes back.
+                next_run += now.steady_us - now.wall_us
+            return JobEntry(job, JobState.ACTIVE, next_run, next_run)
         fire_us = first_fire(trigger, now.steady_us if trigger.elapsed else now.wall_us)
         if fire_us is None:
             raise _never(trigger)
@@ -1107,9 +1112,9 @@ class BaseScheduler(ABC):
             more = more or pump.has_more
         if more:
             delay_s = 0.0
-        elif delay_s < MIN_GAP_S:
+        elif delay_s < self._min_gap_s:
             # What falls due within a millisecond of the last tick is dispatched together.
-            delay_s = max(delay_s, min(MIN_GAP_S, self._last_tick_s + MIN_GAP_S - mono_s))
+            delay_s = max(delay_s, min(self._min_gap_s, self._last_tick_s + self._min_gap_s - mono_s))
         self._armed_us = now.wall_us + int(delay_s * 1e6)
         self._armed_s = mono_s + delay_s
         wakeup.arm(delay_s, self._tick)
@@ -1148,8 +1153,8 @@ class BaseScheduler(ABC):
         if wakeup is None:
             return
         mono_s = self.clock.monotonic_s()
-        wait_s = self._last_tick_s + MIN_GAP_S - mono_s
-        if wait_s <= 0 or wait_s > MIN_GAP_S:
+        wait_s = self._last_tick_s + self._min_gap_s - mono_s
+        if wait_s <= 0 or wait_s > self._min_gap_s:
             self._tick()
         elif mono_s + wait_s < self._armed_s:
             self._armed_us = 0

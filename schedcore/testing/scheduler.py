@@ -34,7 +34,7 @@ from schedcore.run import Finish, Run, RunState, current_run
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.testing.time import DEFAULT_START, VirtualClock
 from schedcore.testing.wakeups import VirtualWakeup
-from schedcore.wakeup import MIN_GAP_S, Wakeup
+from schedcore.wakeup import Wakeup
 
 __all__ = ["VirtualExecutor", "VirtualScheduler"]
 
@@ -230,6 +230,7 @@ class VirtualScheduler(BaseScheduler):
         "blocking": config.as_text,
     }
     _max_wait_s: ClassVar[float] = _LONGEST_WAIT_S
+    _min_gap_s: ClassVar[float] = 0.0
     # Nobody can wait, at the end of the program, for time that does not pass.
     _closed_at_exit: ClassVar[bool] = False
 
@@ -286,7 +287,7 @@ class VirtualScheduler(BaseScheduler):
         wakeup = self.virtual_wakeup
         if wakeup is None:
             return False
-        if wakeup.armed_s is not None and wakeup.armed_s <= MIN_GAP_S:
+        if wakeup.armed_s is not None and wakeup.armed_s <= self._min_gap_s:
             return True
         executors = [executor for executor in self._executors.values() if isinstance(executor, VirtualExecutor)]
         return any(not executor._manual and executor.live_runs() for executor in executors)

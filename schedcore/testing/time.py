@@ -27,6 +27,8 @@ from schedcore.errors import ConfigurationError
 
 __all__ = ["VirtualClock", "VirtualTimer"]
 
+# Calls at one instant after which a test that would never end fails.
+MAX_CALLS = 1_000_000
 #: Where a clock begins that was not told where.
 DEFAULT_START = "2026-01-01T00:00:00Z"
 
@@ -68,6 +70,7 @@ class VirtualClock:
         self._ready: deque[Callable[[], object]] = deque()
         self._serial = 0
         self._depth = 0
+        self._calls = 0
         self._watchers: list[Callable[[], None]] = []
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -183,6 +186,9 @@ class VirtualClock:
             self._watchers.remove(watcher)
 
     def _call(self, call: Callable[[], object]) -> None:
+        self._calls += 1
+        if self._calls > MAX_CALLS:
+            raise RuntimeError(f"{MAX_CALLS:,} calls and time stands still: something asks for itself again and again")
         self._depth += 1
         try:
             call()
@@ -190,6 +196,8 @@ class VirtualClock:
             self._depth -= 1
 
     def _move(self, span_us: int) -> None:
+        if span_us:
+            self._calls = 0
         self._wall_us += span_us
         self._mono_us += span_us
 

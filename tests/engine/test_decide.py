@@ -26,6 +26,7 @@ from schedcore.triggers.interval import IntervalTrigger
 T0 = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
+PLAIN = JobPolicy()
 
 
 class ListTrigger(EngineTrigger):
@@ -75,14 +76,14 @@ class Answers(BaseTrigger):
         return "odd"
 
 
-def record(trigger: BaseTrigger, policy: JobPolicy = JobPolicy()) -> JobRecord:
+def record(trigger: BaseTrigger, policy: JobPolicy = PLAIN) -> JobRecord:
     return JobRecord("job", "job", print, None, (), NO_KWARGS, as_grid(trigger), policy)
 
 
 def claim(
     trigger: BaseTrigger,
     fire_us: int,
-    policy: JobPolicy = JobPolicy(),
+    policy: JobPolicy = PLAIN,
     *,
     due_us: int | None = None,
     live: int = 0,
@@ -256,7 +257,7 @@ def dispatches(trigger: EngineTrigger, start_us: int, runs: int, seed: int = 7) 
     fire_us = first_fire(trigger, start_us)
     assert fire_us is not None
     due_us = dispatch_us(trigger, fire_us, draw)
-    found = []
+    found: list[tuple[int, int]] = []
     while len(found) < runs:
         answer = decide(claim(trigger, fire_us, due_us=due_us), due_us, draw)
         assert answer.fires == (fire_us,)
