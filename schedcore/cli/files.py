@@ -17,12 +17,26 @@ from schedcore.cli.crontab import CrontabFile, CrontabJob, parse_crontab
 from schedcore.cli.tomlfile import CRONTAB, STARTUP, JobSpec, ScheduleFile, TriggerSpec, parse_toml
 from schedcore.errors import ConfigurationError, FileSyntaxError
 
-__all__ = ["load", "parse"]
+__all__ = ["is_toml_file", "load", "parse"]
 
 # Bytes. No schedule is that large; a path that was mistyped may lead to a disk image.
 _LARGEST = 16 * 1024 * 1024
 
 _TABLE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)*[ \t]*\[\[?[ \t]*[\w\"'][^\n]*\]")
+
+
+def _is_toml(text: str, path: str) -> bool:
+    return path.lower().endswith(".toml") or _TABLE.match(text.removeprefix("\ufeff")) is not None
+
+
+def is_toml_file(path: str | os.PathLike[str]) -> bool:
+    """Whether ``load`` would read a file as TOML; False also when it cannot be read."""
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            return _is_toml(file.read(_LARGEST).decode("utf-8", "replace"), name)
+    except (OSError, ValueError):
+        return False
 
 
 def load(path: str | os.PathLike[str], system: bool | None = None) -> ScheduleFile:
@@ -58,10 +72,9 @@ def parse(text: str, path: str, system: bool | None = None) -> ScheduleFile:
     """Read the ``text`` of a schedule file that is, or could be, at ``path``."""
     if not text.strip():
         raise ConfigurationError(f"schedule file {path!r} is empty; {_START}")
-    is_toml = path.lower().endswith(".toml") or _TABLE.match(text.removeprefix("\ufeff")) is not None
     file = (
         parse_toml(text.removeprefix("\ufeff"), path)
-        if is_toml
+        if _is_toml(text, path)
         else _from_crontab(parse_crontab(text, path, system=system))
     )
     if not file.jobs:

@@ -49,6 +49,7 @@ __all__ = [
     "CommandResult",
     "CommandStartError",
     "CommandTimeoutError",
+    "describe_exit",
     "run_command",
     "running_commands",
     "terminate_running",

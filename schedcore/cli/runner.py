@@ -1,0 +1,463 @@
+"""``schedcore run``: a schedule in the foreground, from its start to its clean end.
+
+The scheduler lives in threads of its own; the main thread shows what happens and waits for signals. It sleeps on a ``Bell``, a
+socket that signal handlers and listeners write a byte to: that is safe inside a signal handler, where a lock is not.
+
+*The end.* The first signal (Ctrl-C, SIGTERM, SIGHUP) or the end of ``--for`` stops the firing at once. What runs then may
+finish and has its outcome recorded; what was handed out and had not begun is put off to the next start. A second signal is
+for who does not want to wait: commands get SIGTERM, and SIGKILL a little later, and the process ends with what it could
+still record. A third one ends it on the spot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic, time
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from schedcore.cli import stores
+from schedcore.cli.board import EVENTS, Board, Level, View
+from schedcore.cli.lines import LibraryHandler, LineWriter
+from schedcore.cli.register import check, is_register, sync
+from schedcore.cli.stores import StorePlace
+from schedcore.cli.tomlfile import ScheduleFile
+from schedcore.cli.words import amount, duration, short_path
+from schedcore.errors import (
+    ConfigurationError,
+    FailureError,
+    JobStoreInUseError,
+    ReferenceLookupError,
+    UnknownOptionError,
+    UnknownPluginError,
+)
+from schedcore.executors.command import terminate_running
+from schedcore.schedulers.background import BackgroundScheduler
+
+if TYPE_CHECKING:
+    from schedcore.cli.live import Heading, Screen
+
+__all__ = [
+    "CLEAN",
+    "FORCED",
+    "Bell",
+    "RunOptions",
+    "StoreError",
+    "counted",
+    "make_scheduler",
+    "run_file",
+    "start_paused",
+]
+
+CLEAN = 0
+#: The exit code after a second signal: that of a shell for what Ctrl-C ended.
+FORCED = 130
+
+# Seconds. The least time between two looks of the table, and the most.
+_FRAME_S = 0.1
+_LOOK_S = 1.0
+# Seconds that a forced end waits for what it told to stop.
+_FORCED_S = 2.0
+
+
+# What a terminal is told to show its first screen and its cursor again.
+_RESTORE = b"\x1b[?1049l\x1b[?25h"
+
+
+class StoreError(FailureError):
+    """A job store cannot be opened."""
+
+
+class RunOptions(NamedTuple):
+    """What the command line says beside the file."""
+
+    for_s: float | None = None
+    store: str | None = None
+    level: int = logging.INFO
+    plain: bool = False
+
+
+class Bell:
+    """Wakes the main thread. ``ring`` may be called anywhere, signal handlers included."""
+
+    def __init__(self) -> None:
+        self._ears, self._clapper = socket.socketpair()
+        self._ears.setblocking(False)
+        self._clapper.setblocking(False)
+
+    def ring(self) -> None:
+        # BlockingIOError: it is ringing already. OSError: it is closed, and nobody waits any more.
+        with contextlib.suppress(OSError):
+            self._clapper.send(b"\0")
+
+    def wait(self, timeout_s: float) -> None:
+        """Until it rings, or for ``timeout_s``."""
+        import select
+
+        select.select([self._ears], [], [], max(0.0, timeout_s))
+        with contextlib.suppress(BlockingIOError):
+            while len(self._ears.recv(4096)) == 4096:
+                pass
+
+    def close(self) -> None:
+        self._ears.close()
+        self._clapper.close()
+
+
+class _Signals:
+    """Counts the signals that ask for the end."""
+
+    def __init__(self, bell: Bell) -> None:
+        self._bell = bell
+        self.count = 0
+        self.on_screen = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 2:
+            if self.on_screen:
+                os.write(1, _RESTORE)
+            os._exit(FORCED)
+        self._bell.ring()
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Meanwhile. One that was ignored (``nohup``) stays so."""
+        before: dict[int, Any] = {}
+        try:
+            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                    before[number] = signal.signal(number, self._handle)
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _importable(folder: str) -> Iterator[None]:
+    """The folder of the schedule comes first on ``sys.path``, where child processes find it too."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+
+@contextlib.contextmanager
+def _logging_to(handler: logging.Handler, level: int) -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(level)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before)
+
+
+# --- making the scheduler -------------------------------------------------------------------------------------------
+
+
+def make_scheduler(file: ScheduleFile, places: Sequence[StorePlace]) -> BackgroundScheduler:
+    """The scheduler that a file describes. Raises ``FileSyntaxError`` at what is wrong in it."""
+    configuration = file.configuration()
+    configuration["jobstores"] = {place.alias: dict(place.options) for place in places}
+    try:
+        return BackgroundScheduler(configuration)
+    except UnknownOptionError as error:
+        path = error.option.split(".")
+        if path[0] in ("jobstores", "executors") and path[1] in getattr(file, path[0]):
+            raise file.error(str(error), *path) from error
+        raise
+    except (ConfigurationError, UnknownPluginError, ReferenceLookupError) as error:
+        option = str(error).split(":")[0].split(" ")[0].split("=")[0]
+        path = option.split(".")
+        if path[0] in ("jobstores", "executors") and len(path) > 1 and path[1] in getattr(file, path[0]):
+            raise file.error(str(error), *path) from error
+        raise
+
+
+def start_paused(scheduler: BackgroundScheduler, places: Sequence[StorePlace]) -> None:
+    """Open the stores. Raises ``StoreError``."""
+    try:
+        scheduler.start(paused=True)
+    except JobStoreInUseError as error:
+        # The error's advice to programs is not for people.
+        who = str(error).partition("; ")[0]
+        raise StoreError(
+            f"{who}; stop that one first, or give this one a store of its own with --store PATH "
+            f"(`schedcore jobs` and `schedcore runs` can look at it meanwhile)"
+        ) from error
+    except (FailureError, OSError) as error:
+        raise StoreError(_why_not_open(error, places)) from error
+
+
+def _why_not_open(error: Exception, places: Sequence[StorePlace]) -> str:
+    for place in places:
+        if place.path:
+            folder = os.path.dirname(place.path)
+            shown = short_path(place.path)
+            if not os.path.isdir(folder):
+                return f"the store {shown!r} cannot be made: the folder {short_path(folder)!r} does not exist"
+            if not os.access(place.path if os.path.exists(place.path) else folder, os.W_OK):
+                return (
+                    f"the store {shown!r} cannot be written by this user; "
+                    f"give another with --store PATH, or --store memory for one that is not kept"
+                )
+    return str(error)
+
+
+def _register_key(file: ScheduleFile, place: StorePlace) -> str:
+    """The file's name in a store: what stays the same when both are moved together."""
+    path = os.path.abspath(file.path)
+    if place.path and os.path.dirname(place.path) == os.path.dirname(path):
+        return os.path.basename(path)
+    return path
+
+
+# --- running it -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of the command: what its parts share."""
+
+    file: ScheduleFile
+    options: RunOptions
+    places: list[StorePlace]
+    scheduler: BackgroundScheduler
+    board: Board
+    bell: Bell
+    signals: _Signals
+    say: Callable[[int, str], None]
+    screen: Screen | None = None
+    ends_s: float | None = None
+    looked_s: float = 0.0
+    look_cost_s: float = 0.0
+
+    # -- what is shown
+
+    def look(self, *, force: bool = False) -> None:
+        """Ask for the next run times, if they may have changed. With many jobs that takes its time, so it is done less often."""
+        if self.screen is None and not force:
+            return
+        now_s = monotonic()
+        if not force and (now_s - self.looked_s < max(_FRAME_S, 20 * self.look_cost_s) or not self.board.take_stale()):
+            return
+        jobs = [job for job in self.scheduler.get_jobs() if not is_register(job.func_ref)]
+        self.board.show(jobs, keep=True)
+        self.looked_s = monotonic()
+        self.look_cost_s = self.looked_s - now_s
+
+    def frame(self) -> None:
+        if self.screen is not None:
+            if self.scheduler.running:
+                self.look()
+            self.screen.refresh()
+
+    def waiting_for(self) -> str:
+        """What still runs, for people."""
+        now_s = monotonic()
+        names = []
+        for row in self.board.view().rows:
+            begun = [run.since_s for run in row.running if run.since_s is not None]
+            if begun:
+                names.append(f"{row.name} ({duration(now_s - min(begun))})")
+        return ", ".join(names)
+
+    # -- its course
+
+    def serve(self) -> int:
+        """Fire until asked to end; the exit code."""
+        self.scheduler.resume()
+        while not self.signals.count and not (self.ends_s is not None and monotonic() >= self.ends_s):
+            self.frame()
+            self.pause()
+        return self.stop()
+
+    def pause(self) -> None:
+        """Until there may be something to do or to show."""
+        left_s = _LOOK_S if self.ends_s is None else self.ends_s - monotonic()
+        if self.screen is None:
+            self.bell.wait(left_s if self.ends_s is not None else 3600.0)
+            return
+        begun_s = monotonic()
+        # Countdowns change as the second does.
+        self.bell.wait(min(left_s, _LOOK_S, 1.01 - time() % 1.0))
+        rest_s = _FRAME_S - (monotonic() - begun_s)
+        if rest_s > 0 and not self.signals.count:
+            self.bell.wait(min(rest_s, max(0.0, left_s)))
+
+    def stop(self) -> int:
+        """The clean end, or the forced one."""
+        asked = self.signals.count
+        self.scheduler.shutdown(wait=False)
+        running = self.waiting_for()
+        if running:
+            self.say(Level.INFO, f"stopping; waiting for {running}; Ctrl-C again ends them")
+        while not self.board.closed:
+            if self.signals.count > asked:
+                return self.force()
+            if self.screen is not None:
+                left = self.waiting_for() or "the store"
+                self.screen.heading = replace(
+                    self.screen.heading, stopping=f"Stopping: waiting for {left}; Ctrl-C again ends them"
+                )
+            self.frame()
+            self.bell.wait(0.25)
+        self.scheduler.shutdown(wait=True)
+        return CLEAN
+
+    def force(self) -> int:
+        """The second signal: commands are told to stop, and nothing else is waited for."""
+        self.say(Level.WARNING, "ending now; commands get SIGTERM")
+        terminate_running()
+        if self.board.wait_closed(_FORCED_S):
+            self.scheduler.shutdown(wait=True)
+        return FORCED
+
+
+def run_file(file: ScheduleFile, options: RunOptions) -> int:
+    """Run a schedule until a signal, or for ``options.for_s`` seconds. The exit code: ``CLEAN`` or ``FORCED``."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_importable(file.folder))
+        places = stores.of_file(file, options.store)
+        scheduler = make_scheduler(file, places)
+        check(scheduler, file)
+        bell = Bell()
+        stack.callback(bell.close)
+        board = Board(bell.ring)
+        signals = _Signals(bell)
+        live = not options.plain and _is_capable_terminal()
+        writer = LineWriter(sys.stdout, options.level, lambda: scheduler.timezone)
+        run = _Run(
+            file=file,
+            options=options,
+            places=places,
+            scheduler=scheduler,
+            board=board,
+            bell=bell,
+            signals=signals,
+            say=board.tell if live else writer.write,
+        )
+        if live:
+            _prepare_live(run, stack)
+        else:
+            handler = LibraryHandler(writer.write, options.level, everything=options.level <= logging.DEBUG)
+            stack.enter_context(_logging_to(handler, options.level))
+            scheduler.add_listener(writer.listen, EVENTS)
+        scheduler.add_listener(board.listen, EVENTS)
+        stack.enter_context(signals.caught())
+        code = _start_and_serve(run)
+        _leave(run, code)
+    return code
+
+
+def _start_and_serve(run: _Run) -> int:
+    start_paused(run.scheduler, run.places)
+    try:
+        _register_jobs(run)
+        if run.options.for_s is not None:
+            run.ends_s = monotonic() + run.options.for_s
+        if run.screen is not None:
+            run.screen.heading = replace(run.screen.heading, ends_s=run.ends_s)
+            run.signals.on_screen = True
+            run.screen.open()
+        return run.serve()
+    except BaseException:
+        run.scheduler.shutdown(wait=False)
+        run.scheduler.shutdown(wait=True)
+        raise
+    finally:
+        if run.screen is not None:
+            run.screen.close()
+            run.signals.on_screen = False
+
+
+def _register_jobs(run: _Run) -> None:
+    file, scheduler, board = run.file, run.scheduler, run.board
+    count = amount(len(file.jobs), "job")
+    where = ", ".join(str(place) for place in run.places)
+    if run.screen is None:
+        run.say(Level.INFO, f"running {count} of {short_path(file.path)}; store: {where}")
+    for note in file.notes:
+        run.say(Level.WARNING, f"{short_path(file.path)}:{note.line}:{note.column}: {note.message}")
+    synced = sync(scheduler, file, run.places, _register_key(file, run.places[0]))
+    if synced.removed:
+        run.say(Level.INFO, f"not in the file any more, and removed: {', '.join(synced.removed)}")
+    for job_id in synced.over:
+        run.say(Level.INFO, f"{job_id}: its schedule is over; it does not run again")
+    run.look(force=True)
+    for row in board.view().rows:
+        for record in scheduler.get_runs(row.id, row.store, limit=1):
+            board.remember(row.store, record)
+
+
+def _is_capable_terminal() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+def _prepare_live(run: _Run, stack: contextlib.ExitStack) -> None:
+    from rich.console import Console
+
+    from schedcore.cli.live import Heading, Screen, captured
+
+    console = Console(file=sys.stdout)
+    heading: Heading = Heading(
+        title=short_path(run.file.path),
+        store=", ".join(str(place) for place in run.places),
+        zone=run.scheduler.timezone,
+    )
+    run.screen = Screen(console, run.board, heading)
+    level = max(run.options.level, logging.WARNING) if run.options.level > logging.DEBUG else logging.DEBUG
+    handler = LibraryHandler(run.board.tell, level, everything=level <= logging.DEBUG)
+    stack.enter_context(_logging_to(handler, level))
+    stack.enter_context(captured(run.board))
+
+
+def _leave(run: _Run, code: int) -> None:
+    """Say how it ended. After a forced end with something still running there is no clean way out of the process."""
+    view = run.board.view()
+    if run.screen is not None:
+        _farewell(run, view)
+    else:
+        run.say(Level.INFO, f"stopped; {counted(view)}")
+    if code == FORCED and not run.board.closed:
+        left = run.waiting_for()
+        print(f"schedcore: ended with {left or 'runs'} still going; what is not recorded is lost", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(FORCED)
+
+
+def _farewell(run: _Run, view: View) -> None:
+    out = sys.__stdout__
+    if out is None:
+        return
+    durable = next((place for place in run.places if place.durable), None)
+    with contextlib.suppress(OSError):
+        print(f"\nStopped; {counted(view)}.", file=out)
+        if durable is not None:
+            print(f"What ran, with output: schedcore runs {durable}", file=out)
+        out.flush()
+
+
+def counted(view: View) -> str:
+    """What has happened, in numbers."""
+    text = amount(view.runs, "run")
+    if view.failures:
+        text += f", {view.failures} failed"
+    if view.skips:
+        text += f", {view.skips} skipped"
+    return text

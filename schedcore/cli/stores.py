@@ -1,0 +1,216 @@
+"""Where jobs and runs are kept: what a schedule file and ``--store`` say, and how that is opened.
+
+Unless told otherwise it is an SQLite file beside the schedule: ``jobs.sqlite`` for ``jobs.toml``, ``crontab.sqlite`` for
+``crontab``. A relative SQLite path starts from the folder of the file that names it, or, on the command line, from the
+working directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from schedcore import config, plugins
+from schedcore.cli.tomlfile import ScheduleFile
+from schedcore.cli.words import short_path
+from schedcore.errors import ConfigurationError, FailureError, did_you_mean
+from schedcore.job import JobEntry
+from schedcore.jobstores.base import JobStore
+from schedcore.run import RunRecord
+from schedcore.schedulers.background import BackgroundScheduler
+
+__all__ = [
+    "DEFAULT",
+    "Reader",
+    "StoreMissingError",
+    "StorePlace",
+    "beside",
+    "find_here",
+    "is_sqlite",
+    "of_file",
+    "of_option",
+    "to_read",
+]
+
+#: The alias of the job store that jobs are in unless they name another.
+DEFAULT = "default"
+
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///(?P<path>[^?]*)(?P<query>\?.*)?")
+_MAGIC = b"SQLite format 3\0"
+
+
+class StorePlace(NamedTuple):
+    """A job store as configured: its alias, and what ``config.component`` takes."""
+
+    alias: str
+    options: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """The plug-in alias, or the class."""
+        return str(self.options.get("type") or self.options.get("class"))
+
+    @property
+    def path(self) -> str | None:
+        """Of the SQLite file, if it is one."""
+        match = _SQLITE.fullmatch(str(self.options.get("url", "")))
+        return match["path"] if match is not None and self.kind == "sqlalchemy" else None
+
+    @property
+    def durable(self) -> bool:
+        """Whether another process can look at it."""
+        return self.kind != "memory" and self.path != ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return short_path(self.path)
+        if "url" in self.options:
+            return _without_password(str(self.options["url"]))
+        return "memory" if self.kind == "memory" else f"{self.alias} ({self.kind})"
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
+
+
+def _sqlite(path: str) -> dict[str, Any]:
+    if "?" in path:
+        raise ConfigurationError(f"the path {path!r} has a '?', which a database URL cannot hold; use another name")
+    return {"type": "sqlalchemy", "url": f"sqlite:///{path}"}
+
+
+def beside(path: str | os.PathLike[str]) -> StorePlace:
+    """The SQLite file that goes with a schedule file."""
+    name = os.path.abspath(path)
+    stem = name[:-5] if name.lower().endswith(".toml") else name
+    return StorePlace(DEFAULT, _sqlite(f"{stem}.sqlite"))
+
+
+def of_option(text: str) -> StorePlace:
+    """What ``--store`` says: a database URL, the path of an SQLite file, or ``memory``."""
+    given = text.strip()
+    if given == "memory":
+        return StorePlace(DEFAULT, {"type": "memory"})
+    if not given:
+        raise ConfigurationError("--store is empty; give a URL such as sqlite:///jobs.sqlite, a path, or memory")
+    if "://" in given:
+        return StorePlace(DEFAULT, _rooted({"type": "sqlalchemy", "url": given}, os.getcwd()))
+    if re.fullmatch(r"[a-z]+", given) and not os.path.exists(given):
+        hint = did_you_mean(given, plugins.known(plugins.JOBSTORES))
+        raise ConfigurationError(
+            f"--store {given}: give a URL such as sqlite:///jobs.sqlite, the path of an SQLite file, or memory"
+            + (hint if "did you mean" in hint else "")
+        )
+    return StorePlace(DEFAULT, _sqlite(os.path.abspath(given)))
+
+
+def _rooted(options: Mapping[str, Any], folder: str) -> dict[str, Any]:
+    """Options whose relative SQLite path starts from ``folder``."""
+    made = dict(options)
+    match = _SQLITE.fullmatch(str(made.get("url", "")))
+    if match is not None and match["path"] not in ("", ":memory:") and made.get("type") == "sqlalchemy":
+        path = os.path.normpath(os.path.join(folder, match["path"]))
+        made["url"] = f"sqlite:///{path}{match['query'] or ''}"
+    return made
+
+
+def of_file(file: ScheduleFile, store: str | None = None) -> list[StorePlace]:
+    """All job stores of a schedule, the default one first."""
+    places = {alias: StorePlace(alias, _rooted(options, file.folder)) for alias, options in file.jobstores.items()}
+    if store is not None:
+        places[DEFAULT] = of_option(store)
+    elif DEFAULT not in places:
+        places[DEFAULT] = beside(file.path)
+    return [places.pop(DEFAULT), *places.values()]
+
+
+def is_sqlite(path: str) -> bool:
+    """Whether there is an SQLite file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
+def find_here(folder: str = ".") -> StorePlace:
+    """The only store in a folder. Raises ``ConfigurationError`` when there is none, or more than one."""
+    found = sorted(
+        name for name in os.listdir(folder) if name.endswith(".sqlite") and is_sqlite(os.path.join(folder, name))
+    )
+    if len(found) == 1:
+        return StorePlace(DEFAULT, _sqlite(os.path.abspath(os.path.join(folder, found[0]))))
+    if found:
+        raise ConfigurationError(f"there are several stores here ({', '.join(found)}); say which one")
+    raise ConfigurationError("there is no store (*.sqlite) here; give a schedule file, a store, or --store URL")
+
+
+def to_read(target: str | None, store: str | None) -> list[StorePlace]:
+    """The stores that ``schedcore jobs`` and ``schedcore runs`` look at: of a schedule file, or a store itself."""
+    from schedcore.cli import files
+
+    if store is not None:
+        return [of_option(store)]
+    if target is None:
+        return [find_here()]
+    if is_sqlite(target):
+        return [StorePlace(DEFAULT, _sqlite(os.path.abspath(target)))]
+    if "://" in target:
+        return [of_option(target)]
+    if files.is_toml_file(target):
+        places = of_file(files.load(target))
+    else:
+        if not os.path.exists(target):
+            raise ConfigurationError(f"there is no schedule file and no store {target!r}")
+        places = [beside(target)]
+    durable = [place for place in places if place.durable]
+    if not durable:
+        raise ConfigurationError(
+            f"the jobs of {target!r} are kept in memory; only the process that runs them sees them"
+        )
+    return durable
+
+
+class Reader:
+    """A store of another process's, opened to look at. Reading never writes."""
+
+    def __init__(self, place: StorePlace) -> None:
+        self.place = place
+        self._store: JobStore | None = None
+
+    def __enter__(self) -> Reader:
+        place = self.place
+        if place.path is not None and not os.path.exists(place.path):
+            raise StoreMissingError(
+                f"there is no store {short_path(place.path)!r} yet; `schedcore run` makes it when it starts"
+            )
+        option = f"jobstores.{place.alias}"
+        store = config.build(config.component({**place.options, "read_only": True}, option), plugins.JOBSTORES)
+        # A store belongs to a scheduler. This one is never started.
+        store.start(BackgroundScheduler(), place.alias)
+        self._store = store
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._store is not None:
+            self._store.shutdown()
+
+    @property
+    def _open(self) -> JobStore:
+        if self._store is None:
+            raise RuntimeError("the store is not open")
+        return self._store
+
+    def jobs(self) -> list[JobEntry]:
+        """All jobs, by next dispatch."""
+        return self._open.list_entries()
+
+    def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
+        """Run records, latest first."""
+        return self._open.runs(job_id, failed=failed, limit=limit)
+
+
+class StoreMissingError(FailureError):
+    """There is nothing to look at."""
