@@ -39,6 +39,7 @@ class Claim(NamedTuple):
     due_us: int  #: when the fire time was to be dispatched; later than ``fire_us`` with jitter
     live: int  #: runs of the job that are live now
     token: Any
+    broken: str | None = None  #: why the job cannot be loaded; then its record has no function, and it is set aside undecided
 
 
 class Decision(NamedTuple):
@@ -55,7 +56,9 @@ class Decision(NamedTuple):
 
 def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None) -> Decision:
     """Decide about a due job at the instant ``now_us``. ``random`` gives floats in [0, 1) for jitter. Raises nothing."""
-    job, fire_us, due_us, live, _ = claim
+    job, fire_us, due_us, live, _, broken = claim
+    if broken is not None:
+        return Decision(claim, (), (), None, None, broken)
     trigger = job.trigger
     policy = job.policy
     try:
@@ -82,7 +85,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
 
 
 def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | None) -> Decision:
-    job, fire_us, due_us, live, _ = claim
+    job, fire_us, due_us, live, *_ = claim
     trigger = job.trigger
     policy = job.policy
     skips: list[Skip] = []
@@ -147,7 +150,7 @@ def _standstill(trigger: EngineTrigger, fire_us: int, next_us: int) -> str:
 
 def _set_aside(claim: Claim, now_us: int, reason: str, error: Exception | None = None) -> Decision:
     """The fire time that is due is known, and the rules that need no trigger apply to it; nothing after it can be known."""
-    job, fire_us, due_us, live, _ = claim
+    job, fire_us, due_us, live, *_ = claim
     grace_us = job.policy.misfire_grace_us
     if grace_us is not None and now_us - due_us > grace_us:
         return Decision(claim, (), (Skip(SkipReason.MISFIRED, fire_us, fire_us, 1),), None, None, reason, error)

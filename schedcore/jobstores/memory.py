@@ -181,7 +181,8 @@ class MemoryJobStore(JobStore):
                     fire_us, due_us = entry.fire_us, entry.due_us
                     assert fire_us is not None
                     assert due_us is not None
-                    claims.append(_new(Claim, (entry.job, fire_us, due_us, 0 if live is None else len(live), entry)))
+                    live_count = 0 if live is None else len(live)
+                    claims.append(_new(Claim, (entry.job, fire_us, due_us, live_count, entry, None)))
             self._claimed = [claim.token for claim in claims]
         if len(claims) > 1 and claims[0].job.trigger.elapsed != claims[-1].job.trigger.elapsed:
             claims.sort(key=_claim_order)

@@ -297,7 +297,7 @@ class Pump:
         decisions: list[Decision] = []
         for claim in claims:
             job = claim.job
-            if job.policy.executor not in executors:
+            if claim.broken is None and job.policy.executor not in executors:
                 reason = f"its executor {job.policy.executor!r} is missing"
                 decisions.append(Decision(claim, (), (), None, None, reason))
             else:

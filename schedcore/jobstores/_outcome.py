@@ -1,0 +1,72 @@
+"""What a run record keeps of how a run ended: short text that every store can hold, whatever the job returned or raised."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from schedcore.run import Finish, RunState, result_text
+
+__all__ = ["Outcome", "outcome"]
+
+# Characters. An exception's line and its traceback can be of any length; a record of them is not.
+_ERROR_LIMIT = 1000
+_TRACEBACK_LIMIT = 20_000
+
+
+class Outcome(NamedTuple):
+    """The columns of a run record that the job itself decides about."""
+
+    reason: str | None
+    error: str | None
+    traceback: str | None
+    result: str | None
+    output: str | None
+    exit_code: int | None
+
+
+_NOTHING = Outcome(None, None, None, None, None, None)
+
+
+def outcome(finish: Finish) -> Outcome:
+    """What is kept. What a command returns or raises has an exit code and output, which fill columns of their own."""
+    _, state, _, _, retval, exception, traceback, *_ = finish
+    if retval is None and exception is None and traceback is None:
+        return _NOTHING
+    if state is RunState.SKIPPED:
+        return _NOTHING._replace(reason=None if retval is None else str(retval))
+    source: Any = retval if exception is None else exception
+    output, exit_code = getattr(source, "output", None), getattr(source, "exit_code", None)
+    if not (isinstance(output, str) and isinstance(exit_code, int)):
+        output = exit_code = None
+    return Outcome(
+        None,
+        None if exception is None else _storable(_error_text(exception)),
+        None if traceback is None else _storable(_shorten(traceback)),
+        _storable(result_text(retval)) if output is None else None,
+        _storable(output),
+        # Within 32 bits, as columns are: Windows has exit codes up to 2**32.
+        None if exit_code is None else (exit_code + 2**31) % 2**32 - 2**31,
+    )
+
+
+def _error_text(error: Exception) -> str:
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception as again:  # noqa: BLE001  # its __str__ is anybody's code
+        text = f"{type(error).__name__} (it cannot be shown: its text raised {type(again).__name__})"
+    return text if len(text) <= _ERROR_LIMIT else text[: _ERROR_LIMIT - 1] + "…"
+
+
+def _shorten(traceback: str) -> str:
+    """The beginning and the end of a long traceback: where it came from, and what it was."""
+    if len(traceback) <= _TRACEBACK_LIMIT:
+        return traceback
+    half = _TRACEBACK_LIMIT // 2
+    return f"{traceback[:half]}\n  […]\n{traceback[-half:]}"
+
+
+def _storable(text: str | None) -> str | None:
+    """Text without what databases refuse: NUL, and halves of surrogate pairs (file names that are no text have them)."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,238 @@
+"""What is stored of a job: its definition as data, and back.
+
+A payload is what a serializer makes of this (version 1)::
+
+    {"v": 1, "name": …, "func": "module:qualname", "args": […], "kwargs": {…},
+     "trigger": {"type": plug-in alias, "state": what its __getstate__ gave}, "policy": {field: value}}
+
+(and ``"self"``, the instance, where the callable is a bound method and the serializer can keep objects). The id and the place in
+the schedule have columns of their own.
+
+A payload is data, whoever wrote it. Reading one imports the module of the function that it names and the trigger that is
+registered under its alias, and nothing else; it never raises for what it finds. What cannot be loaded becomes a record without
+function, and a reason: the job is set aside, and its payload stays as it is until its code is back.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from types import MethodType
+from typing import Any, NamedTuple
+
+from schedcore import plugins
+from schedcore.errors import BrokenJobError, SerializationError, TransientJobError
+from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
+from schedcore.references import UnnameableCallableError, callable_name, ref_of, resolve, unbind
+from schedcore.serializers.base import Serializer
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
+from schedcore.triggers.foreign import ForeignTrigger, as_grid
+
+__all__ = ["Loaded", "StoredRecord", "UnknownTrigger", "decode", "encode"]
+
+_VERSION = 1
+
+
+class StoredRecord(JobRecord):
+    """A record as a store gave it out, which knows its row. A changed copy (``_replace``) knows none: its version is 0."""
+
+    uid: int = 0
+    version: int = 0
+
+
+class Loaded(NamedTuple):
+    """What a payload was turned into; ``reason``: why the job cannot run, and then its ``func`` is None."""
+
+    record: StoredRecord
+    reason: str | None
+
+
+class UnknownTrigger(EngineTrigger):
+    """Stands for a trigger that cannot be loaded. It never fires."""
+
+    __slots__ = ()
+
+    timezone = UTC
+
+    def next_us(self, after_us: int) -> int | None:
+        return None
+
+    def backlog(self, after_us: int, upto_us: int) -> Backlog:
+        return Backlog(0, None, None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UnknownTrigger)
+
+    def __hash__(self) -> int:
+        return hash(UnknownTrigger)
+
+    def __repr__(self) -> str:
+        return "<unknown trigger>"
+
+    def __str__(self) -> str:
+        return "unknown"
+
+
+# --- record -> payload ---
+
+
+def encode(serializer: Serializer, job: JobRecord) -> bytes:
+    """The payload of a job.
+
+    Raises ``TransientJobError`` for a callable that text cannot name, ``SerializationError`` for what the serializer refuses,
+    with the path to it, and ``BrokenJobError`` for a job whose function is not known.
+    """
+    data: dict[str, Any] = {"v": _VERSION, "name": job.name}
+    func = job.func
+    if job.func_ref is not None:
+        data["func"] = job.func_ref
+    elif func is None:
+        raise BrokenJobError(job.id, "its function is not known; give it one")
+    else:
+        try:
+            data["func"] = ref_of(func)
+        except UnnameableCallableError as error:
+            raise TransientJobError(job.id, error.reason) from error
+        _, first = unbind(func)
+        if first:
+            data["self"] = first[0]
+    data["args"] = list(job.args)
+    data["kwargs"] = dict(job.kwargs)
+    data["trigger"] = _pack_trigger(job.trigger)
+    data["policy"] = job.policy._asdict()
+    try:
+        return serializer.dumps(data)
+    except SerializationError as error:
+        path = error.path
+        if path.startswith("self") and func is not None:
+            raise TransientJobError(
+                job.id, f"{callable_name(func)} is a method of an object, and that object cannot be stored"
+            ) from error
+        if path == "trigger":
+            kind = type(data["trigger"])
+            raise SerializationError(
+                f"job {job.id!r} cannot be stored: the trigger class {kind.__module__}.{kind.__qualname__} is not registered, so "
+                f"that no store could find it again; announce it in the entry-point group {plugins.TRIGGERS!r}, or use "
+                f'serializer="pickle"',
+                path=path,
+            ) from error
+        raise SerializationError(f"job {job.id!r} cannot be stored: {error}", path=path) from error
+
+
+def _pack_trigger(trigger: EngineTrigger) -> Any:
+    inner: Any = trigger.inner if isinstance(trigger, ForeignTrigger) else trigger
+    alias = plugins.alias_of(plugins.TRIGGERS, type(inner))
+    # A class that is not registered goes as it is, for a serializer that keeps objects; the others refuse it.
+    return inner if alias is None else {"type": alias, "state": inner.__getstate__()}
+
+
+# --- payload -> record ---
+
+
+class _Unusable(Exception):
+    """Part of a payload is not what it has to be."""
+
+
+def decode(serializer: Serializer, job_id: str, payload: bytes | None, *, import_func: bool = True) -> Loaded:
+    """The job that a payload describes. Raises nothing. ``import_func=False``: leave the function alone, for who only looks."""
+    try:
+        data = serializer.loads(bytes(payload)) if payload is not None else None
+    except SerializationError as error:
+        return _unreadable(job_id, f"its record cannot be read: {error}")
+    if type(data) is not dict or "v" not in data:
+        return _unreadable(job_id, "its record is not that of a job")
+    if data["v"] != _VERSION:
+        return _unreadable(
+            job_id,
+            f"its record has version {data['v']!r}, and this release reads {_VERSION}; was it made by a newer one?",
+        )
+    try:
+        name = _text(data, "name")
+        ref = _text(data, "func")
+        args, kwargs = data.get("args"), data.get("kwargs")
+        if type(args) is not list or type(kwargs) is not dict or not all(type(key) is str for key in kwargs):
+            raise _Unusable("its arguments are not a list and a dictionary")
+        policy = _unpack_policy(data.get("policy"))
+    except _Unusable as error:
+        return _unreadable(job_id, f"its record cannot be used: {error}")
+    reason: str | None = None
+    trigger: EngineTrigger
+    try:
+        trigger = _unpack_trigger(data.get("trigger"))
+    # Whatever a third party's class raises, and whatever an altered state provokes.
+    except Exception as error:  # noqa: BLE001
+        trigger = UnknownTrigger()
+        reason = f"its trigger cannot be loaded: {error}"
+    func: Any = None
+    if import_func and reason is None:
+        try:
+            func = resolve(ref)
+            if not callable(func):
+                reason, func = f"{ref!r} leads to {type(func).__name__!r}, which cannot be called", None
+            elif "self" in data:
+                func = MethodType(func, data["self"])
+        except LookupError as error:
+            reason = str(error)
+        # A module's own __getattr__ may do anything.
+        except Exception as error:  # noqa: BLE001
+            reason = f"{ref!r} cannot be resolved: {type(error).__name__}: {error}"
+    return Loaded(StoredRecord(job_id, name, func, ref, tuple(args), kwargs or NO_KWARGS, trigger, policy), reason)
+
+
+def _unreadable(job_id: str, reason: str) -> Loaded:
+    return Loaded(
+        StoredRecord(job_id, job_id, None, None, (), NO_KWARGS, UnknownTrigger(), JobPolicy().intern()), reason
+    )
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    value = data.get(key)
+    if type(value) is not str or not value:
+        raise _Unusable(f"{key} is not text")
+    return value
+
+
+def _whole(value: Any, least: int) -> bool:
+    return type(value) is int and least <= value < 1 << 62
+
+
+_POLICY_CHECKS = {
+    "executor": lambda value: type(value) is str,
+    "misfire_grace_us": lambda value: value is None or _whole(value, 0),
+    "coalesce": lambda value: type(value) is bool,
+    "max_instances": lambda value: _whole(value, 1),
+    "max_catchup": lambda value: _whole(value, 1),
+    "recovery": lambda value: value in ("rerun", "lost"),
+}
+
+
+def _unpack_policy(fields: Any) -> JobPolicy:
+    if type(fields) is not dict:
+        raise _Unusable("policy is not a dictionary")
+    for name, value in fields.items():
+        check = _POLICY_CHECKS.get(name)
+        if check is None:
+            # A rule that is not known cannot be kept, and the job must not run without it.
+            raise _Unusable(f"this release does not know the job option {name!r}")
+        if not check(value):
+            raise _Unusable(f"the job option {name} cannot be {value!r}")
+    return JobPolicy(**fields).intern()
+
+
+def _unpack_trigger(packed: Any) -> EngineTrigger:
+    if isinstance(packed, BaseTrigger):
+        return as_grid(packed)
+    if type(packed) is not dict or type(packed.get("type")) is not str:
+        raise _Unusable("its record is not that of a trigger")
+    cls: Any = plugins.load(plugins.TRIGGERS, packed["type"])
+    trigger = cls.__new__(cls)
+    state = packed.get("state")
+    setstate = getattr(trigger, "__setstate__", None)
+    if setstate is not None:
+        setstate(state)
+    else:
+        # As pickle does it for a class without a method of its own: attributes, or a pair of those and the slots.
+        attributes, slots = state if type(state) is tuple and len(state) == 2 else (state, None)
+        for part in (attributes, slots):
+            for name, value in (part or {}).items():
+                setattr(trigger, name, value)
+    return as_grid(trigger)
