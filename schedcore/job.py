@@ -92,16 +92,20 @@ class Job:
     changing methods refresh their own, and where the store is in memory each look is fresh.
     """
 
-    __slots__ = ("__weakref__", "_alias", "_entry", "_pending", "_scheduler")
+    __slots__ = ("__weakref__", "_entry", "_jobstore_alias", "_pending", "_scheduler")
+
+    # The names of the last two are those of 3.x: job stores of third parties set them on the jobs that they load.
+    _scheduler: BaseScheduler | None
+    _jobstore_alias: str
 
     def __init__(self, scheduler: BaseScheduler, alias: str, entry: JobEntry, *, pending: bool = False) -> None:
         self._scheduler = scheduler
-        self._alias = alias
+        self._jobstore_alias = alias
         self._entry = entry
         self._pending = pending
 
     def _look(self) -> JobEntry:
-        fresh = self._scheduler._peek(self._alias, self._entry.job.id)
+        fresh = self._scheduler._jobs.peek(self._jobstore_alias, self._entry.job.id)
         if fresh is not None:
             self._entry = fresh
         return self._entry
@@ -192,34 +196,34 @@ class Job:
     def pending(self) -> bool:
         """Whether it waits for the scheduler to start before it is handed to its job store."""
         if self._pending:
-            self._pending = self._scheduler._is_pending(self._alias, self.id)
+            self._pending = self._scheduler._jobs.is_pending(self._jobstore_alias, self.id)
         return self._pending
 
     @property
     def jobstore(self) -> str:
         """Alias of the job store."""
-        return self._alias
+        return self._jobstore_alias
 
     def modify(self, **changes: Any) -> Job:
         """Change attributes (``name``, ``func``, ``args``, ``kwargs``, ``trigger``, ``executor``, ``next_run_time``
         and the job options).
         """
-        self._take(self._scheduler.modify_job(self.id, self._alias, **changes))
+        self._take(self._scheduler.modify_job(self.id, self._jobstore_alias, **changes))
         return self
 
     def reschedule(self, trigger: BaseTrigger | str, **trigger_args: Any) -> Job:
         """Give it another trigger; its next run time is computed afresh."""
-        self._take(self._scheduler.reschedule_job(self.id, self._alias, trigger, **trigger_args))
+        self._take(self._scheduler.reschedule_job(self.id, self._jobstore_alias, trigger, **trigger_args))
         return self
 
     def pause(self) -> Job:
         """Suspend its schedule until ``resume``."""
-        self._take(self._scheduler.pause_job(self.id, self._alias))
+        self._take(self._scheduler.pause_job(self.id, self._jobstore_alias))
         return self
 
     def resume(self) -> Job | None:
         """Take the schedule up again; None, and the job is removed, when the schedule has ended meanwhile."""
-        fresh = self._scheduler.resume_job(self.id, self._alias)
+        fresh = self._scheduler.resume_job(self.id, self._jobstore_alias)
         if fresh is None:
             return None
         self._take(fresh)
@@ -227,7 +231,7 @@ class Job:
 
     def remove(self) -> None:
         """Remove it from its job store. Live runs go on to their end."""
-        self._scheduler.remove_job(self.id, self._alias)
+        self._scheduler.remove_job(self.id, self._jobstore_alias)
 
     def _take(self, fresh: Job) -> None:
         self._entry = fresh._entry

@@ -105,7 +105,9 @@ class AsyncIOScheduler(BaseScheduler):
         if wakeup is not None:
             self._call_soon(wakeup.disarm)
 
-    def _release_wakeup(self) -> None:
+    def _ended(self) -> None:
+        super()._ended()
+        # Last, because whoever awaits it may start the scheduler again.
         closing, loop = self._closing, self._loop
         if closing is not None and loop is not None and not loop.is_closed():
             try:

@@ -15,7 +15,17 @@ from schedcore.references import callable_name, check_arguments, resolve
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import as_grid
 
-__all__ = ["CHANGES", "UNSET", "Unset", "change_record", "instant_of", "make_record", "make_trigger", "policy_with", "stable_id"]
+__all__ = [
+    "CHANGES",
+    "UNSET",
+    "Unset",
+    "change_record",
+    "instant_of",
+    "make_record",
+    "make_trigger",
+    "policy_with",
+    "stable_id",
+]
 
 
 class Unset:

@@ -169,23 +169,23 @@ class Pump:
             self.health = StoreHealth(False, text, scheduler.clock.wall_us())
         else:
             self.health = self.health._replace(error=text)
-        scheduler._store_failed(self.alias, error, delay_s)
+        scheduler._reports.store_failed(self.alias, error, delay_s)
 
     def _apply(self, result: CycleResult) -> None:
         scheduler = self.scheduler
         if self._failures or not self.health.ok:
             self._failures = 0
             self.health = StoreHealth(True, None, scheduler.clock.wall_us())
-            scheduler._store_recovered(self.alias)
+            scheduler._reports.store_recovered(self.alias)
         self._due = result.due
         self._more = result.more
         if result.added:
-            scheduler._report_added(self.alias, result.added)
+            scheduler._reports.added(self.alias, result.added)
         if result.ended:
             self._apply_ended(result.ended)
         if result.recovered is not None:
             for record in result.recovered.lost:
-                scheduler._report_lost(self.alias, record)
+                scheduler._reports.lost(self.alias, record)
             self._hand_over(result.recovered.runs)
         committed = result.committed
         if committed is None:
@@ -201,7 +201,7 @@ class Pump:
 
     def _apply_ended(self, ended: list[Finish]) -> None:
         self.returned += len(ended)
-        self.scheduler._report_ended(ended)
+        self.scheduler._reports.ended(ended)
         if self._waiting:
             freed: list[Run] = []
             for finish in ended:
@@ -221,11 +221,11 @@ class Pump:
                 continue
             job = decision.claim.job
             for skip in decision.skips:
-                self.scheduler._report_skip(self.alias, job, skip)
+                self.scheduler._reports.skipped(self.alias, job, skip)
             if decision.broken is not None:
-                self.scheduler._report_broken(self.alias, job.id, decision.broken, decision.error)
+                self.scheduler._reports.broken(self.alias, job.id, decision.broken, decision.error)
             elif decision.next_us is None:
-                self.scheduler._report_removed(self.alias, job.id)
+                self.scheduler._reports.removed(self.alias, job.id)
 
     def _hand_over(self, runs: list[Run]) -> None:
         if not runs:
@@ -263,7 +263,7 @@ class Pump:
         if not self.opened:
             store.start(scheduler, self.alias)
             self.opened = True
-        added = scheduler._flush_pending(self)
+        added = scheduler._jobs.flush(self)
         ended = self._write_back()
         recovered: Recovered | None = None
         if self._unsure:
@@ -375,7 +375,8 @@ class _Complaint:
     """Reports, in the scheduler's thread, a trigger that raised while the schedule was rearranged."""
 
     def __init__(self, scheduler: BaseScheduler, alias: str, entry: JobEntry, error: Exception) -> None:
-        self._report: Callable[[], None] = lambda: scheduler._report_trigger_failure(alias, entry, error)
+        reason = f"its trigger raised {type(error).__name__}: {error}"
+        self._report: Callable[[], None] = lambda: scheduler._reports.broken(alias, entry.job.id, reason, error)
 
     def __call__(self) -> None:
         self._report()

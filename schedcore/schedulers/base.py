@@ -26,14 +26,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from random import random
-from typing import IO, Any, ClassVar, NamedTuple, TypeVar
+from typing import IO, Any, ClassVar, TypeVar
 
 from schedcore import config, plugins
-from schedcore.clock import CORRECTION_US, Clock, Now, SystemClock, Timeline, to_datetime
-from schedcore.engine import dispatch_us, first_fire
+from schedcore.clock import CORRECTION_US, Clock, SystemClock, Timeline
 from schedcore.errors import (
     ConfigurationError,
-    ConflictingIdError,
     InvalidTriggerError,
     JobLookupError,
     SchedulerAlreadyRunningError,
@@ -44,44 +42,25 @@ from schedcore.errors import (
 from schedcore.events import (
     EVENT_ALL,
     EVENT_ALL_JOBS_REMOVED,
-    EVENT_CLOCK_STEPPED,
     EVENT_EXECUTOR_ADDED,
     EVENT_EXECUTOR_REMOVED,
     EVENT_JOB_ADDED,
-    EVENT_JOB_BROKEN,
-    EVENT_JOB_ERROR,
-    EVENT_JOB_EXECUTED,
-    EVENT_JOB_LOST,
-    EVENT_JOB_MAX_INSTANCES,
-    EVENT_JOB_MISSED,
-    EVENT_JOB_MODIFIED,
     EVENT_JOB_REMOVED,
-    EVENT_JOB_SKIPPED,
     EVENT_JOB_STARTED,
-    EVENT_JOB_SUBMITTED,
     EVENT_JOBSTORE_ADDED,
-    EVENT_JOBSTORE_FAILED,
-    EVENT_JOBSTORE_RECOVERED,
     EVENT_JOBSTORE_REMOVED,
     EVENT_SCHEDULER_PAUSED,
     EVENT_SCHEDULER_RESUMED,
-    EVENT_SCHEDULER_SHUTDOWN,
     EVENT_SCHEDULER_STARTED,
-    EventBus,
-    JobBrokenEvent,
     JobEvent,
-    JobExecutionEvent,
-    JobSkippedEvent,
-    JobSubmissionEvent,
     Listener,
     SchedulerEvent,
-    SchedulerFailureEvent,
 )
 from schedcore.executors.base import BaseExecutor, RunExecutor, failed
-from schedcore.job import Job, JobEntry, JobPolicy, JobRecord, JobState
+from schedcore.job import Job, JobEntry, JobPolicy, JobState
 from schedcore.jobstores.base import BaseJobStore, JobStore
-from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason, current_run
-from schedcore.schedulers._calls import CallPool, call_pool
+from schedcore.run import Finish, Run, RunRecord, RunState, SkipReason, current_run
+from schedcore.schedulers._closing import close, quiesce, stop_executor
 from schedcore.schedulers._definition import (
     UNSET,
     Unset,
@@ -90,9 +69,10 @@ from schedcore.schedulers._definition import (
     make_record,
     make_trigger,
     policy_with,
-    stable_id,
 )
+from schedcore.schedulers._jobs import Jobs, Pending
 from schedcore.schedulers._pump import Pump, StoreHealth
+from schedcore.schedulers._reports import Reports
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.wakeup import MAX_WAIT_S, MIN_GAP_S, Done, Wakeup
 
@@ -106,14 +86,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Microseconds. Stands for "nothing is armed": later than every instant that datetime can express.
 _NEVER_US = 1 << 62
-
-
-class _Pending(NamedTuple):
-    """A job that waits for its store to be opened."""
-
-    job: JobRecord
-    next_run: Any  #: UNSET, None or an instant in microseconds
-    replace: bool
 
 
 class BaseScheduler(ABC):
@@ -132,6 +104,8 @@ class BaseScheduler(ABC):
     _min_gap_s: ClassVar[float] = MIN_GAP_S
     #: Whether the end of the program closes it and waits for the jobs that run.
     _closed_at_exit: ClassVar[bool] = True
+    #: Whether run events are delivered by a thread of their own; else where they arise.
+    _tells_in_thread: ClassVar[bool] = True
     #: Where jitter comes from: floats in [0, 1).
     _random: Callable[[], float] = staticmethod(random)
 
@@ -141,10 +115,8 @@ class BaseScheduler(ABC):
         self._dispatches = False
         self._executors: dict[str, BaseExecutor] = {}
         self._pumps: dict[str, Pump] = {}
-        self._pending: dict[str, dict[str, _Pending]] = {}
-        self._bus = EventBus(lambda: self._logger)
-        self._teller: CallPool | None = None
-        self._logger: Any = logging.getLogger("schedcore.scheduler")
+        self._jobs = Jobs(self)
+        self._reports = Reports()
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
         self._asked = False
@@ -180,7 +152,7 @@ class BaseScheduler(ABC):
             _check_component(jobstore, BaseJobStore, f"jobstores.{alias}", "a job store")
         self._config = settings
         if settings.logger is not None:
-            self._logger = settings.logger
+            self._reports.logger = settings.logger
         clock: Any = settings.extra.get("clock") or SystemClock()
         self._timeline = Timeline(clock)
         self._timezone: tzinfo | None = settings.timezone
@@ -250,7 +222,7 @@ class BaseScheduler(ABC):
                 from schedcore.jobstores.memory import MemoryJobStore
 
                 self._pumps["default"] = Pump(self, "default", MemoryJobStore())
-            for alias in self._pending:
+            for alias in self._jobs.aliases:
                 if alias not in self._pumps:
                     raise self._no_such_store(alias)
             self._wakeup = wakeup
@@ -264,6 +236,7 @@ class BaseScheduler(ABC):
             self._state = STATE_PAUSED if paused else STATE_RUNNING
         started: list[BaseExecutor] = []
         opened: list[JobStore] = []
+        added: list[tuple[str, list[JobEntry]]] = []
         try:
             for alias, executor in list(self._executors.items()):
                 executor.start(self, alias)
@@ -273,7 +246,7 @@ class BaseScheduler(ABC):
                     pump.store.start(self, pump.alias)
                     opened.append(pump.store)
                     pump.opened = True
-                    self._flush_pending(pump)
+                    added.append((pump.alias, self._jobs.flush(pump)))
         except Exception:
             self._state = STATE_STOPPED
             for executor in started:
@@ -286,13 +259,13 @@ class BaseScheduler(ABC):
             raise
         if self._closed_at_exit:
             _running.add(self)
-        self._bus.use_helper(self._tell_later)
-        self._logger.info("scheduler started")
+        if self._tells_in_thread:
+            self._reports.start()
+        self._reports.logger.info("scheduler started")
         self._dispatches = not paused
-        self._bus.publish(SchedulerEvent(EVENT_SCHEDULER_STARTED))
-        for alias, pump in self._pumps.items():
-            if pump.opened:
-                self._report_added(alias, None)
+        self._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_STARTED))
+        for alias, entries in added:
+            self._reports.added(alias, entries)
         self._run()
 
     def _begin(self) -> None:
@@ -317,17 +290,16 @@ class BaseScheduler(ABC):
             if self._inside() or not wait:
                 self._close_elsewhere(wait, timeout)
             else:
-                self._close(wait, timeout)
+                close(self, wait, timeout)
         if wait and not self._inside():
             self._closed.wait(timeout)
             return list(self._cut)
         return []
 
     def _inside(self) -> bool:
-        """Whether the calling thread is one that ``_close`` waits for."""
-        if current_run.get() is not None or threading.get_ident() == self._thread_id:
-            return True
-        return threading.current_thread().name.startswith(f"{_TELLER}-{id(self):x}")
+        """Whether the calling thread is one that closing waits for."""
+        inside = current_run.get() is not None or threading.get_ident() == self._thread_id
+        return inside or self._reports.delivers_here()
 
     def _begin_shutdown(self) -> bool:
         """Stop firing; True for the one caller that has to close."""
@@ -339,80 +311,18 @@ class BaseScheduler(ABC):
             return True
 
     def _close_elsewhere(self, wait: bool, timeout: float | None) -> None:
-        threading.Thread(target=self._close, args=(wait, timeout), name="schedcore-closing").start()
-
-    def _close(self, wait: bool, timeout: float | None) -> None:
-        """The second half of stopping. Blocks; not in the scheduler's thread."""
-        monotonic_s = self.clock.monotonic_s
-        deadline_s = None if timeout is None else monotonic_s() + timeout
-
-        def left() -> float | None:
-            return None if deadline_s is None else max(0.0, deadline_s - monotonic_s())
-
-        pumps = list(self._pumps.values())
-        try:
-            self._quiesce(pumps, left())
-            for pump in pumps:
-                self._take_back(pump.take_waiting())
-            for executor in list(self._executors.values()):
-                self._cut += self._stop_executor(executor, wait, left())
-            if not wait:
-                for executor in list(self._executors.values()):
-                    self._cut += self._stop_executor(executor, True, left())
-            self._quiesce(pumps, left())
-            for pump in pumps:
-                pump.closed = True
-                self._close_store(pump)
-        finally:
-            self._logger.info("scheduler has been shut down")
-            self._bus.use_helper(None)
-            teller, self._teller = self._teller, None
-            if teller is not None:
-                teller.close()
-                teller.join(5.0)
-            self._bus.publish(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
-            _running.discard(self)
-            self._release_wakeup()
-            self._wakeup = None
-            self._thread_id = None
-            self._closed.set()
-
-    def _stop_executor(self, executor: BaseExecutor, wait: bool, timeout: float | None) -> list[Run]:
-        try:
-            if isinstance(executor, RunExecutor):
-                return executor.shutdown(wait, timeout)
-            executor.shutdown(wait)
-        except Exception:
-            self._logger.exception("executor %r failed to shut down", executor)
-        return []
-
-    def _close_store(self, pump: Pump) -> None:
-        try:
-            if pump.opened:
-                pump.settle()
-        except Exception as error:  # noqa: BLE001  # the other stores are closed all the same
-            self._store_failed(pump.alias, error, None)
-        try:
-            if pump.opened:
-                pump.store.shutdown()
-        except Exception as error:  # noqa: BLE001  # the other stores are closed all the same
-            self._store_failed(pump.alias, error, None)
+        threading.Thread(target=close, args=(self, wait, timeout), name="schedcore-closing").start()
 
     def _quiesce(self, pumps: list[Pump], timeout: float | None) -> None:
-        """Wait until the scheduler's thread has done what was under way, and no cycle of a store is."""
-        deadline_s = None if timeout is None else self.clock.monotonic_s() + timeout
-        while True:
-            passed = threading.Event()
-            if not self._call_soon(passed.set):
-                return
-            while not passed.wait(1.0):
-                if not self._is_loop_alive() or (deadline_s is not None and self.clock.monotonic_s() > deadline_s):
-                    return
-            if not any(pump.busy for pump in pumps):
-                return
-            if deadline_s is not None and self.clock.monotonic_s() > deadline_s:
-                return
-            threading.Event().wait(0.001)
+        quiesce(self, pumps, timeout)
+
+    def _ended(self) -> None:
+        """All is closed."""
+        _running.discard(self)
+        self._release_wakeup()
+        self._wakeup = None
+        self._thread_id = None
+        self._closed.set()
 
     def _is_loop_alive(self) -> bool:
         """Whether the wakeup still calls back what it was given."""
@@ -433,8 +343,8 @@ class BaseScheduler(ABC):
                 return
             self._state = STATE_PAUSED
             self._dispatches = False
-        self._logger.info("scheduler paused")
-        self._bus.publish(SchedulerEvent(EVENT_SCHEDULER_PAUSED))
+        self._reports.logger.info("scheduler paused")
+        self._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_PAUSED))
 
     def resume(self) -> None:
         """Fire again; what fell due meanwhile is late, by the misfire rule. Raises ``SchedulerNotRunningError``."""
@@ -445,8 +355,8 @@ class BaseScheduler(ABC):
                 return
             self._state = STATE_RUNNING
             self._dispatches = True
-        self._logger.info("scheduler resumed")
-        self._bus.publish(SchedulerEvent(EVENT_SCHEDULER_RESUMED))
+        self._reports.logger.info("scheduler resumed")
+        self._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_RESUMED))
         self.wakeup()
 
     @property
@@ -487,9 +397,9 @@ class BaseScheduler(ABC):
             running = self._state != STATE_STOPPED
         if running:
             made.start(self, alias)
-        self._bus.publish(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
+        self._reports.bus.publish(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
         if running:
-            self._mend(alias)
+            self._jobs.mend(alias)
 
     def remove_executor(self, alias: str, shutdown: bool = True) -> None:
         """Remove an executor, and shut it down without waiting. Raises ``LookupError`` when there is none."""
@@ -498,8 +408,8 @@ class BaseScheduler(ABC):
                 raise _lookup_error("executor", alias, self._executors)
             executor = self._executors.pop(alias)
         if shutdown:
-            self._stop_executor(executor, False, None)
-        self._bus.publish(SchedulerEvent(EVENT_EXECUTOR_REMOVED, alias))
+            stop_executor(self, executor, False, None)
+        self._reports.bus.publish(SchedulerEvent(EVENT_EXECUTOR_REMOVED, alias))
 
     def add_jobstore(self, jobstore: BaseJobStore | str, alias: str = "default", **options: Any) -> None:
         """Add a job store: an instance, or a plug-in alias with its options. On a running scheduler it is opened at
@@ -522,7 +432,7 @@ class BaseScheduler(ABC):
             with self._lock:
                 self._pumps = {**self._pumps, alias: pump}
                 self._look_who_is_told()
-        self._bus.publish(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
+        self._reports.bus.publish(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
         if running:
             self.wakeup()
 
@@ -537,7 +447,7 @@ class BaseScheduler(ABC):
         pump.closed = True
         if shutdown and pump.opened:
             pump.store.shutdown()
-        self._bus.publish(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))
+        self._reports.bus.publish(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))
 
     @staticmethod
     def _make_component(component: Any, options: Mapping[str, Any], section: str, alias: str, group: str) -> Any:
@@ -557,31 +467,17 @@ class BaseScheduler(ABC):
             raise ConfigurationError(f"callback must be callable, not {callback!r}")
         if isinstance(mask, bool) or not isinstance(mask, int) or not 0 < mask <= EVENT_ALL:
             raise ConfigurationError(f"mask must be a union of EVENT_… codes, not {mask!r}")
-        self._bus.add(callback, mask)
+        self._reports.bus.add(callback, mask)
         self._look_who_is_told()
 
     def remove_listener(self, callback: Listener) -> None:
         """Call it no more; one that is not known is passed over."""
-        self._bus.remove(callback)
+        self._reports.bus.remove(callback)
         self._look_who_is_told()
 
     def _look_who_is_told(self) -> None:
         durable = any(pump.store.traits.durable for pump in self._pumps.values())
-        self._tells_start = durable or self._bus.wants(EVENT_JOB_STARTED)
-
-    def _tell_later(self, deliver: Callable[[], None]) -> None:
-        teller = self._teller
-        if teller is None:
-            with self._lock:
-                teller = self._teller
-                if teller is None:
-                    teller = call_pool(1, f"{_TELLER}-{id(self):x}")
-                    self._teller = teller
-        try:
-            teller.submit([deliver])
-        except RuntimeError:
-            # It was closed since: who closes it delivers what is left.
-            pass
+        self._tells_start = durable or self._reports.bus.wants(EVENT_JOB_STARTED)
 
     # -- jobs --------------------------------------------------------------------------------------------------------------
 
@@ -646,143 +542,23 @@ class BaseScheduler(ABC):
         elif next_run_time is not None and next_run_time is not UNSET:
             raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
         if self._state == STATE_STOPPED:
-            return self._add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
+            return self._jobs.add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
         pump = self._pumps.get(jobstore)
         if pump is None:
             raise self._no_such_store(jobstore)
         if not pump.opened:
-            return self._add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
+            return self._jobs.add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
         if replace_existing:
-            entry, code = self._store_job(pump, _Pending(record, next_run, True), now)
+            entry, code = self._jobs.store(pump, Pending(record, next_run, True), now)
         else:
-            entry, code = self._placed(record, next_run, now), EVENT_JOB_ADDED
+            entry, code = self._jobs.placed(record, next_run, now), EVENT_JOB_ADDED
             pump.store.add_entries((entry,))
-        if self._bus.mask & code:
-            self._bus.publish(JobEvent(code, entry.job.id, jobstore))
+        if self._reports.bus.mask & code:
+            self._reports.bus.publish(JobEvent(code, entry.job.id, jobstore))
         due_us = entry.due_us
         if due_us is not None and (due_us < self._armed_us or grid.elapsed):
             self._touch(pump, due_us, grid)
         return Job(self, jobstore, entry)
-
-    def _add_pending(self, record: JobRecord, next_run: Any, alias: str, replace: bool, *, given_id: bool) -> Job:
-        if next_run is UNSET and first_fire(record.trigger, self._timeline.now().wall_us) is None:
-            raise _never(record.trigger)
-        with self._lock:
-            jobs = self._pending.setdefault(alias, {})
-            pump = self._pumps.get(alias)
-            if not given_id and pump is not None and pump.store.traits.durable:
-                # Start-up code runs at every start; under a random id each start would leave one more copy.
-                record = record._replace(id=stable_id(record, jobs))
-                replace = True
-            if record.id in jobs and not replace:
-                raise ConflictingIdError(record.id)
-            jobs[record.id] = _Pending(record, next_run, replace)
-        if self._state != STATE_STOPPED and pump is not None:
-            pump.touched = True
-            self._ask()
-        return Job(self, alias, JobEntry(record, JobState.ACTIVE), pending=True)
-
-    def _store_job(self, pump: Pump, pending: _Pending, now: Now) -> tuple[JobEntry, int]:
-        """Put a job into an open store; returns what was stored and the code of the event that it makes."""
-        job = pending.job
-        if pending.replace:
-            while True:
-                old = pump.store.get_entry(job.id)
-                if old is None:
-                    break
-                new = self._merged(old, pending, now)
-                try:
-                    if pump.store.replace_entry(old, new):
-                        return new, EVENT_JOB_MODIFIED
-                except JobLookupError:
-                    break
-        entry = self._placed(job, pending.next_run, now)
-        pump.store.add_entries((entry,))
-        return entry, EVENT_JOB_ADDED
-
-    def _placed(self, job: JobRecord, next_run: Any, now: Now) -> JobEntry:
-        """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does."""
-        if next_run is None:
-            return JobEntry(job, JobState.PAUSED)
-        trigger = job.trigger
-        if next_run is not UNSET:
-            if trigger.elapsed:
-                # The user speaks of the wall clock; such a trigger is judged on the timeline that never goes back.
-                next_run += now.steady_us - now.wall_us
-            return JobEntry(job, JobState.ACTIVE, next_run, next_run)
-        fire_us = first_fire(trigger, now.steady_us if trigger.elapsed else now.wall_us)
-        if fire_us is None:
-            raise _never(trigger)
-        if trigger.jitter_us:
-            return JobEntry(job, JobState.ACTIVE, fire_us, dispatch_us(trigger, fire_us, self._random))
-        return JobEntry(job, JobState.ACTIVE, fire_us, fire_us)
-
-    def _merged(self, old: JobEntry, pending: _Pending, now: Now) -> JobEntry:
-        """A job registered again: with an unchanged trigger it keeps its place in the schedule."""
-        if (
-            pending.next_run is UNSET
-            and old.job.trigger.same_rule(pending.job.trigger)
-            and (old.fire_us is not None or old.state is JobState.PAUSED)
-        ):
-            job = pending.job._replace(trigger=old.job.trigger)
-            if old.state is JobState.BROKEN:
-                return JobEntry(job, JobState.ACTIVE, old.fire_us, old.fire_us)
-            return JobEntry(job, old.state, old.fire_us, old.due_us)
-        return self._placed(pending.job, pending.next_run, now)
-
-    def _flush_pending(self, pump: Pump) -> list[JobEntry]:
-        """Hand a store its pending jobs. In ``start``, or in a cycle. What one job raises stops the others only in ``start``."""
-        if not self._pending.get(pump.alias):
-            return []
-        with self._lock:
-            waiting = self._pending.pop(pump.alias, {})
-        now = self._timeline.now()
-        added: list[JobEntry] = []
-        fresh: list[JobEntry] = []
-        starting = not self._dispatches and self._thread_id is None and self._opens_stores_in_start
-        try:
-            for pending in waiting.values():
-                try:
-                    if pending.replace:
-                        entry, code = self._store_job(pump, pending, now)
-                        if code == EVENT_JOB_ADDED:
-                            added.append(entry)
-                    else:
-                        fresh.append(self._placed(pending.job, pending.next_run, now))
-                except InvalidTriggerError as error:
-                    # It had a fire time when it was added, and has none now that it is started: its schedule is over.
-                    self._logger.warning("job %r is dropped: %s", pending.job.id, error)
-                except UsageError as error:
-                    if starting:
-                        raise
-                    self._job_refused(pump.alias, pending.job.id, error)
-            if fresh:
-                try:
-                    pump.store.add_entries(fresh)
-                    added += fresh
-                except UsageError:
-                    if starting:
-                        raise
-                    added += self._add_one_by_one(pump, fresh)
-        except Exception:
-            with self._lock:
-                self._pending[pump.alias] = {**waiting, **self._pending.get(pump.alias, {})}
-            raise
-        return added
-
-    def _add_one_by_one(self, pump: Pump, entries: list[JobEntry]) -> list[JobEntry]:
-        added: list[JobEntry] = []
-        for entry in entries:
-            try:
-                pump.store.add_entries([entry])
-                added.append(entry)
-            except UsageError as error:
-                self._job_refused(pump.alias, entry.job.id, error)
-        return added
-
-    def _job_refused(self, alias: str, job_id: str, error: UsageError) -> None:
-        self._logger.error("job %r cannot be added to job store %r: %s", job_id, alias, error)
-        self._bus.post(JobBrokenEvent(job_id, alias, str(error), error))
 
     def scheduled_job(
         self,
@@ -825,7 +601,7 @@ class BaseScheduler(ABC):
     def get_job(self, job_id: str, jobstore: str | None = None) -> Job | None:
         """The job with this id, in one job store or the first that has it; None when unknown."""
         try:
-            return self._find(job_id, jobstore)[1]
+            return self._jobs.find(job_id, jobstore)[1]
         except JobLookupError:
             return None
 
@@ -835,13 +611,7 @@ class BaseScheduler(ABC):
         """
         jobs: list[Job] = []
         if pending is not False:
-            with self._lock:
-                jobs += [
-                    Job(self, alias, JobEntry(item.job, JobState.ACTIVE), pending=True)
-                    for alias, items in self._pending.items()
-                    if jobstore in (None, alias)
-                    for item in items.values()
-                ]
+            jobs += self._jobs.pending(jobstore)
         if pending is not True and self._state != STATE_STOPPED:
             entries = [
                 (entry, alias)
@@ -851,7 +621,7 @@ class BaseScheduler(ABC):
             ]
             entries.sort(key=lambda item: (item[0].due_us is None, item[0].due_us or 0, item[0].job.id))
             jobs += [Job(self, alias, entry) for entry, alias in entries]
-        if jobstore is not None and jobstore not in self._pumps and jobstore not in self._pending:
+        if jobstore is not None and jobstore not in self._pumps and jobstore not in self._jobs.aliases:
             raise self._no_such_store(jobstore)
         return jobs
 
@@ -872,7 +642,7 @@ class BaseScheduler(ABC):
         """Change a job; the names are those of ``add_job``. A new trigger gives a new next run time;
         ``next_run_time=None`` pauses.
         """
-        alias, job = self._find(job_id, jobstore)
+        alias, job = self._jobs.find(job_id, jobstore)
         now = self._timeline.now()
         trigger = changes.pop("trigger", None)
         grid: EngineTrigger | None = None
@@ -890,9 +660,9 @@ class BaseScheduler(ABC):
                 return entry._replace(job=record)
             if next_run is UNSET and entry.state is JobState.PAUSED:
                 return JobEntry(record, JobState.PAUSED)
-            return self._placed(record, next_run, now)
+            return self._jobs.placed(record, next_run, now)
 
-        return self._change(alias, job, change)
+        return self._jobs.change(alias, job, change)
 
     def reschedule_job(
         self,
@@ -902,14 +672,14 @@ class BaseScheduler(ABC):
         **trigger_args: Any,
     ) -> Job:
         """Give a job another trigger and compute its next run time afresh; a paused job goes on."""
-        alias, job = self._find(job_id, jobstore)
+        alias, job = self._jobs.find(job_id, jobstore)
         grid = make_trigger(trigger, trigger_args, self.timezone, self._timeline)
         now = self._timeline.now()
 
         def change(entry: JobEntry) -> JobEntry:
-            return self._placed(entry.job._replace(trigger=grid), UNSET, now)
+            return self._jobs.placed(entry.job._replace(trigger=grid), UNSET, now)
 
-        return self._change(alias, job, change)
+        return self._jobs.change(alias, job, change)
 
     def pause_job(self, job_id: str, jobstore: str | None = None) -> Job:
         """Suspend a job's schedule until ``resume_job``."""
@@ -917,41 +687,38 @@ class BaseScheduler(ABC):
 
     def resume_job(self, job_id: str, jobstore: str | None = None) -> Job | None:
         """Take a job's schedule up again from now; None, and the job is removed, when the schedule has ended meanwhile."""
-        alias, job = self._find(job_id, jobstore)
+        alias, job = self._jobs.find(job_id, jobstore)
         now = self._timeline.now()
 
         def change(entry: JobEntry) -> JobEntry:
-            return self._placed(entry.job, UNSET, now)
+            return self._jobs.placed(entry.job, UNSET, now)
 
         try:
-            return self._change(alias, job, change)
+            return self._jobs.change(alias, job, change)
         except InvalidTriggerError:
             self.remove_job(job_id, alias)
             return None
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
         """Remove a job; its live runs go on. Raises ``JobLookupError``."""
-        alias = self._remove(job_id, jobstore)
-        if self._bus.wants(EVENT_JOB_REMOVED):
-            self._bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
+        alias = self._jobs.remove(job_id, jobstore)
+        if self._reports.bus.wants(EVENT_JOB_REMOVED):
+            self._reports.bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
 
     def remove_all_jobs(self, jobstore: str | None = None) -> None:
         """Remove all jobs of one job store or all."""
-        with self._lock:
-            for alias in list(self._pending):
-                if jobstore in (None, alias):
-                    del self._pending[alias]
+        self._jobs.drop_pending(jobstore)
         if self._state != STATE_STOPPED:
             for alias, pump in list(self._pumps.items()):
                 if jobstore in (None, alias) and pump.opened:
                     pump.store.remove_all_jobs()
-        self._bus.publish(SchedulerEvent(EVENT_ALL_JOBS_REMOVED, jobstore))
+        self._reports.bus.publish(SchedulerEvent(EVENT_ALL_JOBS_REMOVED, jobstore))
 
     def print_jobs(self, jobstore: str | None = None, out: IO[str] | None = None) -> None:
         """Write a list of the jobs to ``out`` (standard output)."""
         stream = sys.stdout if out is None else out
         jobs = self.get_jobs(jobstore)
-        aliases = sorted({*self._pumps, *self._pending}) if jobstore is None else [jobstore]
+        aliases = sorted({*self._pumps, *self._jobs.aliases}) if jobstore is None else [jobstore]
         if any(job.pending for job in jobs):
             print("Pending jobs:", file=stream)
             for job in jobs:
@@ -981,106 +748,10 @@ class BaseScheduler(ABC):
 
         _exchange.import_jobs(self, infile, jobstore)
 
-    def _remove(self, job_id: str, jobstore: str | None) -> str:
-        """Remove a job where it is found first; returns the alias of that store."""
-        if self._pending:
-            for alias in list(self._pending):
-                if jobstore in (None, alias) and self._drop_pending(alias, job_id):
-                    return alias
-        if jobstore is not None and jobstore not in self._pumps:
-            raise self._no_such_store(jobstore)
-        if self._state != STATE_STOPPED:
-            for alias, pump in self._pumps.items():
-                if jobstore in (None, alias) and pump.opened:
-                    try:
-                        pump.store.remove_job(job_id)
-                    except JobLookupError:
-                        continue
-                    return alias
-        raise JobLookupError(job_id)
-
     # -- finding and changing ---------------------------------------------------------------------------------------------
-
-    def _find(self, job_id: str, jobstore: str | None) -> tuple[str, Job]:
-        with self._lock:
-            for alias, items in self._pending.items():
-                if jobstore in (None, alias) and job_id in items:
-                    entry = JobEntry(items[job_id].job, JobState.ACTIVE)
-                    return alias, Job(self, alias, entry, pending=True)
-            if jobstore is not None and jobstore not in self._pumps and jobstore not in self._pending:
-                raise self._no_such_store(jobstore)
-        if self._state != STATE_STOPPED:
-            for alias, pump in list(self._pumps.items()):
-                if jobstore in (None, alias) and pump.opened:
-                    found = pump.store.get_entry(job_id)
-                    if found is not None:
-                        return alias, Job(self, alias, found)
-        raise JobLookupError(job_id)
-
-    def _change(self, alias: str, job: Job, change: Callable[[JobEntry], JobEntry]) -> Job:
-        with self._lock:
-            pending = self._pending.get(alias, {}).get(job.id)
-            if pending is not None:
-                entry = JobEntry(pending.job, JobState.ACTIVE)
-                new = change(entry)
-                next_run: Any = pending.next_run
-                if new.state is JobState.PAUSED:
-                    next_run = None
-                elif new.due_us is not None:
-                    # Computed now, it would be stale at start; only what the user named stays.
-                    first_us = first_fire(new.job.trigger, self._timeline.now().wall_us)
-                    next_run = UNSET if new.due_us == first_us else new.due_us
-                self._pending[alias][job.id] = pending._replace(job=new.job, next_run=next_run)
-                return Job(self, alias, JobEntry(new.job, JobState.ACTIVE), pending=True)
-        pump = self._pumps[alias]
-        while True:
-            old = pump.store.get_entry(job.id)
-            if old is None:
-                raise JobLookupError(job.id)
-            new = change(old)
-            if pump.store.replace_entry(old, new):
-                break
-        if self._bus.wants(EVENT_JOB_MODIFIED):
-            self._bus.publish(JobEvent(EVENT_JOB_MODIFIED, job.id, alias))
-        if new.due_us is not None:
-            self._touch(pump, new.due_us, new.job.trigger)
-        return Job(self, alias, new)
-
-    def _drop_pending(self, alias: str, job_id: str) -> bool:
-        with self._lock:
-            items = self._pending.get(alias)
-            return items is not None and items.pop(job_id, None) is not None
-
-    def _is_pending(self, alias: str, job_id: str) -> bool:
-        return job_id in self._pending.get(alias, {})
-
-    def _peek(self, alias: str, job_id: str) -> JobEntry | None:
-        """The job as it is now, where looking costs no I/O; else None."""
-        pump = self._pumps.get(alias)
-        if pump is None or pump.store.traits.blocking or not pump.opened or self._state == STATE_STOPPED:
-            return None
-        return pump.store.get_entry(job_id)
 
     def _no_such_store(self, alias: str) -> KeyError:
         return _lookup_error("job store", alias, self._pumps)
-
-    def _mend(self, executor: str) -> None:
-        """Jobs that were set aside because this executor was missing go on where they stood."""
-        for alias, pump in list(self._pumps.items()):
-            if not pump.opened:
-                continue
-            for entry in pump.store.list_entries():
-                if (
-                    entry.state is JobState.BROKEN
-                    and entry.job.policy.executor == executor
-                    and entry.fire_us is not None
-                    and entry.job.func is not None
-                ):
-                    new = JobEntry(entry.job, JobState.ACTIVE, entry.fire_us, entry.fire_us)
-                    if pump.store.replace_entry(entry, new):
-                        self._bus.post(JobEvent(EVENT_JOB_MODIFIED, entry.job.id, alias))
-            pump.touched = True
-        self._ask()
 
     # -- the scheduler's thread ----------------------------------------------------------------------------------------------
 
@@ -1120,11 +791,7 @@ class BaseScheduler(ABC):
         wakeup.arm(delay_s, self._tick)
 
     def _clock_stepped(self, step_us: int) -> None:
-        message = f"the clock was set {'forward' if step_us > 0 else 'back'} by {abs(step_us) / 1e6:.3f} s, or the machine slept"
-        if step_us < 0:
-            message = f"the clock was set back by {-step_us / 1e6:.3f} s"
-        self._logger.warning("%s", message)
-        self._bus.post(SchedulerFailureEvent(EVENT_CLOCK_STEPPED, None, message))
+        self._reports.clock_stepped(step_us)
         if step_us <= -CORRECTION_US:
             for pump in self._pumps.values():
                 pump.correct()
@@ -1169,7 +836,7 @@ class BaseScheduler(ABC):
         try:
             wakeup.call_soon(callback)
         except RuntimeError as error:
-            self._logger.debug("the scheduler's loop is gone: %s", error)
+            self._reports.logger.debug("the scheduler's loop is gone: %s", error)
             return False
         return True
 
@@ -1185,11 +852,7 @@ class BaseScheduler(ABC):
         if self._state == STATE_STOPPED:
             self._take_back(runs)
             return
-        if self._bus.mask & EVENT_JOB_SUBMITTED:
-            for run in runs:
-                self._bus.post(
-                    JobSubmissionEvent(EVENT_JOB_SUBMITTED, run.job.id, run.alias, [run.scheduled_at], [run.id])
-                )
+        self._reports.submitted(runs)
         batches: dict[str, list[Run]] = {}
         for run in runs:
             alias = run.job.policy.executor
@@ -1205,7 +868,7 @@ class BaseScheduler(ABC):
                     raise LookupError(f"the executor {alias!r} is missing")
                 executor.submit(batch)
             except Exception as error:
-                self._logger.exception("executor %r refused %d runs", alias, len(batch))
+                self._reports.logger.exception("executor %r refused %d runs", alias, len(batch))
                 now_us = self.clock.wall_us()
                 for run in batch:
                     self.run_finished(failed(run, None, now_us, error))
@@ -1220,8 +883,7 @@ class BaseScheduler(ABC):
         if pump is not None and pump.store.traits.durable:
             pump.begun.append((run, self.clock.wall_us()))
             self._ask()
-        if self._bus.mask & EVENT_JOB_STARTED:
-            self._bus.post(JobExecutionEvent(EVENT_JOB_STARTED, run.job.id, run.alias, run.scheduled_at, run_id=run.id))
+        self._reports.started(run)
 
     def run_finished(self, finish: Finish) -> None:
         """For executors: the run is over. From any thread."""
@@ -1237,115 +899,6 @@ class BaseScheduler(ABC):
     def job_handle(self, run: Run) -> Job:
         """For executors of the 3.x kind: the handle on the job of a run."""
         return Job(self, run.alias, JobEntry(run.job, JobState.ACTIVE, run.fire_us, run.fire_us))
-
-    def _report_ended(self, ended: list[Finish]) -> None:
-        mask = self._bus.mask
-        for run, state, started_us, finished_us, retval, exception, traceback in ended:
-            if state is RunState.SUCCEEDED:
-                if mask & EVENT_JOB_EXECUTED:
-                    self._bus.post(
-                        JobExecutionEvent(
-                            EVENT_JOB_EXECUTED,
-                            run.job.id,
-                            run.alias,
-                            run.scheduled_at,
-                            retval,
-                            run_id=run.id,
-                            started_us=started_us,
-                            finished_us=finished_us,
-                        )
-                    )
-                continue
-            if state is RunState.SKIPPED:
-                if mask & EVENT_JOB_SKIPPED:
-                    at = run.scheduled_at
-                    self._bus.post(
-                        JobSkippedEvent(EVENT_JOB_SKIPPED, run.job.id, run.alias, str(SkipReason.SHUTDOWN), at, at, 1)
-                    )
-                continue
-            if state is RunState.FAILED:
-                self._logger.error("job %r failed: %s", run.job.name, exception, extra={"run_id": run.id})
-                if traceback:
-                    self._logger.debug("%s", traceback)
-            else:
-                self._logger.warning("run %s was %s", run.id, state)
-            if mask & EVENT_JOB_ERROR:
-                self._bus.post(
-                    JobExecutionEvent(
-                        EVENT_JOB_ERROR,
-                        run.job.id,
-                        run.alias,
-                        run.scheduled_at,
-                        None,
-                        exception,
-                        traceback,
-                        run_id=run.id,
-                        started_us=started_us,
-                        finished_us=finished_us,
-                    )
-                )
-
-    def _report_skip(self, alias: str, job: JobRecord, skip: Skip) -> None:
-        reason, first_us, last_us, times = skip
-        zone = job.trigger.timezone
-        first = to_datetime(first_us).astimezone(zone)
-        last = to_datetime(last_us).astimezone(zone)
-        if reason is SkipReason.MISFIRED:
-            self._logger.warning("%d run(s) of job %r misfired, up to %s", times, job.name, last)
-        elif reason is SkipReason.OVERLAP:
-            self._logger.warning(
-                "job %r is still running: %d run(s) skipped (max_instances=%d)",
-                job.name,
-                times,
-                job.policy.max_instances,
-            )
-        else:
-            self._logger.info("%d run(s) of job %r skipped up to %s: %s", times, job.name, last, reason)
-        if reason is SkipReason.OVERLAP and self._bus.wants(EVENT_JOB_MAX_INSTANCES):
-            self._bus.post(JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, job.id, alias, [last]))
-        code = EVENT_JOB_MISSED if reason is SkipReason.MISFIRED else EVENT_JOB_SKIPPED
-        if self._bus.wants(code):
-            self._bus.post(JobSkippedEvent(code, job.id, alias, str(reason), first, last, times))
-
-    def _report_broken(self, alias: str, job_id: str, reason: str, error: Exception | None) -> None:
-        self._logger.error("job %r is set aside: %s", job_id, reason)
-        if self._bus.wants(EVENT_JOB_BROKEN):
-            self._bus.post(JobBrokenEvent(job_id, alias, reason, error))
-
-    def _report_trigger_failure(self, alias: str, entry: JobEntry, error: Exception) -> None:
-        self._report_broken(alias, entry.job.id, f"its trigger raised {type(error).__name__}: {error}", error)
-
-    def _report_lost(self, alias: str, record: RunRecord) -> None:
-        self._logger.warning("run %s was lost: %s", record.id, record.reason)
-        if self._bus.wants(EVENT_JOB_LOST):
-            event = JobExecutionEvent(
-                EVENT_JOB_LOST, record.job_id, alias, to_datetime(record.fire_us), run_id=record.id
-            )
-            self._bus.post(event)
-
-    def _report_removed(self, alias: str, job_id: str) -> None:
-        if self._bus.wants(EVENT_JOB_REMOVED):
-            self._bus.post(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
-
-    def _report_added(self, alias: str, entries: list[JobEntry] | None) -> None:
-        if not self._bus.wants(EVENT_JOB_ADDED):
-            return
-        if entries is None:
-            pump = self._pumps[alias]
-            entries = pump.store.list_entries() if not pump.store.traits.durable else []
-        for entry in entries:
-            self._bus.post(JobEvent(EVENT_JOB_ADDED, entry.job.id, alias))
-
-    def _store_failed(self, alias: str, error: Exception, retry_s: float | None) -> None:
-        again = "" if retry_s is None else f"; next attempt in {retry_s:.1f} s"
-        self._logger.error("job store %r failed: %s: %s%s", alias, type(error).__name__, error, again)
-        if self._bus.wants(EVENT_JOBSTORE_FAILED):
-            self._bus.post(SchedulerFailureEvent(EVENT_JOBSTORE_FAILED, alias, str(error), error))
-
-    def _store_recovered(self, alias: str) -> None:
-        self._logger.info("job store %r works again", alias)
-        if self._bus.wants(EVENT_JOBSTORE_RECOVERED):
-            self._bus.post(SchedulerFailureEvent(EVENT_JOBSTORE_RECOVERED, alias, "the job store works again"))
 
     def _known_runs(self, pump: Pump) -> list[Run]:
         """The live runs of a store that this scheduler has in hand."""
@@ -1367,20 +920,14 @@ class BaseScheduler(ABC):
         self._dispatches = False
         self._wakeup = None
         self._thread_id = None
-        self._teller = None
-        self._bus.use_helper(None)
+        self._reports.forget_threads()
+        self._jobs.forget_threads()
         self._closed = threading.Event()
         self._closed.set()
 
 
-_TELLER = "schedcore-events"
-
 #: Schedulers that are running, for the exit and fork hooks.
 _running: weakref.WeakSet[BaseScheduler] = weakref.WeakSet()
-
-
-def _never(trigger: EngineTrigger) -> InvalidTriggerError:
-    return InvalidTriggerError(f"this trigger never fires: {trigger}; check its dates and fields, and its end_date")
 
 
 def _lookup_error(what: str, alias: str, known: Iterable[str]) -> KeyError:

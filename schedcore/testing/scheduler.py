@@ -31,6 +31,7 @@ from schedcore.clock import from_datetime
 from schedcore.errors import ConfigurationError
 from schedcore.executors.base import BaseExecutor, ExecutorHost, RunExecutor, call_run, failed
 from schedcore.run import Finish, Run, RunState, current_run
+from schedcore.schedulers._closing import close, stop_executor
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.testing.time import DEFAULT_START, VirtualClock
 from schedcore.testing.wakeups import VirtualWakeup
@@ -233,6 +234,7 @@ class VirtualScheduler(BaseScheduler):
     _min_gap_s: ClassVar[float] = 0.0
     # Nobody can wait, at the end of the program, for time that does not pass.
     _closed_at_exit: ClassVar[bool] = False
+    _tells_in_thread: ClassVar[bool] = False
 
     #: The wakeup it lives on; None unless it is started.
     virtual_wakeup: VirtualWakeup | None = None
@@ -312,9 +314,6 @@ class VirtualScheduler(BaseScheduler):
         if wakeup is not None:
             wakeup.close()
 
-    def _tell_later(self, deliver: Callable[[], None]) -> None:
-        deliver()
-
     # -- stopping -------------------------------------------------------------------------------------------------------------
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Run]:
@@ -324,7 +323,7 @@ class VirtualScheduler(BaseScheduler):
         if first and (inside or not wait):
             self._close_elsewhere(wait, timeout)
         elif wait and not inside and not self._closed.is_set():
-            self._close(True, timeout)
+            close(self, True, timeout)
         return list(self._cut) if wait and not inside else []
 
     def _inside(self) -> bool:
@@ -335,7 +334,7 @@ class VirtualScheduler(BaseScheduler):
         clock = self._virtual_clock
         if not wait:
             for executor in list(self._executors.values()):
-                self._cut += self._stop_executor(executor, False, None)
+                self._cut += stop_executor(self, executor, False, None)
         if timeout is not None:
             clock.call_later(timeout, lambda: self._drain(0.0))
         clock.call_soon(self._drain)
@@ -349,7 +348,7 @@ class VirtualScheduler(BaseScheduler):
             if timeout is None and isinstance(executor, VirtualExecutor) and executor.live_runs():
                 executor.when_idle(lambda: self._virtual_clock.call_soon(self._drain))
                 return
-        self._close(True, timeout)
+        close(self, True, timeout)
 
     def _quiesce(self, pumps: Sequence[Any], timeout: float | None) -> None:
         """What is under way comes to its end, blocking calls that are queued included."""

@@ -53,7 +53,7 @@ class BaseTrigger(ABC):
         return self
 
     def same_rule(self, other: BaseTrigger) -> bool:
-        """Whether the user asked for the same schedule: equality, but for a start that was left out on either side.
+        """Whether the user asked for the same schedule: equality, but for a start that was left out on both sides.
 
         It decides whether a job that is registered again at start-up keeps its next run time and its phase.
         """
