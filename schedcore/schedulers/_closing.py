@@ -1,0 +1,91 @@
+"""The second half of stopping: it takes as long as the jobs do.
+
+The order matters. What the scheduler's thread and the stores have under way comes first, so that no run appears later; then the
+executors drain, whose outcomes go into the stores; then the stores are closed, listeners are told, and the loop ends.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, SchedulerEvent
+from schedcore.executors.base import BaseExecutor, RunExecutor
+from schedcore.run import Run
+from schedcore.schedulers._pump import Pump
+
+if TYPE_CHECKING:
+    from schedcore.schedulers.base import BaseScheduler
+
+__all__ = ["close", "quiesce", "stop_executor"]
+
+
+def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
+    """The second half of stopping; see ``BaseScheduler.shutdown``. Blocks; not to be called in the scheduler's thread."""
+    monotonic_s = scheduler.clock.monotonic_s
+    deadline_s = None if timeout is None else monotonic_s() + timeout
+
+    def left() -> float | None:
+        return None if deadline_s is None else max(0.0, deadline_s - monotonic_s())
+
+    pumps = list(scheduler._pumps.values())
+    try:
+        scheduler._quiesce(pumps, left())
+        for pump in pumps:
+            scheduler._take_back(pump.take_waiting())
+        for executor in list(scheduler._executors.values()):
+            scheduler._cut += stop_executor(scheduler, executor, wait, left())
+        if not wait:
+            for executor in list(scheduler._executors.values()):
+                scheduler._cut += stop_executor(scheduler, executor, True, left())
+        scheduler._quiesce(pumps, left())
+        for pump in pumps:
+            pump.closed = True
+            _close_store(scheduler, pump)
+    finally:
+        scheduler._reports.logger.info("scheduler has been shut down")
+        scheduler._reports.stop()
+        scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
+        scheduler._ended()
+
+
+def stop_executor(scheduler: BaseScheduler, executor: BaseExecutor, wait: bool, timeout: float | None) -> list[Run]:
+    try:
+        if isinstance(executor, RunExecutor):
+            return executor.shutdown(wait, timeout)
+        executor.shutdown(wait)
+    except Exception:
+        scheduler._reports.logger.exception("executor %r failed to shut down", executor)
+    return []
+
+
+def _close_store(scheduler: BaseScheduler, pump: Pump) -> None:
+    try:
+        if pump.opened:
+            pump.settle()
+    except Exception as error:  # noqa: BLE001  # the other stores are closed all the same
+        scheduler._reports.store_failed(pump.alias, error, None)
+    try:
+        if pump.opened:
+            pump.store.shutdown()
+    except Exception as error:  # noqa: BLE001  # the other stores are closed all the same
+        scheduler._reports.store_failed(pump.alias, error, None)
+
+
+def quiesce(scheduler: BaseScheduler, pumps: list[Pump], timeout: float | None) -> None:
+    """Wait until the scheduler's thread has done what was under way, and no cycle of a store is."""
+    deadline_s = None if timeout is None else scheduler.clock.monotonic_s() + timeout
+    while True:
+        passed = threading.Event()
+        if not scheduler._call_soon(passed.set):
+            return
+        while not passed.wait(1.0):
+            if not scheduler._is_loop_alive() or (
+                deadline_s is not None and scheduler.clock.monotonic_s() > deadline_s
+            ):
+                return
+        if not any(pump.busy for pump in pumps):
+            return
+        if deadline_s is not None and scheduler.clock.monotonic_s() > deadline_s:
+            return
+        threading.Event().wait(0.001)

@@ -1,0 +1,298 @@
+"""The jobs of a scheduler: those that wait for their store to be opened, and those that are in one.
+
+Everything that puts a job into a store, finds, changes or removes it is here; ``base`` checks what the caller says and calls it.
+A change is compare-and-set: read, compute, put if nothing has changed meanwhile, else again. No lock is held meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from schedcore.clock import Now
+from schedcore.engine import dispatch_us, first_fire
+from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError, UsageError
+from schedcore.events import (
+    EVENT_JOB_ADDED,
+    EVENT_JOB_MODIFIED,
+    JobBrokenEvent,
+    JobEvent,
+)
+from schedcore.job import Job, JobEntry, JobRecord, JobState
+from schedcore.schedulers._definition import UNSET, stable_id
+from schedcore.schedulers._pump import Pump
+from schedcore.triggers.base import EngineTrigger
+
+if TYPE_CHECKING:
+    from schedcore.schedulers.base import BaseScheduler
+
+__all__ = ["Jobs", "Pending"]
+
+
+class Pending(NamedTuple):
+    """A job that waits for its store to be opened."""
+
+    job: JobRecord
+    next_run: Any  #: UNSET, None (paused) or an instant in microseconds
+    replace: bool
+
+
+class Jobs:
+    """See the module's docstring. Every method may be called from any thread."""
+
+    def __init__(self, scheduler: BaseScheduler) -> None:
+        self._scheduler = scheduler
+        self._lock = threading.RLock()
+        self._pending: dict[str, dict[str, Pending]] = {}
+
+    def forget_threads(self) -> None:
+        """After a fork, in the child: whoever held the lock is not there."""
+        self._lock = threading.RLock()
+
+    @property
+    def aliases(self) -> list[str]:
+        """The job stores that jobs wait for."""
+        return [alias for alias, jobs in list(self._pending.items()) if jobs]
+
+    def pending(self, alias: str | None) -> list[Job]:
+        """The jobs that wait for one job store, or all."""
+        with self._lock:
+            return [
+                Job(self._scheduler, its, JobEntry(item.job, JobState.ACTIVE), pending=True)
+                for its, items in self._pending.items()
+                if alias in (None, its)
+                for item in items.values()
+            ]
+
+    def drop_pending(self, alias: str | None) -> None:
+        """Forget the jobs that wait for one job store, or all."""
+        with self._lock:
+            for its in list(self._pending):
+                if alias in (None, its):
+                    del self._pending[its]
+
+    def add_pending(self, record: JobRecord, next_run: Any, alias: str, replace: bool, *, given_id: bool) -> Job:
+        if next_run is UNSET and first_fire(record.trigger, self._scheduler._timeline.now().wall_us) is None:
+            raise never(record.trigger)
+        with self._lock:
+            jobs = self._pending.setdefault(alias, {})
+            pump = self._scheduler._pumps.get(alias)
+            if not given_id and pump is not None and pump.store.traits.durable:
+                # Start-up code runs at every start; under a random id each start would leave one more copy.
+                record = record._replace(id=stable_id(record, jobs))
+                replace = True
+            if record.id in jobs and not replace:
+                raise ConflictingIdError(record.id)
+            jobs[record.id] = Pending(record, next_run, replace)
+        if self._scheduler.running and pump is not None:
+            pump.touched = True
+            self._scheduler._ask()
+        return Job(self._scheduler, alias, JobEntry(record, JobState.ACTIVE), pending=True)
+
+    def store(self, pump: Pump, pending: Pending, now: Now) -> tuple[JobEntry, int]:
+        """Put a job into an open store; returns what was stored and the code of the event that it makes."""
+        job = pending.job
+        if pending.replace:
+            while True:
+                old = pump.store.get_entry(job.id)
+                if old is None:
+                    break
+                new = self._merged(old, pending, now)
+                try:
+                    if pump.store.replace_entry(old, new):
+                        return new, EVENT_JOB_MODIFIED
+                except JobLookupError:
+                    break
+        entry = self.placed(job, pending.next_run, now)
+        pump.store.add_entries((entry,))
+        return entry, EVENT_JOB_ADDED
+
+    def placed(self, job: JobRecord, next_run: Any, now: Now) -> JobEntry:
+        """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does."""
+        if next_run is None:
+            return JobEntry(job, JobState.PAUSED)
+        trigger = job.trigger
+        if next_run is not UNSET:
+            if trigger.elapsed:
+                # The user speaks of the wall clock; such a trigger is judged on the timeline that never goes back.
+                next_run += now.steady_us - now.wall_us
+            return JobEntry(job, JobState.ACTIVE, next_run, next_run)
+        fire_us = first_fire(trigger, now.steady_us if trigger.elapsed else now.wall_us)
+        if fire_us is None:
+            raise never(trigger)
+        if trigger.jitter_us:
+            return JobEntry(job, JobState.ACTIVE, fire_us, dispatch_us(trigger, fire_us, self._scheduler._random))
+        return JobEntry(job, JobState.ACTIVE, fire_us, fire_us)
+
+    def _merged(self, old: JobEntry, pending: Pending, now: Now) -> JobEntry:
+        """A job registered again: with an unchanged trigger it keeps its place in the schedule."""
+        if (
+            pending.next_run is UNSET
+            and old.job.trigger.same_rule(pending.job.trigger)
+            and (old.fire_us is not None or old.state is JobState.PAUSED)
+        ):
+            job = pending.job._replace(trigger=old.job.trigger)
+            if old.state is JobState.BROKEN:
+                return JobEntry(job, JobState.ACTIVE, old.fire_us, old.fire_us)
+            return JobEntry(job, old.state, old.fire_us, old.due_us)
+        return self.placed(pending.job, pending.next_run, now)
+
+    def flush(self, pump: Pump) -> list[JobEntry]:
+        """Hand a store its pending jobs. In ``start``, or in a cycle. What one job raises stops the others only in ``start``."""
+        if not self._pending.get(pump.alias):
+            return []
+        with self._lock:
+            waiting = self._pending.pop(pump.alias, {})
+        now = self._scheduler._timeline.now()
+        added: list[JobEntry] = []
+        fresh: list[JobEntry] = []
+        starting = (
+            not self._scheduler._dispatches
+            and self._scheduler._thread_id is None
+            and self._scheduler._opens_stores_in_start
+        )
+        try:
+            for pending in waiting.values():
+                try:
+                    if pending.replace:
+                        entry, code = self.store(pump, pending, now)
+                        if code == EVENT_JOB_ADDED:
+                            added.append(entry)
+                    else:
+                        fresh.append(self.placed(pending.job, pending.next_run, now))
+                except InvalidTriggerError as error:
+                    # It had a fire time when it was added, and has none now that it is started: its schedule is over.
+                    self._scheduler._reports.logger.warning("job %r is dropped: %s", pending.job.id, error)
+                except UsageError as error:
+                    if starting:
+                        raise
+                    self._job_refused(pump.alias, pending.job.id, error)
+            if fresh:
+                try:
+                    pump.store.add_entries(fresh)
+                    added += fresh
+                except UsageError:
+                    if starting:
+                        raise
+                    added += self._add_one_by_one(pump, fresh)
+        except Exception:
+            with self._lock:
+                self._pending[pump.alias] = {**waiting, **self._pending.get(pump.alias, {})}
+            raise
+        return added
+
+    def _add_one_by_one(self, pump: Pump, entries: list[JobEntry]) -> list[JobEntry]:
+        added: list[JobEntry] = []
+        for entry in entries:
+            try:
+                pump.store.add_entries([entry])
+                added.append(entry)
+            except UsageError as error:
+                self._job_refused(pump.alias, entry.job.id, error)
+        return added
+
+    def _job_refused(self, alias: str, job_id: str, error: UsageError) -> None:
+        self._scheduler._reports.logger.error("job %r cannot be added to job store %r: %s", job_id, alias, error)
+        self._scheduler._reports.bus.post(JobBrokenEvent(job_id, alias, str(error), error))
+
+    def remove(self, job_id: str, jobstore: str | None) -> str:
+        """Remove a job where it is found first; returns the alias of that store."""
+        if self._pending:
+            for alias in list(self._pending):
+                if jobstore in (None, alias) and self._drop_pending(alias, job_id):
+                    return alias
+        if jobstore is not None and jobstore not in self._scheduler._pumps:
+            raise self._scheduler._no_such_store(jobstore)
+        if self._scheduler.running:
+            for alias, pump in self._scheduler._pumps.items():
+                if jobstore in (None, alias) and pump.opened:
+                    try:
+                        pump.store.remove_job(job_id)
+                    except JobLookupError:
+                        continue
+                    return alias
+        raise JobLookupError(job_id)
+
+    def find(self, job_id: str, jobstore: str | None) -> tuple[str, Job]:
+        with self._lock:
+            for alias, items in self._pending.items():
+                if jobstore in (None, alias) and job_id in items:
+                    entry = JobEntry(items[job_id].job, JobState.ACTIVE)
+                    return alias, Job(self._scheduler, alias, entry, pending=True)
+            if jobstore is not None and jobstore not in self._scheduler._pumps and jobstore not in self._pending:
+                raise self._scheduler._no_such_store(jobstore)
+        if self._scheduler.running:
+            for alias, pump in list(self._scheduler._pumps.items()):
+                if jobstore in (None, alias) and pump.opened:
+                    found = pump.store.get_entry(job_id)
+                    if found is not None:
+                        return alias, Job(self._scheduler, alias, found)
+        raise JobLookupError(job_id)
+
+    def change(self, alias: str, job: Job, change: Callable[[JobEntry], JobEntry]) -> Job:
+        with self._lock:
+            pending = self._pending.get(alias, {}).get(job.id)
+            if pending is not None:
+                entry = JobEntry(pending.job, JobState.ACTIVE)
+                new = change(entry)
+                next_run: Any = pending.next_run
+                if new.state is JobState.PAUSED:
+                    next_run = None
+                elif new.due_us is not None:
+                    # Computed now, it would be stale at start; only what the user named stays.
+                    first_us = first_fire(new.job.trigger, self._scheduler._timeline.now().wall_us)
+                    next_run = UNSET if new.due_us == first_us else new.due_us
+                self._pending[alias][job.id] = pending._replace(job=new.job, next_run=next_run)
+                return Job(self._scheduler, alias, JobEntry(new.job, JobState.ACTIVE), pending=True)
+        pump = self._scheduler._pumps[alias]
+        while True:
+            old = pump.store.get_entry(job.id)
+            if old is None:
+                raise JobLookupError(job.id)
+            new = change(old)
+            if pump.store.replace_entry(old, new):
+                break
+        if self._scheduler._reports.bus.wants(EVENT_JOB_MODIFIED):
+            self._scheduler._reports.bus.publish(JobEvent(EVENT_JOB_MODIFIED, job.id, alias))
+        if new.due_us is not None:
+            self._scheduler._touch(pump, new.due_us, new.job.trigger)
+        return Job(self._scheduler, alias, new)
+
+    def _drop_pending(self, alias: str, job_id: str) -> bool:
+        with self._lock:
+            items = self._pending.get(alias)
+            return items is not None and items.pop(job_id, None) is not None
+
+    def is_pending(self, alias: str, job_id: str) -> bool:
+        return job_id in self._pending.get(alias, {})
+
+    def peek(self, alias: str, job_id: str) -> JobEntry | None:
+        """The job as it is now, where looking costs no I/O; else None."""
+        pump = self._scheduler._pumps.get(alias)
+        if pump is None or pump.store.traits.blocking or not pump.opened or not self._scheduler.running:
+            return None
+        return pump.store.get_entry(job_id)
+
+    def mend(self, executor: str) -> None:
+        """Jobs that were set aside because this executor was missing go on where they stood."""
+        for alias, pump in list(self._scheduler._pumps.items()):
+            if not pump.opened:
+                continue
+            for entry in pump.store.list_entries():
+                if (
+                    entry.state is JobState.BROKEN
+                    and entry.job.policy.executor == executor
+                    and entry.fire_us is not None
+                    and entry.job.func is not None
+                ):
+                    new = JobEntry(entry.job, JobState.ACTIVE, entry.fire_us, entry.fire_us)
+                    if pump.store.replace_entry(entry, new):
+                        self._scheduler._reports.bus.post(JobEvent(EVENT_JOB_MODIFIED, entry.job.id, alias))
+            pump.touched = True
+        self._scheduler._ask()
+
+
+def never(trigger: EngineTrigger) -> InvalidTriggerError:
+    """What is raised for a trigger that has no fire time."""
+    return InvalidTriggerError(f"this trigger never fires: {trigger}; check its dates and fields, and its end_date")

@@ -1,0 +1,221 @@
+"""Says what happens: to the log, and to listeners.
+
+Every event of a scheduler is made here, and only if somebody listens for it. Run events are *posted*: one thread, started when
+the first is due, delivers them in order (see ``schedcore.events``).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from schedcore.clock import to_datetime
+from schedcore.events import (
+    EVENT_CLOCK_STEPPED,
+    EVENT_JOB_ADDED,
+    EVENT_JOB_BROKEN,
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_JOB_LOST,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    EVENT_JOB_REMOVED,
+    EVENT_JOB_SKIPPED,
+    EVENT_JOB_STARTED,
+    EVENT_JOB_SUBMITTED,
+    EVENT_JOBSTORE_FAILED,
+    EVENT_JOBSTORE_RECOVERED,
+    EventBus,
+    JobBrokenEvent,
+    JobEvent,
+    JobExecutionEvent,
+    JobSkippedEvent,
+    JobSubmissionEvent,
+    SchedulerFailureEvent,
+)
+from schedcore.job import JobEntry, JobRecord
+from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason
+from schedcore.schedulers._calls import CallPool, call_pool
+
+__all__ = ["Reports"]
+
+
+class Reports:
+    """The log and the listeners of one scheduler. Every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self.logger: Any = logging.getLogger("schedcore.scheduler")
+        self.bus = EventBus(lambda: self.logger)
+        self._lock = threading.Lock()
+        self._teller: CallPool | None = None
+        self._teller_name = f"schedcore-events-{id(self):x}"
+
+    def start(self) -> None:
+        """From now on, a thread of its own delivers what is posted."""
+        self.bus.use_helper(self._tell_later)
+
+    def stop(self) -> None:
+        """End that thread, when it has delivered what was posted; from now on, who posts delivers."""
+        self.bus.use_helper(None)
+        teller, self._teller = self._teller, None
+        if teller is not None:
+            teller.close()
+            # A listener that hangs must not hang the program.
+            teller.join(5.0)
+
+    def forget_threads(self) -> None:
+        """After a fork, in the child: the thread is not there."""
+        self._lock = threading.Lock()
+        self._teller = None
+        self.bus.use_helper(None)
+
+    def delivers_here(self) -> bool:
+        """Whether the calling thread is the one that delivers, so that a listener is calling."""
+        return threading.current_thread().name.startswith(self._teller_name)
+
+    def _tell_later(self, deliver: Callable[[], None]) -> None:
+        teller = self._teller
+        if teller is None:
+            with self._lock:
+                teller = self._teller
+                if teller is None:
+                    self._teller = teller = call_pool(1, self._teller_name)
+        try:
+            teller.submit([deliver])
+        except RuntimeError:
+            # It was closed since: who closes it delivers what is left.
+            pass
+
+    def clock_stepped(self, step_us: int) -> None:
+        """The wall clock was set by ``step_us``, or the machine slept for as long."""
+        if step_us < 0:
+            message = f"the clock was set back by {-step_us / 1e6:.3f} s"
+        else:
+            message = f"the clock was set forward by {step_us / 1e6:.3f} s, or the machine slept"
+        self.logger.warning("%s", message)
+        self.bus.post(SchedulerFailureEvent(EVENT_CLOCK_STEPPED, None, message))
+
+    def submitted(self, runs: list[Run]) -> None:
+        """Runs are about to be handed to their executors."""
+        if self.bus.mask & EVENT_JOB_SUBMITTED:
+            for run in runs:
+                event = JobSubmissionEvent(EVENT_JOB_SUBMITTED, run.job.id, run.alias, [run.scheduled_at], [run.id])
+                self.bus.post(event)
+
+    def started(self, run: Run) -> None:
+        """The job's code is about to be called."""
+        if self.bus.mask & EVENT_JOB_STARTED:
+            event = JobExecutionEvent(EVENT_JOB_STARTED, run.job.id, run.alias, run.scheduled_at, run_id=run.id)
+            self.bus.post(event)
+
+    def ended(self, ended: list[Finish]) -> None:
+        """Runs are over, and their outcomes are with their store."""
+        mask = self.bus.mask
+        for run, state, started_us, finished_us, retval, exception, traceback in ended:
+            if state is RunState.SUCCEEDED:
+                if mask & EVENT_JOB_EXECUTED:
+                    self.bus.post(
+                        JobExecutionEvent(
+                            EVENT_JOB_EXECUTED,
+                            run.job.id,
+                            run.alias,
+                            run.scheduled_at,
+                            retval,
+                            run_id=run.id,
+                            started_us=started_us,
+                            finished_us=finished_us,
+                        )
+                    )
+                continue
+            if state is RunState.SKIPPED:
+                if mask & EVENT_JOB_SKIPPED:
+                    at = run.scheduled_at
+                    self.bus.post(
+                        JobSkippedEvent(EVENT_JOB_SKIPPED, run.job.id, run.alias, str(SkipReason.SHUTDOWN), at, at, 1)
+                    )
+                continue
+            if state is RunState.FAILED:
+                self.logger.error("job %r failed: %s", run.job.name, exception, extra={"run_id": run.id})
+                if traceback:
+                    self.logger.debug("%s", traceback)
+            else:
+                self.logger.warning("run %s was %s", run.id, state)
+            if mask & EVENT_JOB_ERROR:
+                self.bus.post(
+                    JobExecutionEvent(
+                        EVENT_JOB_ERROR,
+                        run.job.id,
+                        run.alias,
+                        run.scheduled_at,
+                        None,
+                        exception,
+                        traceback,
+                        run_id=run.id,
+                        started_us=started_us,
+                        finished_us=finished_us,
+                    )
+                )
+
+    def skipped(self, alias: str, job: JobRecord, skip: Skip) -> None:
+        """Fire times of a job pass without a run."""
+        reason, first_us, last_us, times = skip
+        zone = job.trigger.timezone
+        first = to_datetime(first_us).astimezone(zone)
+        last = to_datetime(last_us).astimezone(zone)
+        if reason is SkipReason.MISFIRED:
+            self.logger.warning("%d run(s) of job %r misfired, up to %s", times, job.name, last)
+        elif reason is SkipReason.OVERLAP:
+            self.logger.warning(
+                "job %r is still running: %d run(s) skipped (max_instances=%d)",
+                job.name,
+                times,
+                job.policy.max_instances,
+            )
+        else:
+            self.logger.info("%d run(s) of job %r skipped up to %s: %s", times, job.name, last, reason)
+        if reason is SkipReason.OVERLAP and self.bus.wants(EVENT_JOB_MAX_INSTANCES):
+            self.bus.post(JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, job.id, alias, [last]))
+        code = EVENT_JOB_MISSED if reason is SkipReason.MISFIRED else EVENT_JOB_SKIPPED
+        if self.bus.wants(code):
+            self.bus.post(JobSkippedEvent(code, job.id, alias, str(reason), first, last, times))
+
+    def broken(self, alias: str, job_id: str, reason: str, error: Exception | None) -> None:
+        """A job is set aside."""
+        self.logger.error("job %r is set aside: %s", job_id, reason)
+        if self.bus.wants(EVENT_JOB_BROKEN):
+            self.bus.post(JobBrokenEvent(job_id, alias, reason, error))
+
+    def lost(self, alias: str, record: RunRecord) -> None:
+        """A run was cut off when its scheduler died."""
+        self.logger.warning("run %s was lost: %s", record.id, record.reason)
+        if self.bus.wants(EVENT_JOB_LOST):
+            event = JobExecutionEvent(
+                EVENT_JOB_LOST, record.job_id, alias, to_datetime(record.fire_us), run_id=record.id
+            )
+            self.bus.post(event)
+
+    def removed(self, alias: str, job_id: str) -> None:
+        """A job is gone, because its schedule has ended."""
+        if self.bus.wants(EVENT_JOB_REMOVED):
+            self.bus.post(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
+
+    def added(self, alias: str, entries: list[JobEntry]) -> None:
+        """Jobs were put into a store."""
+        if self.bus.wants(EVENT_JOB_ADDED):
+            for entry in entries:
+                self.bus.post(JobEvent(EVENT_JOB_ADDED, entry.job.id, alias))
+
+    def store_failed(self, alias: str, error: Exception, retry_s: float | None) -> None:
+        """A job store failed; ``retry_s``: seconds until it is tried again."""
+        again = "" if retry_s is None else f"; next attempt in {retry_s:.1f} s"
+        self.logger.error("job store %r failed: %s: %s%s", alias, type(error).__name__, error, again)
+        if self.bus.wants(EVENT_JOBSTORE_FAILED):
+            self.bus.post(SchedulerFailureEvent(EVENT_JOBSTORE_FAILED, alias, str(error), error))
+
+    def store_recovered(self, alias: str) -> None:
+        """A job store works again."""
+        self.logger.info("job store %r works again", alias)
+        if self.bus.wants(EVENT_JOBSTORE_RECOVERED):
+            self.bus.post(SchedulerFailureEvent(EVENT_JOBSTORE_RECOVERED, alias, "the job store works again"))
