@@ -12,7 +12,7 @@ growing delays, up to the scheduler's ``jobstore_retry_interval``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,6 +79,8 @@ class Pump:
         self._retry_at_s = 0.0
         # Runs of an uncoalesced backlog that wait for one of their job's to end.
         self._waiting: dict[str, deque[Run]] = {}
+        # How many of these might begin, by job, were the scheduler not paused.
+        self._held: dict[str, int] = {}
         self.handed = 0
         self.returned = 0
 
@@ -86,6 +88,8 @@ class Pump:
 
     def tick(self, now: Now, mono_s: float) -> None:
         """Make a step if there is one to make."""
+        if self._held and self.scheduler._dispatches:
+            self._release_held()
         if self.busy or self.closed or (self._failures and mono_s < self._retry_at_s):
             return
         if not self._has_work(now):
@@ -192,12 +196,12 @@ class Pump:
             return
         if not result.decisions:
             return
-        if committed.plain:
+        if committed.plain and not self._is_paused():
             self.handed += len(committed.runs)
             scheduler._submit(committed.runs)
             return
         self._report(result.decisions, committed)
-        self._hand_over(committed.runs)
+        self._hand_over(committed.runs, result.decisions)
 
     def _apply_ended(self, ended: list[Finish]) -> None:
         self.returned += len(ended)
@@ -206,13 +210,35 @@ class Pump:
             freed: list[Run] = []
             for finish in ended:
                 job_id = finish.run.job.id
-                waiting = self._waiting.get(job_id)
-                if waiting:
-                    freed.append(waiting.popleft())
-                    if not waiting:
-                        del self._waiting[job_id]
+                if job_id not in self._waiting:
+                    continue
+                if self._is_paused():
+                    self._held[job_id] = self._held.get(job_id, 0) + 1
+                else:
+                    freed += self._free(job_id, 1)
             if freed:
                 self.scheduler._submit(freed)
+
+    def _is_paused(self) -> bool:
+        """Whether nothing may begin, and what waits has to wait on. (A scheduler that stops takes it back.)"""
+        return not self.scheduler._dispatches and self.scheduler.running
+
+    def _free(self, job_id: str, count: int) -> list[Run]:
+        """Take up to ``count`` runs of a job out of those that wait."""
+        freed: list[Run] = []
+        waiting = self._waiting.get(job_id)
+        while waiting and len(freed) < count:
+            freed.append(waiting.popleft())
+        if not waiting:
+            self._waiting.pop(job_id, None)
+        return freed
+
+    def _release_held(self) -> None:
+        """What could not begin because of the pause begins now."""
+        held, self._held = self._held, {}
+        freed = [run for job_id, count in held.items() for run in self._free(job_id, count)]
+        if freed:
+            self.scheduler._submit(freed)
 
     def _report(self, decisions: list[Decision], committed: Committed) -> None:
         dropped = {id(decision) for decision in committed.dropped}
@@ -227,31 +253,38 @@ class Pump:
             elif decision.next_us is None:
                 self.scheduler._reports.removed(self.alias, job.id)
 
-    def _hand_over(self, runs: list[Run]) -> None:
+    def _hand_over(self, runs: list[Run], decisions: Sequence[Decision] = ()) -> None:
+        """Submit runs; of one job no more than ``max_instances`` are live at a time, and the others wait for those."""
         if not runs:
             return
         self.handed += len(runs)
+        paused = self._is_paused()
         first_of: dict[str, int] = {}
         for run in runs:
             first_of[run.job.id] = first_of.get(run.job.id, 0) + 1
-        if len(first_of) == len(runs):
+        if len(first_of) == len(runs) and not paused:
             self.scheduler._submit(runs)
             return
         now: list[Run] = []
-        given: dict[str, int] = {}
+        given = {decision.claim.job.id: decision.claim.live for decision in decisions if len(decision.fires) > 1}
         for run in runs:
             job_id = run.job.id
             given[job_id] = given.get(job_id, 0) + 1
-            if given[job_id] > run.job.policy.max_instances or job_id in self._waiting:
+            late = given[job_id] > run.job.policy.max_instances
+            if paused and not late:
+                self._held[job_id] = self._held.get(job_id, 0) + 1
+            if late or paused or job_id in self._waiting:
                 self._waiting.setdefault(job_id, deque()).append(run)
             else:
                 now.append(run)
-        self.scheduler._submit(now)
+        if now:
+            self.scheduler._submit(now)
 
     def take_waiting(self) -> list[Run]:
         """The runs that wait for others of their job, taken out: the scheduler stops."""
         runs = [run for waiting in self._waiting.values() for run in waiting]
         self._waiting.clear()
+        self._held.clear()
         return runs
 
     # -- wherever the store may be called -----------------------------------------------------------------------------------

@@ -166,7 +166,10 @@ class VirtualClock:
 
     def step(self, seconds: float) -> None:
         """Set the wall clock forward, or back (negative). The monotonic clock does not notice."""
-        self._wall_us += _span(seconds)
+        span_us = _span(seconds)
+        if not self._depth:
+            self.run_ready()
+        self._wall_us += span_us
         for watcher in self._watchers:
             watcher()
 
