@@ -8,12 +8,13 @@ of its steps here.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from time import monotonic
+from types import MappingProxyType
 
-from schedcore.cli.words import failure_lines, failure_text, failure_word, one_line, outcome, reason_text
+from schedcore.cli.words import amount, failure_lines, failure_text, failure_word, one_line, outcome, reason_text
 from schedcore.clock import to_datetime
 from schedcore.events import (
     EVENT_CLOCK_STEPPED,
@@ -130,6 +131,16 @@ class View:
     skips: int
     closed: bool
 
+    @property
+    def summary(self) -> str:
+        """What has happened, in numbers."""
+        text = amount(self.runs, "run")
+        if self.failures:
+            text += f", {self.failures} failed"
+        if self.skips:
+            text += f", {self.skips} skipped"
+        return text
+
 
 @dataclass(slots=True)
 class _Tally:
@@ -152,15 +163,18 @@ class Board:
 
     # -- fed by the command
 
-    def show(self, jobs: Iterable[Job], *, keep: bool = False) -> None:
-        """The jobs as they stand now. ``keep``: those that are shown and not among them stay, as gone."""
+    def show(self, jobs: Iterable[Job], words: Mapping[tuple[str, str], str] = MappingProxyType({})) -> None:
+        """The jobs as they stand now; those that were shown and are not among them stay, as gone.
+
+        ``words``: the schedules of some jobs, by job store and id, where their triggers do not say it best.
+        """
         seen: dict[tuple[str, str], Row] = {}
         for job in jobs:
             row = Row(
                 store=job.jobstore,
                 id=job.id,
                 name=job.name,
-                schedule=job.trigger.describe(),
+                schedule=words.get((job.jobstore, job.id)) or job.trigger.describe(),
                 next_run=job.next_run_time,
                 state=job.state,
                 reason=job.reason,
@@ -172,10 +186,8 @@ class Board:
                 new = seen.pop(key, None)
                 if new is not None:
                     rows[key] = replace(new, last=old.last, running=old.running)
-                elif keep:
-                    rows[key] = replace(old, next_run=None, state=None)
                 else:
-                    del rows[key]
+                    rows[key] = replace(old, next_run=None, state=None)
             rows.update(seen)
 
     def remember(self, store: str, record: RunRecord) -> None:
@@ -304,12 +316,11 @@ class Board:
         elif isinstance(event, JobSkippedEvent):
             if event.reason == SkipReason.SHUTDOWN:
                 return
+            if event.reason == SkipReason.COALESCED:  # its run comes, once
+                return
             tally.skips += event.count
             text = f"skipped: {reason_text(event.reason)}"
-            if event.reason != SkipReason.COALESCED:
-                self._add(
-                    Message(at=now, level=Level.WARNING, job=row.name, text=text, count=event.count), event.reason
-                )
+            self._add(Message(at=now, level=Level.WARNING, job=row.name, text=text, count=event.count), event.reason)
         elif isinstance(event, JobExecutionEvent) and event.code in (EVENT_JOB_ERROR, EVENT_JOB_LOST):
             tally.runs += 1
             tally.failures += 1

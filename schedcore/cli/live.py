@@ -55,6 +55,11 @@ class Layout:
         return self.width >= 110
 
     @property
+    def narrow(self) -> bool:
+        """No room for a column of its own for what is running."""
+        return self.width < 60
+
+    @property
     def schedules(self) -> bool:
         """Room for schedules in words."""
         return self.width >= 76
@@ -72,10 +77,10 @@ def _next_cell(row: Row, now: datetime, zone: tzinfo, layout: Layout) -> Text:
         return Text("paused", style="yellow")
     if row.next_run is None:
         return Text("-", style="dim")
-    left = countdown((row.next_run - now).total_seconds())
+    left = countdown((row.next_run - now).total_seconds(), brief=layout.narrow)
     if not layout.wide:
         return Text(left)
-    return Text.assemble(f"{instant(row.next_run.astimezone(zone), now):<13}", (left, "cyan"))
+    return Text.assemble(f"{instant(row.next_run.astimezone(zone), now):<11}", (left, "cyan"))
 
 
 def _last_cell(row: Row, now: datetime, layout: Layout) -> Text:
@@ -91,7 +96,7 @@ def _last_cell(row: Row, now: datetime, layout: Layout) -> Text:
     return cell
 
 
-def _now_cell(row: Row, layout: Layout) -> Text:
+def _now_cell(row: Row) -> Text:
     begun = [run.since_s for run in row.running if run.since_s is not None]
     if begun:
         longest = duration(monotonic() - min(begun))
@@ -106,22 +111,32 @@ def table(rows: Sequence[Row], now: datetime, zone: tzinfo, layout: Layout) -> T
     """The jobs, one line each. Exactly ``len(rows) + 1`` lines high."""
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold underline", expand=False)
     names = max((len(one_line(row.name)) for row in rows), default=3)
-    widths = {"next": 26 if layout.wide else 15, "last": 33 if layout.wide else 17, "now": 12 if layout.wide else 10}
-    left = layout.width - sum(widths.values()) - 2 * len(widths) - 1
-    job = max(8, min(names, left // 2 - 2 if layout.schedules else left - 2))
+    if layout.wide:
+        widths = {"Next run": 25, "Last run": 30, "Running": 11}
+    elif layout.narrow:
+        widths = {"Next run": 9, "Last run": 17}
+    else:
+        widths = {"Next run": 14, "Last run": 19, "Running": 10}
+    left = layout.width - sum(widths.values()) - 2 * len(widths)
+    job = max(8, min(names, left // 2 if layout.schedules else left))
     made.add_column("Job", width=job, no_wrap=True, overflow="ellipsis")
     if layout.schedules:
         longest = max((len(one_line(row.schedule)) for row in rows), default=8)
-        room = max(8, left - job - 4)
+        room = max(8, left - job - 2)
         made.add_column("Schedule", width=max(8, min(longest, room)), no_wrap=True, overflow="ellipsis")
-    made.add_column("Next run", width=widths["next"], no_wrap=True, overflow="ellipsis")
-    made.add_column("Last run", width=widths["last"], no_wrap=True, overflow="ellipsis")
-    made.add_column("Running", width=widths["now"], no_wrap=True, overflow="ellipsis")
+    for title, width in widths.items():
+        made.add_column(title, width=width, no_wrap=True, overflow="ellipsis")
     for row in rows:
         cells = [Text(one_line(row.name))]
         if layout.schedules:
             cells.append(Text(one_line(row.schedule), style="dim"))
-        cells += [_next_cell(row, now, zone, layout), _last_cell(row, now, layout), _now_cell(row, layout)]
+        cells.append(_next_cell(row, now, zone, layout))
+        if not layout.narrow:
+            cells += [_last_cell(row, now, layout), _now_cell(row)]
+        elif row.running:
+            cells.append(Text.assemble(("running ", "bold blue"), _now_cell(row)))
+        else:
+            cells.append(_last_cell(row, now, layout))
         made.add_row(*cells)
     return made
 
@@ -169,22 +184,13 @@ def _one(width: int, *parts: str | tuple[str, str]) -> Text:
     return text
 
 
-def counts(view: View) -> str:
-    """What has happened, in numbers."""
-    text = amount(view.runs, "run")
-    if view.failures:
-        text += f", {view.failures} failed"
-    if view.skips:
-        text += f", {view.skips} skipped"
-    return text
-
-
 def render(view: View, heading: Heading, layout: Layout, now: datetime | None = None) -> RenderableType:
     """The whole screen, at most ``layout.height`` lines."""
     at = now or datetime.now(UTC)
     zone, width = heading.zone, layout.width
     clock = f"{at.astimezone(zone):%H:%M:%S %Z}"
-    title = _one(max(1, width - len(clock) - 1), ("schedcore ", "bold"), heading.title, ("  " + counts(view), "cyan"))
+    name = ("schedcore " if width >= 90 else "", "bold")
+    title = _one(max(1, width - len(clock) - 1), name, heading.title, (f"  {view.summary}", "cyan"))
     title.append(" " * max(1, width - title.cell_len - len(clock)) + clock, style="dim")
     messages: list[Text] = []
     for message in view.messages:

@@ -117,8 +117,8 @@ def collect_runs(
 
 def refuse_unknown_job(readers: Sequence[Reader], job_id: str) -> None:
     """Raises ``JobLookupError`` for an id that no store has. A job without runs is not unknown."""
-    known = [entry.job.id for reader in readers for entry in reader.jobs()]
-    if job_id not in known:
+    known = [entry.job.id for reader in readers for entry in reader.jobs() if not is_register(_func_ref(entry))]
+    if job_id not in known and not any(reader.runs(job_id, limit=1) for reader in readers):
         raise UnknownJobError(f"there is no job {job_id!r}, and no run of one{did_you_mean(job_id, known)}")
 
 

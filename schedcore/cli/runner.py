@@ -17,27 +17,21 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic, time
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schedcore import config, plugins
 from schedcore.cli import stores
 from schedcore.cli.board import EVENTS, Board, Level, View
 from schedcore.cli.lines import LibraryHandler, LineWriter
 from schedcore.cli.register import check, is_register, sync
 from schedcore.cli.stores import StorePlace
-from schedcore.cli.tomlfile import ScheduleFile
+from schedcore.cli.tomlfile import STARTUP, ScheduleFile
 from schedcore.cli.words import amount, duration, short_path
-from schedcore.errors import (
-    ConfigurationError,
-    FailureError,
-    JobStoreInUseError,
-    ReferenceLookupError,
-    UnknownOptionError,
-    UnknownPluginError,
-)
+from schedcore.errors import FailureError, JobStoreInUseError, MissingExtraError, UnknownOptionError, UsageError
 from schedcore.executors.command import terminate_running
 from schedcore.schedulers.background import BackgroundScheduler
 
@@ -50,7 +44,6 @@ __all__ = [
     "Bell",
     "RunOptions",
     "StoreError",
-    "counted",
     "make_scheduler",
     "run_file",
     "start_paused",
@@ -172,20 +165,27 @@ def _logging_to(handler: logging.Handler, level: int) -> Iterator[None]:
 def make_scheduler(file: ScheduleFile, places: Sequence[StorePlace]) -> BackgroundScheduler:
     """The scheduler that a file describes. Raises ``FileSyntaxError`` at what is wrong in it."""
     configuration = file.configuration()
-    configuration["jobstores"] = {place.alias: dict(place.options) for place in places}
+    configuration["jobstores"] = {
+        place.alias: _component(file, "jobstores", place.alias, place.options) for place in places
+    }
+    configuration["executors"] = {
+        alias: _component(file, "executors", alias, options) for alias, options in file.executors.items()
+    }
+    return BackgroundScheduler(configuration)
+
+
+def _component(file: ScheduleFile, section: str, alias: str, options: Mapping[str, Any]) -> Any:
+    """An executor or a job store. An error points to its table, unless the command line said what it should be."""
+    group = plugins.EXECUTORS if section == "executors" else plugins.JOBSTORES
     try:
-        return BackgroundScheduler(configuration)
-    except UnknownOptionError as error:
-        path = error.option.split(".")
-        if path[0] in ("jobstores", "executors") and path[1] in getattr(file, path[0]):
-            raise file.error(str(error), *path) from error
+        return config.build(config.component(options, f"{section}.{alias}"), group)
+    except MissingExtraError:
         raise
-    except (ConfigurationError, UnknownPluginError, ReferenceLookupError) as error:
-        option = str(error).split(":")[0].split(" ")[0].split("=")[0]
-        path = option.split(".")
-        if path[0] in ("jobstores", "executors") and len(path) > 1 and path[1] in getattr(file, path[0]):
-            raise file.error(str(error), *path) from error
-        raise
+    except UsageError as error:
+        if alias not in getattr(file, section):
+            raise
+        name = error.option.rpartition(".")[2] if isinstance(error, UnknownOptionError) else ""
+        raise file.error(str(error), section, alias, name) from error
 
 
 def start_paused(scheduler: BackgroundScheduler, places: Sequence[StorePlace]) -> None:
@@ -255,8 +255,11 @@ class _Run:
         now_s = monotonic()
         if not force and (now_s - self.looked_s < max(_FRAME_S, 20 * self.look_cost_s) or not self.board.take_stale()):
             return
+        order = {(spec.jobstore, spec.id): number for number, spec in enumerate(self.file.jobs)}
+        words = {(spec.jobstore, spec.id): "at each start" for spec in self.file.jobs if spec.trigger.kind == STARTUP}
         jobs = [job for job in self.scheduler.get_jobs() if not is_register(job.func_ref)]
-        self.board.show(jobs, keep=True)
+        jobs.sort(key=lambda job: order.get((job.jobstore, job.id), len(order)))
+        self.board.show(jobs, words)
         self.looked_s = monotonic()
         self.look_cost_s = self.looked_s - now_s
 
@@ -304,7 +307,7 @@ class _Run:
         asked = self.signals.count
         self.scheduler.shutdown(wait=False)
         running = self.waiting_for()
-        if running:
+        if running and self.screen is None:
             self.say(Level.INFO, f"stopping; waiting for {running}; Ctrl-C again ends them")
         while not self.board.closed:
             if self.signals.count > asked:
@@ -432,7 +435,7 @@ def _leave(run: _Run, code: int) -> None:
     if run.screen is not None:
         _farewell(run, view)
     else:
-        run.say(Level.INFO, f"stopped; {counted(view)}")
+        run.say(Level.INFO, f"stopped; {view.summary}")
     if code == FORCED and not run.board.closed:
         left = run.waiting_for()
         print(f"schedcore: ended with {left or 'runs'} still going; what is not recorded is lost", file=sys.stderr)
@@ -447,17 +450,7 @@ def _farewell(run: _Run, view: View) -> None:
         return
     durable = next((place for place in run.places if place.durable), None)
     with contextlib.suppress(OSError):
-        print(f"\nStopped; {counted(view)}.", file=out)
+        print(f"\nStopped; {view.summary}.", file=out)
         if durable is not None:
             print(f"What ran, with output: schedcore runs {durable}", file=out)
         out.flush()
-
-
-def counted(view: View) -> str:
-    """What has happened, in numbers."""
-    text = amount(view.runs, "run")
-    if view.failures:
-        text += f", {view.failures} failed"
-    if view.skips:
-        text += f", {view.skips} skipped"
-    return text

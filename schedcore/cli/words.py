@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -39,7 +40,7 @@ def amount(number: int, what: str) -> str:
 def duration(seconds: float) -> str:
     """A length of time in at most two units: ``"3 ms"``, ``"0.25 s"``, ``"4 min 05 s"``, ``"3 h 12 min"``."""
     if seconds < 0.0995:
-        return f"{seconds * 1000:.0f} ms" if seconds >= 0.0005 else "0 ms"
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.0005 else "< 1 ms"
     if seconds < 9.995:
         return f"{seconds:.2f} s"
     if seconds < 59.95:
@@ -57,30 +58,34 @@ def _whole(seconds: int) -> str:
     return f"{seconds // 86400} d {seconds % 86400 // 3600} h"
 
 
-def countdown(seconds: float) -> str:
-    """How far ahead something is: ``"in 3 s"``; ``"now"`` when it is due."""
+def countdown(seconds: float, *, brief: bool = False) -> str:
+    """How far ahead something is: ``"in 3 s"``; ``"now"`` when it is due. ``brief``: in one unit."""
     whole = int(seconds + 0.999)
-    return f"in {_whole(whole)}" if whole > 0 else "now"
+    return f"in {_rough(whole) if brief else _whole(whole)}" if whole > 0 else "now"
 
 
 def ago(seconds: float) -> str:
     """How long something is past, in one unit: ``"4 s ago"``."""
     whole = max(0, int(seconds))
+    return f"{_rough(whole)} ago" if whole else "just now"
+
+
+def _rough(seconds: int) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if whole >= length:
-            return f"{whole // length} {unit} ago"
-    return f"{whole} s ago" if whole else "just now"
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def instant(at: datetime, now: datetime) -> str:
-    """A time as people say it who live at ``now``: without the date today, with the weekday within six days."""
+    """A time as people say it who live at ``now``: without a date today, with a weekday within six days, else a date alone."""
     near = now.astimezone(at.tzinfo)
     days = (at.date() - near.date()).days
     if days == 0:
         return f"{at:%H:%M:%S}"
     if -6 <= days <= 6:
-        return f"{at:%a %H:%M:%S}"
-    return f"{at:%Y-%m-%d %H:%M}"
+        return f"{at:%a %H:%M}"
+    return f"{at:%Y-%m-%d}"
 
 
 def log_time(at: datetime) -> str:
@@ -129,13 +134,24 @@ def outcome(record: RunRecord) -> str:
     if state is RunState.SUCCEEDED:
         return "ok"
     if state is RunState.FAILED:
-        return f"exit {record.exit_code}" if record.exit_code else "failed"
+        return _exit_word(record.exit_code)
     if state is RunState.SKIPPED:
         many = f" {record.times} times" if record.times > 1 else ""
         return f"skipped{many}: {record.reason}" if record.reason else f"skipped{many}"
     if state is RunState.SUBMITTED:
         return "waiting"
     return str(state)
+
+
+def _exit_word(code: int | None) -> str:
+    if not code:
+        return "failed"
+    if code > 0:
+        return f"exit {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
 
 
 def short_path(path: str) -> str:
@@ -152,7 +168,7 @@ def failure_word(error: BaseException | None) -> str:
     if error is None:
         return "cancelled"
     code = getattr(error, "exit_code", None)
-    return f"exit {code}" if isinstance(code, int) and code else "failed"
+    return _exit_word(code if isinstance(code, int) else None)
 
 
 def failure_text(error: BaseException | None) -> str:
