@@ -16,9 +16,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from schedcore.clock import to_datetime
+from schedcore.clock import from_datetime, to_datetime
+from schedcore.errors import TransientJobError, UsageError
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
-from schedcore.triggers.foreign import ForeignTrigger
+from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["NO_KWARGS", "Job", "JobEntry", "JobPolicy", "JobRecord", "JobState"]
 
 NO_KWARGS: Mapping[str, Any] = {}
+
+_STATE_VERSION = 1  # of a handle's state, as in 3.x
 
 
 class JobState(StrEnum):
@@ -105,10 +108,19 @@ class Job:
         self._pending = pending
 
     def _look(self) -> JobEntry:
-        fresh = self._scheduler._jobs.peek(self._jobstore_alias, self._entry.job.id)
+        scheduler = self._scheduler
+        fresh = None if scheduler is None else scheduler._jobs.peek(self._jobstore_alias, self._entry.job.id)
         if fresh is not None:
             self._entry = fresh
         return self._entry
+
+    @property
+    def _owner(self) -> BaseScheduler:
+        if self._scheduler is None:
+            raise UsageError(
+                f"this handle on job {self.id!r} belongs to no scheduler; ask one for the job with get_job()"
+            )
+        return self._scheduler
 
     @property
     def id(self) -> str:
@@ -151,8 +163,7 @@ class Job:
     @property
     def trigger(self) -> BaseTrigger:
         """The trigger that gives the fire times."""
-        trigger = self._look().job.trigger
-        return trigger.inner if isinstance(trigger, ForeignTrigger) else trigger
+        return _plain(self._look().job.trigger)
 
     @property
     def executor(self) -> str:
@@ -196,7 +207,7 @@ class Job:
     def pending(self) -> bool:
         """Whether it waits for the scheduler to start before it is handed to its job store."""
         if self._pending:
-            self._pending = self._scheduler._jobs.is_pending(self._jobstore_alias, self.id)
+            self._pending = self._owner._jobs.is_pending(self._jobstore_alias, self.id)
         return self._pending
 
     @property
@@ -208,22 +219,22 @@ class Job:
         """Change attributes (``name``, ``func``, ``args``, ``kwargs``, ``trigger``, ``executor``, ``next_run_time``
         and the job options).
         """
-        self._take(self._scheduler.modify_job(self.id, self._jobstore_alias, **changes))
+        self._take(self._owner.modify_job(self.id, self._jobstore_alias, **changes))
         return self
 
     def reschedule(self, trigger: BaseTrigger | str, **trigger_args: Any) -> Job:
         """Give it another trigger; its next run time is computed afresh."""
-        self._take(self._scheduler.reschedule_job(self.id, self._jobstore_alias, trigger, **trigger_args))
+        self._take(self._owner.reschedule_job(self.id, self._jobstore_alias, trigger, **trigger_args))
         return self
 
     def pause(self) -> Job:
         """Suspend its schedule until ``resume``."""
-        self._take(self._scheduler.pause_job(self.id, self._jobstore_alias))
+        self._take(self._owner.pause_job(self.id, self._jobstore_alias))
         return self
 
     def resume(self) -> Job | None:
         """Take the schedule up again; None, and the job is removed, when the schedule has ended meanwhile."""
-        fresh = self._scheduler.resume_job(self.id, self._jobstore_alias)
+        fresh = self._owner.resume_job(self.id, self._jobstore_alias)
         if fresh is None:
             return None
         self._take(fresh)
@@ -231,7 +242,86 @@ class Job:
 
     def remove(self) -> None:
         """Remove it from its job store. Live runs go on to their end."""
-        self._scheduler.remove_job(self.id, self._jobstore_alias)
+        self._owner.remove_job(self.id, self._jobstore_alias)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of 3.x, for job stores of third parties that pickle it, and what is needed beyond that to lose nothing.
+
+        Raises ``TransientJobError`` when text cannot name the callable.
+        """
+        job, _, fire_us, due_us, reason = self._entry
+        policy = job.policy
+        ref, args = job.func_ref, job.args
+        if ref is None and job.func is not None:
+            from schedcore.references import UnnameableCallableError, ref_of, unbind
+
+            try:
+                ref = ref_of(job.func)
+            except UnnameableCallableError as error:
+                raise TransientJobError(job.id, error.reason) from error
+            args = (*unbind(job.func)[1], *args)
+        return {
+            "version": _STATE_VERSION,
+            "id": job.id,
+            "func": ref,
+            "trigger": _plain(job.trigger),
+            "executor": policy.executor,
+            "args": args,
+            "kwargs": dict(job.kwargs),
+            "name": job.name,
+            "misfire_grace_time": policy.misfire_grace_time,
+            "coalesce": policy.coalesce,
+            "max_instances": policy.max_instances,
+            "next_run_time": None if due_us is None else to_datetime(due_us).astimezone(job.trigger.timezone),
+            # Not in 3.x:
+            "fire_us": fire_us,
+            "max_catchup": policy.max_catchup,
+            "recovery": policy.recovery,
+            "reason": reason,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A handle from ``__getstate__``, of this class or of 3.x. A callable that is not there makes the job a broken one."""
+        version = state.get("version", _STATE_VERSION)
+        if version != _STATE_VERSION:
+            raise ValueError(f"the state of a job has version {version!r}; this release reads {_STATE_VERSION}")
+        from schedcore.references import resolve
+
+        func, reason = None, state.get("reason")
+        ref: str | None = state["func"]
+        try:
+            func = resolve(ref) if ref is not None else None
+        except LookupError as error:
+            reason = str(error)
+        grace_s = state["misfire_grace_time"]
+        default = JobPolicy()
+        policy = JobPolicy(
+            state["executor"],
+            None if grace_s is None else round(grace_s * 1_000_000),
+            bool(state["coalesce"]),
+            state["max_instances"],
+            state.get("max_catchup", default.max_catchup),
+            state.get("recovery", default.recovery),
+        ).intern()
+        record = JobRecord(
+            state["id"],
+            state["name"],
+            func,
+            ref,
+            tuple(state["args"]),
+            dict(state["kwargs"]),
+            as_grid(state["trigger"]),
+            policy,
+        )
+        next_run_time = state["next_run_time"]
+        due_us = None if next_run_time is None else from_datetime(next_run_time)
+        job_state = JobState.ACTIVE if due_us is not None else JobState.PAUSED
+        if func is None or reason is not None:
+            job_state = JobState.BROKEN
+        self._entry = JobEntry(record, job_state, state.get("fire_us", due_us), due_us, reason)
+        self._pending = False
+        self._scheduler = None
+        self._jobstore_alias = ""
 
     def _take(self, fresh: Job) -> None:
         self._entry = fresh._entry
@@ -254,3 +344,8 @@ class Job:
         else:
             when = str(entry.state) if entry.reason is None else f"{entry.state}: {entry.reason}"
         return f"{entry.job.name} (trigger: {self.trigger}, {when})"
+
+
+def _plain(trigger: EngineTrigger) -> BaseTrigger:
+    """The trigger that the user gave."""
+    return trigger.inner if isinstance(trigger, ForeignTrigger) else trigger
