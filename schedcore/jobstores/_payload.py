@@ -95,6 +95,8 @@ def encode(serializer: Serializer, job: JobRecord) -> bytes:
         _, first = unbind(func)
         if first:
             data["self"] = first[0]
+    if isinstance(job.trigger, UnknownTrigger):
+        raise BrokenJobError(job.id, "its trigger is not known; give it one")
     data["args"] = list(job.args)
     data["kwargs"] = dict(job.kwargs)
     data["trigger"] = _pack_trigger(job.trigger)

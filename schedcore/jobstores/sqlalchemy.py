@@ -339,7 +339,7 @@ class SQLAlchemyJobStore(JobStore):
         number = isinstance(history_age, int | float) and not isinstance(history_age, bool)
         if history_age is not None and not (number and history_age > 0):
             raise ConfigurationError(f"history_age must be a number of seconds above 0, or None, not {history_age!r}")
-        self._serializer = _serializer(serializer, pickle_protocol)
+        self.serializer = _serializer(serializer, pickle_protocol)
         self._history = history
         self._history_age_us = None if history_age is None else int(history_age * 1e6)
         self._read_only = bool(read_only)
@@ -590,7 +590,7 @@ class SQLAlchemyJobStore(JobStore):
             else:
                 missing.append(uid)
         for uid, version, job_id, payload in _by_keys(cursor, self._sql.payloads, missing):
-            loaded = decode(self._serializer, job_id, payload, import_func=not self._read_only)
+            loaded = decode(self.serializer, job_id, payload, import_func=not self._read_only)
             record = loaded.record
             record.uid, record.version = uid, version
             found[uid] = loaded
@@ -610,7 +610,7 @@ class SQLAlchemyJobStore(JobStore):
     # -- jobs -----------------------------------------------------------------------------------------------------------
 
     def add_entries(self, entries: Sequence[JobEntry]) -> None:
-        serializer = self._serializer
+        serializer = self.serializer
         rows = []
         for job, state, fire_us, due_us, reason in entries:
             _check_id(job.id)
@@ -662,7 +662,7 @@ class SQLAlchemyJobStore(JobStore):
 
     def replace_entry(self, old: JobEntry, new: JobEntry) -> bool:
         job_id = old.job.id
-        payload = None if new.job is old.job else encode(self._serializer, new.job)
+        payload = None if new.job is old.job else encode(self.serializer, new.job)
         with self._writing("change a job") as cursor:
             cursor.execute(self._sql.entry, (job_id,))
             row = cursor.fetchone()
@@ -684,7 +684,7 @@ class SQLAlchemyJobStore(JobStore):
         if isinstance(job, StoredRecord) and job.version:
             return (job.uid, job.version) == (uid, version)
         cursor.execute(self._sql.payload, (uid,))
-        return bool(cursor.fetchone()[0] == encode(self._serializer, job))
+        return bool(cursor.fetchone()[0] == encode(self.serializer, job))
 
     def _drop(self, uid: int) -> None:
         """A job was changed or removed: nothing that was known of it holds any more."""
