@@ -13,8 +13,9 @@ begun, the run is given to a fresh one, once; a fresh one that dies has made its
 *Ends.* A child ends when its pipe closes. One that does not, within ``EXIT_GRACE_S``, is terminated, then killed.
 Children that still run when ``shutdown`` loses patience are terminated, and killed after ``KILL_GRACE_S``.
 
-*Forks of the program* inherit copies of all this. In such a copy the children are forgotten, so that its exit does not
-end them and its copies of the pipes do not hide the end of the parent.
+*Exit of the program.* Children are not on the list of those that multiprocessing terminates at exit, so the scheduler's exit hook
+can wait for the jobs that run. Forked copies of the program forget the children, so that their copies of the pipes do not hide
+the end of the parent.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ class _Child:
             )
             _children.add(self)
             self.process.start()
+            _unlist(self.process)
         except BaseException:
             mine.close()
             raise
@@ -183,7 +185,7 @@ class _Child:
                 self._wait_over(None)
         with self._lock:
             self.process.join()
-            # Another thread that uses multiprocessing may be reaping it at this moment.
+            # Another thread may be reaping it at this moment, where multiprocessing still has it on its list.
             deadline = time.monotonic() + EXIT_GRACE_S
             while (exit_code := self.process.exitcode) is None and time.monotonic() < deadline:
                 time.sleep(0.001)
@@ -199,8 +201,6 @@ class _Child:
         self._gone = True
         self.conn.close()
         self._close_pidfd()
-        known: set[process.BaseProcess] = getattr(process, "_children", set())
-        known.discard(self.process)
 
     def _close_pidfd(self) -> None:
         if self._pidfd is not None:
@@ -209,6 +209,16 @@ class _Child:
 
     def _wait_over(self, timeout: float | None) -> bool:
         return bool(connection.wait([self._over], timeout))
+
+
+def _unlist(child: process.BaseProcess) -> None:
+    """Take a child from the list by which multiprocessing ends children when the program, or a forked copy of it, exits.
+
+    Its exit hook runs before those that were registered before it was imported, the scheduler's among them: it would
+    terminate jobs that the scheduler is about to wait for. Ours end by themselves when their pipe closes.
+    """
+    listed: set[process.BaseProcess] = getattr(process, "_children", set())
+    listed.discard(child)
 
 
 _children: weakref.WeakSet[_Child] = weakref.WeakSet()

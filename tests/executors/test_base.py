@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -157,9 +158,14 @@ class TestThirdParty:
         executor = FuturesExecutor(4)
         executor.start(host, "default")
         runs = [make_run(int, fire_us=1_767_225_600_000_000 + number) for number in range(2000)]
-        for run in runs:
-            executor.submit([run])
-        executor.shutdown()
+        interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for run in runs:
+                executor.submit([run])
+            executor.shutdown()
+        finally:
+            sys.setswitchinterval(interval_s)
         assert {finish.state for finish in host.wait(runs)} == {RunState.SUCCEEDED}
         assert host.faults == []
         assert executor._submitted == {}

@@ -484,6 +484,68 @@ class TestChildren:
         assert executor.live_runs() == []
         assert children() == []
 
+    def test_whose_start_outlasts_the_patience_of_shutdown_are_ended_when_they_are_there(
+        self, start: Start, host: RecordingHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_process, "KILL_GRACE_S", 0.01)
+        monkeypatch.setattr(_process, "EXIT_GRACE_S", 0.01)
+        starting, go_on = threading.Event(), threading.Event()
+
+        class SlowChild(_process._Child):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                starting.set()
+                assert go_on.wait(WAIT_S)
+
+        monkeypatch.setattr(_process, "_Child", SlowChild)
+        executor = start(1)
+        run = hold(tmp_path)
+        executor.submit([run])
+        assert starting.wait(WAIT_S)
+        executor.shutdown(timeout=0)
+        assert host.finished == []
+        go_on.set()
+        assert host.finish_of(run).state is RunState.CANCELLED
+
+    def test_are_not_started_for_a_run_that_was_taken_when_shutdown_ran_out_of_time(
+        self, start: Start, host: RecordingHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        taken, go_on = threading.Event(), threading.Event()
+        dump = _process._dump_run
+
+        def slow_dump(run: Run) -> bytes:
+            taken.set()
+            assert go_on.wait(WAIT_S)
+            return dump(run)
+
+        monkeypatch.setattr(_process, "_dump_run", slow_dump)
+        executor = start(1)
+        run = hold(tmp_path)
+        executor.submit([run])
+        assert taken.wait(WAIT_S)
+        cut: list[Run] = []
+        closing = threading.Thread(target=lambda: cut.extend(executor.shutdown(timeout=0)))
+        closing.start()
+        wait_for(lambda: executor._crew._stopping)
+        go_on.set()
+        closing.join(WAIT_S)
+        assert cut == [run]
+        assert host.started == []
+
+    @posix
+    def test_do_not_notice_ctrl_c_while_they_start(
+        self, start: Start, host: RecordingHost, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class InterruptedChild(_process._Child):
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                assert self.pid is not None
+                os.kill(self.pid, signal.SIGINT)
+
+        monkeypatch.setattr(_process, "_Child", InterruptedChild)
+        (finish,) = ends(start(1), host, make_run(os.getpid))
+        assert finish.state is RunState.SUCCEEDED, finish.exception
+
     def test_one_run_can_be_killed(self, start: Start, host: RecordingHost, tmp_path: Path) -> None:
         executor = start(2)
         held, other = hold(tmp_path, "held"), hold(tmp_path, "other")
@@ -555,6 +617,34 @@ def test_a_function_of_the_main_module(tmp_path: Path) -> None:
     # It ends without shutdown: that leaves nothing running, and says nothing.
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=WAIT_S, check=True)
     assert (done.stdout.strip(), done.stderr) == ("10 True", "")
+
+
+def test_an_exit_hook_that_was_there_first_can_wait_for_jobs(tmp_path: Path) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(
+        textwrap.dedent("""
+            import atexit
+
+            def close():
+                cut = executor.shutdown(wait=False)
+                executor.join()
+                print(len(cut), *(finish.state for finish in host.finished))
+
+            if __name__ == "__main__":
+                atexit.register(close)
+                from schedcore.executors.pool import ProcessPoolExecutor
+                from schedcore.testing.executors import RecordingHost, make_run
+
+                host = RecordingHost()
+                executor = ProcessPoolExecutor(1)
+                executor.start(host, "default")
+                runs = [make_run(exec, "import time; time.sleep(0.2)"), make_run(int)]
+                executor.submit(runs)
+                host.wait_started(runs[:1])
+        """)
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=WAIT_S, check=True)
+    assert (done.stdout, done.stderr) == ("1 cancelled succeeded\n", "")
 
 
 def test_an_unguarded_main_module_fails_the_run_with_advice(tmp_path: Path) -> None:

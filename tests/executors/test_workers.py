@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 
 import pytest
 
@@ -228,3 +229,42 @@ def test_a_system_without_threads_refuses_the_first_and_slows_down_the_others(
     pool.submit([2, 3, 4])
     wait_for(lambda: recorder.results == [2, 4, 6, 8])
     assert "goes on with 1 of 3 threads" in caplog.text
+
+
+def test_a_worker_that_looks_idle_but_is_not_is_not_counted_on(recorder: Recorder) -> None:
+    # The moment of the test above, held still: the worker has the gate in hand and has not said so yet.
+    class SlowQueue:
+        def __init__(self) -> None:
+            self.inner: SimpleQueue[int | None] = SimpleQueue()
+            self.put, self.get_nowait, self.qsize = self.inner.put, self.inner.get_nowait, self.inner.qsize
+            self.go_on = threading.Event()
+
+        def get(self) -> int | None:
+            number = self.inner.get()
+            assert self.go_on.wait(WAIT_S)
+            return number
+
+    pool = recorder.pool(2)
+    queue = pool._queue = SlowQueue()  # type: ignore[assignment]
+    pool.submit([1])
+    wait_for(lambda: pool._idle == 1 and queue.qsize() == 0)
+    if recorder.results == []:  # it was idle before its first item came
+        queue.go_on.set()
+        wait_for(lambda: recorder.results and pool._idle == 1)
+        queue.go_on.clear()
+    pool.submit(["gate"])
+    wait_for(lambda: queue.qsize() == 0)
+    pool.submit([5])
+    assert threads() == 1
+    queue.go_on.set()
+    wait_for(lambda: 10 in recorder.results)
+    assert "gate" not in recorder.results
+
+
+def test_after_join_the_threads_are_gone(recorder: Recorder) -> None:
+    for _ in range(100):
+        pool = recorder.pool(3)
+        pool.submit([1, 2, 3])
+        pool.close()
+        assert pool.join(WAIT_S)
+        assert not any(thread.is_alive() for thread in pool._threads)
