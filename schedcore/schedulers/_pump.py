@@ -128,7 +128,7 @@ class Pump:
             return None
         if self._failures:
             return max(0.0, self._retry_at_s - mono_s)
-        if self._more or self.touched or self.finished:
+        if self._more or self.touched or self.finished or self.begun:
             return 0.0
         if not self.scheduler._dispatches:
             return None
