@@ -41,16 +41,14 @@ class Tally:
         self._n = n
         self._next = count(1).__next__
 
-    def hit(self) -> bool:
-        """Count one run; True for the last."""
+    def hit(self) -> None:
+        """Count one run."""
         i = self._next()
         if i == 1:
             self.first_s = perf_counter()
         if i == self._n:
             self.last_s = perf_counter()
             self.over.set()
-            return True
-        return False
 
     def wait(self, timeout_s: float = 100.0) -> None:
         """Wait for the last run. Raises ``TimeoutError``."""

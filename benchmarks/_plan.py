@@ -52,6 +52,7 @@ class Target:
     kind: Literal["faster", "share", "value"]
     limit: float
     against: str = ""
+    cpu_figure: str = ""  #: the same in CPU time, shown beside: other programs on the machine disturb it less
     quick_size: int | None = None  #: the size that stands for it in a quick run
 
 

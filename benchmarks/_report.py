@@ -26,12 +26,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target beside what was measured. ``ratio`` and ``met`` are None where a subject is missing."""
+    """A target beside what was measured. ``ratio`` and ``met`` are None where a subject is missing.
+
+    ``cpu_ratio`` is the same ratio by CPU time, where the target names a figure for it.
+    """
 
     target: Target
     ours: float | None
     other: float | None
     ratio: float | None
+    cpu_ratio: float | None
     met: bool | None
 
 
@@ -53,27 +57,37 @@ def judge(group: Group, middle: dict[Key, float], quick: bool = False) -> list[V
     verdicts = []
     for target in group.targets:
         size = target.quick_size if quick and target.quick_size is not None else target.size
-        ours = middle.get((group.name, target.case, size, "schedcore", target.figure))
-        other = middle.get((group.name, target.case, size, target.against, target.figure))
-        ratio: float | None = None
+        place = (group.name, target.case, size)
+        ours = middle.get((*place, "schedcore", target.figure))
+        other = middle.get((*place, target.against, target.figure))
         met: bool | None = None
-        if ours is not None:
-            if target.kind == "value":
-                met = ours <= target.limit
-            elif other is not None:
-                if target.kind == "faster":
-                    ratio = other / ours if ours else float("inf")
-                    met = ratio >= target.limit
-                else:
-                    ratio = ours / other if other else float("inf")
-                    met = ratio <= target.limit
-        verdicts.append(Verdict(target, ours, other, ratio, met))
+        ratio = _ratio(target, ours, other)
+        if target.kind == "value":
+            met = None if ours is None else ours <= target.limit
+        elif ratio is not None:
+            met = ratio >= target.limit if target.kind == "faster" else ratio <= target.limit
+        cpu_ratio = _ratio(
+            target,
+            middle.get((*place, "schedcore", target.cpu_figure)),
+            middle.get((*place, target.against, target.cpu_figure)),
+        )
+        verdicts.append(Verdict(target, ours, other, ratio, cpu_ratio, met))
     return verdicts
+
+
+def _ratio(target: Target, ours: float | None, other: float | None) -> float | None:
+    """The ratio of which the target speaks; None where there is none."""
+    if target.kind == "value" or ours is None or other is None:
+        return None
+    above, below = (other, ours) if target.kind == "faster" else (ours, other)
+    if below:
+        return above / below
+    return float("inf") if above else 1.0
 
 
 def verdict_table(verdicts: Iterable[Verdict]) -> str:
     """The targets, one to a line: what was measured, the ratio, what it has to be, and whether it is."""
-    rows = [("target", "schedcore", "against", "", "ratio", "to be", "")]
+    rows = [("target", "schedcore", "against", "", "ratio", "by CPU", "to be", "")]
     for verdict in verdicts:
         target = verdict.target
         sign = "≥" if target.kind == "faster" else "≤"
@@ -84,11 +98,12 @@ def verdict_table(verdicts: Iterable[Verdict]) -> str:
                 target.against,
                 _number(verdict.other) if target.against else "",
                 "" if verdict.ratio is None else f"{verdict.ratio:.2f}",
+                "" if verdict.cpu_ratio is None else f"{verdict.cpu_ratio:.2f}",
                 f"{sign} {target.limit:g}",
                 {True: "met", False: "NOT MET", None: "not measured"}[verdict.met],
             )
         )
-    return table(rows, right=(1, 3, 4, 5))
+    return table(rows, right=(1, 3, 4, 5, 6))
 
 
 def figure_table(middle: dict[Key, float]) -> str:
