@@ -109,7 +109,7 @@ class Job:
 
     def _look(self) -> JobEntry:
         scheduler = self._scheduler
-        fresh = None if scheduler is None else scheduler._jobs.peek(self._jobstore_alias, self._entry.job.id)
+        fresh = None if scheduler is None else scheduler._peek(self._jobstore_alias, self._entry.job.id)
         if fresh is not None:
             self._entry = fresh
         return self._entry

@@ -753,6 +753,14 @@ class BaseScheduler(ABC):
     def _no_such_store(self, alias: str) -> KeyError:
         return _lookup_error("job store", alias, self._pumps)
 
+    # -- for handles -----------------------------------------------------------------------------------------------------
+
+    def _peek(self, alias: str, job_id: str) -> JobEntry | None:
+        return self._jobs.peek(alias, job_id)
+
+    def _is_pending(self, alias: str, job_id: str) -> bool:
+        return self._jobs.is_pending(alias, job_id)
+
     # -- the scheduler's thread ----------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
