@@ -27,7 +27,7 @@ from schedcore.triggers.base import EngineTrigger
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["Jobs", "Pending"]
+__all__ = ["Jobs", "Pending", "never"]
 
 
 class Pending(NamedTuple):
