@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from schedcore.executors.base import ExecutorHost, RunExecutor, failed
 from schedcore.executors.pool import ThreadPoolExecutor
@@ -18,11 +19,24 @@ __all__ = ["AsyncIOExecutor"]
 _new = tuple.__new__
 
 
+class _Threads(ThreadPoolExecutor):
+    """For plain functions. One that returns an awaitable means the loop's: it is awaited there."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def _finish_awaitable(self, awaitable: Any) -> Any:  # type: ignore[override]
+        async def wait() -> Any:
+            return await awaitable
+
+        assert self.loop is not None
+        return asyncio.run_coroutine_threadsafe(wait(), self.loop).result()
+
+
 class AsyncIOExecutor(RunExecutor):
     """``max_workers``: threads for jobs that are plain functions. Coroutine jobs are not limited in number."""
 
     def __init__(self, max_workers: int = 10) -> None:
-        self._threads = ThreadPoolExecutor(max_workers)
+        self._threads = _Threads(max_workers)
         self._loop: asyncio.AbstractEventLoop | None = None
         # Live coroutine jobs by a serial number, which each of them takes out itself.
         self._tasks: dict[int, tuple[asyncio.Task[None], Run]] = {}
@@ -36,6 +50,7 @@ class AsyncIOExecutor(RunExecutor):
         self._tasks = {}
         self._drained.clear()
         self._closed = False
+        self._threads.loop = self._loop
         self._threads.start(scheduler, alias)
         # Looked up once, because every run needs them.
         self._run_started = scheduler.run_started
@@ -69,23 +84,26 @@ class AsyncIOExecutor(RunExecutor):
     async def _drive(self, run: Run, serial: int) -> None:
         job, func = run.job, run.job.func
         assert func is not None
-        # The task has a context of its own, so there is nothing to reset.
-        current_run.set(run)
         self._run_started(run)
+        current_run.set(run)
         wall_us = self._wall_us
         started_us = wall_us()
         finish: Finish | None = None
         try:
             retval = await func(*job.args, **job.kwargs)
+            if retval is not None and hasattr(type(retval), "__await__"):
+                retval = await retval
             finish = _new(Finish, (run, RunState.SUCCEEDED, started_us, wall_us(), retval, None, None))
         except Exception as error:  # noqa: BLE001  # whatever a job raises is the outcome of its run
             finish = failed(run, started_us, wall_us(), error)
         except SystemExit as error:
-            finish = failed(run, started_us, wall_us(), RuntimeError(f"the job called sys.exit({error.code!r})"))
+            # It would end the loop, which is not the job's.
+            finish = failed(run, started_us, wall_us(), error)
         finally:
             if finish is None:
                 # Cancelled, or its loop was closed under it.
                 finish = Finish(run, RunState.CANCELLED, started_us, wall_us())
+            current_run.set(None)
             del self._tasks[serial]
             self._run_finished(finish)
             if self._closed and not self._tasks:

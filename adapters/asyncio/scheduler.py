@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
+from schedcore import config
 from schedcore.adapters.asyncio.executor import AsyncIOExecutor
 from schedcore.adapters.asyncio.wakeup import AsyncIOWakeup
-
-from schedcore import config
 from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import BaseExecutor
 from schedcore.run import Run, current_run

@@ -13,6 +13,8 @@ __all__ = ["as_exception", "run_awaitable", "settle", "strip_tracebacks", "trace
 
 
 _OURS = frozenset(f"{__package__}.{name}" for name in ("_call", "_child", "base"))
+# Modules whose frames lie between an executor and a job's own code, when they come first.
+_ON_THE_WAY = ("asyncio.", "concurrent.futures.", "schedcore.adapters.")
 
 
 def settle(retval: Any, finish_awaitable: Callable[[Any], Any]) -> Any:
@@ -103,7 +105,7 @@ def traceback_text(error: BaseException) -> str:
 
 def _is_ours(module: object) -> bool:
     """Whether frames of this module, when they come first, only say that a job was called."""
-    return isinstance(module, str) and (module in _OURS or module.startswith("asyncio."))
+    return isinstance(module, str) and (module in _OURS or module.startswith(_ON_THE_WAY))
 
 
 def strip_tracebacks(error: BaseException) -> None:

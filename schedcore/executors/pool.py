@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedcore.errors import ConfigurationError, FailureError, UnknownOptionError
 from schedcore.executors._workers import WorkerPool
-from schedcore.executors.base import ExecutorHost, RunExecutor, call_run, failed
+from schedcore.executors.base import ExecutorHost, RunExecutor, call_run, failed, run_awaitable
 from schedcore.run import Finish, Run, RunState, current_run
 
 if TYPE_CHECKING:
@@ -130,6 +130,9 @@ class ThreadPoolExecutor(PoolExecutor):
     _OPTIONS = ("initargs", "initializer", "thread_name_prefix")
     _KIND = "thread pool"
 
+    #: Gives the value of an awaitable that a job returned; called in the job's thread, in its context.
+    _finish_awaitable: Callable[[Any], Any] = staticmethod(run_awaitable)
+
     def _make_pool(self, host: ExecutorHost, name: str) -> WorkerPool[Run, Finish]:
         initializer, initargs, alias, logger = self._initializer, self._initargs, self._alias, self._logger
 
@@ -143,7 +146,7 @@ class ThreadPoolExecutor(PoolExecutor):
 
         return WorkerPool(
             self._max_workers,
-            lambda run: call_run(run, host),
+            lambda run: call_run(run, host, self._finish_awaitable),
             host.run_finished,
             lambda run, error: failed(run, None, host.clock.wall_us(), error),
             self._options.get("thread_name_prefix") or name,

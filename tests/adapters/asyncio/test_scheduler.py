@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from schedcore.adapters.asyncio import AsyncIOExecutor, AsyncIOScheduler
 
+from schedcore.adapters.asyncio import AsyncIOExecutor, AsyncIOScheduler
 from schedcore.clock import Now
 from schedcore.engine import Claim
 from schedcore.errors import SchedulerAlreadyRunningError, SchedulerStartError, UnknownOptionError
