@@ -20,8 +20,9 @@ from schedcore.clock import Now
 from schedcore.engine import Claim, Decision
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobLookupError
 from schedcore.job import JobEntry, JobRecord, JobState
+from schedcore.jobstores._outcome import outcome
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreTraits
-from schedcore.run import Finish, Run, RunRecord, RunState, result_text, skip_record
+from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
 
 __all__ = ["MemoryJobStore"]
 
@@ -251,32 +252,39 @@ class MemoryJobStore(JobStore):
         keep = history.maxlen != 0
         with self._lock:
             for finish in finishes:
-                run, state, started_us, finished_us, retval, exception, traceback = finish
+                run, state, started_us, finished_us, retval, exception, _ = finish
                 entry: _Entry = run.token
                 live = entry.live
-                if live is not None:
-                    if live[0] is run and len(live) == 1:
+                if live is None:
+                    continue  # it was told before
+                if live[0] is run and len(live) == 1:
+                    entry.live = None
+                elif run in live:
+                    live.remove(run)
+                    if not live:
                         entry.live = None
-                    elif run in live:
-                        live.remove(run)
+                else:
+                    continue
                 if not keep:
                     continue
                 if exception is None and retval is None:
                     history.append(finish)
                     continue
-                error = None if exception is None else f"{type(exception).__name__}: {exception}"
-                result = None if retval is None else result_text(retval)
+                reason, error, trace, result, output, exit_code = outcome(finish)
                 history.append(
                     RunRecord(
                         run.job.id,
                         run.fire_us,
                         run.attempt,
                         state,
+                        reason,
                         started_us=started_us,
                         finished_us=finished_us,
                         error=error,
-                        traceback=traceback,
+                        traceback=trace,
                         result=result,
+                        output=output,
+                        exit_code=exit_code,
                     )
                 )
 
@@ -313,16 +321,22 @@ class MemoryJobStore(JobStore):
                         finished_us=finished_us,
                     )
                 )
-        return [
+        found = [
             record
             for record in records
             if (job_id is None or record.job_id == job_id)
             and (not failed or record.state in (RunState.FAILED, RunState.LOST))
-        ][:limit]
+        ]
+        found.sort(key=_fire_time, reverse=True)
+        return found[:limit]
 
 
 def _listing_order(entry: JobEntry) -> tuple[bool, int, str]:
     return (entry.due_us is None, entry.due_us or 0, entry.job.id)
+
+
+def _fire_time(record: RunRecord) -> int:
+    return record.fire_us
 
 
 def _claim_order(claim: Claim) -> int:

@@ -313,6 +313,8 @@ class SQLAlchemyJobStore(JobStore):
     :param read_only: only look: nothing is locked, created or changed, and no function is imported (see ``open_reader``).
     """
 
+    traits = StoreTraits(blocking=True, durable=True)
+
     def __init__(
         self,
         url: str | sa.URL | None = None,
@@ -345,7 +347,8 @@ class SQLAlchemyJobStore(JobStore):
         self._read_only = bool(read_only)
         self._owns_engine = engine is None
         self._engine = _own_engine(url, engine_options, self._read_only) if url is not None else _given_engine(engine)
-        self.traits = StoreTraits(blocking=True, durable=not _is_memory(self._engine.url))
+        if _is_memory(self._engine.url):
+            self.traits = self.traits._replace(durable=False)
         self._jobs, self._runs, self._meta = _tables(
             sa.MetaData() if metadata is None else metadata, tablename, tableschema
         )
@@ -827,7 +830,8 @@ class SQLAlchemyJobStore(JobStore):
             if len(stale) > _PRUNE_JOBS:
                 stale = self._cut(cursor, stale)
         self._stale = set(stale)
-        return Committed(runs, dropped)
+        plain = len(moves) == len(submits) == len(decisions) and not skips
+        return Committed(runs, dropped, plain)
 
     def started(self, runs: Sequence[tuple[Run, int]]) -> None:
         with self._writing("record that runs began") as cursor:
