@@ -218,7 +218,7 @@ class MemoryJobStore(JobStore):
                 elif broken is not None:
                     plain = False
                     entry.state = JobState.BROKEN
-                    entry.fire_us = claim.fire_us if not fires else None
+                    entry.fire_us = None if fires or skips else claim.fire_us
                     entry.due_us = None
                     entry.key = _UNSCHEDULED
                     self._reasons[job.id] = broken

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from random import random
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedcore.clock import Now
@@ -44,16 +43,20 @@ class StoreHealth(NamedTuple):
     since_us: int
 
 
-class CycleResult(NamedTuple):
-    """What one cycle brought, to be applied in the scheduler's thread."""
+class CycleResult:
+    """What one cycle brought, to be applied in the scheduler's thread: all that it came to before it failed, if it did."""
 
-    ended: list[Finish]
-    committed: Committed | None
-    decisions: list[Decision]
-    recovered: Recovered | None
-    due: Due
-    more: bool
-    added: list[JobEntry]
+    __slots__ = ("added", "committed", "decisions", "due", "ended", "error", "more", "recovered")
+
+    def __init__(self) -> None:
+        self.added: list[JobEntry] = []
+        self.ended: list[Finish] = []
+        self.recovered: Recovered | None = None
+        self.decisions: list[Decision] = []
+        self.committed: Committed | None = None
+        self.due: Due | None = None
+        self.more = False
+        self.error: Exception | None = None
 
 
 class Pump:
@@ -97,14 +100,13 @@ class Pump:
         self.touched = False
         if self.store.traits.blocking:
             self.busy = True
-            self.scheduler._run_blocking(lambda: self._cycle(now), self._done)
-        else:
             try:
-                result = self._cycle(now)
-            except Exception as error:  # noqa: BLE001  # a store may be anybody's code
-                self._failed(error)
-            else:
-                self._apply(result)
+                self.scheduler._run_blocking(lambda: self._cycle(now), self._done)
+            except Exception as error:  # noqa: BLE001  # no thread is to be had, or the wakeup is anybody's code
+                self.busy = False
+                self.failed(error)
+        else:
+            self._apply(self._cycle(now))
 
     def _has_work(self, now: Now) -> bool:
         if (
@@ -153,20 +155,23 @@ class Pump:
 
     def _done(self, result: CycleResult | None, error: Exception | None) -> None:
         self.busy = False
-        if error is not None:
-            self._failed(error)
-        elif result is not None:
-            self._apply(result)
-        self.scheduler._rearm()
+        try:
+            if error is not None:
+                self.failed(error)
+            elif result is not None:
+                self._apply(result)
+        finally:
+            self.scheduler._rearm()
 
-    def _failed(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
+        """A step failed: nothing is known of what the store did, and the next one is made after a while."""
         scheduler = self.scheduler
         self._unsure = True
         self._more = False
         self._failures += 1
         limit_s = scheduler._retry_interval_s
         # Jitter keeps a fleet from coming back all at once.
-        delay_s = min(limit_s, FIRST_RETRY_S * 2 ** min(self._failures - 1, 30)) * (0.75 + 0.25 * random())
+        delay_s = min(limit_s, FIRST_RETRY_S * 2 ** min(self._failures - 1, 30)) * (0.75 + 0.25 * scheduler._random())
         self._retry_at_s = scheduler.clock.monotonic_s() + delay_s
         text = f"{type(error).__name__}: {error}"
         if self.health.ok:
@@ -177,12 +182,16 @@ class Pump:
 
     def _apply(self, result: CycleResult) -> None:
         scheduler = self.scheduler
-        if self._failures or not self.health.ok:
-            self._failures = 0
-            self.health = StoreHealth(True, None, scheduler.clock.wall_us())
-            scheduler._reports.store_recovered(self.alias)
-        self._due = result.due
-        self._more = result.more
+        if result.error is not None:
+            self.failed(result.error)
+        else:
+            if self._failures or not self.health.ok:
+                self._failures = 0
+                self.health = StoreHealth(True, None, scheduler.clock.wall_us())
+                scheduler._reports.store_recovered(self.alias)
+            assert result.due is not None
+            self._due = result.due
+            self._more = result.more
         if result.added:
             scheduler._reports.added(self.alias, result.added)
         if result.ended:
@@ -192,9 +201,7 @@ class Pump:
                 scheduler._reports.lost(self.alias, record)
             self._hand_over(result.recovered.runs)
         committed = result.committed
-        if committed is None:
-            return
-        if not result.decisions:
+        if committed is None or not result.decisions:
             return
         if committed.plain and not self._is_paused():
             self.handed += len(committed.runs)
@@ -290,21 +297,24 @@ class Pump:
     # -- wherever the store may be called -----------------------------------------------------------------------------------
 
     def _cycle(self, now: Now) -> CycleResult:
+        result = CycleResult()
+        try:
+            self._step(result, now)
+        except Exception as error:  # noqa: BLE001  # a store may be anybody's code
+            result.error = error
+        return result
+
+    def _step(self, result: CycleResult, now: Now) -> None:
         scheduler = self.scheduler
         store = self.store
-        added: list[JobEntry] = []
         if not self.opened:
             store.start(scheduler, self.alias)
             self.opened = True
-        added = scheduler._jobs.flush(self)
-        ended = self._write_back()
-        recovered: Recovered | None = None
+        result.added = scheduler._jobs.flush(self)
+        self._write_back(result)
         if self._unsure:
-            recovered = store.recover(scheduler._known_runs(self))
+            result.recovered = store.recover(scheduler._known_runs(self))
             self._unsure = False
-        committed: Committed | None = None
-        decisions: list[Decision] = []
-        more = False
         if scheduler._dispatches:
             if store.traits.blocking:
                 now = scheduler._timeline.now()
@@ -314,14 +324,10 @@ class Pump:
             limit = BLOCKING_BATCH if store.traits.blocking else BATCH
             claims = store.acquire(now, limit)
             if claims:
-                more = len(claims) >= limit
-                decisions = self._decide(claims, now)
-                try:
-                    committed = store.commit(decisions, now.wall_us)
-                except Exception:
-                    self._unsure = True
-                    raise
-        return CycleResult(ended, committed, decisions, recovered, store.next_due(), more, added)
+                result.more = len(claims) >= limit
+                result.decisions = self._decide(claims, now)
+                result.committed = store.commit(result.decisions, now.wall_us)
+        result.due = store.next_due()
 
     def _decide(self, claims: list[Claim], now: Now) -> list[Decision]:
         executors = self.scheduler._executors
@@ -337,35 +343,33 @@ class Pump:
                 decisions.append(decide(claim, steady_us if job.trigger.elapsed else wall_us, draw))
         return decisions
 
-    def _write_back(self) -> list[Finish]:
-        """Write what began and what ended; returns what has ended since the last time (its events are due)."""
+    def _write_back(self, result: CycleResult) -> None:
+        """Write what began and what ended. What has ended since the last time goes into ``result`` even if that fails."""
         store = self.store
-        ended: list[Finish] = []
+        ended = result.ended
         while self.finished:
             ended.append(self.finished.popleft())
+        if self.store.traits.durable:
+            # What a shutdown took back before it began stays on record as submitted: the next scheduler runs it.
+            self._unwritten.extend(f for f in ended if not _withdrawn(f))
+        else:
+            self._unwritten.extend(ended)
         if self.begun:
-            over = {id(finish.run) for finish in ended}
+            over = {id(finish.run) for finish in self._unwritten}
             begun: list[tuple[Run, int]] = []
             while self.begun:
                 item = self.begun.popleft()
                 if id(item[0]) not in over:
                     begun.append(item)
             if begun:
-                store.started(begun)
-        if self.store.traits.durable:
-            # What a shutdown took back before it began stays on record as submitted: the next scheduler runs it.
-            self._unwritten.extend(f for f in ended if not _withdrawn(f))
-        else:
-            self._unwritten.extend(ended)
+                try:
+                    store.started(begun)
+                except Exception:
+                    self.begun.extendleft(reversed(begun))
+                    raise
         if self._unwritten:
-            try:
-                store.finish(self._unwritten)
-            except Exception:
-                # Their events are due all the same, and they were taken off the queue: report them now.
-                self.scheduler._call_soon(lambda: self._apply_ended(ended))
-                raise
+            store.finish(self._unwritten)
             self._unwritten = []
-        return ended
 
     def _rearrange(self, now: Now) -> None:
         """After a correction of the clock: calendar jobs go on from the new time. One look at each job."""
@@ -392,12 +396,12 @@ class Pump:
 
     def settle(self) -> None:
         """The last write, at shutdown: what began and what ended, and nothing else. Wherever the store may be called."""
-        ended: list[Finish] = []
+        result = CycleResult()
         try:
-            ended = self._write_back()
+            self._write_back(result)
         finally:
-            if ended:
-                self._apply_ended(ended)
+            if result.ended:
+                self._apply_ended(result.ended)
 
 
 def _withdrawn(finish: Finish) -> bool:

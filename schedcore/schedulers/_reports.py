@@ -27,6 +27,7 @@ from schedcore.events import (
     EVENT_JOB_SUBMITTED,
     EVENT_JOBSTORE_FAILED,
     EVENT_JOBSTORE_RECOVERED,
+    EVENT_SCHEDULER_FAILED,
     EventBus,
     JobBrokenEvent,
     JobEvent,
@@ -96,6 +97,12 @@ class Reports:
             message = f"the clock was set forward by {step_us / 1e6:.3f} s, or the machine slept"
         self.logger.warning("%s", message)
         self.bus.post(SchedulerFailureEvent(EVENT_CLOCK_STEPPED, None, message))
+
+    def wakeup_failed(self, method: str, error: Exception) -> None:
+        """The framework's side raised where it must not; the scheduler goes on."""
+        message = f"the wakeup failed to {method}: {type(error).__name__}: {error}"
+        self.logger.error("%s", message)
+        self.bus.post(SchedulerFailureEvent(EVENT_SCHEDULER_FAILED, None, message, error))
 
     def submitted(self, runs: list[Run]) -> None:
         """Runs are about to be handed to their executors."""

@@ -86,6 +86,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Microseconds. Stands for "nothing is armed": later than every instant that datetime can express.
 _NEVER_US = 1 << 62
+# Seconds until it is tried again to arm a wakeup that refuses again and again.
+ARM_RETRY_S = 1.0
 
 
 class BaseScheduler(ABC):
@@ -123,6 +125,7 @@ class BaseScheduler(ABC):
         # When the next tick is armed for, on the wall clock and on the monotonic one.
         self._armed_us = _NEVER_US
         self._armed_s = 0.0
+        self._arm_failures = 0
         self._last_tick_s = 0.0
         self._closed = threading.Event()
         self._closed.set()
@@ -772,7 +775,11 @@ class BaseScheduler(ABC):
             self._clock_stepped(step_us)
         mono_s = self.clock.monotonic_s()
         for pump in self._pumps.values():
-            pump.tick(now, mono_s)
+            try:
+                pump.tick(now, mono_s)
+            except Exception as error:
+                self._reports.logger.exception("job store %r: a step failed", pump.alias)
+                pump.failed(error)
         self._last_tick_s = self.clock.monotonic_s()
         self._rearm()
 
@@ -796,7 +803,24 @@ class BaseScheduler(ABC):
             delay_s = max(delay_s, min(self._min_gap_s, self._last_tick_s + self._min_gap_s - mono_s))
         self._armed_us = now.wall_us + int(delay_s * 1e6)
         self._armed_s = mono_s + delay_s
-        wakeup.arm(delay_s, self._tick)
+        self._arm(wakeup, delay_s)
+
+    def _arm(self, wakeup: Wakeup, delay_s: float) -> None:
+        try:
+            wakeup.arm(delay_s, self._tick)
+        except Exception as error:  # noqa: BLE001  # a framework's side may be anybody's code
+            self._armed_us = _NEVER_US
+            self._armed_s = float("inf")
+            self._reports.wakeup_failed("arm", error)
+            self._arm_failures += 1
+            if self._arm_failures == 1 and self._call_soon(self._rearm):
+                return
+            # Again and again: a thread of its own asks, so that neither the schedule stops nor the loop spins.
+            timer = threading.Timer(ARM_RETRY_S, self._call_soon, (self._rearm,))
+            timer.daemon = True
+            timer.start()
+        else:
+            self._arm_failures = 0
 
     def _clock_stepped(self, step_us: int) -> None:
         self._reports.clock_stepped(step_us)
@@ -821,7 +845,8 @@ class BaseScheduler(ABC):
         if self._asked:
             return
         self._asked = True
-        self._call_soon(self._soon)
+        if not self._call_soon(self._soon):
+            self._asked = False
 
     def _soon(self) -> None:
         wakeup = self._wakeup
@@ -834,19 +859,26 @@ class BaseScheduler(ABC):
         elif mono_s + wait_s < self._armed_s:
             self._armed_us = 0
             self._armed_s = mono_s + wait_s
-            wakeup.arm(wait_s, self._tick)
+            self._arm(wakeup, wait_s)
 
     def _call_soon(self, callback: Callable[[], None]) -> bool:
         """Call in the scheduler's thread; False when that is gone."""
         wakeup = self._wakeup
         if wakeup is None:
             return False
-        try:
-            wakeup.call_soon(callback)
-        except RuntimeError as error:
-            self._reports.logger.debug("the scheduler's loop is gone: %s", error)
-            return False
-        return True
+        for last in (False, True):
+            try:
+                wakeup.call_soon(callback)
+            except RuntimeError as error:
+                self._reports.logger.debug("the scheduler's loop is gone: %s", error)
+                return False
+            except Exception as error:  # noqa: BLE001  # a framework's side may be anybody's code
+                self._reports.wakeup_failed("call_soon", error)
+                if last:
+                    return False
+            else:
+                return True
+        return False
 
     def _run_blocking(self, call: Callable[[], Any], done: Done) -> None:
         wakeup = self._wakeup

@@ -104,7 +104,8 @@ class VirtualClock:
 
     def call_later(self, delay_s: float, call: Callable[[], object]) -> VirtualTimer:
         """Call in ``delay_s`` seconds of the monotonic clock (0: when what is ready has been called)."""
-        return self.call_at(self._mono_us + max(0, round(delay_s * 1e6)), call)
+        # What is asked for later does not happen now, however little later it is.
+        return self.call_at(self._mono_us + max(1 if delay_s > 0 else 0, round(delay_s * 1e6)), call)
 
     def call_at(self, at_us: int, call: Callable[[], object]) -> VirtualTimer:
         """Call when the monotonic clock shows ``at_us``."""

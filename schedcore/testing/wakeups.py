@@ -46,12 +46,15 @@ class VirtualWakeup:
         return None if timer is None or not timer.pending else (timer.at_us - self.clock.monotonic_us()) / 1e6
 
     def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
-        self.disarm()
+        self._forget()
         self._callback = callback
         self._armed_us = self.clock.monotonic_us()
         self._timer = self.clock.call_later(delay_s, self._go_off)
 
     def disarm(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
         timer, self._timer = self._timer, None
         self._callback = None
         if timer is not None:
@@ -83,13 +86,13 @@ class VirtualWakeup:
 
     def close(self) -> None:
         """The loop ends: what is armed is forgotten, and ``call_soon`` raises from now on."""
-        self.disarm()
+        self._forget()
         self.closed = True
         self.clock.unwatch(self._parted)
 
     def _go_off(self) -> None:
         callback = self._callback
-        self.disarm()
+        self._forget()
         if callback is not None:
             callback()
 
