@@ -155,7 +155,7 @@ def run(
 _Target = Annotated[
     str | None,
     typer.Argument(
-        metavar="[FILE]", help="A schedule or an SQLite file. Default: the only *.sqlite file in this folder."
+        metavar="FILE", help="A schedule or an SQLite file. Default: the only *.sqlite file in this folder."
     ),
 ]
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from types import MappingProxyType
 
-from schedcore.cli.words import amount, failure_lines, failure_text, failure_word, one_line, outcome, reason_text
+from schedcore.cli.words import amount, clean, failure_lines, failure_text, failure_word, one_line, outcome, reason_text
 from schedcore.clock import to_datetime
 from schedcore.events import (
     EVENT_CLOCK_STEPPED,
@@ -217,7 +217,7 @@ class Board:
         key = (job, "printed")
         with self._lock:
             before = self._tally.messages.pop(key, None)
-            lines = (*(() if before is None else before.lines), line.rstrip())[-_LINES:]
+            lines = (*(() if before is None else before.lines), clean(line).rstrip())[-_LINES:]
             self._tally.messages[key] = Message(
                 at=datetime.now(UTC), level=Level.INFO, job=job, text="printed", lines=lines
             )

@@ -73,7 +73,7 @@ class LineWriter:
         if isinstance(event, JobSkippedEvent):
             self._skipped(event)
         elif isinstance(event, JobBrokenEvent):
-            self.write(Level.ERROR, f"{event.job_id}: set aside: {one_line(event.reason)}")
+            self.write(Level.ERROR, f"{one_line(event.job_id)}: set aside: {one_line(event.reason)}")
         elif isinstance(event, JobExecutionEvent):
             self._execution(event)
         elif isinstance(event, SchedulerFailureEvent) and not isinstance(event, JobEvent):
@@ -82,7 +82,7 @@ class LineWriter:
             self.write(level, where + one_line(event.message))
 
     def _execution(self, event: JobExecutionEvent) -> None:
-        job = event.job_id
+        job = one_line(event.job_id)
         took = "" if event.duration_s is None else f" ({duration(event.duration_s)})"
         if event.code == EVENT_JOB_STARTED:
             self.write(Level.INFO, f"{job}: started")
@@ -101,12 +101,12 @@ class LineWriter:
 
     def _skipped(self, event: JobSkippedEvent) -> None:
         if event.reason == SkipReason.SHUTDOWN:
-            self.write(Level.INFO, f"{event.job_id}: had not begun; it is put off to the next start")
+            self.write(Level.INFO, f"{one_line(event.job_id)}: had not begun; it is put off to the next start")
             return
         at = instant(event.scheduled_run_time, datetime.now(UTC))
         what = f"the run of {at}" if event.count == 1 else f"{event.count} runs up to {at}"
         level = Level.INFO if event.reason == SkipReason.COALESCED else Level.WARNING
-        self.write(level, f"{event.job_id}: skipped {what}: {reason_text(event.reason)}")
+        self.write(level, f"{one_line(event.job_id)}: skipped {what}: {reason_text(event.reason)}")
 
 
 class LibraryHandler(logging.Handler):

@@ -195,24 +195,19 @@ def render(view: View, heading: Heading, layout: Layout, now: datetime | None = 
     messages: list[Text] = []
     for message in view.messages:
         messages += _message_lines(message, zone, width)
-    fixed = 4  # title, blank, header of the table, foot
-    room = max(1, layout.height - fixed)
-    for_messages = 0 if not messages else min(len(messages) + 2, max(room - len(view.rows), min(8, room // 2)))
-    rows = _chosen(view.rows, room - for_messages)
-    parts: list[RenderableType] = [title, Text("")]
-    parts.append(table(rows, at, zone, layout))
-    if len(rows) < len(view.rows):
-        parts.append(_one(width, (f"… and {amount(len(view.rows) - len(rows), 'more job')}", "dim")))
-    if for_messages > 2:
-        parts += [Text(""), _one(width, ("Messages, latest first", "bold underline"))]
-        parts += messages[: for_messages - 2]
-    used = (
-        3
-        + len(rows)
-        + (len(rows) < len(view.rows))
-        + (min(len(messages), for_messages - 2) + 2 if for_messages > 2 else 0)
-    )
-    parts += [Text("")] * max(0, layout.height - used - 1)
+    room = max(1, layout.height - 4)  # without title, blank, header of the table and foot
+    below: list[Text] = []
+    most = max(room - len(view.rows), min(8, room // 2))
+    if messages and most > 2:
+        below = [Text(""), _one(width, ("Messages, latest first", "bold underline")), *messages[: most - 2]]
+    room -= len(below)
+    rows = _chosen(view.rows, room)
+    left_out = len(view.rows) - len(rows)
+    if left_out and room > 1:
+        below.insert(0, _one(width, (f"… and {amount(left_out, 'more job')}", "dim")))
+        room -= 1
+    filling = [Text("")] * max(0, room - len(rows))
+    parts: list[RenderableType] = [title, Text(""), table(rows, at, zone, layout), *below, *filling]
     parts.append(_foot(heading, width))
     return Group(*parts)
 

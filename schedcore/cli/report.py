@@ -17,6 +17,7 @@ from schedcore.cli.stores import Reader
 from schedcore.cli.tomlfile import RUN_COMMAND
 from schedcore.cli.words import (
     amount,
+    clean,
     countdown,
     duration,
     instant,
@@ -356,4 +357,4 @@ def _below(record: RunRecord) -> list[str]:
         lines += (record.traceback or record.error or "").splitlines()
         if record.result is not None:
             lines.append(record.result)
-    return lines
+    return [clean(line) for line in lines]

@@ -37,7 +37,7 @@ __all__ = [
 #: The alias of the job store that jobs are in unless they name another.
 DEFAULT = "default"
 
-_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///(?P<path>[^?]*)(?P<query>\?.*)?")
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?://(?:/(?P<path>[^?]*))?(?P<query>\?.*)?")
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -54,9 +54,11 @@ class StorePlace(NamedTuple):
 
     @property
     def path(self) -> str | None:
-        """Of the SQLite file, if it is one."""
+        """Of the SQLite file, if it is one; empty for a database in memory."""
         match = _SQLITE.fullmatch(str(self.options.get("url", "")))
-        return match["path"] if match is not None and self.kind == "sqlalchemy" else None
+        if match is None or self.kind != "sqlalchemy":
+            return None
+        return "" if match["path"] in (None, ":memory:") else match["path"]
 
     @property
     def durable(self) -> bool:
@@ -110,7 +112,7 @@ def _rooted(options: Mapping[str, Any], folder: str) -> dict[str, Any]:
     """Options whose relative SQLite path starts from ``folder``."""
     made = dict(options)
     match = _SQLITE.fullmatch(str(made.get("url", "")))
-    if match is not None and match["path"] not in ("", ":memory:") and made.get("type") == "sqlalchemy":
+    if match is not None and match["path"] not in (None, "", ":memory:") and made.get("type") == "sqlalchemy":
         path = os.path.normpath(os.path.join(folder, match["path"]))
         made["url"] = f"sqlite:///{path}{match['query'] or ''}"
     return made

@@ -16,6 +16,7 @@ from schedcore.run import RunRecord, RunState
 __all__ = [
     "ago",
     "amount",
+    "clean",
     "countdown",
     "duration",
     "failure_lines",
@@ -101,9 +102,20 @@ def utc_text(at_us: int | None) -> str | None:
     return at.isoformat(timespec="microseconds" if at.microsecond else "seconds").replace("+00:00", "Z")
 
 
+# Escape sequences of terminals (colours, titles, the cursor), then what is left of control characters.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\-_]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+def clean(text: str) -> str:
+    """``text`` without anything that a terminal would obey: names and output are anybody's."""
+    return _CONTROL.sub("", text) if not text.isprintable() else text
+
+
 def one_line(text: str) -> str:
-    """``text`` without line breaks and runs of blanks."""
-    return " ".join(text.split())
+    """``text`` without line breaks, runs of blanks and anything that a terminal would obey."""
+    return " ".join(clean(" ".join(text.split())).split())
 
 
 def shorten(text: str, limit: int) -> str:
@@ -191,9 +203,9 @@ _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<name>
 def failure_lines(error: BaseException | None, traceback: str | None, limit: int = 3) -> list[str]:
     """The end of a command's output, or the place in the code: what helps at first sight."""
     if isinstance(error, CommandFailedError):
-        return [line.rstrip() for line in error.output.splitlines() if line.strip()][-limit:]
+        return [clean(line).rstrip() for line in error.output.splitlines() if line.strip()][-limit:]
     frames = list(_FRAME.finditer(traceback or ""))
     if not frames:
         return []
     last = frames[-1]
-    return [f"in {last['name'].strip()}, {short_path(last['file'])}:{last['line']}"]
+    return [clean(f"in {last['name'].strip()}, {short_path(last['file'])}:{last['line']}")]

@@ -1,0 +1,121 @@
+"""Where jobs and runs are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from schedcore.cli import files, stores
+from schedcore.cli.stores import StorePlace
+from schedcore.errors import ConfigurationError
+
+JOB = '[[jobs]]\nfunc = "os:getpid"\ninterval = { hours = 1 }\n'
+
+
+def load(folder: Path, head: str, name: str = "jobs.toml") -> list[StorePlace]:
+    path = folder / name
+    path.write_text(head + JOB)
+    return stores.of_file(files.load(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "store"),
+    [("jobs.toml", "jobs.sqlite"), ("JOBS.TOML", "JOBS.sqlite"), ("crontab", "crontab.sqlite"), ("a.b", "a.b.sqlite")],
+)
+def test_beside(tmp_path: Path, name: str, store: str) -> None:
+    place = stores.beside(tmp_path / name)
+    assert place.alias == "default"
+    assert place.path == str(tmp_path / store)
+    assert place.durable
+
+
+def test_the_file_says_which(tmp_path: Path) -> None:
+    head = '[jobstores.default]\ntype = "memory"\n[jobstores.kept]\ntype = "sqlalchemy"\nurl = "sqlite:///data/kept.sqlite"\n'
+    default, kept = load(tmp_path, head)
+    assert (default.kind, default.durable, str(default)) == ("memory", False, "memory")
+    assert kept.path == str(tmp_path / "data" / "kept.sqlite")
+
+
+def test_a_store_without_default_gets_one(tmp_path: Path) -> None:
+    default, kept = load(tmp_path, '[jobstores.kept]\ntype = "sqlalchemy"\nurl = "sqlite:////abs/kept.sqlite"\n')
+    assert default.path == str(tmp_path / "jobs.sqlite")
+    assert kept.path == "/abs/kept.sqlite"
+
+
+def test_the_option_wins(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.toml"
+    path.write_text('[jobstores.default]\ntype = "memory"\n' + JOB)
+    (place,) = stores.of_file(files.load(path), str(tmp_path / "x.db"))
+    assert place.path == str(tmp_path / "x.db")
+
+
+class TestOption:
+    def test_memory(self) -> None:
+        assert not stores.of_option("memory").durable
+
+    def test_relative_paths_start_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        for text in ("x.sqlite", "./x.sqlite", "sqlite:///x.sqlite", "sqlite+pysqlite:///x.sqlite"):
+            assert stores.of_option(text).path == str(tmp_path / "x.sqlite")
+        assert stores.of_option("sqlite:///x.sqlite?timeout=3").options["url"].endswith("x.sqlite?timeout=3")
+
+    def test_in_memory_is_nobody_elses(self) -> None:
+        assert not stores.of_option("sqlite://").durable
+
+    def test_passwords_are_not_shown(self) -> None:
+        assert str(stores.of_option("postgresql://me:secret@host/db")) == "postgresql://me:***@host/db"
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", "--store is empty"),
+            ("memry", r"give a URL such as sqlite:///jobs\.sqlite.*did you mean 'memory'"),
+            ("redis", "the path of an SQLite file, or memory"),
+            ("what?.sqlite", "has a '\\?'"),
+        ],
+    )
+    def test_wrong(self, text: str, message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
+            stores.of_option(text)
+
+
+class TestToRead:
+    def make(self, path: Path) -> None:
+        path.write_bytes(b"SQLite format 3\0" + bytes(100))
+
+    def test_the_only_store_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(ConfigurationError, match=r"there is no store .* here; give a schedule file, a store"):
+            stores.to_read(None, None)
+        self.make(tmp_path / "a.sqlite")
+        tmp_path.joinpath("text.sqlite").write_text("no database")
+        (place,) = stores.to_read(None, None)
+        assert place.path == str(tmp_path / "a.sqlite")
+        assert str(place) == "a.sqlite"
+        self.make(tmp_path / "b.sqlite")
+        with pytest.raises(ConfigurationError, match=r"several stores here \(a\.sqlite, b\.sqlite\); say which one"):
+            stores.to_read(None, None)
+
+    def test_a_crontab_is_not_parsed(self, tmp_path: Path) -> None:
+        tmp_path.joinpath("crontab").write_text("* * * * * nobody x\n")
+        (place,) = stores.to_read(str(tmp_path / "crontab"), None)
+        assert place.path == str(tmp_path / "crontab.sqlite")
+
+    def test_memory_cannot_be_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "jobs.toml"
+        path.write_text('[jobstores.default]\ntype = "memory"\n' + JOB)
+        with pytest.raises(ConfigurationError, match="kept in memory; only the process that runs them sees them"):
+            stores.to_read(str(path), None)
+
+    def test_nothing_there(self) -> None:
+        with pytest.raises(ConfigurationError, match="there is no schedule file and no store 'nix'"):
+            stores.to_read("nix", None)
+
+    def test_a_store_that_is_not_there_yet(self, tmp_path: Path) -> None:
+        tmp_path.joinpath("crontab").write_text("* * * * * x\n")
+        (place,) = stores.to_read(str(tmp_path / "crontab"), None)
+        with pytest.raises(stores.StoreMissingError, match=r"`schedcore run` makes it"), stores.Reader(place):
+            pass
+        assert os.listdir(tmp_path) == ["crontab"]
