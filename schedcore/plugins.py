@@ -31,6 +31,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "date": "schedcore.triggers.date:DateTrigger",
         "interval": "schedcore.triggers.interval:IntervalTrigger",
         "cron": "schedcore.triggers.cron:CronTrigger",
+        "calendarinterval": "schedcore.triggers.calendarinterval:CalendarIntervalTrigger",
     },
     EXECUTORS: {
         "threadpool": "schedcore.executors.pool:ThreadPoolExecutor",

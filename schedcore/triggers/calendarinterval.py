@@ -1,0 +1,520 @@
+"""The same wall time every n days, weeks, months or years: ``calendarinterval``.
+
+The fire times belong to dates, and the dates are counted from the start: the k-th is the start moved by k times the
+years and months, then by k times the weeks and days. Nothing is carried over from one to the next, neither an hour that a
+change of the clocks moved nor a day that a short month lacked. Each date has one fire time, the first instant at which the
+wall clock shows the time of day. Two rules say what happens when there is no such date or no such time:
+
+``overflow`` for a day that the month lacks (the 31st, 29 February): ``"skip"`` leaves it out, ``"clamp"`` takes the
+last day of the month.
+
+``dst`` for a time that the clocks jump over: ``"skip"`` leaves it out, ``"shift"`` moves it by as much as the clocks
+jump (02:30 becomes 03:30, as elapsed time has it), ``"cron"`` takes the first instant after the jump, as cron does.
+
+Theory of operation. Date k is a few integer operations away from k, and k from a date, so that "next" and "last" look at
+two or three dates wherever they are asked. A count is a difference of two k, less the dates that do not exist (months
+repeat after 12, leap years after 400) and the jumps of the clocks in between that hit a date.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, tzinfo
+from math import gcd
+from time import time_ns
+from typing import Any, Literal, Self
+
+from schedcore.clock import to_datetime
+from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.triggers._local import (
+    DAY_S,
+    Gap,
+    civil,
+    day_number,
+    gaps,
+    is_fixed,
+    month_length,
+    offset_at,
+    wall_instant,
+)
+from schedcore.triggers._values import Frozen, check_version
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
+from schedcore.triggers.base import BaseTrigger, GridTrigger
+from schedcore.triggers.cron._dst import Offsets, offsets_for
+
+__all__ = ["CalendarIntervalTrigger"]
+
+_STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
+_SECOND_US = 1_000_000
+_DST = ("skip", "shift", "cron")
+_OVERFLOW = ("skip", "clamp")
+_UNITS = ("years", "months", "weeks", "days")
+# Days in a month, on average over the 400 years after which the calendar repeats.
+_MONTH_DAYS = 146097 / 4800
+# How many dates are looked at one by one before the closed forms pay.
+_FEW = 24
+
+
+class CalendarIntervalTrigger(Frozen, GridTrigger):
+    """Fires at ``hour:minute:second`` on ``start_date`` and every ``years``, ``months``, ``weeks`` and ``days`` after it.
+
+    :param years, months, weeks, days: whole numbers, 0 or more, not all 0.
+    :param hour, minute, second: the wall time.
+    :param start_date: the date that the others are counted from (a date, a datetime or ISO 8601 text). With a time of day,
+        no fire time is earlier than that instant. None: today, which is the scheduler's own today from the moment
+        that the job is added.
+    :param end_date: no fire time is later. A date includes its whole day. None: no end.
+    :param timezone: a zone's name or any ``tzinfo``; None: the zone of ``start_date``, else the machine's own.
+    :param jitter: seconds; upper bound of the random delay that the scheduler adds to each run, off the grid.
+    :param overflow: ``"skip"`` or ``"clamp"``: what happens to a day that a month does not have.
+    :param dst: ``"skip"``, ``"shift"`` or ``"cron"``: what happens to a time that the clocks jump over.
+    :raises InvalidTriggerError: naming the argument that cannot be used.
+    """
+
+    __slots__ = (
+        "_days",
+        "_floating",
+        "_from_us",
+        "_months",
+        "_offsets",
+        "_start_day",
+        "_time_s",
+        "_units",
+        "_upto_us",
+        "dst",
+        "end_us",
+        "jitter_us",
+        "overflow",
+        "timezone",
+    )
+
+    timezone: tzinfo
+    #: Microseconds.
+    jitter_us: int
+    end_us: int | None
+    overflow: Literal["skip", "clamp"]
+    dst: Gap
+    _units: tuple[int, int, int, int]  # years, months, weeks, days, as they were given
+    _months: int  # in one step
+    _days: int  # in one step
+    _start_day: int  # day number
+    _time_s: int  # of the day
+    _from_us: int | None  # no fire time is earlier; None: the start is a date
+    _upto_us: int
+    _floating: bool  # whether the user left the start out
+    _offsets: Offsets
+
+    def __init__(
+        self,
+        *,
+        years: int = 0,
+        months: int = 0,
+        weeks: int = 0,
+        days: int = 0,
+        hour: int = 0,
+        minute: int = 0,
+        second: int = 0,
+        start_date: date | datetime | str | None = None,
+        end_date: date | datetime | str | None = None,
+        timezone: str | tzinfo | None = None,
+        jitter: float | None = None,
+        overflow: Literal["skip", "clamp"] = "skip",
+        dst: Gap = "skip",
+    ) -> None:
+        units = (years, months, weeks, days)
+        for name, value in zip(_UNITS, units, strict=True):
+            _check(name, value, 9999 if name == "years" else 4_000_000)
+        if not any(units):
+            raise InvalidTriggerError(
+                "the interval is nothing; give at least one of years, months, weeks and days", field="days"
+            )
+        for name, value, most in (("hour", hour, 23), ("minute", minute, 59), ("second", second, 59)):
+            _check(name, value, most)
+        if overflow not in _OVERFLOW:
+            raise InvalidTriggerError(
+                f"overflow: {overflow!r} is no rule for days that a month lacks{did_you_mean(str(overflow), _OVERFLOW)}; write "
+                f"'skip' (leave it out) or 'clamp' (the last day of the month)",
+                field="overflow",
+            )
+        if dst not in _DST:
+            raise InvalidTriggerError(
+                f"dst: {dst!r} is no rule for clock changes{did_you_mean(str(dst), _DST)}; write 'skip' (a time that does not "
+                f"exist is left out), 'shift' (it moves by the width of the jump) or 'cron' (it moves to the end of the jump)",
+                field="dst",
+            )
+        if timezone is None and isinstance(start_date, datetime):
+            timezone = start_date.tzinfo
+        zone = to_zone(timezone)
+        offsets = offsets_for(zone)
+        from_us: int | None = None
+        floating = start_date is None
+        if start_date is None:
+            start_day = _local_day(offsets, time_ns() // 1000)
+        else:
+            plain = _plain_date(start_date)
+            if plain is not None:
+                start_day = day_number(plain.year, plain.month, plain.day)
+            else:
+                from_us = to_instant(start_date, zone, "start_date")
+                start_day = _local_day(offsets, from_us)
+        end_us: int | None = None
+        if end_date is not None:
+            plain = _plain_date(end_date)
+            if plain is None:
+                end_us = to_instant(end_date, zone, "end_date")
+            else:
+                next_s = wall_instant(offsets, (day_number(plain.year, plain.month, plain.day) + 1) * DAY_S, "cron")
+                assert next_s is not None
+                end_us = min(next_s * _SECOND_US - 1, LAST_US)
+        self._fill(
+            units,
+            hour * 3600 + minute * 60 + second,
+            start_day,
+            from_us,
+            end_us,
+            floating,
+            zone,
+            0 if jitter is None else to_jitter(jitter),
+            overflow,
+            dst,
+        )
+        if not floating and self.next_us(FIRST_US - 1) is None:
+            raise InvalidTriggerError(
+                f"this would never fire: no date from {start_date!s} on is left"
+                + (f" until {end_date!s}" if end_date is not None else ""),
+                field="start_date" if end_date is None else "end_date",
+            )
+
+    def _fill(
+        self,
+        units: tuple[int, int, int, int],
+        time_s: int,
+        start_day: int,
+        from_us: int | None,
+        end_us: int | None,
+        floating: bool,
+        zone: tzinfo,
+        jitter_us: int,
+        overflow: str,
+        dst: str,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "_units", units)
+        put(self, "_months", 12 * units[0] + units[1])
+        put(self, "_days", 7 * units[2] + units[3])
+        put(self, "_time_s", time_s)
+        put(self, "_start_day", start_day)
+        put(self, "_from_us", from_us)
+        put(self, "_upto_us", LAST_US if end_us is None else min(end_us, LAST_US))
+        put(self, "end_us", end_us)
+        put(self, "_floating", floating)
+        put(self, "timezone", zone)
+        put(self, "_offsets", offsets_for(zone))
+        put(self, "jitter_us", jitter_us)
+        put(self, "overflow", overflow)
+        put(self, "dst", dst)
+
+    @property
+    def start_date(self) -> date:
+        """The date that the others are counted from."""
+        return date(*civil(self._start_day))
+
+    @property
+    def end_date(self) -> datetime | None:
+        """The last instant at which it may fire, aware, in the trigger's zone; None when there is no end."""
+        return None if self.end_us is None else to_datetime(self.end_us).astimezone(self.timezone)
+
+    @property
+    def jitter(self) -> float | None:
+        """Seconds, or None."""
+        return self.jitter_us / 1e6 if self.jitter_us else None
+
+    # -- dates: k -> day -> instant ------------------------------------------------------------------------------------
+
+    def _day(self, k: int) -> int | None:
+        """The day number of date k, or None when there is no such day."""
+        if not self._months:
+            return self._start_day + k * self._days
+        year, month, day = civil(self._start_day)
+        years, month = divmod(month - 1 + k * self._months, 12)
+        year, month = year + years, month + 1
+        if day > 28:
+            length = month_length(year, month)
+            if day > length:
+                if self.overflow == "skip":
+                    return None
+                day = length
+        return day_number(year, month, day) + k * self._days
+
+    def _index(self, day: int) -> int:
+        """The last k whose date is not later than ``day``; a date that does not exist counts as the end of its month."""
+        since = day - self._start_day
+        if not self._months:
+            return since // self._days
+        k = int(since // (self._months * _MONTH_DAYS + self._days))
+        while self._bound(k) > day:
+            k -= 1
+        while self._bound(k + 1) <= day:
+            k += 1
+        return k
+
+    def _bound(self, k: int) -> int:
+        """Date k, clamped: an increasing function of k without holes."""
+        year, month, day = civil(self._start_day)
+        years, month = divmod(month - 1 + k * self._months, 12)
+        year, month = year + years, month + 1
+        return day_number(year, month, min(day, month_length(year, month))) + k * self._days
+
+    def _instant(self, k: int, gap: Gap | None = None) -> int | None:
+        """Fire time k in microseconds, or None when its date or its time of day does not exist."""
+        day = self._day(k)
+        if day is None:
+            return None
+        at_s = wall_instant(self._offsets, day * DAY_S + self._time_s, gap or self.dst)
+        return None if at_s is None else at_s * _SECOND_US
+
+    def _near(self, at_us: int) -> int:
+        """A k whose fire time is at ``at_us`` or earlier, and at most a few dates before it."""
+        return self._index(_local_day(self._offsets, at_us)) - 2
+
+    # -- the three questions -------------------------------------------------------------------------------------------
+
+    def next_us(self, after_us: int) -> int | None:
+        after_us = max(after_us, FIRST_US - 1 if self._from_us is None else self._from_us - 1)
+        upto_us = self._upto_us
+        if after_us >= upto_us:
+            return None
+        k = max(self._near(after_us), 0)
+        while True:
+            answer_us = self._instant(k)
+            if answer_us is not None and answer_us > after_us:
+                return answer_us if answer_us <= upto_us else None
+            k += 1
+            # Dates that do not exist come in a row (29 February: eight years, and at worst some hundred).
+            if answer_us is None and self._bound_us(k) > upto_us:
+                return None
+
+    def _bound_us(self, k: int) -> int:
+        """Earlier than any fire time from k on."""
+        return ((self._bound(k) if self._months else self._start_day + k * self._days) - 2) * DAY_S * _SECOND_US
+
+    def last_us(self, upto_us: int) -> int | None:
+        upto_us = min(upto_us, self._upto_us)
+        from_us = FIRST_US if self._from_us is None else self._from_us
+        if upto_us < from_us:
+            return None
+        k = self._near(upto_us) + 4
+        while k >= 0:
+            answer_us = self._instant(k)
+            if answer_us is not None and answer_us <= upto_us:
+                return answer_us if answer_us >= from_us else None
+            k -= 1
+        return None
+
+    def count_us(self, after_us: int, upto_us: int) -> int:
+        after_us = max(after_us, FIRST_US - 1 if self._from_us is None else self._from_us - 1)
+        upto_us = min(upto_us, self._upto_us)
+        if after_us >= upto_us:
+            return 0
+        # The first k whose fire time is later than each bound, were there no holes.
+        first, end = self._beyond(after_us), self._beyond(upto_us)
+        if end <= first:
+            return 0
+        if end - first <= _FEW:
+            return len({at_us for at_us in map(self._instant, range(first, end)) if at_us is not None})
+        total = end - first
+        if self._months and self.overflow == "skip":
+            total -= self._missing(first, end)
+        if not is_fixed(self.timezone):
+            total -= self._swallowed(first, end, after_us, upto_us)
+        return total
+
+    def _beyond(self, at_us: int) -> int:
+        """The first k, from 0 on, whose fire time is later than ``at_us``; one without a time goes by where it would be."""
+        k = max(self._near(at_us), 0)
+        while True:
+            day = self._bound(k) if self._months else self._start_day + k * self._days
+            gap = self.dst if self.dst != "skip" else "cron"
+            instant_s = wall_instant(self._offsets, day * DAY_S + self._time_s, gap)
+            assert instant_s is not None
+            if instant_s * _SECOND_US > at_us:
+                return k
+            k += 1
+
+    def _missing(self, first: int, end: int) -> int:
+        """How many of the dates in [first, end) do not exist because their month is too short."""
+        year, month, day = civil(self._start_day)
+        if day <= 28:
+            return 0
+        # Dates repeat after 12 months; with 29 February after 400 years.
+        cycle = 4800 if day == 29 else 12
+        cycle //= gcd(cycle, self._months)
+
+        def lacks(k: int) -> bool:
+            years, index = divmod(month - 1 + k * self._months, 12)
+            return day > month_length(year + years, index + 1)
+
+        cycles, rest = divmod(end - first, cycle)
+        total = cycles * sum(map(lacks, range(cycle))) if cycles else 0
+        return total + sum(map(lacks, range(end - rest, end)))
+
+    def _swallowed(self, first: int, end: int, after_us: int, upto_us: int) -> int:
+        """How many of the fire times in [first, end) fall away because clocks jump: skipped, or moved onto another one."""
+        total = 0
+        from_s, until_s = after_us // _SECOND_US - 3 * DAY_S, upto_us // _SECOND_US + 3 * DAY_S
+        for low_s, high_s in gaps(self._offsets, from_s, until_s):
+            for day in range((low_s - self._time_s) // DAY_S, (high_s - self._time_s) // DAY_S + 1):
+                k = self._index(day)
+                if not first <= k < end or self._day(k) != day or not low_s <= day * DAY_S + self._time_s < high_s:
+                    continue
+                if self.dst == "skip" or (k + 1 < end and self._instant(k) == self._instant(k + 1)):
+                    total += 1
+        return total
+
+    # -- being a value ---------------------------------------------------------------------------------------------------
+
+    def anchored(self, now_us: int) -> Self:
+        if not self._floating:
+            return self
+        bound = object.__new__(type(self))
+        bound._fill(
+            self._units,
+            self._time_s,
+            _local_day(self._offsets, now_us),
+            None,
+            self.end_us,
+            True,
+            self.timezone,
+            self.jitter_us,
+            self.overflow,
+            self.dst,
+        )
+        return bound
+
+    def _rule(self) -> tuple[object, ...]:
+        return (self._months, self._days, self._time_s, self.end_us, self.jitter_us, self.overflow, self.dst)
+
+    def same_rule(self, other: BaseTrigger) -> bool:
+        if type(other) is not type(self):
+            return False
+        same_start = (self._start_day, self._from_us) == (other._start_day, other._from_us)
+        return (
+            self._rule() == other._rule()
+            and ((self._floating and other._floating) or same_start)
+            and same_zone(self.timezone, other.timezone)
+        )
+
+    def describe(self) -> str:
+        parts = [(name, value) for name, value in zip(_UNITS, self._units, strict=True) if value]
+        if len(parts) == 1 and parts[0][1] == 1:
+            length = parts[0][0].removesuffix("s")
+        else:
+            length = " ".join(f"{value} {name.removesuffix('s') if value == 1 else name}" for name, value in parts)
+        text = f"every {length} at {self._clock()}"
+        if not self._floating:
+            text += f" from {self.start_date}"
+        end = self.end_date
+        return text if end is None else f"{text} until {end:%Y-%m-%d %H:%M:%S}"
+
+    def _clock(self) -> str:
+        hours, rest = divmod(self._time_s, 3600)
+        minutes, seconds = divmod(rest, 60)
+        return f"{hours:02}:{minutes:02}" + (f":{seconds:02}" if seconds else "")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return (
+            self._rule() == other._rule()
+            and (self._start_day, self._from_us) == (other._start_day, other._from_us)
+            and same_zone(self.timezone, other.timezone)
+        )
+
+    def __hash__(self) -> int:
+        return hash((CalendarIntervalTrigger, self._months, self._days, self._time_s, self._start_day, self.end_us))
+
+    def __str__(self) -> str:
+        units = ", ".join(f"{value} {name}" for name, value in zip(_UNITS, self._units, strict=True) if value)
+        return f"calendarinterval[{units} at {self._clock()}]"
+
+    def __repr__(self) -> str:
+        parts = [f"{name}={value}" for name, value in zip(_UNITS, self._units, strict=True) if value]
+        hours, rest = divmod(self._time_s, 3600)
+        clock = (("hour", hours), ("minute", rest // 60), ("second", rest % 60))
+        parts.extend(f"{name}={value}" for name, value in clock if value)
+        if self._from_us is None:
+            start = self.start_date.isoformat()
+        else:
+            start = to_datetime(self._from_us).astimezone(self.timezone).isoformat()
+        parts.append(f"start_date={start!r}")
+        if self.end_date is not None:
+            parts.append(f"end_date={self.end_date.isoformat()!r}")
+        parts.append(f"timezone={zone_state(self.timezone)!r}")
+        if self.jitter_us:
+            parts.append(f"jitter={self.jitter!r}")
+        if self.overflow != "skip":
+            parts.append(f"overflow={self.overflow!r}")
+        if self.dst != "skip":
+            parts.append(f"dst={self.dst!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "version": _STATE_VERSION,
+            "timezone": zone_state(self.timezone),
+            "interval": list(self._units),
+            "time_s": self._time_s,
+            "start_day": self._start_day,
+            "from_us": self._from_us,
+            "end_us": self.end_us,
+            "floating": self._floating,
+            "jitter_us": self.jitter_us,
+            "overflow": self.overflow,
+            "dst": self.dst,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        check_version(state, _STATE_VERSION, "a calendar interval trigger")
+        try:
+            years, months, weeks, days = (int(value) for value in state["interval"])
+            if min(years, months, weeks, days) < 0 or not (years or months or weeks or days):
+                raise ValueError("the state of a calendar interval trigger has an interval of nothing")
+            if state["overflow"] not in _OVERFLOW or state["dst"] not in _DST or not 0 <= state["time_s"] < DAY_S:
+                raise ValueError("the state of a calendar interval trigger has a rule that this release does not know")
+            self._fill(
+                (years, months, weeks, days),
+                int(state["time_s"]),
+                int(state["start_day"]),
+                state["from_us"],
+                state["end_us"],
+                bool(state["floating"]),
+                to_zone(state["timezone"]),
+                int(state["jitter_us"]),
+                state["overflow"],
+                state["dst"],
+            )
+        except KeyError as error:
+            raise ValueError(f"the state of a calendar interval trigger lacks {error}") from None
+
+
+def _check(name: str, value: object, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise InvalidTriggerError(f"{name}: {value!r} is not a whole number from 0 to {most}", field=name)
+
+
+def _plain_date(value: object) -> date | None:
+    """The date that was given without a time of day, or None."""
+    if isinstance(value, datetime):
+        return None
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value.strip())
+        except ValueError:
+            return None
+    return None
+
+
+def _local_day(offsets: Offsets, at_us: int) -> int:
+    at_s = min(max(at_us, FIRST_US), LAST_US) // _SECOND_US
+    return (at_s + offset_at(offsets, at_s)[2]) // DAY_S
