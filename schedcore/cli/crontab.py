@@ -39,7 +39,7 @@ from typing import NoReturn
 
 from schedcore.errors import FileSyntaxError, InvalidTriggerError, did_you_mean
 
-__all__ = ["REBOOT", "CrontabFile", "CrontabJob", "Note", "parse_crontab", "slug"]
+__all__ = ["REBOOT", "CrontabFile", "CrontabJob", "Note", "parse_crontab", "slug", "without_column"]
 
 REBOOT = "@reboot"
 DEFAULT_SHELL = "/bin/sh"

@@ -39,9 +39,11 @@ __all__ = [
     "UnknownJobError",
     "collect_jobs",
     "collect_runs",
+    "job_fields",
     "print_jobs",
     "print_runs",
     "refuse_unknown_job",
+    "run_fields",
 ]
 
 # Jobs up to which the latest run of each is asked for by itself; beyond it, those among the latest runs of all must do.
@@ -130,7 +132,8 @@ class UnknownJobError(UsageError):
 # --- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def _run_fields(record: RunRecord, store: str) -> dict[str, Any]:
+def run_fields(record: RunRecord, store: str) -> dict[str, Any]:
+    """A run as JSON has it."""
     return {
         "id": record.id,
         "job": record.job_id,
@@ -153,7 +156,8 @@ def _run_fields(record: RunRecord, store: str) -> dict[str, Any]:
     }
 
 
-def _job_fields(job: JobReport) -> dict[str, Any]:
+def job_fields(job: JobReport) -> dict[str, Any]:
+    """A job as JSON has it."""
     record = job.entry.job
     return {
         "id": record.id,
@@ -167,7 +171,7 @@ def _job_fields(job: JobReport) -> dict[str, Any]:
         "func": job.func,
         "command": _command(job),
         "executor": record.policy.executor,
-        "last_run": None if job.last is None else _run_fields(job.last, job.store),
+        "last_run": None if job.last is None else run_fields(job.last, job.store),
     }
 
 
@@ -248,7 +252,7 @@ def print_jobs(jobs: Sequence[JobReport], *, as_json: bool, out: IO[str] | None 
     """Jobs, one to a line."""
     stream = sys.stdout if out is None else out
     if as_json:
-        _print_json([_job_fields(job) for job in jobs], stream)
+        _print_json([job_fields(job) for job in jobs], stream)
         return
     if not jobs:
         stream.write("no jobs\n")
@@ -306,7 +310,7 @@ def print_runs(runs: Sequence[RunReport], *, as_json: bool, output: bool = False
     """Run records, one to a line; ``output``: with the output and the traceback of each below it."""
     stream = sys.stdout if out is None else out
     if as_json:
-        _print_json([_run_fields(run.record, run.store) for run in runs], stream)
+        _print_json([run_fields(run.record, run.store) for run in runs], stream)
         return
     if not runs:
         stream.write("no runs\n")

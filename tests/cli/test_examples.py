@@ -1,0 +1,54 @@
+"""The examples and the schedules in the documentation are right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from schedcore.cli import files
+from schedcore.cli.app import app
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize("name", ["quickstart.toml", "crontab"])
+def test_examples_start(name: str) -> None:
+    result = CliRunner().invoke(app, ["run", str(ROOT / "examples" / name), "--store", "memory", "--for", "0"])
+    assert result.exit_code == 0, result.output
+    assert " warn " not in result.stdout  # there is nothing to note about them
+    assert not re.search(r"\.sqlite", result.stdout)
+
+
+def blocks(language: str) -> list[str]:
+    text = ROOT.joinpath("docs", "command-line.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_documented_toml_loads() -> None:
+    assert [len(files.parse(text, "jobs.toml").jobs) for text in blocks("toml")] == [3]
+
+
+def test_documented_crontab_loads() -> None:
+    (crontab,) = (text for text in blocks("text") if text.startswith("CRON_TZ"))
+    file = files.parse(crontab, "crontab")
+    assert (len(file.jobs), file.notes) == (2, ())
+
+
+def test_documented_fields_are_those_of_the_json() -> None:
+    from schedcore.cli import report
+    from schedcore.job import JobEntry, JobPolicy, JobRecord, JobState
+    from schedcore.run import RunRecord, RunState
+    from schedcore.triggers.interval import IntervalTrigger
+
+    text = ROOT.joinpath("docs", "command-line.md").read_text(encoding="utf-8")
+    record = RunRecord("a", 0, 1, RunState.SUCCEEDED)
+    job = JobRecord("a", "a", None, "m:f", (), {}, IntervalTrigger(hours=1, timezone="UTC"), JobPolicy())
+    shown = report.JobReport("default", JobEntry(job, JobState.ACTIVE), "m:f", record)
+    for what, fields in (("job", report.job_fields(shown)), ("run", report.run_fields(record, "default"))):
+        section = re.search(rf"^Fields of a {what}\n: (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+        assert section is not None
+        documented = set(re.findall(r"`(\w+)`", re.sub(r"`state` \(.*?\)", "`state`", section[1], flags=re.DOTALL)))
+        assert documented == set(fields)
