@@ -52,6 +52,12 @@ class BaseTrigger(ABC):
         """This trigger with a start that the user left out bound to ``now_us``; the trigger itself when nothing was left out."""
         return self
 
+    def seeded(self, job_id: str) -> Self:
+        """This trigger with what depends on the job (``H`` of a crontab text) bound to ``job_id``; the trigger itself when
+        nothing does, or when it was bound before.
+        """
+        return self
+
     def same_rule(self, other: BaseTrigger) -> bool:
         """Whether the user asked for the same schedule: equality, but for a start that was left out on both sides.
 

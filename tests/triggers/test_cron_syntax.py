@@ -236,10 +236,10 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
         ("* * * jna *", "month", 7, "'jna' is not the name of a month; did you mean 'jun'?"),
         ("* * * * Son", "day_of_week", 9, "'Son' is not the name of a weekday; did you mean 'sun'?"),
         ("* * * * mon-", "day_of_week", 13, "a value is missing; write a number from 0 to 7, a name such as mon,"),
-        ("* * L * *", "day", 5, "'L' is not understood; write a number from 1 to 31"),
+        ("* * Z * *", "day", 5, "'Z' is not understood; write a number from 1 to 31"),
         ("* * ? * *", "day", 5, "'?' is not understood"),
-        ("* * 15W * *", "day", 7, "'W' cannot stand here"),
-        ("* * * * 5#2", "day_of_week", 10, "'#' cannot stand here"),
+        ("* * 15X * *", "day", 7, "'X' cannot stand here"),
+        ("* * * 5#2 *", "month", 8, "'#' cannot stand here"),
         ("@dayly", "crontab", 1, "crontab '@dayly', column 1: no schedule is called '@dayly'; did you mean '@daily'?"),
         ("@daily x", "crontab", 8, "nothing may follow @daily"),
         (

@@ -5,7 +5,14 @@ was used.
 names by their first three letters, 0 and 7 for Sunday, ``@daily`` and its like, and "if both fields are
 restricted (i.e., do not contain the "*" character), the command will be run when either field matches the
 current time". As in Debian's implementation, a field counts as unrestricted when it begins with ``*``, also
-with a step.
+with a step. What ``_extensions`` adds is an error in crontab(5), so no crontab changes its meaning by it.
+
+``quartz`` is the form of the scheduler of that name: seconds first, years last where there are any, 1 to 7 for
+Sunday to Saturday, and ``?`` in that one of the two day fields that restricts nothing (``*`` is taken for it).
+``0/15`` counts as ``*/15`` among seconds, minutes and hours, where that form says that they are the same.
+
+``apscheduler3`` is what ``from_crontab`` of APScheduler 3.x means: five fields, 0 for Monday, both day fields must
+match.
 
 The keyword form is that of APScheduler 3.x: one argument for each field, 0 for Monday, ``2nd fri`` and
 ``last`` among the days, both day fields must match.
@@ -14,15 +21,40 @@ The keyword form is that of APScheduler 3.x: one argument for each field, 0 for 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.triggers.cron._extensions import CrontabParser, DayParser, WeekdayParser, as_days
 from schedcore.triggers.cron._fields import MONTH_NAMES, WEEKDAY_NAMES, FieldParser, FieldSpec
 from schedcore.triggers.cron._rule import FIRST_YEAR, LAST_YEAR, CronRule
 
-__all__ = ["DIALECTS", "KEYWORDS", "MACROS", "parse_crontab", "parse_keywords", "split_crontab"]
+__all__ = [
+    "DIALECTS",
+    "KEYWORDS",
+    "MACROS",
+    "Crontab",
+    "field_texts",
+    "has_hash",
+    "parse_crontab",
+    "parse_keywords",
+    "read",
+    "split_crontab",
+]
+
+
+class Crontab(NamedTuple):
+    """A schedule as it was written in a dialect."""
+
+    dialect: str
+    text: str
+    #: Whether a field of seconds comes first, and one of years last (``unix``).
+    seconds: bool = False
+    year: bool = False
+    #: What picks the numbers that ``H`` stands for; None when the text has none, or while it is not known.
+    seed: str | None = None
+
 
 #: crontab(5)'s names for common schedules.
 MACROS: Mapping[str, str] = {
@@ -45,6 +77,16 @@ _UNIX = (
     FieldSpec("day_of_week", 0, 7, _UNIX_WEEKDAYS, cycle=7, hint=" (0 and 7 are Sunday)"),
 )
 _UNIX_YEAR = FieldSpec("year", FIRST_YEAR, LAST_YEAR)
+
+_QUARTZ_WEEKDAYS = {name: (number + 1) % 7 + 1 for name, number in WEEKDAY_NAMES.items()}
+_QUARTZ = (
+    _UNIX_SECOND,
+    *_UNIX[:4],
+    FieldSpec("day_of_week", 1, 7, _QUARTZ_WEEKDAYS, cycle=7, hint=" (1 is Sunday in quartz)"),
+)
+_SATURDAY = 5
+_ALL_DAYS = 0xFFFFFFFE
+_ALL_WEEKDAYS = 0x7F
 
 # From the most to the least significant: what a field that was left out means depends on it.
 _KEYWORD_SPECS = (
@@ -69,7 +111,14 @@ _KEYWORD_SPECS = (
 #: The names of the keyword form's fields, the most significant first.
 KEYWORDS = tuple(spec.name for spec in _KEYWORD_SPECS)
 
+# The five fields of a crontab with the values of the keyword form; a blank ends a field here.
+_APSCHEDULER3 = tuple(
+    next(spec for spec in _KEYWORD_SPECS if spec.name == name)._replace(blanks=False)
+    for name in ("minute", "hour", "day", "month", "day_of_week")
+)
+
 _WORD = re.compile(r"\S+")
+_HASH = re.compile(r"(?<![a-z])h(?![a-z])", re.IGNORECASE)
 
 
 class _DayParser(FieldParser):
@@ -130,65 +179,186 @@ class _DayParser(FieldParser):
 
 
 @lru_cache(maxsize=1024)
-def parse_crontab(text: str, *, seconds: bool = False, year: bool = False) -> CronRule:
+def parse_crontab(text: str, *, seconds: bool = False, year: bool = False, seed: str | None = None) -> CronRule:
     """Read a schedule as crontab(5) writes it: five fields, or a name such as ``@daily``.
 
     :param text: the schedule alone, without the command.
     :param seconds: whether a field of seconds comes first.
     :param year: whether a field of years comes last.
+    :param seed: what picks the numbers that ``H`` stands for.
     :raises InvalidTriggerError: naming the field and the column of the first thing that is not understood.
     """
-    words = [(match.group(), match.start() + 1) for match in _WORD.finditer(text)]
+    words = _words(text)
     if words and words[0][0].startswith("@"):
         return parse_crontab(_macro(text, words))
-    specs = (
-        *((_UNIX_SECOND,) if seconds else ()),
-        *_UNIX,
-        *((_UNIX_YEAR,) if year else ()),
+    specs = _unix_specs(seconds, year)
+    more = "" if seconds or year else " (or @hourly, @daily, @weekly, @monthly, @yearly)"
+    _check_number(text, words, specs, 0, more)
+    return _assemble(_parse_fields(text, words, specs, seed, monday=1), either=True)
+
+
+@lru_cache(maxsize=1024)
+def _parse_quartz(text: str, *, seconds: bool = False, year: bool = False, seed: str | None = None) -> CronRule:
+    _refuse_options(
+        "quartz", "it always has seconds first, and years last when there is a seventh field", seconds, year
     )
-    if len(words) != len(specs):
-        names = ", ".join(spec.name for spec in specs)
-        if len(words) > len(specs):
-            column = words[len(specs)][1]
-            what = f"there are {len(words)} fields, from column {column} on too many"
-        else:
-            column = len(text.rstrip()) + 1
-            what = f"there are {len(words)} fields, so {specs[len(words)].name} is missing"
-        raise InvalidTriggerError(
-            f"crontab {text!r}: {what}; write {len(specs)}: {names}"
-            + ("" if seconds or year else " (or @hourly, @daily, @weekly, @monthly, @yearly)"),
-            field="crontab",
-            column=column,
-        )
+    words = _words(text)
+    _check_number(text, words, (*_QUARTZ, _UNIX_YEAR), 1, "")
+    specs = (*_QUARTZ, _UNIX_YEAR)[: len(words)]
+    (day, day_column), (weekday, weekday_column) = words[3], words[5]
+    if day == "?" == weekday:
+        raise _quartz_days(text, weekday_column, "only one of the two day fields can be '?'; write * in the other")
+    if not {day, weekday} & {"?", "*"}:
+        raise _quartz_days(text, day_column, "quartz restricts one of the two day fields; write ? in the other")
+    plain = [
+        (("*" if number in (3, 5) and word == "?" else word), column) for number, (word, column) in enumerate(words)
+    ]
+    fields = _parse_fields(text, plain, specs, seed, monday=2, alone=_SATURDAY)
+    for name in ("second", "minute", "hour"):
+        fields[name].star = fields[name].star or fields[name].text.startswith("0/")
+    return _assemble(fields, either=False)
+
+
+def _quartz_days(text: str, column: int, message: str) -> InvalidTriggerError:
+    return InvalidTriggerError(f"day of {text!r}, column {column}: {message}", field="day", column=column)
+
+
+@lru_cache(maxsize=1024)
+def _parse_apscheduler3(text: str, *, seconds: bool = False, year: bool = False, seed: str | None = None) -> CronRule:
+    _refuse_options("apscheduler3", "it always has five fields", seconds, year)
+    words = _words(text)
+    _check_number(text, words, _APSCHEDULER3, 0, "")
+    parsers: dict[str, FieldParser] = {}
+    for spec, (word, column) in zip(_APSCHEDULER3, words, strict=True):
+        parser = parsers[spec.name] = (_DayParser if spec.name == "day" else FieldParser)(spec, word, column, text)
+        parser.parse()
+    return _keyword_rule(parsers)
+
+
+def _words(text: str) -> list[tuple[str, int]]:
+    """The fields of a crontab text and their columns."""
+    return [(match.group(), match.start() + 1) for match in _WORD.finditer(text)]
+
+
+def _unix_specs(seconds: bool, year: bool) -> tuple[FieldSpec, ...]:
+    return (*((_UNIX_SECOND,) if seconds else ()), *_UNIX, *((_UNIX_YEAR,) if year else ()))
+
+
+def _refuse_options(dialect: str, why: str, seconds: bool, year: bool) -> None:
+    for name, value in (("seconds", seconds), ("year", year)):
+        if value:
+            raise InvalidTriggerError(f"{name}: leave it out with the dialect {dialect!r}: {why}", field=name)
+
+
+def _check_number(
+    text: str, words: Sequence[tuple[str, int]], specs: Sequence[FieldSpec], optional: int, more: str
+) -> None:
+    """Raise ``InvalidTriggerError`` when there are too many fields or too few; the last ``optional`` may be missing."""
+    if len(specs) - optional <= len(words) <= len(specs):
+        return
+    names = ", ".join(spec.name for spec in specs[: len(specs) - optional])
+    names += "".join(f" and perhaps {spec.name}" for spec in specs[len(specs) - optional :])
+    number = f"{len(specs) - optional}" + (f" or {len(specs)}" if optional else "")
+    if len(words) > len(specs):
+        column = words[len(specs)][1]
+        what = f"there are {len(words)} fields, from column {column} on too many"
+    else:
+        column = len(text.rstrip()) + 1
+        what = f"there are {len(words)} fields, so {specs[len(words)].name} is missing"
+    raise InvalidTriggerError(
+        f"crontab {text!r}: {what}; write {number}: {names}{more}", field="crontab", column=column
+    )
+
+
+def _parse_fields(
+    text: str,
+    words: Sequence[tuple[str, int]],
+    specs: Sequence[FieldSpec],
+    seed: str | None,
+    monday: int,
+    alone: int | None = None,
+) -> dict[str, FieldParser]:
     fields: dict[str, FieldParser] = {}
     for spec, (word, column) in zip(specs, words, strict=True):
-        parser = fields[spec.name] = FieldParser(spec, word, column, text)
+        parser: FieldParser
+        if spec.name == "day":
+            parser = DayParser(spec, word, column, text, seed)
+        elif spec.name == "day_of_week":
+            parser = WeekdayParser(spec, word, column, text, seed, monday, alone)
+        else:
+            parser = CrontabParser(spec, word, column, text, seed)
         parser.parse()
+        fields[spec.name] = parser
+    return fields
+
+
+def _assemble(fields: dict[str, FieldParser], either: bool) -> CronRule:
+    """The rule of parsed fields. ``either``: whether two restricted day fields mean either (else both must match)."""
     day, weekday = fields["day"], fields["day_of_week"]
-    sundays_first = weekday.mask
+    assert isinstance(day, DayParser)
+    assert isinstance(weekday, WeekdayParser)
+    either = either and not day.star and not weekday.star
+    nth, last, plain, days, named = weekday.nth_weekdays, weekday.last_weekdays, weekday.weekdays, day.mask, 0
+    if nth or last:
+        # Where they can, named weekdays stand among the days of the month, so that one meaning has one form.
+        if either:
+            either, plain = bool(plain), plain or _ALL_WEEKDAYS
+        elif days == _ALL_DAYS:
+            days, nth, plain = 0, as_days(plain, nth), _ALL_WEEKDAYS
+        else:
+            nth, last, named = 0, 0, nth | last << 35
     return CronRule(
-        seconds=fields["second"].mask if seconds else 1,
+        seconds=fields["second"].mask if "second" in fields else 1,
         minutes=fields["minute"].mask,
         hours=fields["hour"].mask,
-        days=day.mask,
-        last_day=False,
-        nth_weekdays=0,
-        last_weekdays=0,
+        days=days,
+        last_day=day.last_day,
+        nth_weekdays=nth,
+        last_weekdays=last,
         months=fields["month"].mask,
-        weekdays=sundays_first >> 1 | (sundays_first & 1) << 6,
-        either=not day.star and not weekday.star,
+        weekdays=plain,
+        either=either,
         weeks=None,
-        years=_all_or(fields["year"]) if year else None,
+        years=_all_or(fields["year"]) if "year" in fields else None,
         wildcard=fields["minute"].star or fields["hour"].star,
+        before_last=day.before_last,
+        nearest=day.nearest,
+        nearest_before_last=day.nearest_before_last,
+        named_weekdays=named,
     )
 
 
 class _Reader(Protocol):
-    def __call__(self, text: str, /, *, seconds: bool, year: bool) -> CronRule: ...
+    def __call__(self, text: str, /, *, seconds: bool, year: bool, seed: str | None) -> CronRule: ...
 
 
 #: The crontab dialects by name.
-DIALECTS: Mapping[str, _Reader] = {"unix": parse_crontab}
+DIALECTS: Mapping[str, _Reader] = {
+    "unix": parse_crontab,
+    "quartz": _parse_quartz,
+    "apscheduler3": _parse_apscheduler3,
+}
+
+
+def read(source: Crontab) -> CronRule:
+    """The rule of a text. Raises ``InvalidTriggerError``."""
+    return DIALECTS[source.dialect](source.text, seconds=source.seconds, year=source.year, seed=source.seed)
+
+
+def has_hash(source: Crontab) -> bool:
+    """Whether a text that can be read needs a seed."""
+    return source.dialect != "apscheduler3" and _HASH.search(source.text) is not None
+
+
+def field_texts(source: Crontab) -> dict[str, str]:
+    """The fields of a text that can be read, by name; those of a name such as ``@daily`` are written out."""
+    text = MACROS.get(source.text.lower(), source.text) if source.dialect == "unix" else source.text
+    specs = {
+        "unix": _unix_specs(source.seconds, source.year),
+        "quartz": (*_QUARTZ, _UNIX_YEAR),
+        "apscheduler3": _APSCHEDULER3,
+    }[source.dialect]
+    return {spec.name: word for spec, word in zip(specs, text.split(), strict=False)}
 
 
 def _macro(text: str, words: list[tuple[str, int]]) -> str:
@@ -242,10 +412,15 @@ def parse_keywords(*fields: str | None) -> CronRule:
             text = "*" if number < least or spec.name in ("year", "week", "day_of_week") else str(spec.low)
         parser = parsers[spec.name] = (_DayParser if spec.name == "day" else FieldParser)(spec, text)
         parser.parse()
+    return _keyword_rule(parsers)
+
+
+def _keyword_rule(parsers: Mapping[str, FieldParser]) -> CronRule:
+    """The rule of the fields of the keyword form; a crontab has no seconds, weeks and years."""
     day = parsers["day"]
     assert isinstance(day, _DayParser)
     return CronRule(
-        seconds=parsers["second"].mask,
+        seconds=parsers["second"].mask if "second" in parsers else 1,
         minutes=parsers["minute"].mask,
         hours=parsers["hour"].mask,
         days=day.mask,
@@ -255,8 +430,8 @@ def parse_keywords(*fields: str | None) -> CronRule:
         months=parsers["month"].mask,
         weekdays=parsers["day_of_week"].mask,
         either=False,
-        weeks=_all_or(parsers["week"]),
-        years=_all_or(parsers["year"]),
+        weeks=_all_or(parsers["week"]) if "week" in parsers else None,
+        years=_all_or(parsers["year"]) if "year" in parsers else None,
         wildcard=parsers["minute"].star or parsers["hour"].star,
     )
 

@@ -194,6 +194,14 @@ class FieldParser:
         """The token at hand, in lower case; ``""`` at the end."""
         return self._tokens[self._next][0] if self._next < len(self._tokens) else ""
 
+    def _after(self) -> str:
+        """The token after the one at hand."""
+        return self._tokens[self._next + 1][0] if self._next + 1 < len(self._tokens) else ""
+
+    def _start(self, number: int) -> int:
+        """Where a token begins in the text; its end when there is no such token."""
+        return self._tokens[number][1] if number < len(self._tokens) else len(self.text)
+
     def written(self) -> str:
         """The token at hand as it was written."""
         start = self._tokens[self._next][1]
@@ -211,7 +219,7 @@ class FieldParser:
     def error(self, message: str, at: int | None = None) -> InvalidTriggerError:
         """An error to raise that points at the token at hand, or at token number ``at``."""
         at = self._next if at is None else at
-        column = self.column + (self._tokens[at][1] if at < len(self._tokens) else len(self.text))
+        column = self.column + self._start(at)
         return InvalidTriggerError(
             f"{self.spec.name} of {self.shown!r}, column {column}: {message}", field=self.spec.name, column=column
         )

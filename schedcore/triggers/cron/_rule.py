@@ -44,6 +44,16 @@ class CronRule(NamedTuple):
     #: Whether the schedule is written as a wildcard in minutes or hours, so that it follows real time when the clocks
     #: change (see ``_dst``).
     wildcard: bool
+    #: Also so many days before the last day of the month, bits 1 to 30.
+    before_last: int = 0
+    #: Also the day from Monday to Friday, in the same month, that is nearest to a day of the month: bits 1 to 31. A month
+    #: that has no such day of the month has none.
+    nearest: int = 0
+    #: Likewise nearest to so many days before the last day of the month, bits 0 to 30.
+    nearest_before_last: int = 0
+    #: Named days that stand beside the weekdays, and not among the days of the month: bits 0 to 34 as in
+    #: ``nth_weekdays``, bits 35 to 41 as in ``last_weekdays``.
+    named_weekdays: int = 0
 
     @property
     def all_days(self) -> bool:

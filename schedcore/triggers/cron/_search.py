@@ -263,7 +263,7 @@ class Plan:
 def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool) -> int:
     """A year's matching days, from the weekday of its 1 January (0: Monday), its length and that of the year
     before."""
-    of_months = by_day = start = 0
+    of_months = by_day = by_name = start = 0
     for month, length in enumerate(_LENGTHS, 1):
         if month == 2 and leap:
             length = 29
@@ -272,12 +272,19 @@ def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool) -
             days = rule.days >> 1 & whole
             if rule.last_day:
                 days |= 1 << (length - 1)
+            first = (weekday + start) % 7
             if rule.nth_weekdays or rule.last_weekdays:
-                days |= _named_days(rule, (weekday + start) % 7, length)
+                days |= _named_days(rule.nth_weekdays, rule.last_weekdays, first, length)
+            if rule.named_weekdays:
+                by_name |= _named_days(rule.named_weekdays, rule.named_weekdays >> 35, first, length) << start
+            if rule.before_last:
+                days |= sum(1 << (length - 1 - n) for n in range(1, length) if rule.before_last >> n & 1)
+            if rule.nearest or rule.nearest_before_last:
+                days |= _nearest_days(rule, first, length)
             of_months |= whole << start
             by_day |= days << start
         start += length
-    by_weekday = 0
+    by_weekday = by_name
     for each in range(7):
         if rule.weekdays >> each & 1:
             by_weekday |= _EVERY_7TH << (each - weekday) % 7
@@ -287,19 +294,35 @@ def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool) -
     return matching
 
 
-def _named_days(rule: CronRule, weekday: int, length: int) -> int:
+def _named_days(nth_weekdays: int, last_weekdays: int, weekday: int, length: int) -> int:
     """Days such as "the 2nd Friday" and "the last Sunday" of a month that begins on ``weekday``: bit 0 is the
     first."""
     days = 0
     for bit in range(35):
-        if rule.nth_weekdays >> bit & 1:
+        if nth_weekdays >> bit & 1:
             nth, each = divmod(bit, 7)
             day = (each - weekday) % 7 + 7 * nth
             if day < length:
                 days |= 1 << day
     for each in range(7):
-        if rule.last_weekdays >> each & 1:
+        if last_weekdays >> each & 1:
             days |= 1 << (length - 1 - (weekday + length - 1 - each) % 7)
+    return days
+
+
+def _nearest_days(rule: CronRule, weekday: int, length: int) -> int:
+    """The days from Monday to Friday nearest to those that the rule names, never in another month."""
+    days = 0
+    for day in range(length):
+        if rule.nearest >> day + 1 & 1 or rule.nearest_before_last >> length - 1 - day & 1:
+            each = (weekday + day) % 7
+            if each == 5:
+                near = day - 1 if day else 2
+            elif each == 6:
+                near = day + 1 if day + 1 < length else day - 2
+            else:
+                near = day
+            days |= 1 << near
     return days
 
 

@@ -11,7 +11,7 @@ from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _zones
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
-from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, parse_keywords
+from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, Crontab, has_hash, parse_keywords, read
 from schedcore.triggers.cron._dst import (
     BLOCK_S,
     Offsets,
@@ -33,10 +33,38 @@ _DST = ("cron", "literal")
 _SHOWN = re.compile(r"cron\[(.*)\]", re.DOTALL)
 _SHOWN_FIELD = re.compile(r"(\w+)='([^']*)'(?:, |$)")
 
-# A schedule as it was written: the fields of the keyword form, or the name of a dialect, a text and the
-# dialect's options (for unix: whether there are seconds, whether there are years).
+# The fields of the keyword form as they were written; the other form is a ``Crontab``.
 _Keywords = tuple[str | None, ...]
-_Text = tuple[str, str, bool, bool]
+
+
+class _Unseeded(Plan):
+    """Stands for the plan of a schedule with ``H`` whose seed is not known yet: it knows no times."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str, rule: CronRule) -> None:
+        super().__init__(rule)
+        self._text = text
+
+    def _refuse(self) -> NoReturn:
+        raise InvalidTriggerError(
+            f"crontab {self._text!r}: 'H' stands for a number that a seed picks; give seed=, or add the job to a scheduler, "
+            f"which takes the job's id",
+            field="seed",
+        )
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        self._refuse()
+
+    def at_or_after(self, local_s: int) -> int | None:
+        self._refuse()
+
+    def at_or_before(self, local_s: int) -> int | None:
+        self._refuse()
+
+    def count(self, from_s: int, until_s: int) -> int:
+        self._refuse()
 
 
 class CronTrigger(GridTrigger):
@@ -79,7 +107,7 @@ class CronTrigger(GridTrigger):
     jitter_us: int
     end_us: int | None
     dst: Literal["cron", "literal"]
-    _source: _Keywords | _Text
+    _source: _Keywords | Crontab
     _plan: Plan
     _offsets: Offsets
     _once: bool  # whether each local time happens once (see _dst)
@@ -119,15 +147,20 @@ class CronTrigger(GridTrigger):
         dialect: str = "unix",
         seconds: bool = False,
         year: bool = False,
+        seed: str | None = None,
     ) -> Self:
         """A trigger from crontab text, by default as crontab(5) reads it: ``30 7 * * mon-fri``, ``@daily``.
 
         0 and 7 are Sunday, and when neither day field begins with ``*`` a day matches when either does.
 
         :param expr: minute, hour, day of the month, month, day of the week; or @hourly, @daily, @midnight,
-        @weekly, @monthly, @yearly, @annually. :param dialect: how the text is read. ``"unix"`` is crontab(5).
-        :param seconds: whether a field of seconds comes first. :param year: whether a field of years comes
-        last. :raises InvalidTriggerError: naming the field and the column of what is not understood.
+        @weekly, @monthly, @yearly, @annually. :param dialect: how the text is read. ``"unix"`` is crontab(5)
+        (and ``L``, ``15W``, ``fri#2``, ``friL``); ``"quartz"`` has seconds first, ``?``, 1 for Sunday and
+        perhaps a year; ``"apscheduler3"`` has 0 for Monday, and both day fields must match. :param seconds:
+        whether a field of seconds comes first (``unix``). :param year: whether a field of years comes last
+        (``unix``). :param seed: what picks the numbers that ``H`` stands for, for example the id of the job.
+        None: the scheduler takes the id of the job; until then the trigger knows no times. :raises
+        InvalidTriggerError: naming the field and the column of what is not understood.
 
         The other parameters are those of the class.
         """
@@ -140,9 +173,14 @@ class CronTrigger(GridTrigger):
                 f"dialect: no crontab dialect is called {dialect!r}{did_you_mean(str(dialect), DIALECTS)}",
                 field="dialect",
             )
+        if seed is not None and not isinstance(seed, str):
+            raise InvalidTriggerError(
+                f"seed: {seed!r} is a {type(seed).__name__}; give text, such as the id of the job", field="seed"
+            )
+        given = Crontab(dialect, expr, bool(seconds), bool(year), "" if seed is None else seed)
+        read(given)  # for an error's column in the text as given
+        source = given._replace(text=" ".join(expr.split()), seed=seed if has_hash(given) else None)
         self = cls.__new__(cls)
-        source = (dialect, " ".join(expr.split()), bool(seconds), bool(year))
-        DIALECTS[dialect](expr, seconds=source[2], year=source[3])  # for an error's column in the text as given
         self._build(source, start_date, end_date, timezone, jitter, dst)
         return self
 
@@ -156,8 +194,10 @@ class CronTrigger(GridTrigger):
         end_date: date | datetime | str | None = None,
         jitter: float | None = None,
         dst: Literal["cron", "literal"] = "cron",
+        dialect: str = "unix",
         seconds: bool = False,
         year: bool = False,
+        seed: str | None = None,
     ) -> Self:
         """A trigger from what ``str(trigger)`` shows: crontab text, or ``cron[hour='7', minute='30']``.
 
@@ -172,8 +212,10 @@ class CronTrigger(GridTrigger):
                 end_date=end_date,
                 jitter=jitter,
                 dst=dst,
+                dialect=dialect,
                 seconds=seconds,
                 year=year,
+                seed=seed,
             )
         fields: dict[str, str] = {}
         at = 0
@@ -195,7 +237,7 @@ class CronTrigger(GridTrigger):
 
     def _build(
         self,
-        source: _Keywords | _Text,
+        source: _Keywords | Crontab,
         start_date: date | datetime | str | None,
         end_date: date | datetime | str | None,
         timezone: str | tzinfo | None,
@@ -219,7 +261,7 @@ class CronTrigger(GridTrigger):
 
     def _fill(
         self,
-        source: _Keywords | _Text,
+        source: _Keywords | Crontab,
         zone: tzinfo,
         start_us: int | None,
         end_us: int | None,
@@ -236,7 +278,10 @@ class CronTrigger(GridTrigger):
         put = object.__setattr__
         put(self, "_source", source)
         put(self, "timezone", zone)
-        put(self, "_plan", plan_for(rule._replace(wildcard=False)))
+        plan = plan_for(rule._replace(wildcard=False))
+        if isinstance(source, Crontab) and source.seed is None and has_hash(source):
+            plan = _Unseeded(source.text, plan.rule)
+        put(self, "_plan", plan)
         put(self, "_once", dst == "cron" and not rule.wildcard and rule.seconds.bit_count() == 1)
         put(self, "_offsets", offsets_for(zone))
         put(self, "_from_us", FIRST_US if start_us is None else start_us)
@@ -264,6 +309,15 @@ class CronTrigger(GridTrigger):
     def rule(self) -> CronRule:
         """What the schedule means, however it was written."""
         return _read(self._source)
+
+    def seeded(self, job_id: str) -> Self:
+        if type(self._plan) is not _Unseeded:
+            return self
+        assert isinstance(self._source, Crontab)
+        bound = object.__new__(type(self))
+        start_us = None if self._from_us == FIRST_US else self._from_us
+        bound._fill(self._source._replace(seed=job_id), self.timezone, start_us, self.end_us, self.jitter_us, self.dst)
+        return bound
 
     def next_us(self, after_us: int) -> int | None:
         if after_us < self._from_us:
@@ -296,7 +350,7 @@ class CronTrigger(GridTrigger):
         return count(self._plan, self._offsets, from_s, until_s, self._once)
 
     def describe(self) -> str:
-        text = in_words(self._plan.rule)
+        text = f"{self} (H: by the id of the job)" if type(self._plan) is _Unseeded else in_words(self._plan.rule)
         if self.start_date is not None:
             text += f" from {self.start_date:%Y-%m-%d %H:%M:%S}"
         if self.end_date is not None:
@@ -317,6 +371,7 @@ class CronTrigger(GridTrigger):
             return NotImplemented
         return (
             self._plan.rule == other._plan.rule
+            and type(self._plan) is type(other._plan)
             and self._once == other._once
             and self.dst == other.dst
             and self._from_us == other._from_us
@@ -329,18 +384,20 @@ class CronTrigger(GridTrigger):
         return hash((CronTrigger, self._plan.rule, self._from_us, self.end_us))
 
     def __str__(self) -> str:
-        if _is_text(self._source):
-            return str(self._source[1])
+        if isinstance(self._source, Crontab):
+            return self._source.text
         return f"cron[{', '.join(self._fields())}]"
 
     def __repr__(self) -> str:
         source = self._source
-        if _is_text(source):
+        if isinstance(source, Crontab):
             call = f"{type(self).__name__}.from_crontab"
-            parts = [repr(source[1])]
-            if source[0] != "unix":
-                parts.append(f"dialect={source[0]!r}")
-            parts.extend(f"{name}=True" for name, value in zip(("seconds", "year"), source[2:], strict=True) if value)
+            parts = [repr(source.text)]
+            if source.dialect != "unix":
+                parts.append(f"dialect={source.dialect!r}")
+            parts.extend(f"{name}=True" for name in ("seconds", "year") if getattr(source, name))
+            if source.seed is not None:
+                parts.append(f"seed={source.seed!r}")
         else:
             call, parts = type(self).__name__, self._fields()
         if self.start_date is not None:
@@ -367,8 +424,10 @@ class CronTrigger(GridTrigger):
             "dst": self.dst,
         }
         source = self._source
-        if _is_text(source):
-            state["dialect"], state["crontab"], state["seconds"], state["year"] = source
+        if isinstance(source, Crontab):
+            state |= {"dialect": source.dialect, "crontab": source.text, "seconds": source.seconds, "year": source.year}
+            if source.seed is not None:
+                state["seed"] = source.seed
         else:
             state["fields"] = {name: text for name, text in zip(KEYWORDS, source, strict=True) if text is not None}
         return state
@@ -380,11 +439,11 @@ class CronTrigger(GridTrigger):
                 f"the state of a cron trigger has version {version!r}; this release reads {_STATE_VERSION}"
             )
         try:
-            source: _Keywords | _Text
+            source: _Keywords | Crontab
             if "crontab" in state:
-                source = (state["dialect"], state["crontab"], state["seconds"], state["year"])
-                if source[0] not in DIALECTS:
-                    raise ValueError(f"the state of a cron trigger names the unknown dialect {source[0]!r}")
+                source = Crontab(state["dialect"], state["crontab"], state["seconds"], state["year"], state.get("seed"))
+                if source.dialect not in DIALECTS:
+                    raise ValueError(f"the state of a cron trigger names the unknown dialect {source.dialect!r}")
             else:
                 fields = dict(state["fields"])
                 source = tuple(fields.pop(name, None) for name in KEYWORDS)
@@ -402,15 +461,13 @@ class CronTrigger(GridTrigger):
             raise ValueError(f"the state of a cron trigger lacks {error}") from None
 
 
-def _is_text(source: _Keywords | _Text) -> bool:
-    return len(source) == 4
-
-
-def _read(source: _Keywords | _Text) -> CronRule:
-    if _is_text(source):
-        dialect, text, seconds, year = source
-        return DIALECTS[str(dialect)](str(text), seconds=bool(seconds), year=bool(year))
-    return parse_keywords(*source)
+def _read(source: _Keywords | Crontab) -> CronRule:
+    if not isinstance(source, Crontab):
+        return parse_keywords(*source)
+    if source.seed is None:
+        # While the seed is not known the text is checked with another one.
+        source = source._replace(seed="")
+    return read(source)
 
 
 def _text(name: str, value: object) -> str | None:

@@ -59,15 +59,18 @@ def _dates(rule: CronRule) -> str:
     parts = []
     by_day = _days(rule)
     weekdays = _bits(rule.weekdays)
-    by_weekday = "" if len(weekdays) == 7 else _weekdays(weekdays)
+    named = _named_days(rule.named_weekdays & (1 << 35) - 1, rule.named_weekdays >> 35)
+    names = ([] if len(weekdays) == 7 else _named_runs(weekdays, WEEKDAYS, 0)) + named
     if rule.either:
         # With either, a kind of day that restricts nothing makes every day match.
-        if by_day and by_weekday:
-            parts.append(f"on {by_day} or on {by_weekday}")
-    elif by_day and by_weekday:
-        parts.append(f"on {by_day} if it is a {_and(WEEKDAYS[each] for each in weekdays)}".replace(" and ", " or "))
-    elif by_day or by_weekday:
-        parts.append(f"on {by_day or by_weekday}")
+        if by_day and names:
+            parts.append(f"on {by_day} or on {_and(names)}")
+    elif by_day and names:
+        plain = [WEEKDAYS[each] for each in weekdays if len(weekdays) < 7]
+        article = "a " if plain else ""
+        parts.append(f"on {by_day} if it is {article}{_and(plain + named, 'or')}")
+    elif by_day or names:
+        parts.append(f"on {by_day or _and(names)}")
     months = _bits(rule.months)
     if len(months) < 12:
         parts.append("in " + _and(_named_runs(months, MONTHS, 1)))
@@ -85,17 +88,34 @@ def _days(rule: CronRule) -> str:
     numbers = _bits(rule.days)
     if numbers:
         parts.append(f"day {_and(_runs(numbers))} of the month")
-    for bit in _bits(rule.nth_weekdays):
-        nth, weekday = divmod(bit, 7)
-        parts.append(f"the {_NTH[nth]} {WEEKDAYS[weekday]}")
-    parts.extend(f"the last {WEEKDAYS[weekday]}" for weekday in _bits(rule.last_weekdays))
+    parts.extend(_named_days(rule.nth_weekdays, rule.last_weekdays))
+    near = [f"day {day}" for day in _bits(rule.nearest)]
+    near += [_before_last(days) for days in _bits(rule.nearest_before_last) if days]
+    if near:
+        parts.append(f"the weekday (Monday to Friday) nearest to {_and(near)} of the month")
+    parts.extend(f"{_before_last(days)} of the month" for days in reversed(_bits(rule.before_last)))
+    if rule.nearest_before_last & 1:
+        parts.append("the last weekday (Monday to Friday) of the month")
     if rule.last_day:
         parts.append("the last day of the month")
     return _and(parts)
 
 
-def _weekdays(numbers: Sequence[int]) -> str:
-    return _and(_named_runs(numbers, WEEKDAYS, 0))
+def _before_last(days: int) -> str:
+    return f"{days} day{'s' if days > 1 else ''} before the last day"
+
+
+def _named_days(nth_weekdays: int, last_weekdays: int) -> list[str]:
+    parts = []
+    for weekday in range(7):
+        if all(nth_weekdays >> 7 * nth + weekday & 1 for nth in range(5)):
+            parts.append(f"every {WEEKDAYS[weekday]}")
+            nth_weekdays &= ~sum(1 << 7 * nth + weekday for nth in range(5))
+    for bit in _bits(nth_weekdays):
+        nth, weekday = divmod(bit, 7)
+        parts.append(f"the {_NTH[nth]} {WEEKDAYS[weekday]}")
+    parts.extend(f"the last {WEEKDAYS[weekday]}" for weekday in _bits(last_weekdays))
+    return parts
 
 
 def _bits(mask: int) -> list[int]:
@@ -153,6 +173,6 @@ def _named_runs(numbers: Sequence[int], names: Sequence[str], base: int) -> list
     return texts
 
 
-def _and(parts: Iterable[str]) -> str:
+def _and(parts: Iterable[str], word: str = "and") -> str:
     parts = list(parts)
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {word} {parts[-1]}"
