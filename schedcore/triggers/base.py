@@ -39,6 +39,9 @@ class BaseTrigger(ABC):
     elapsed: ClassVar[bool] = False
     #: Microseconds. Upper bound of the random delay that the scheduler adds to each dispatch; 0 for none.
     jitter_us: int = 0
+    #: Whether the trigger was restored from a state that was written with another release of the zone's rules: what was
+    #: computed from it then, such as a stored next fire time, has to be computed again.
+    zone_data_changed: bool = False
 
     @abstractmethod
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:

@@ -7,6 +7,7 @@ from datetime import date, datetime, tzinfo
 from typing import Any, NoReturn, Self
 
 from schedcore.clock import to_datetime
+from schedcore.triggers import _old_states
 from schedcore.triggers._zones import same_zone, to_instant, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
 
@@ -111,11 +112,14 @@ class DateTrigger(GridTrigger):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version = state.get("version")
-        if version != _STATE_VERSION:
-            raise ValueError(
-                f"the state of a date trigger has version {version!r}; this release reads {_STATE_VERSION}"
-            )
         try:
+            if version in _old_states.OLD_VERSIONS:
+                self._fill(*_old_states.run_date(state), False)
+                return
+            if version != _STATE_VERSION:
+                raise ValueError(
+                    f"the state of a date trigger has version {version!r}; this release reads {_STATE_VERSION}"
+                )
             self._fill(to_zone(state["timezone"]), int(state["run_us"]), bool(state["floating"]))
         except KeyError as error:
             raise ValueError(f"the state of a date trigger lacks {error}") from None

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers import _zones
+from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
 
@@ -61,7 +61,7 @@ class IntervalTrigger(GridTrigger):
     jitter_us: int
     end_us: int | None
     _start_us: int
-    _floating: bool  # whether the user left the start out
+    _floating: bool | None  # whether the user left the start out; None: a state of 3.x does not say
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class IntervalTrigger(GridTrigger):
             self.interval_us == other.interval_us
             and self.end_us == other.end_us
             and self.jitter_us == other.jitter_us
-            and ((self._floating and other._floating) or self._start_us == other._start_us)
+            and ((self._floating is not False and other._floating is not False) or self._start_us == other._start_us)
             and same_zone(self.timezone, other.timezone)
         )
 
@@ -227,11 +227,14 @@ class IntervalTrigger(GridTrigger):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version = state.get("version")
-        if version != _STATE_VERSION:
-            raise ValueError(
-                f"the state of an interval trigger has version {version!r}; this release reads {_STATE_VERSION}"
-            )
         try:
+            if version in _old_states.OLD_VERSIONS:
+                self._set_old_state(state)
+                return
+            if version != _STATE_VERSION:
+                raise ValueError(
+                    f"the state of an interval trigger has version {version!r}; this release reads {_STATE_VERSION}"
+                )
             interval_us = int(state["interval_us"])
             if interval_us <= 0:
                 raise ValueError(f"the state of an interval trigger has an interval of {interval_us} microseconds")
@@ -240,10 +243,22 @@ class IntervalTrigger(GridTrigger):
             _set_zone(self, to_zone(state["timezone"]))
             _set_start(self, int(state["start_us"]))
             _set_end(self, None if end_us is None else int(end_us))
-            _set_floating(self, bool(state["floating"]))
+            _set_floating(self, None if state["floating"] is None else bool(state["floating"]))
             _set_jitter(self, int(state["jitter_us"]))
         except KeyError as error:
             raise ValueError(f"the state of an interval trigger lacks {error}") from None
+
+    def _set_old_state(self, state: dict[str, Any]) -> None:
+        interval_us = _old_states.interval_us(state)
+        old = _old_states.common(state)
+        if old.start_us is None:
+            raise ValueError("the state of an interval trigger has no start_date")
+        _set_interval(self, _shared.get(interval_us, interval_us))
+        _set_zone(self, old.zone)
+        _set_start(self, old.start_us)
+        _set_end(self, old.end_us)
+        _set_floating(self, None)
+        _set_jitter(self, old.jitter_us)
 
 
 # Frozen, yet cheap to make: the slots' own setters go past __setattr__ at half the cost of that of object.

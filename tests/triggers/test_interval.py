@@ -277,7 +277,7 @@ def test_round_trips(trigger: IntervalTrigger) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 1}, "version 1; this release reads 3"),
+        ({"version": 9}, "version 9; this release reads 3"),
         ({"interval_us": 0}, "an interval of 0 microseconds"),
         ({"timezone": "Mars/Base"}, "no zone is called 'Mars/Base'"),
     ],

@@ -8,7 +8,8 @@ from typing import Any, Literal, NoReturn, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
-from schedcore.triggers import _zones
+from schedcore.triggers import _old_states, _zones
+from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
 from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, Crontab, has_hash, parse_keywords, read
@@ -100,6 +101,7 @@ class CronTrigger(GridTrigger):
         "end_us",
         "jitter_us",
         "timezone",
+        "zone_data_changed",
     )
 
     timezone: tzinfo
@@ -289,6 +291,7 @@ class CronTrigger(GridTrigger):
         put(self, "end_us", end_us)
         put(self, "jitter_us", jitter_us)
         put(self, "dst", dst)
+        put(self, "zone_data_changed", False)
 
     @property
     def start_date(self) -> datetime | None:
@@ -430,15 +433,21 @@ class CronTrigger(GridTrigger):
                 state["seed"] = source.seed
         else:
             state["fields"] = {name: text for name, text in zip(KEYWORDS, source, strict=True) if text is not None}
+        version = zone_data_version(self.timezone)
+        if version is not None:
+            state["zone_data"] = version
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version = state.get("version")
-        if version != _STATE_VERSION:
-            raise ValueError(
-                f"the state of a cron trigger has version {version!r}; this release reads {_STATE_VERSION}"
-            )
         try:
+            if version in _old_states.OLD_VERSIONS:
+                self._set_old_state(state)
+                return
+            if version != _STATE_VERSION:
+                raise ValueError(
+                    f"the state of a cron trigger has version {version!r}; this release reads {_STATE_VERSION}"
+                )
             source: _Keywords | Crontab
             if "crontab" in state:
                 source = Crontab(state["dialect"], state["crontab"], state["seconds"], state["year"], state.get("seed"))
@@ -457,8 +466,19 @@ class CronTrigger(GridTrigger):
                 state["jitter_us"],
                 state["dst"],
             )
+            before = state.get("zone_data")
+            if before is not None and before != (zone_data_version(self.timezone) or before):
+                object.__setattr__(self, "zone_data_changed", True)
         except KeyError as error:
             raise ValueError(f"the state of a cron trigger lacks {error}") from None
+
+    def _set_old_state(self, state: dict[str, Any]) -> None:
+        """3.x took the wall clock literally, so that is what its triggers go on doing."""
+        whole, given = _old_states.cron_fields(state, KEYWORDS)
+        # What a field that was left out means depends on the others, so it is written out where that would differ.
+        source = given if parse_keywords(*given) == parse_keywords(*whole) else whole
+        old = _old_states.common(state)
+        self._fill(source, old.zone, old.start_us, old.end_us, old.jitter_us, "literal")
 
 
 def _read(source: _Keywords | Crontab) -> CronRule:
