@@ -12,6 +12,8 @@ is done:
 * *Jobs.* Five fields or one of the ``@`` words, then the command to the end of the line, for ``SHELL``
   (default ``/bin/sh``). ``@reboot`` is once whenever the scheduler starts. A ``%`` is a newline and ends the
   command: what follows is the standard input, which ends with a newline; ``\\%`` is a percent sign.
+  A schedule may also say what is an error in crontab(5) and ``CronTrigger.from_crontab`` adds: ``L``, ``fri#2``,
+  ``H`` (a number that is the job's own).
 * *Users.* The system form has the user's name before the command. With ``system=None`` it is recognised: the
   file is ``/etc/crontab`` or in a folder ``cron.d``; or *every* job line has after its schedule the name of
   an existing user (or ``root``) and then a command, and one of these names at least is no program on ``PATH``
@@ -371,7 +373,7 @@ class _Parser:
             )
         if text == "export":
             self.fail(number, at, "a variable is set without 'export'; write NAME=value")
-        if re.match(r"[A-Za-z_\"']", text):
+        if re.match(r"[A-Za-z_\"']", text) and not re.fullmatch(r"H(?:[,/(].*)?", text):
             self.fail(
                 number,
                 at,

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from time import monotonic
+from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -27,6 +28,9 @@ from schedcore.cli.board import Board, Level, Message, Row, View
 from schedcore.cli.words import ago, amount, countdown, duration, instant, one_line
 from schedcore.job import JobState
 from schedcore.run import current_run
+
+# Bytes. What is looked at of a line that a job prints.
+_LONGEST = 1000
 
 __all__ = ["Heading", "Layout", "Screen", "captured", "render", "table"]
 
@@ -268,37 +272,38 @@ class Screen:
             self._console.print(table(view.rows, datetime.now(UTC), self.heading.zone, layout))
 
 
-class _ToBoard(io.TextIOBase):
-    """A standard stream whose lines go to the board, under the job that wrote them."""
+class _ToBoard(io.RawIOBase):
+    """The bytes below a standard stream: their lines go to the board, under the job that wrote them."""
 
-    def __init__(self, board: Board, real: object) -> None:
+    def __init__(self, board: Board, fileno: int) -> None:
         self._board = board
-        self._real = real
-        self._rest: dict[str | None, str] = {}
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    def isatty(self) -> bool:
-        return False
+        self._fileno = fileno
+        self._rest: dict[str | None, bytes] = {}
 
     def fileno(self) -> int:
-        return self._real.fileno()  # type: ignore[attr-defined, no-any-return]
+        return self._fileno
 
     def writable(self) -> bool:
         return True
 
-    def write(self, text: str, /) -> int:
+    def write(self, data: Any, /) -> int:
         run = current_run.get()
         job = None if run is None else run.job.name
-        *lines, rest = (self._rest.pop(job, "") + text).split("\n")
+        *lines, rest = (self._rest.pop(job, b"") + bytes(data)).split(b"\n")
         if rest:
-            self._rest[job] = rest[-1000:]
+            self._rest[job] = rest[-_LONGEST:]
         for line in lines:
             if line.strip():
-                self._board.printed(job, line)
-        return len(text)
+                self._board.printed(job, line[-_LONGEST:].decode("utf-8", "replace"))
+        return len(data)
+
+
+def _stream_to(board: Board, real: TextIO) -> TextIO:
+    # Written through, so that a line is known to be of the job that wrote it.
+    buffered = io.BufferedWriter(_ToBoard(board, real.fileno()), buffer_size=1)
+    return io.TextIOWrapper(
+        buffered, encoding="utf-8", errors="replace", newline="\n", line_buffering=True, write_through=True
+    )
 
 
 @contextlib.contextmanager
@@ -306,9 +311,9 @@ def captured(board: Board) -> Iterator[None]:
     """Standard output and error, where they are the terminal, go to the board meanwhile."""
     out, err = sys.stdout, sys.stderr
     if out.isatty():
-        sys.stdout = _ToBoard(board, out)
+        sys.stdout = _stream_to(board, out)
     if err.isatty():
-        sys.stderr = _ToBoard(board, err)
+        sys.stderr = _stream_to(board, err)
     try:
         yield
     finally:

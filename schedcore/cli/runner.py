@@ -14,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -60,6 +62,9 @@ _LOOK_S = 1.0
 _FORCED_S = 2.0
 
 
+# Jobs up to which the latest run of each is asked for by itself, and how many of all are otherwise.
+_ASK_EACH = 500
+_LATEST = 5000
 # What a terminal is told to show its first screen and its cursor again.
 _RESTORE = b"\x1b[?1049l\x1b[?25h"
 
@@ -402,9 +407,15 @@ def _register_jobs(run: _Run) -> None:
     for job_id in synced.over:
         run.say(Level.INFO, f"{job_id}: its schedule is over; it does not run again")
     run.look(force=True)
-    for row in board.view().rows:
-        for record in scheduler.get_runs(row.id, row.store, limit=1):
-            board.remember(row.store, record)
+    if run.screen is None:
+        return
+    rows = board.view().rows
+    if len(rows) > _ASK_EACH:  # those that ran lately must do
+        records = [(row.store, record) for row in rows[:1] for record in scheduler.get_runs(limit=_LATEST)]
+    else:
+        records = [(row.store, one) for row in rows for one in scheduler.get_runs(row.id, row.store, limit=1)]
+    for store, record in records:
+        board.remember(store, record)
 
 
 def _is_capable_terminal() -> bool:
@@ -444,6 +455,23 @@ def _leave(run: _Run, code: int) -> None:
         os._exit(FORCED)
 
 
+def _how_to_call() -> str:
+    """This command, as it can be typed in the shell that it was called from."""
+    if shutil.which("schedcore"):
+        return "schedcore"
+    if os.path.basename(sys.argv[0]) == "schedcore":
+        return shlex.quote(_typed(sys.argv[0]))
+    return f"{shlex.quote(sys.executable)} -m schedcore"
+
+
+def _typed(path: str) -> str:
+    """A path as it can be typed there. A script may have called this command from another folder than its shell's."""
+    shell = os.environ.get("PWD")
+    if shell and os.path.realpath(shell) != os.path.realpath(os.getcwd()):
+        return os.path.abspath(path) if "://" not in path else path
+    return short_path(path) if "://" not in path else path
+
+
 def _farewell(run: _Run, view: View) -> None:
     out = sys.__stdout__
     if out is None:
@@ -452,5 +480,5 @@ def _farewell(run: _Run, view: View) -> None:
     with contextlib.suppress(OSError):
         print(f"\nStopped; {view.summary}.", file=out)
         if durable is not None:
-            print(f"What ran, with output: schedcore runs {durable}", file=out)
+            print(f"What ran: {_how_to_call()} runs {_typed(durable.path or str(durable))}", file=out)
         out.flush()

@@ -745,7 +745,7 @@ def build_trigger(
     Raises ``FileSyntaxError`` at the argument that is wrong.
     """
     zone = timezone or file.scheduler.get("timezone")
-    return _build(job.trigger, file.path, file.positions or (job.line, job.column), zone, now)
+    return _build(job.trigger, file.path, file.positions or (job.line, job.column), zone, now, seed=job.id)
 
 
 def _build(
@@ -754,6 +754,7 @@ def _build(
     positions: Positions | tuple[int, int],
     zone: str | None,
     now: datetime | None,
+    seed: str | None = None,
 ) -> BaseTrigger:
     def error(message: str, *keys: str | int, value: bool = True) -> FileSyntaxError:
         if isinstance(positions, tuple):
@@ -764,7 +765,9 @@ def _build(
         from schedcore.triggers.cron import CronTrigger
 
         try:
-            return CronTrigger.from_crontab(spec.arguments["expr"], timezone=spec.arguments.get("timezone") or zone)
+            return CronTrigger.from_crontab(
+                spec.arguments["expr"], timezone=spec.arguments.get("timezone") or zone, seed=seed
+            )
         except InvalidTriggerError as problem:
             if spec.origin is not None and problem.column is not None:
                 line, column = spec.origin

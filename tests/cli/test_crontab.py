@@ -301,7 +301,7 @@ class TestErrors:
         assert text.startswith("tab:1:11: ")
         assert text.endswith("; if '/usr/bin/backup' begins the command, one of the five fields before it is missing")
 
-    @pytest.mark.parametrize("word", ["99", "fry", "?", "H", "1-x"])
+    @pytest.mark.parametrize("word", ["99", "fry", "?", "1-x"])
     def test_a_bad_field_that_is_one(self, word: str) -> None:
         assert "is missing" not in fails(f"*/5 * * * {word} x")
 

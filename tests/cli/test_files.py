@@ -145,3 +145,12 @@ class TestCannotBeRead:
         with open(path, "wb") as file:
             os.truncate(file.fileno(), 17 * 2**20)
         assert self.refused(path) == f"schedule file {path!r} is larger than 16 MiB; is it the right file?"
+
+
+def test_a_number_of_the_jobs_own() -> None:
+    """``H`` is the same at every start, and known before a scheduler has the job."""
+    file = parse("H H * * * x\n", "crontab")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    first = build_trigger(file, file.jobs[0]).get_next_fire_time(None, now)
+    assert first is not None
+    assert first == build_trigger(file, file.jobs[0]).get_next_fire_time(None, now)
