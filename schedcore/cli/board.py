@@ -10,11 +10,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from time import monotonic
 from types import MappingProxyType
 
-from schedcore.cli.words import amount, clean, failure_lines, failure_text, failure_word, one_line, outcome, reason_text
+from schedcore.cli.words import (
+    amount,
+    clean,
+    failure_lines,
+    failure_text,
+    failure_word,
+    one_line,
+    outcome,
+    reason_text,
+    schedule_text,
+)
 from schedcore.clock import to_datetime
 from schedcore.events import (
     EVENT_CLOCK_STEPPED,
@@ -152,9 +162,13 @@ class _Tally:
 
 
 class Board:
-    """Listens to a scheduler. ``on_change`` is called, in any thread, when there is something new to show; it must not block."""
+    """Listens to a scheduler. ``zone`` is that of the times it is shown with (None: the machine's own).
 
-    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+    ``on_change`` is called, in any thread, when there is something new to show; it must not block.
+    """
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None, zone: tzinfo | None = None) -> None:
+        self._zone = zone
         self._lock = threading.Lock()
         self._on_change = on_change
         self._tally = _Tally()
@@ -174,7 +188,7 @@ class Board:
                 store=job.jobstore,
                 id=job.id,
                 name=job.name,
-                schedule=words.get((job.jobstore, job.id)) or job.trigger.describe(),
+                schedule=words.get((job.jobstore, job.id)) or schedule_text(job.trigger, job.next_run_time, self._zone),
                 next_run=job.next_run_time,
                 state=job.state,
                 reason=job.reason,

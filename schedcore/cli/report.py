@@ -25,8 +25,10 @@ from schedcore.cli.words import (
     one_line,
     outcome,
     reason_text,
+    schedule_text,
     shorten,
     utc_text,
+    zone_name,
 )
 from schedcore.clock import to_datetime
 from schedcore.errors import UsageError, did_you_mean
@@ -167,6 +169,7 @@ def job_fields(job: JobReport) -> dict[str, Any]:
         "reason": job.entry.reason,
         "schedule": record.trigger.describe(),
         "trigger": str(record.trigger),
+        "timezone": zone_name(record.trigger.timezone),
         "next_run": utc_text(job.entry.due_us),
         "func": job.func,
         "command": _command(job),
@@ -199,6 +202,9 @@ class _Table(NamedTuple):
     below: Mapping[int, Sequence[str]] = {}
 
 
+_FOLDED = ("Schedule", "Name", "Reason", "Detail")
+
+
 def _print_table(table: _Table, out: IO[str]) -> None:
     keep = [i for i, name in enumerate(table.columns) if i < 2 or any(row[i] for row in table.rows)]
     if out.isatty():
@@ -221,9 +227,8 @@ def _print_rich(table: _Table, keep: Sequence[int], out: IO[str]) -> None:
     console = Console(file=out)
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold underline")
     for i in keep:
-        # Names and times stay whole as long as there is room; words are folded.
-        is_last = i == keep[-1]
-        made.add_column(table.columns[i], overflow="fold", no_wrap=i == 0 and not is_last)
+        # Names and times stay whole; sentences are folded.
+        made.add_column(table.columns[i], overflow="fold", no_wrap=table.columns[i] not in _FOLDED)
     if not table.below:
         for number, row in enumerate(table.rows):
             made.add_row(*(Text(one_line(row[i]), style=table.styles.get((number, i), "")) for i in keep))
@@ -268,7 +273,7 @@ def print_jobs(jobs: Sequence[JobReport], *, as_json: bool, out: IO[str] | None 
         rows.append(
             [
                 entry.job.id,
-                entry.job.trigger.describe(),
+                schedule_text(entry.job.trigger, _next_run(entry), None if people else entry.job.trigger.timezone),
                 _next_text(entry, now, people=people),
                 _last_text(job.last, now, people=people),
                 job.store if several else "",
@@ -283,16 +288,20 @@ def print_jobs(jobs: Sequence[JobReport], *, as_json: bool, out: IO[str] | None 
     _print_table(_Table(("Job", "Schedule", "Next run", "Last run", "Store", "Name", "Reason"), rows, styles), stream)
 
 
+def _next_run(entry: JobEntry) -> datetime | None:
+    return None if entry.due_us is None else to_datetime(entry.due_us)
+
+
 def _next_text(entry: JobEntry, now: datetime, *, people: bool) -> str:
     if entry.state is JobState.PAUSED:
         return "paused"
     if entry.state is JobState.BROKEN:
         return "set aside"
-    if entry.due_us is None:
+    at = _next_run(entry)
+    if at is None:
         return ""
-    at = to_datetime(entry.due_us)
     if people:
-        return f"{instant(at.astimezone(), now)} {countdown((at - now).total_seconds())}"
+        return f"{instant(at.astimezone(), now)} {countdown((at - now).total_seconds(), brief=True)}"
     return log_time(at.astimezone(entry.job.trigger.timezone))
 
 

@@ -345,7 +345,7 @@ def run_file(file: ScheduleFile, options: RunOptions) -> int:
         check(scheduler, file)
         bell = Bell()
         stack.callback(bell.close)
-        board = Board(bell.ring)
+        board = Board(bell.ring, scheduler.timezone)
         signals = _Signals(bell)
         live = not options.plain and _is_capable_terminal()
         writer = LineWriter(sys.stdout, options.level, lambda: scheduler.timezone)

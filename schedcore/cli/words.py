@@ -6,12 +6,13 @@ import os
 import re
 import signal
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from schedcore.clock import to_datetime
 from schedcore.errors import FailureError
 from schedcore.executors.command import CommandFailedError, CommandTimeoutError, describe_exit
 from schedcore.run import RunRecord, RunState
+from schedcore.triggers.base import BaseTrigger
 
 __all__ = [
     "ago",
@@ -27,9 +28,11 @@ __all__ = [
     "one_line",
     "outcome",
     "reason_text",
+    "schedule_text",
     "shorten",
     "short_path",
     "utc_text",
+    "zone_name",
 ]
 
 
@@ -133,6 +136,22 @@ _REASONS: Mapping[str, str] = {
     "no executor": "its executor was missing",
     "shutdown": "the scheduler was stopping",
 }
+
+
+def schedule_text(trigger: BaseTrigger, next_run: datetime | None, zone: tzinfo | None) -> str:
+    """A schedule in words, with its time zone where times of day in it are not those of ``zone`` (None: the machine's own)."""
+    text = trigger.describe()
+    own = getattr(trigger, "timezone", None)
+    if next_run is None or own is None or trigger.elapsed:
+        return text
+    if next_run.astimezone(own).utcoffset() == next_run.astimezone(zone).utcoffset():
+        return text
+    return f"{text} ({zone_name(own)})"
+
+
+def zone_name(zone: tzinfo) -> str:
+    """The name of a time zone."""
+    return str(getattr(zone, "key", None) or zone)
 
 
 def reason_text(reason: str) -> str:

@@ -103,7 +103,7 @@ class TestJobs:
         assert set(jobs) == {"quick", "fails", "wrong", "resting"}  # and not the register
         wrong = jobs["wrong"]
         assert list(wrong) == [
-            *("id", "name", "store", "state", "reason", "schedule", "trigger", "next_run"),
+            *("id", "name", "store", "state", "reason", "schedule", "trigger", "timezone", "next_run"),
             *("func", "command", "executor", "last_run"),
         ]
         assert (wrong["name"], wrong["store"], wrong["state"], wrong["reason"]) == (
@@ -120,6 +120,7 @@ class TestJobs:
         assert jobs["fails"]["schedule"].startswith("at 06:30 on Monday to Friday")
         assert jobs["quick"]["func"] == "filled_functions:quick"
         assert jobs["quick"]["command"] is None
+        assert jobs["fails"]["timezone"] == "Europe/Berlin"
         assert (jobs["resting"]["state"], jobs["resting"]["next_run"], jobs["resting"]["last_run"]) == (
             "paused",
             None,
