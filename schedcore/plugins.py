@@ -32,6 +32,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "interval": "schedcore.triggers.interval:IntervalTrigger",
         "cron": "schedcore.triggers.cron:CronTrigger",
         "calendarinterval": "schedcore.triggers.calendarinterval:CalendarIntervalTrigger",
+        "and": "schedcore.triggers.combining:AndTrigger",
+        "or": "schedcore.triggers.combining:OrTrigger",
     },
     EXECUTORS: {
         "threadpool": "schedcore.executors.pool:ThreadPoolExecutor",
