@@ -35,7 +35,7 @@ from functools import lru_cache
 from schedcore.triggers._zones import FIRST_US, LAST_US
 from schedcore.triggers.cron._search import Plan
 
-__all__ = ["BLOCK_S", "Offsets", "count", "last_upto", "literal_next", "offsets_for", "once_next"]
+__all__ = ["BLOCK_S", "Offsets", "count", "last_upto", "literal_next", "offsets_for", "once_next", "shown_before"]
 
 # Seconds.
 _DAY_S = 86400
@@ -166,7 +166,7 @@ def _offset_at(pieces: tuple[Piece, ...], instant_s: int) -> int:
     return pieces[-1][2]
 
 
-def _shown_before(pieces: tuple[Piece, ...], instant_s: int) -> int:
+def shown_before(pieces: tuple[Piece, ...], instant_s: int) -> int:
     """The local time that the wall clock has not shown before an instant: all earlier ones have come, or were
     skipped."""
     return max(min(end_s, instant_s) + offset for start_s, end_s, offset in pieces if start_s < instant_s)
@@ -184,7 +184,7 @@ def _happens(offsets: Offsets, local_s: int) -> int:
 
 def once_next(plan: Plan, offsets: Offsets, from_s: int) -> int | None:
     """The first fire time at or after ``from_s`` when each local time happens once."""
-    local_s = plan.at_or_after(_shown_before(offsets.pieces(from_s), from_s))
+    local_s = plan.at_or_after(shown_before(offsets.pieces(from_s), from_s))
     return None if local_s is None else _happens(offsets, local_s)
 
 
@@ -213,7 +213,7 @@ def literal_next(plan: Plan, offsets: Offsets, from_s: int) -> int | None:
 def last_upto(plan: Plan, offsets: Offsets, upto_s: int, once: bool) -> int | None:
     """The last fire time at or before ``upto_s``."""
     if once:
-        local_s = plan.at_or_before(_shown_before(offsets.pieces(upto_s), upto_s + 1) - 1)
+        local_s = plan.at_or_before(shown_before(offsets.pieces(upto_s), upto_s + 1) - 1)
         return None if local_s is None else _happens(offsets, local_s)
     for _ in range(_SWALLOWED_LIMIT):
         local_s = None
@@ -254,7 +254,7 @@ def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -
         for start_s, end_s, offset in offsets.spans(from_s, until_s):
             total += plan.count(start_s + offset, end_s + offset)
         return total
-    shown_s = _shown_before(offsets.pieces(from_s), from_s)
+    shown_s = shown_before(offsets.pieces(from_s), from_s)
     for start_s, end_s, offset in offsets.spans(from_s, until_s):
         if start_s + offset > shown_s:  # a gap: all that it swallowed, and its end, are one fire time
             total += min(plan.count(shown_s, start_s + offset + 1), 1)

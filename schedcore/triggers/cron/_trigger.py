@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import date, datetime, tzinfo
 from typing import Any, Literal, NoReturn, Self
 
@@ -12,6 +13,7 @@ from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
+from schedcore.triggers.cron._changes import ClockChange, clock_changes
 from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, Crontab, has_hash, parse_keywords, read
 from schedcore.triggers.cron._dst import (
     BLOCK_S,
@@ -351,6 +353,28 @@ class CronTrigger(GridTrigger):
         from_s = max(after_us, self._from_us - 1) // _SECOND_US + 1
         until_s = min(upto_us, self._upto_us) // _SECOND_US + 1
         return count(self._plan, self._offsets, from_s, until_s, self._once)
+
+    def changes(self, after_us: int, upto_us: int, limit: int = 100) -> list[ClockChange]:
+        """The schedule's local times that do not come as they are written, because the clocks change: the first ``limit`` of
+        those in (``after_us``, ``upto_us``], and at most those of 100 years.
+        """
+        found: list[ClockChange] = []
+        for change in self._changes(after_us, upto_us):
+            if len(found) >= limit:
+                break
+            found.append(change)
+        return found
+
+    def _changes(self, after_us: int, upto_us: int) -> Iterator[ClockChange]:
+        from_s = max(after_us, self._from_us - 1) // _SECOND_US + 1
+        until_s = min(upto_us, self._upto_us) // _SECOND_US + 1
+        if self.dst == "literal":
+            why = "dst is 'literal'"
+        elif self.rule.wildcard:
+            why = "a schedule whose minute or hour begins with '*' follows real time"
+        else:
+            why = "a schedule with several seconds follows real time"
+        return clock_changes(self._plan, self._offsets, self.timezone, self._once, why, from_s, until_s)
 
     def describe(self) -> str:
         text = f"{self} (H: by the id of the job)" if type(self._plan) is _Unseeded else in_words(self._plan.rule)
