@@ -184,7 +184,7 @@ class MemoryJobStore(JobStore):
                     assert due_us is not None
                     live_count = 0 if live is None else len(live)
                     claims.append(_new(Claim, (entry.job, fire_us, due_us, live_count, entry, None)))
-            self._claimed = [claim.token for claim in claims]
+            self._claimed += [claim.token for claim in claims]
         if len(claims) > 1 and claims[0].job.trigger.elapsed != claims[-1].job.trigger.elapsed:
             claims.sort(key=_claim_order)
         return claims
@@ -198,7 +198,8 @@ class MemoryJobStore(JobStore):
             for decision in decisions:
                 claim, fires, skips, next_us, due_us, broken, _ = decision
                 entry: _Entry = claim.token
-                if entry.key != _CLAIMED:
+                # Changed since, or changed and then claimed again by somebody else.
+                if entry.key != _CLAIMED or claim[0] is not entry.job or claim[1] != entry.fire_us:
                     dropped.append(decision)
                     plain = False
                     continue
@@ -241,7 +242,7 @@ class MemoryJobStore(JobStore):
                     plain = False
                     for skip in skips:
                         self._history.append(skip_record(job.id, skip, now_us))
-            self._claimed = []
+            self._claimed = [entry for entry in self._claimed if entry.key == _CLAIMED]
         return Committed(runs, dropped, plain)
 
     def started(self, runs: Sequence[tuple[Run, int]]) -> None:

@@ -628,16 +628,12 @@ class SQLAlchemyJobStore(JobStore):
                     reason,
                 )
             )
-        seen: set[str] = set()
-        for row in rows:
-            if row[0] in seen:
-                raise ConflictingIdError(row[0])
-            seen.add(row[0])
         with self._writing("add jobs") as cursor:
             taken = {found[0] for found in _by_keys(cursor, self._sql.taken, [row[0] for row in rows])}
-            for row in rows if taken else ():
+            for row in rows:
                 if row[0] in taken:
                     raise ConflictingIdError(row[0])
+                taken.add(row[0])
             cursor.executemany(self._sql.add, rows)
 
     def get_entry(self, job_id: str) -> JobEntry | None:

@@ -521,6 +521,19 @@ def _fences(bench: _Bench) -> None:
     assert again == [("changed", (1,)), ("readded", ()), ("moved", ())], f"then it claims {again}"
 
 
+@_behaviour("drops a decision on a job that was changed since, and claimed again")
+def _fences_again(bench: _Bench) -> None:
+    store = bench.open()
+    store.add_entries([_entry(args=(1,))])
+    outdated = _decisions(store.acquire(_at(_T0), 9), _T0)
+    entry = _get(store)
+    store.replace_entry(entry, entry._replace(job=entry.job._replace(args=(2,))))
+    fresh = _decisions(store.acquire(_at(_T0), 9), _T0)
+    first = store.commit(outdated, _T0)
+    assert (first.runs, len(first.dropped)) == ([], 1), f"it runs {first.runs}"
+    assert [run.job.args for run in store.commit(fresh, _T0).runs] == [(2,)], "and drops the one that holds"
+
+
 @_behaviour("commits a decision once")
 def _commits_once(bench: _Bench) -> None:
     store = bench.open()

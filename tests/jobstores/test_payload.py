@@ -1,0 +1,308 @@
+"""Jobs as data: what is refused, and what is made of records that nobody should have written."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from datetime import datetime
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from schedcore import plugins
+from schedcore.errors import BrokenJobError, SerializationError, TransientJobError
+from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
+from schedcore.jobstores import _payload
+from schedcore.jobstores._payload import UnknownTrigger, decode, encode
+from schedcore.serializers import JSONSerializer, PickleSerializer
+from schedcore.triggers.base import BaseTrigger
+from schedcore.triggers.foreign import ForeignTrigger, as_grid
+from schedcore.triggers.interval import IntervalTrigger
+
+JSON = JSONSerializer()
+PICKLE = PickleSerializer()
+THIS = __name__
+
+
+def task(*args: Any, **kwargs: Any) -> str:
+    return "done"
+
+
+class Service:
+    def method(self, *args: Any) -> tuple[Any, ...]:
+        return args
+
+    @classmethod
+    def made(cls) -> None: ...
+
+
+service = Service()
+
+
+class EveryHour(BaseTrigger):
+    """A third party's trigger, of the kind that 3.x has: attributes, and no more."""
+
+    def __init__(self, minute: int) -> None:
+        self.minute = minute
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        return None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EveryHour) and other.minute == self.minute
+
+    def __hash__(self) -> int:
+        return hash(self.minute)
+
+
+class Slotted(EveryHour):
+    __slots__ = ("zone",)
+
+    def __init__(self, minute: int, zone: str) -> None:
+        super().__init__(minute)
+        self.zone = zone
+
+
+@pytest.fixture(autouse=True)
+def _this_module_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, THIS, sys.modules.get(THIS) or _module())
+
+
+def _module() -> ModuleType:
+    module = ModuleType(THIS)
+    module.__dict__.update(globals())
+    return module
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two triggers above, as an installed package would announce them."""
+    found = {EveryHour: "hourly", Slotted: "slotted"}
+    monkeypatch.setattr(
+        plugins, "alias_of", lambda group, cls, real=plugins.alias_of: found.get(cls) or real(group, cls)
+    )
+    classes = {alias: cls for cls, alias in found.items()}
+    monkeypatch.setattr(
+        plugins, "load", lambda group, alias, real=plugins.load: classes.get(alias) or real(group, alias)
+    )
+
+
+def record(func: Any = task, ref: str | None = None, trigger: BaseTrigger | None = None, **parts: Any) -> JobRecord:
+    grid = as_grid(trigger or IntervalTrigger(hours=1, start_date="2026-01-01", timezone="UTC"))
+    plain = JobRecord("job", "name", func, ref, (), NO_KWARGS, grid, JobPolicy().intern())
+    return plain._replace(**parts)
+
+
+def data(**changes: Any) -> dict[str, Any]:
+    """What a payload says, with changes."""
+    return {**JSON.loads(encode(JSON, record())), **changes}
+
+
+class TestCallables:
+    def test_by_reference(self) -> None:
+        loaded = decode(JSON, "job", encode(JSON, record()))
+        assert loaded.reason is None
+        assert loaded.record.func_ref == f"{THIS}:task"
+        assert loaded.record.func is task
+
+    def test_the_text_that_the_user_gave_is_kept(self) -> None:
+        loaded = decode(JSON, "job", encode(JSON, record(service.method, f"{THIS}:service.method")))
+        assert loaded.record.func_ref == f"{THIS}:service.method"
+        assert loaded.record.func == service.method
+
+    def test_class_methods(self) -> None:
+        assert decode(JSON, "job", encode(JSON, record(Service.made))).record.func == Service.made
+
+    @pytest.mark.parametrize(
+        ("func", "reason"),
+        [
+            (lambda: None, "a lambda has no name"),
+            (functools.partial(task, 1), "is a partial"),
+            (service.method, r"Service\.method is a method of an object, and that object cannot be stored"),
+        ],
+        ids=["lambda", "partial", "method"],
+    )
+    def test_without_a_name(self, func: Any, reason: str) -> None:
+        with pytest.raises(
+            TransientJobError, match=f"job 'job' cannot be added to this job store: .*{reason}.*; use a function"
+        ):
+            encode(JSON, record(func))
+
+    def test_a_method_of_an_object_that_the_serializer_can_keep(self) -> None:
+        loaded = decode(PICKLE, "job", encode(PICKLE, record([1, 2].append)))
+        assert loaded.reason is None
+        func: Any = loaded.record.func
+        func(3)
+        assert func.__self__ == [1, 2, 3]
+
+    def test_a_job_without_function(self) -> None:
+        with pytest.raises(BrokenJobError, match="job 'job' is set aside: its function is not known; give it one"):
+            encode(JSON, record(None))
+        assert b"a:b" in encode(JSON, record(None, "a:b"))
+
+
+class TestArguments:
+    def test_what_cannot_be_stored_is_named_with_its_place(self) -> None:
+        with pytest.raises(
+            SerializationError, match=r"job 'job' cannot be stored: kwargs\['when'\]\[2\]: .*object"
+        ) as caught:
+            encode(JSON, record(kwargs={"when": [1, 2, object()]}))
+        assert caught.value.path == "kwargs['when'][2]"
+        with pytest.raises(SerializationError) as caught:
+            encode(JSON, record(args=(1, {"a": task})))
+        assert caught.value.path == "args[1]['a']"
+
+
+class TestTriggers:
+    @pytest.mark.usefixtures("registered")
+    @pytest.mark.parametrize("trigger", [EveryHour(7), Slotted(7, "UTC")], ids=["dictionary", "slots"])
+    def test_a_third_partys(self, trigger: EveryHour) -> None:
+        loaded = decode(JSON, "job", encode(JSON, record(trigger=trigger)))
+        assert loaded.reason is None
+        kept = loaded.record.trigger
+        assert isinstance(kept, ForeignTrigger)
+        assert type(kept.inner) is type(trigger)
+        assert kept.inner == trigger
+        assert getattr(kept.inner, "zone", None) == getattr(trigger, "zone", None)
+
+    @pytest.mark.usefixtures("registered")
+    def test_a_state_that_is_no_data(self) -> None:
+        trigger = EveryHour(7)
+        trigger.minute = object()  # type: ignore[assignment]
+        with pytest.raises(SerializationError) as caught:
+            encode(JSON, record(trigger=trigger))
+        assert caught.value.path == "trigger['state']['minute']"
+
+    def test_one_that_is_not_registered(self) -> None:
+        with pytest.raises(
+            SerializationError, match=r"the trigger class .*EveryHour is not registered.*'schedcore\.triggers'"
+        ) as caught:
+            encode(JSON, record(trigger=EveryHour(7)))
+        assert caught.value.path == "trigger"
+        loaded = decode(PICKLE, "job", encode(PICKLE, record(trigger=EveryHour(7))))
+        assert loaded.record.trigger == as_grid(EveryHour(7))
+
+    def test_one_that_could_not_be_loaded(self) -> None:
+        with pytest.raises(BrokenJobError, match="its trigger is not known"):
+            encode(JSON, record(trigger=UnknownTrigger()))
+
+
+class TestOptions:
+    def test_each_is_checked_when_it_is_read(self) -> None:
+        assert set(_payload._POLICY_CHECKS) == set(JobPolicy._fields)
+
+    def test_round_trip(self) -> None:
+        policy = JobPolicy("x", 1, False, 2, 3, "lost").intern()
+        assert decode(JSON, "job", encode(JSON, record(policy=policy))).record.policy is policy
+
+
+HOSTILE: dict[str, Any] = {
+    "no dictionary": [1],
+    "nothing": {},
+    "another version": data(v=2),
+    "a version of another type": data(v=[1]),
+    "no name": data(name=None),
+    "an empty name": data(name=""),
+    "no function": data(func=None),
+    "a function of another type": data(func=["os:system"]),
+    "no reference": data(func="os.system"),
+    "a module that is not there": data(func="schedcore_nowhere:f"),
+    "no callable": data(func="sys:path"),
+    "arguments of another type": data(args="abc"),
+    "keywords of another type": data(kwargs=[]),
+    "keywords that are no text": data(kwargs={1: 2}),
+    "an option that is not known": data(policy={**JobPolicy()._asdict(), "run_as": "root"}),
+    "no options": data(policy=None),
+    **{
+        f"{name}={value!r}": data(policy={**JobPolicy()._asdict(), name: value})
+        for name, value in [
+            ("executor", 1),
+            ("misfire_grace_us", "1"),
+            ("misfire_grace_us", -1),
+            ("misfire_grace_us", 2**80),
+            ("coalesce", 1),
+            ("max_instances", 0),
+            ("max_instances", True),
+            ("max_catchup", 2**70),
+            ("recovery", "always"),
+            ("recovery", []),
+        ]
+    },
+    "no trigger": data(trigger=None),
+    "a trigger by its class": data(trigger={"type": "os:system", "state": {}}),
+    "a trigger of another type": data(trigger={"type": ["interval"], "state": {}}),
+    "a trigger without state": data(trigger={"type": "interval"}),
+    "a trigger's state of another version": data(trigger={"type": "interval", "state": {"version": 99}}),
+    "a trigger's state that is incomplete": data(trigger={"type": "interval", "state": {"version": 3}}),
+    "a trigger's state that is no dictionary": data(trigger={"type": "cron", "state": [1, 2]}),
+}
+
+
+class TestHostileRecords:
+    @pytest.mark.parametrize("name", HOSTILE)
+    def test_is_set_aside(self, name: str) -> None:
+        loaded = decode(JSON, "job", JSON.dumps(HOSTILE[name]))
+        assert loaded.reason
+        assert loaded.record.func is None
+        assert loaded.record.id == "job"
+        assert loaded.record.trigger.next_us(0) is None or isinstance(loaded.record.trigger, IntervalTrigger)
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            None,
+            b"",
+            b"\x80\x04\x95",
+            b"\xff\xfe",
+            b"{" * 100_000,
+            b'{"v":1,"d":' + b"[" * 100_000,
+            PICKLE.dumps(print),
+            b'{"v":1,"d":"' + b"x" * (17 * 1024 * 1024) + b'"}',
+            b'{"v":1,"d":NaN}',
+            b'{"v":2,"d":{}}',
+        ],
+        ids=lambda payload: repr(payload)[:20],
+    )
+    def test_bytes(self, payload: bytes | None) -> None:
+        loaded = decode(JSON, "job", payload)
+        assert loaded.reason
+        assert loaded.record.func is None
+
+    def test_nothing_is_imported_but_the_function(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr(_payload, "resolve", lambda ref: [task, asked.append(ref)][0])  # type: ignore[func-returns-value]
+        text = json.dumps(
+            data(func="a.b:c", args=["os:system"], trigger={"type": "evil:Trigger", "state": {"func": "x:y"}})
+        )
+        assert decode(JSON, "job", f'{{"v":1,"d":{text}}}'.encode()).reason
+        assert asked == []
+        assert decode(JSON, "job", JSON.dumps(data(func="a.b:c", args=["os:system"]))).reason is None
+        assert asked == ["a.b:c"]
+
+    def test_a_module_that_fails_in_any_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Strange(ModuleType):
+            def __getattr__(self, name: str) -> Any:
+                raise RuntimeError("no")
+
+        monkeypatch.setitem(sys.modules, "schedcore_strange", Strange("schedcore_strange"))
+        loaded = decode(JSON, "job", JSON.dumps(data(func="schedcore_strange:f")))
+        assert "RuntimeError: no" in str(loaded.reason)
+
+    def test_a_damaged_pickle(self) -> None:
+        assert decode(PICKLE, "job", b"\x80\x04").reason
+
+
+def test_who_only_looks_imports_no_function() -> None:
+    loaded = decode(JSON, "job", JSON.dumps(data(func="schedcore_nowhere:f", args=[1])), import_func=False)
+    assert loaded.reason is None
+    assert (loaded.record.func, loaded.record.func_ref, loaded.record.args) == (None, "schedcore_nowhere:f", (1,))
+
+
+def test_a_changed_record_is_not_the_stored_one_any_more() -> None:
+    stored = decode(JSON, "job", encode(JSON, record())).record
+    stored.uid, stored.version = 7, 3
+    changed = stored._replace(name="other")
+    assert (changed.uid, changed.version) == (0, 0)
+    assert (stored.uid, stored.version) == (7, 3)
