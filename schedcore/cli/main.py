@@ -23,4 +23,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+    except KeyboardInterrupt:  # while it was still being read
+        sys.exit(130)
     app()

@@ -19,7 +19,7 @@ import schedcore
 from schedcore.cli import files, register, stores
 from schedcore.cli.app import app
 from schedcore.cli.runner import make_scheduler
-from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, SchedulerEvent
+from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, SchedulerEvent
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
@@ -399,3 +399,31 @@ class TestAsInstalled:
             "schedcore: the command line needs typer, which is not installed; "
             "install it with: pip install 'schedcore[cli]'\n"
         )
+
+
+def test_a_job_whose_function_is_gone_is_listed_with_the_reason(tmp_path: Path) -> None:
+    module = tmp_path / "soon_gone.py"
+    module.write_text("def work():\n    return 1\n")
+    path = tmp_path / "jobs.toml"
+    path.write_text('[[jobs]]\nid = "stays"\nfunc = "os:getpid"\ninterval = { hours = 1 }\n')
+    file = files.load(path)
+    set_aside = threading.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        scheduler = make_scheduler(file, stores.of_file(file))
+        scheduler.start(paused=True)
+        scheduler.add_job("soon_gone:work", "interval", hours=1, id="theirs")
+        scheduler.modify_job("theirs", next_run_time=datetime.now().astimezone())
+        scheduler.shutdown()
+        module.unlink()
+        sys.modules.pop("soon_gone")
+        scheduler = make_scheduler(file, stores.of_file(file))
+        scheduler.add_listener(lambda event: set_aside.set(), EVENT_JOB_BROKEN)
+        scheduler.start()
+        assert set_aside.wait(20)
+        scheduler.shutdown()
+    (job,) = json.loads(call("jobs", path, "--broken", "--json").stdout)
+    assert (job["id"], job["state"], job["next_run"]) == ("theirs", "broken", None)
+    assert "there is no module 'soon_gone'" in job["reason"]
+    lines = call("jobs", path, "--broken").stdout.splitlines()
+    assert re.match(r"theirs +\S.* set aside .*there is no module 'soon_gone'", lines[1])
