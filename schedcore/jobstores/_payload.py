@@ -134,10 +134,12 @@ class _Unusable(Exception):
     """Part of a payload is not what it has to be."""
 
 
-def decode(serializer: Serializer, job_id: str, payload: bytes | None, *, import_func: bool = True) -> Loaded:
+def decode(serializer: Serializer, job_id: str, payload: object, *, import_func: bool = True) -> Loaded:
     """The job that a payload describes. Raises nothing. ``import_func=False``: leave the function alone, for who only looks."""
+    if not isinstance(payload, bytes | bytearray | memoryview):
+        return _unreadable(job_id, "its record cannot be read: there are no bytes")
     try:
-        data = serializer.loads(bytes(payload)) if payload is not None else None
+        data = serializer.loads(bytes(payload))
     except SerializationError as error:
         return _unreadable(job_id, f"its record cannot be read: {error}")
     if type(data) is not dict or "v" not in data:

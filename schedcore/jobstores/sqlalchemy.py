@@ -81,6 +81,7 @@ _AGE_CHECK_US = 60_000_000
 _BUSY_MS = 10_000
 
 _GONE = "gone"
+_STATES = {str(state): state for state in JobState}
 
 
 class _Dialect(NamedTuple):
@@ -115,7 +116,10 @@ class _Statements:
         self.entries = text(listing % "")
         self.entries_after_due = text(listing % "AND (due_us > ? OR (due_us = ? AND id > ?) OR due_us IS NULL)")
         self.entries_after_idle = text(listing % "AND due_us IS NULL AND id > ?")
-        self.payloads = text("SELECT uid, version, coalesce(id, former_id), payload FROM {jobs} WHERE uid IN (\0)")
+        # Whatever is in the column: text that is not UTF-8 would be an error of the driver for all of them.
+        self.payloads = text(
+            "SELECT uid, version, coalesce(id, former_id), CAST(payload AS BLOB) FROM {jobs} WHERE uid IN (\0)"
+        )
         place = "version = version + 1, fence = fence + 1, state = ?, fire_us = ?, due_us = ?, reason = ?"
         self.replace_place = text(f"UPDATE {{jobs}} SET {place} WHERE uid = ?")
         self.replace = text(f"UPDATE {{jobs}} SET {place}, payload = ?, elapsed = ? WHERE uid = ?")
@@ -608,7 +612,7 @@ class SQLAlchemyJobStore(JobStore):
         _, _, state, fire_us, due_us, reason = row
         if loaded.reason is not None and state != JobState.BROKEN:
             return JobEntry(loaded.record, JobState.BROKEN, fire_us, due_us, loaded.reason)
-        return JobEntry(loaded.record, JobState(state), fire_us, due_us, reason)
+        return JobEntry(loaded.record, _STATES.get(state, JobState.BROKEN), fire_us, due_us, reason)
 
     # -- jobs -----------------------------------------------------------------------------------------------------------
 
@@ -729,6 +733,8 @@ class SQLAlchemyJobStore(JobStore):
                     if fresh is None:
                         fresh = self._load(cursor, [(row[0], row[2]) for row in rows])
                     record, reason = fresh[uid]
+                if type(fire_us) is not int or type(due_us) is not int:
+                    reason = f"its place in the schedule is damaged ({fire_us!r}, {due_us!r})"
                 claims.append(_new(Claim, (record, fire_us, due_us, live, (uid, fence), reason)))
                 claimed[uid] = fence
         return claims
@@ -1069,8 +1075,14 @@ def _prepare_reader(connection: Any, record: object) -> None:
 
 def _pragmas(connection: Any, *settings: str) -> None:
     try:
+        # A row whose text is damaged must not make all the others unreadable.
+        connection.text_factory = _lenient
         for setting in settings:
             connection.execute(f"PRAGMA {setting}").close()
     except BaseException:
         connection.close()  # nobody else will
         raise
+
+
+def _lenient(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
