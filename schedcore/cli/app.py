@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from schedcore.cli import explain
 from schedcore.errors import MissingExtraError, SchedcoreError, UsageError
 
 __all__ = ["LogLevel", "app", "jobs", "root", "run", "runs"]
@@ -98,6 +99,7 @@ def root(
     schedcore run crontab          the same for a crontab
     schedcore jobs                 what is scheduled, and when it runs next
     schedcore runs --failed        what failed, and why
+    schedcore explain "0 9 * * 1"  what a schedule means, and when it fires
     """
 
 
@@ -216,3 +218,6 @@ def runs(
                 report.refuse_unknown_job(readers, job)
             report.print_runs(found, as_json=as_json, output=output)
         sys.stdout.flush()
+
+
+explain.register(app, _readable)

@@ -15,11 +15,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime, tzinfo
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from schedcore.clock import from_datetime, to_datetime
 
-__all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "GridTrigger"]
+if TYPE_CHECKING:
+    from schedcore.triggers.calendars import Calendar, Excluding
+    from schedcore.triggers.explain import Explanation
+
+__all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "Excluded", "GridTrigger"]
 
 
 class Backlog(NamedTuple):
@@ -28,6 +32,14 @@ class Backlog(NamedTuple):
     times: int
     last_us: int | None
     next_us: int | None
+
+
+class Excluded(NamedTuple):
+    """Fire times that a calendar rules out: how many, the first and the last of them."""
+
+    times: int
+    first_us: int
+    last_us: int
 
 
 class BaseTrigger(ABC):
@@ -68,9 +80,33 @@ class BaseTrigger(ABC):
         """
         return self == other
 
+    def explain(
+        self,
+        *,
+        now: datetime | None = None,
+        count: int = 5,
+        at: datetime | str | None = None,
+        zone_guessed: bool = False,
+    ) -> Explanation:
+        """The schedule in words, its next fire times, whether and why it fires ``at`` an instant, and what may surprise;
+        see ``schedcore.triggers.explain``.
+        """
+        from schedcore.triggers.explain import explain
+
+        return explain(self, now=now, count=count, at=at, zone_guessed=zone_guessed)
+
     def describe(self) -> str:
         """The schedule in words, for people ("every 5 minutes"). Default: ``str(trigger)``."""
         return str(self)
+
+    def excluding(self, calendar: Calendar, roll: Literal["skip", "next", "previous"] = "skip") -> Excluding:
+        """This trigger without its fire times in the closed time of a calendar, or with those moved to another day.
+
+        Raises ``InvalidTriggerError`` for what is no calendar, and one that cannot move days.
+        """
+        from schedcore.triggers.calendars import Excluding
+
+        return Excluding(self, calendar, roll)
 
 
 class EngineTrigger(BaseTrigger):
@@ -82,6 +118,8 @@ class EngineTrigger(BaseTrigger):
     timezone: tzinfo
     #: No fire time, and no jittered dispatch, lies beyond this instant; None: no end.
     end_us: int | None = None
+    #: Whether ``excluded`` has something to tell.
+    excludes: bool = False
 
     @abstractmethod
     def next_us(self, after_us: int) -> int | None:
@@ -96,6 +134,13 @@ class EngineTrigger(BaseTrigger):
     @abstractmethod
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         """The fire times in (``after_us``, ``upto_us``], counted and not listed."""
+
+    def excluded(self, after_us: int, before_us: int) -> Excluded | None:
+        """The fire times between two instants, both exclusive, that the schedule names and a calendar rules out; None: none.
+
+        Counted and not listed; of a span that is too long the first part.
+        """
+        return None
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         if previous_fire_time is None:

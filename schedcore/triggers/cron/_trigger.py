@@ -315,6 +315,21 @@ class CronTrigger(GridTrigger):
         """What the schedule means, however it was written."""
         return _read(self._source)
 
+    @property
+    def source(self) -> tuple[str | None, ...] | Crontab:
+        """The schedule as it was written: the fields of the keyword form in their order, or a crontab text."""
+        return self._source
+
+    @property
+    def dialect(self) -> str | None:
+        """The dialect of a crontab text; None for the keyword form."""
+        return self._source.dialect if isinstance(self._source, Crontab) else None
+
+    @property
+    def once(self) -> bool:
+        """Whether each local time happens once when the clocks change; if not, the schedule follows real time."""
+        return self._once
+
     def seeded(self, job_id: str) -> Self:
         if type(self._plan) is not _Unseeded:
             return self

@@ -1,0 +1,223 @@
+"""The commands ``schedcore explain`` and ``schedcore next``: what a schedule means, when it fires, and why not at some time.
+
+``explain`` and ``next_times`` are the commands as functions from plain arguments to the text that is printed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from schedcore.triggers.cron import CronTrigger
+    from schedcore.triggers.explain import Explanation
+
+__all__ = ["Dialect", "Dst", "explain", "next_times", "register"]
+
+
+class Dialect(StrEnum):
+    """What ``--dialect`` takes."""
+
+    UNIX = "unix"
+    QUARTZ = "quartz"
+    APSCHEDULER3 = "apscheduler3"
+
+
+class Dst(StrEnum):
+    """What ``--dst`` takes."""
+
+    CRON = "cron"
+    LITERAL = "literal"
+
+
+def _trigger(
+    schedule: str, dialect: str, timezone: str | None, seed: str | None, dst: str, seconds: bool, year: bool
+) -> CronTrigger:
+    from schedcore.triggers.cron import CronTrigger
+
+    return CronTrigger.from_str(
+        schedule,
+        timezone,
+        dialect=dialect,
+        seed=seed,
+        dst="literal" if dst == "literal" else "cron",
+        seconds=seconds,
+        year=year,
+    )
+
+
+def _explained(
+    schedule: str,
+    dialect: str,
+    timezone: str | None,
+    count: int,
+    at: str | None,
+    now: datetime | None,
+    seed: str | None,
+    dst: str,
+    seconds: bool,
+    year: bool,
+) -> Explanation:
+    trigger = _trigger(schedule, dialect, timezone, seed, dst, seconds, year)
+    return trigger.explain(now=now, count=count, at=at, zone_guessed=timezone is None)
+
+
+def explain(
+    schedule: str,
+    *,
+    dialect: str = "unix",
+    timezone: str | None = None,
+    count: int = 5,
+    at: str | None = None,
+    seed: str | None = None,
+    dst: str = "cron",
+    seconds: bool = False,
+    year: bool = False,
+    as_json: bool = False,
+    now: datetime | None = None,
+) -> str:
+    """All about a schedule, as text or as JSON. ``timezone=None``: that of this machine.
+
+    Raises ``InvalidTriggerError`` for what is not understood.
+    """
+    found = _explained(schedule, dialect, timezone, count, at, now, seed, dst, seconds, year)
+    return json.dumps(found.as_data(), indent=2, ensure_ascii=False) if as_json else str(found)
+
+
+def next_times(
+    schedule: str,
+    *,
+    dialect: str = "unix",
+    timezone: str | None = None,
+    count: int = 5,
+    seed: str | None = None,
+    dst: str = "cron",
+    seconds: bool = False,
+    year: bool = False,
+    as_json: bool = False,
+    now: datetime | None = None,
+) -> str:
+    """The next fire times alone, one to a line, or as JSON: a list of objects.
+
+    Raises ``InvalidTriggerError`` for what is not understood.
+    """
+    from schedcore.triggers.explain import shown
+
+    found = _explained(schedule, dialect, timezone, count, None, now, seed, dst, seconds, year)
+    if as_json:
+        return json.dumps(found.as_data()["next"], indent=2, ensure_ascii=False)
+    lines = [shown(fire.at) + (f"  {fire.note}" if fire.note else "") for fire in found.next]
+    return "\n".join(lines) or "never"
+
+
+_Schedule = Annotated[
+    str,
+    typer.Argument(metavar="SCHEDULE", help="Crontab text in quotes, such as '*/5 9-17 * * mon-fri' or @daily."),
+]
+_Dialect = Annotated[Dialect, typer.Option("--dialect", "-d", help="How the text is read.")]
+_Zone = Annotated[
+    str | None,
+    typer.Option("--timezone", "-z", metavar="ZONE", help="Such as Europe/Berlin. Default: that of this machine."),
+]
+_Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=0, help="How many fire times to show.")]
+_Seed = Annotated[
+    str | None, typer.Option("--seed", metavar="ID", help="The id of the job, for a schedule with H in it.")
+]
+_Dst = Annotated[
+    Dst,
+    typer.Option("--dst", help="When the clocks change: each time once (cron), or as the clock shows it (literal)."),
+]
+_Seconds = Annotated[bool, typer.Option("--seconds", help="A field of seconds comes first (dialect unix).")]
+_Year = Annotated[bool, typer.Option("--year", help="A field of years comes last (dialect unix).")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, with stable names.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="On an error, show where in the code it arose.")]
+
+
+def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager[None]]) -> None:
+    """Add the two commands to ``app``. ``readable(debug)`` turns errors into messages and exit codes."""
+
+    @app.command("explain")
+    def _explain(
+        schedule: _Schedule,
+        dialect: _Dialect = Dialect.UNIX,
+        timezone: _Zone = None,
+        count: _Count = 5,
+        at: Annotated[
+            str | None,
+            typer.Option(
+                "--at",
+                metavar="INSTANT",
+                help="Why does it run then, or not? ISO 8601, such as 2026-03-29T02:30; local without an offset.",
+            ),
+        ] = None,
+        seed: _Seed = None,
+        dst: _Dst = Dst.CRON,
+        seconds: _Seconds = False,
+        year: _Year = False,
+        as_json: _Json = False,
+        debug: _Debug = False,
+    ) -> None:
+        """Explain a schedule: in words, its next times, why it does not run at some time, and what may surprise.
+
+        \b
+        Examples:
+          schedcore explain "*/5 9-17 * * mon-fri"
+          schedcore explain "30 2 * * *" --timezone Europe/Berlin --at 2026-03-29T02:30
+          schedcore explain "0 0 9 ? * 6#2" --dialect quartz --json
+        """
+        with readable(debug):
+            typer.echo(
+                explain(
+                    schedule,
+                    dialect=dialect.value,
+                    timezone=timezone,
+                    count=count,
+                    at=at,
+                    seed=seed,
+                    dst=dst.value,
+                    seconds=seconds,
+                    year=year,
+                    as_json=as_json,
+                )
+            )
+
+    @app.command("next")
+    def _next(
+        schedule: _Schedule,
+        dialect: _Dialect = Dialect.UNIX,
+        timezone: _Zone = None,
+        count: _Count = 5,
+        seed: _Seed = None,
+        dst: _Dst = Dst.CRON,
+        seconds: _Seconds = False,
+        year: _Year = False,
+        as_json: _Json = False,
+        debug: _Debug = False,
+    ) -> None:
+        """Show the next times of a schedule.
+
+        \b
+        Examples:
+          schedcore next "0 9 * * mon-fri" --timezone Europe/Berlin
+          schedcore next @monthly --count 3 --json | jq -r '.[].at'
+        """
+        with readable(debug):
+            typer.echo(
+                next_times(
+                    schedule,
+                    dialect=dialect.value,
+                    timezone=timezone,
+                    count=count,
+                    seed=seed,
+                    dst=dst.value,
+                    seconds=seconds,
+                    year=year,
+                    as_json=as_json,
+                )
+            )
