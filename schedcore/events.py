@@ -247,6 +247,15 @@ class EventBus:
         """How to run a delivery in a thread of the scheduler's; None: in the thread that publishes (no scheduler runs)."""
         self._helper = helper
 
+    def forget_threads(self) -> None:
+        """After a fork, in the child: whoever delivered or held the lock is not there, nor is its work ours."""
+        self._helper = None
+        self._lock = threading.Lock()
+        self._delivering = False
+        self._idle = threading.Event()
+        self._idle.set()
+        self._queue.clear()
+
     def publish(self, event: SchedulerEvent) -> None:
         """Deliver in this thread, before returning, unless another delivery is under way: for events that a call causes."""
         if self._mask & event.code:

@@ -77,7 +77,7 @@ def quiesce(scheduler: BaseScheduler, pumps: list[Pump], timeout: float | None) 
     deadline_s = None if timeout is None else scheduler.clock.monotonic_s() + timeout
     while True:
         passed = threading.Event()
-        if not scheduler._call_soon(passed.set):
+        if not scheduler._is_loop_alive() or not scheduler._call_soon(passed.set):
             return
         while not passed.wait(1.0):
             if not scheduler._is_loop_alive() or (

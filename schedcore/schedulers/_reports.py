@@ -70,7 +70,7 @@ class Reports:
         """After a fork, in the child: the thread is not there."""
         self._lock = threading.Lock()
         self._teller = None
-        self.bus.use_helper(None)
+        self.bus.forget_threads()
 
     def delivers_here(self) -> bool:
         """Whether the calling thread is the one that delivers, so that a listener is calling."""

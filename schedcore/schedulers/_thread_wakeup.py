@@ -4,6 +4,7 @@ of its own.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,8 @@ __all__ = ["ThreadWakeup"]
 
 # Threads for blocking calls. One call of each job store is under way at a time, so this bounds the stores that can wait at once.
 _MAX_CALLERS = 16
+
+_logger = logging.getLogger("schedcore.scheduler")
 
 
 class ThreadWakeup:
@@ -68,7 +71,7 @@ class ThreadWakeup:
             pass
 
     def run(self) -> None:
-        """Run until ``stop``. An exception of a callback passes through."""
+        """Run until ``stop``. What a callback raises is logged; what would end the program passes through."""
         calls = self._calls
         while not self._stopping:
             deadline_s = self._deadline_s
@@ -80,13 +83,19 @@ class ThreadWakeup:
                     if delay_s > 0:
                         self._bell.acquire(timeout=delay_s)
             for _ in range(len(calls)):
-                calls.popleft()()
+                self._make(calls.popleft())
             deadline_s = self._deadline_s
             if deadline_s is not None and deadline_s <= monotonic() and not self._stopping:
                 callback = self._callback
                 self.disarm()
                 if callback is not None:
-                    callback()
+                    self._make(callback)
+
+    def _make(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:
+            _logger.exception("%r failed in the scheduler's thread", call)
 
     def stop(self) -> None:
         """End ``run`` soon. From any thread."""

@@ -34,11 +34,13 @@ class BackgroundScheduler(BaseScheduler):
 
     def _run(self) -> None:
         loop = self._loop
-        assert loop is not None
+        if loop is None:
+            return  # a listener has shut it down meanwhile
         loop.call_soon(self._begin)
         daemon = bool(self._config.extra.get("daemon", True))
-        self._thread = threading.Thread(target=loop.run, name="schedcore-scheduler", daemon=daemon)
-        self._thread.start()
+        thread = threading.Thread(target=loop.run, name="schedcore-scheduler", daemon=daemon)
+        thread.start()
+        self._thread = thread
 
     def _is_loop_alive(self) -> bool:
         return self._thread is not None and self._thread.is_alive()

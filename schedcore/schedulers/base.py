@@ -36,6 +36,7 @@ from schedcore.errors import (
     JobLookupError,
     SchedulerAlreadyRunningError,
     SchedulerNotRunningError,
+    SchedulerStartError,
     UsageError,
     did_you_mean,
 )
@@ -106,6 +107,7 @@ class BaseScheduler(ABC):
     _min_gap_s: ClassVar[float] = MIN_GAP_S
     #: Whether the end of the program closes it and waits for the jobs that run.
     _closed_at_exit: ClassVar[bool] = True
+    _forked = False
     #: Whether run events are delivered by a thread of their own; else where they arise.
     _tells_in_thread: ClassVar[bool] = True
     #: Where jitter comes from: floats in [0, 1).
@@ -216,6 +218,11 @@ class BaseScheduler(ABC):
         event, and tried again).
         """
         with self._lock:
+            if self._forked:
+                raise SchedulerStartError(
+                    "this scheduler was running when its process was forked, and its executors and job stores belong to "
+                    "the parent; make a new scheduler in the child"
+                )
             if self._state != STATE_STOPPED or not self._closed.is_set():
                 raise SchedulerAlreadyRunningError()
             wakeup = self._create_wakeup()
@@ -250,7 +257,7 @@ class BaseScheduler(ABC):
                     opened.append(pump.store)
                     pump.opened = True
                     added.append((pump.alias, self._jobs.flush(pump)))
-        except Exception:
+        except BaseException:
             self._state = STATE_STOPPED
             for executor in started:
                 executor.shutdown(True)
@@ -273,8 +280,8 @@ class BaseScheduler(ABC):
 
     def _begin(self) -> None:
         """The first thing that runs in the scheduler's thread."""
-        self._thread_id = threading.get_ident()
         if self._state != STATE_STOPPED:
+            self._thread_id = threading.get_ident()
             self._tick()
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> Any:
@@ -301,8 +308,16 @@ class BaseScheduler(ABC):
 
     def _inside(self) -> bool:
         """Whether the calling thread is one that closing waits for."""
-        inside = current_run.get() is not None or threading.get_ident() == self._thread_id
-        return inside or self._reports.delivers_here()
+        if threading.get_ident() == self._thread_id or self._reports.delivers_here():
+            return True
+        run = current_run.get()
+        if run is None:
+            return False
+        # Another scheduler's job, or what a job has left running and outlives it, may wait.
+        executors = [executor for executor in self._executors.values() if isinstance(executor, RunExecutor)]
+        return len(executors) < len(self._executors) or any(
+            live is run for executor in executors for live in executor.live_runs()
+        )
 
     def _begin_shutdown(self) -> bool:
         """Stop firing; True for the one caller that has to close."""
@@ -314,7 +329,12 @@ class BaseScheduler(ABC):
             return True
 
     def _close_elsewhere(self, wait: bool, timeout: float | None) -> None:
-        threading.Thread(target=close, args=(self, wait, timeout), name="schedcore-closing").start()
+        if not wait:
+            # Now, and not in a moment: what has not begun when this returns does not begin.
+            for executor in list(self._executors.values()):
+                self._cut += stop_executor(self, executor, False, None)
+        # A daemon, because it is the exit hook that waits for it, unless it was told not to.
+        threading.Thread(target=close, args=(self, True, timeout), name="schedcore-closing", daemon=True).start()
 
     def _quiesce(self, pumps: list[Pump], timeout: float | None) -> None:
         quiesce(self, pumps, timeout)
@@ -326,6 +346,10 @@ class BaseScheduler(ABC):
         self._wakeup = None
         self._thread_id = None
         self._closed.set()
+
+    def _abandon(self) -> None:
+        """Nobody waits for it any more, the end of the program included."""
+        _running.discard(self)
 
     def _is_loop_alive(self) -> bool:
         """Whether the wakeup still calls back what it was given."""
@@ -908,6 +932,10 @@ class BaseScheduler(ABC):
                     raise LookupError(f"the executor {alias!r} is missing")
                 executor.submit(batch)
             except Exception as error:
+                if self._state == STATE_STOPPED:
+                    # It was closed since.
+                    self._take_back(batch)
+                    continue
                 self._reports.logger.exception("executor %r refused %d runs", alias, len(batch))
                 now_us = self.clock.wall_us()
                 for run in batch:
@@ -955,6 +983,7 @@ class BaseScheduler(ABC):
 
     def _after_fork_in_child(self) -> None:
         """The child has none of our threads: its copy is stopped, and touches nothing that it shares with the parent."""
+        self._forked = True
         self._lock = threading.RLock()
         self._state = STATE_STOPPED
         self._dispatches = False
@@ -1000,8 +1029,9 @@ def _at_exit() -> None:
         try:
             scheduler.shutdown(wait=False)
         except RuntimeError:
-            # Its loop is gone, or no thread can be started any more: there is nothing left to close it with.
-            logging.getLogger("schedcore.scheduler").debug("cannot close at exit", exc_info=True)
+            # Its loop is gone, or no thread can be started any more.
+            logging.getLogger("schedcore.scheduler").debug("closing in the main thread", exc_info=True)
+            close(scheduler, False, None)
     for scheduler in schedulers:
         scheduler._closed.wait()
 

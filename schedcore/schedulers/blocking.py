@@ -18,6 +18,7 @@ class BlockingScheduler(BaseScheduler):
     """
 
     _loop: ThreadWakeup | None = None
+    _looping = False
 
     def _create_wakeup(self) -> Wakeup:
         self._loop = ThreadWakeup("schedcore")
@@ -25,17 +26,28 @@ class BlockingScheduler(BaseScheduler):
 
     def _run(self) -> None:
         loop = self._loop
-        assert loop is not None
+        if loop is None:
+            return  # a listener has shut it down meanwhile
         loop.call_soon(self._begin)
+        self._looping = True
         try:
             loop.run()
-        except (KeyboardInterrupt, SystemExit):
-            if self._begin_shutdown():
-                self._close_elsewhere(False, None)
-            loop.run()
             self._closed.wait()
+        except (KeyboardInterrupt, SystemExit):
+            try:
+                if self._begin_shutdown():
+                    self._close_elsewhere(False, None)
+                loop.run()
+                self._closed.wait()
+            except (KeyboardInterrupt, SystemExit):
+                self._abandon()
+                raise
             raise
-        self._closed.wait()
+        finally:
+            self._looping = False
+
+    def _is_loop_alive(self) -> bool:
+        return self._looping
 
     def _release_wakeup(self) -> None:
         loop, self._loop = self._loop, None
