@@ -302,11 +302,15 @@ def _reasons(trigger: EngineTrigger, at_us: int) -> list[str]:
     found = [] if own is None else list(own(at_us))
     if found:
         return found
-    children: Iterable[BaseTrigger] = getattr(trigger, "triggers", ())
+    inner: BaseTrigger | None = getattr(trigger, "trigger", None)
+    if trigger.excludes and trigger.excluded(at_us - 1, at_us + 1) is not None:
+        return [f"excluded by {getattr(trigger, 'calendar', 'a calendar')}"]
+    children: Iterable[BaseTrigger] = (inner,) if inner is not None else getattr(trigger, "triggers", ())
     for child in children:
         grid = as_grid(child)
         if grid.next_us(at_us - 1) != at_us:
-            found += [f"{child}: {reason}" for reason in _reasons(grid, at_us)]
+            name = "" if inner is not None else f"{child}: "
+            found += [f"{name}{reason}" for reason in _reasons(grid, at_us)]
     if isinstance(trigger, IntervalTrigger) and not found:
         if at_us < from_datetime(trigger.start_date):
             found.append(f"it is before the start, {shown(trigger.start_date)}")
