@@ -1,8 +1,8 @@
 """The environment of the measurements: inside the checkout, under ``.benchmarks``, and made at the first run.
 
-It has APScheduler and SQLAlchemy from where pip is set up to look, and schedcore as users get it: a wheel, built from a copy of
-the sources. (An editable install would add its import hook to every import, and a wheel built in place would pick up what
-earlier builds left.) The wheel is built again when a source file changed.
+It has APScheduler, the two libraries that compute fire times alone, and SQLAlchemy from where pip is set up to look, and
+schedcore as users get it: a wheel, built from a copy of the sources. (An editable install would add its import hook to every
+import, and a wheel built in place would pick up what earlier builds left.) The wheel is built again when a source file changed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["ROOT", "EnvironmentFailure", "prepare", "variables"]
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".benchmarks"
-# The rival is held to one version, so that figures from two days can be compared.
-REQUIREMENTS = ("apscheduler==3.11.3", "sqlalchemy>=2.0.30", "setuptools>=77")
+# The rivals are held to one version each, so that figures from two days can be compared.
+REQUIREMENTS = ("apscheduler==3.11.3", "croniter==7.0.0", "cronsim==2.8", "sqlalchemy>=2.0.30", "setuptools>=77")
 _SOURCES = ("schedcore", "adapters", "pyproject.toml", "README.md", "LICENSE")
 
 
