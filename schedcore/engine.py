@@ -12,6 +12,9 @@ order, and each fire time of the backlog ends either in ``fires`` or in exactly 
    ``max_instances`` runs are live already, what is left is skipped. (The runs of one uncoalesced backlog follow each
    other: the scheduler hands no more than ``max_instances`` of them to the executor at a time.)
 
+Fire times that a calendar rules out are no fire times, and not in the backlog. They are told in one more skip, with the
+decision about the run before them: those between the first fire time of the backlog and the next fire time.
+
 Whatever a trigger does, the next fire time is later than the last one decided about: a trigger that answers otherwise, or
 raises, sets its job aside (``broken``), after the runs that are due already.
 """
@@ -61,6 +64,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
         return Decision(claim, (), (), None, None, broken)
     trigger = job.trigger
     policy = job.policy
+    excluded: tuple[Skip, ...] = ()
     try:
         next_us = trigger.next_us(fire_us)
         if next_us is not None and next_us <= now_us:
@@ -73,15 +77,17 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
                 return _set_aside(claim, now_us, _standstill(trigger, fire_us, next_us))
             if trigger.jitter_us:
                 next_due_us = dispatch_us(trigger, next_us, random)
+        if trigger.excludes:
+            excluded = _excluded(trigger, fire_us, next_us)
     except Exception as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
         return _set_aside(claim, now_us, f"its trigger raised {type(error).__name__}: {error}", error)
     # The common case: one fire time is due.
     grace_us = policy.misfire_grace_us
     if grace_us is not None and now_us - due_us > grace_us:
-        return Decision(claim, (), (Skip(SkipReason.MISFIRED, fire_us, fire_us, 1),), next_us, next_due_us)
+        return Decision(claim, (), (Skip(SkipReason.MISFIRED, fire_us, fire_us, 1), *excluded), next_us, next_due_us)
     if live >= policy.max_instances:
-        return Decision(claim, (), (Skip(SkipReason.OVERLAP, fire_us, fire_us, 1),), next_us, next_due_us)
-    return _new(Decision, (claim, (fire_us,), (), next_us, next_due_us, None, None))
+        return Decision(claim, (), (Skip(SkipReason.OVERLAP, fire_us, fire_us, 1), *excluded), next_us, next_due_us)
+    return _new(Decision, (claim, (fire_us,), excluded, next_us, next_due_us, None, None))
 
 
 def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | None) -> Decision:
@@ -135,7 +141,19 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
         reason = _standstill(trigger, decided_us, next_us)
         return Decision(claim, tuple(fires), tuple(skips), None, None, reason)
     next_due_us = None if next_us is None else dispatch_us(trigger, next_us, random)
+    if trigger.excludes:
+        skips.extend(_excluded(trigger, fire_us, next_us))
     return Decision(claim, tuple(fires), tuple(skips), next_us, next_due_us)
+
+
+def _excluded(trigger: EngineTrigger, fire_us: int, next_us: int | None) -> tuple[Skip, ...]:
+    """What a calendar rules out between two fire times, or between the last one and the end, as one skip."""
+    if next_us is None:
+        if trigger.end_us is None:
+            return ()
+        next_us = trigger.end_us + 1
+    found = trigger.excluded(fire_us, next_us)
+    return () if found is None else (Skip(SkipReason.EXCLUDED, found.first_us, found.last_us, found.times),)
 
 
 def _before(trigger: EngineTrigger, first_us: int, last_us: int) -> int:

@@ -34,6 +34,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "calendarinterval": "schedcore.triggers.calendarinterval:CalendarIntervalTrigger",
         "and": "schedcore.triggers.combining:AndTrigger",
         "or": "schedcore.triggers.combining:OrTrigger",
+        "excluding": "schedcore.triggers.calendars:Excluding",
+        "businessday": "schedcore.triggers.calendars:BusinessDayTrigger",
     },
     EXECUTORS: {
         "threadpool": "schedcore.executors.pool:ThreadPoolExecutor",

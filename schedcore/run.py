@@ -72,6 +72,7 @@ class SkipReason(StrEnum):
     COALESCED = "coalesced"  #: a later run stands for them
     CATCHUP_LIMIT = "catchup limit"  #: the backlog was longer than ``max_catchup``
     OVERLAP = "overlap"  #: ``max_instances`` runs were live
+    EXCLUDED = "excluded"  #: a calendar rules them out
     PAUSED = "paused"  #: the job was paused
     NO_EXECUTOR = "no executor"  #: the executor refused or was missing
     SHUTDOWN = "shutdown"  #: the scheduler was shut down first, and its store does not outlive it

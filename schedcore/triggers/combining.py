@@ -26,7 +26,7 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._meet import MAX_LEAPS, Meeting, Trace, join, trace_of
 from schedcore.triggers._values import Frozen, check_version, pack_trigger, to_triggers, unpack_trigger
 from schedcore.triggers._zones import same_zone, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, GridTrigger
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
 
 __all__ = ["AndTrigger", "OrTrigger"]
@@ -84,12 +84,17 @@ class _Combination(Frozen, EngineTrigger):
         """Whether all that is combined follows elapsed time."""
         return all(child.elapsed for child in self._children)
 
+    @property
+    def zone_data_changed(self) -> bool:  # type: ignore[override]
+        """Whether that is so of any of the triggers."""
+        return any(child.zone_data_changed for child in self._children)
+
     def anchored(self, now_us: int) -> Self:
         return self._with(tuple(child.anchored(now_us) for child in self._children))
 
     def seeded(self, job_id: str) -> Self:
         """This combination with what its children pick by the id of their job picked."""
-        return self._with(tuple(_seeded(child, job_id) for child in self._children))
+        return self._with(tuple(child.seeded(job_id) for child in self._children))
 
     def same_rule(self, other: BaseTrigger) -> bool:
         return (
@@ -336,6 +341,22 @@ class OrTrigger(_Combination):
             next_us = self.next_us(last_us)
         return Backlog(times, last_us, next_us)
 
+    @property
+    def excludes(self) -> bool:  # type: ignore[override]
+        """Whether any of the triggers leaves fire times out."""
+        return any(child.excludes for child in self._children)
+
+    def excluded(self, after_us: int, before_us: int) -> Excluded | None:
+        found = [child.excluded(after_us, before_us) for child in self._children if child.excludes]
+        known = [each for each in found if each is not None]
+        if not known:
+            return None
+        return Excluded(
+            sum(each.times for each in known),
+            min(each.first_us for each in known),
+            max(each.last_us for each in known),
+        )
+
     def _exact(self) -> tuple[tuple[int, GridTrigger], ...] | None:
         """Grids whose counts, each with its sign, add up to that of the union; None when there are none such."""
         solver: tuple[tuple[int, GridTrigger], ...] | None
@@ -376,11 +397,6 @@ def _together(children: tuple[EngineTrigger, ...]) -> tuple[EngineTrigger, ...]:
     """The children, with the starts that they left out bound to one and the same now."""
     now_us = time_ns() // 1000
     return tuple(child.anchored(now_us) for child in children)
-
-
-def _seeded(child: EngineTrigger, job_id: str) -> EngineTrigger:
-    seeded: Callable[[str], EngineTrigger] | None = getattr(child, "seeded", None)
-    return child if seeded is None else seeded(job_id)
 
 
 def _least(answers: Iterable[int | None]) -> int | None:
