@@ -820,6 +820,9 @@ class BaseScheduler(ABC):
             if its_s is not None and its_s < delay_s:
                 delay_s = its_s
             more = more or pump.has_more
+        if self._asked:
+            # Somebody waits for a look at things, and this may take the place of the timer that was to give it (``_soon``).
+            delay_s = min(delay_s, self._min_gap_s)
         if more:
             delay_s = 0.0
         elif delay_s < self._min_gap_s:
