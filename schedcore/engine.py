@@ -31,7 +31,7 @@ from schedcore.triggers.base import EngineTrigger
 # A named tuple's own constructor is a Python function; on the path of every run this saves a call.
 _new = tuple.__new__
 
-__all__ = ["Claim", "Decision", "decide", "dispatch_us", "first_fire"]
+__all__ = ["Claim", "Decision", "decide", "dispatch_us", "first_fire", "plain_next"]
 
 
 class Claim(NamedTuple):
@@ -42,7 +42,9 @@ class Claim(NamedTuple):
     due_us: int  #: when the fire time was to be dispatched; later than ``fire_us`` with jitter
     live: int  #: runs of the job that are live now
     token: Any
-    broken: str | None = None  #: why the job cannot be loaded; then its record has no function, and it is set aside undecided
+    broken: str | None = (
+        None  #: why the job cannot be loaded; then its record has no function, and it is set aside undecided
+    )
 
 
 class Decision(NamedTuple):
@@ -88,6 +90,25 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
     if live >= policy.max_instances:
         return Decision(claim, (), (Skip(SkipReason.OVERLAP, fire_us, fire_us, 1), *excluded), next_us, next_due_us)
     return _new(Decision, (claim, (fire_us,), excluded, next_us, next_due_us, None, None))
+
+
+def plain_next(job: JobRecord, fire_us: int, due_us: int, live: int, now_us: int) -> int | None:
+    """The next fire time, where ``decide`` would say no more than "run this one, and that comes next"; else None.
+
+    For stores that can claim, decide and commit in one step. It asks only triggers that say they are ``plain``, because
+    that step may hold a lock.
+    """
+    trigger = job.trigger
+    policy = job.policy
+    if not trigger.plain or live >= policy.max_instances:
+        return None
+    if trigger.jitter_us or trigger.excludes:
+        return None
+    grace_us = policy.misfire_grace_us
+    if grace_us is not None and now_us - due_us > grace_us:
+        return None
+    next_us = trigger.next_us(fire_us)
+    return None if next_us is None or next_us <= now_us or next_us <= fire_us else next_us
 
 
 def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | None) -> Decision:

@@ -22,7 +22,7 @@ framework's loop. Errors of a driver are raised as ``JobStoreError``, with the d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -174,6 +174,14 @@ class JobStore(BaseJobStore):
     @abstractmethod
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         """Claim up to ``limit`` jobs whose dispatch is not later than ``now`` on their timeline, earliest first."""
+
+    def fire(self, now: Now, limit: int, executors: Container[str]) -> tuple[list[Run], list[Claim]]:
+        """``acquire``; but jobs about which there is nothing to decide (``engine.plain_next``), and whose executor is among
+        ``executors``, may be committed in the same step: their runs are returned, and claims on the others.
+
+        A store in memory gains a third of the time of a run by it; to others it means nothing.
+        """
+        return [], self.acquire(now, limit)
 
     @abstractmethod
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Sequence
-from heapq import heapify, heappop, heappush
+from collections.abc import Collection, Container, Sequence
+from heapq import heapify, heappop, heappush, heapreplace
+from typing import Any
 
 from schedcore.clock import Now
-from schedcore.engine import Claim, Decision
+from schedcore.engine import Claim, Decision, plain_next
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobLookupError
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import outcome
@@ -169,25 +170,49 @@ class MemoryJobStore(JobStore):
     # -- the way of a run -----------------------------------------------------------------------------------------------
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
+        return self.fire(now, limit, ())[1]
+
+    def fire(self, now: Now, limit: int, executors: Container[str]) -> tuple[list[Run], list[Claim]]:
+        runs: list[Run] = []
         claims: list[Claim] = []
+        alias = self._alias
         with self._lock:
+            serial = self._serial
             for heap, now_us in ((self._steady, now.steady_us), (self._wall, now.wall_us)):
                 limit_key = (now_us + 1) << _SERIAL_BITS
-                while heap and heap[0][0] < limit_key and len(claims) < limit:
-                    key, entry = heappop(heap)
+                while heap and heap[0][0] < limit_key and len(runs) + len(claims) < limit:
+                    key, entry = heap[0]
                     if entry.key != key:
+                        heappop(heap)
                         continue
+                    job = entry.job
+                    if job.policy.executor in executors:
+                        live = entry.live
+                        fire_us: Any = entry.fire_us
+                        due_us: Any = entry.due_us
+                        next_us = plain_next(job, fire_us, due_us, 0 if live is None else len(live), now_us)
+                        if next_us is not None:
+                            # One sift of the heap instead of two.
+                            serial = (serial + 1) & _SERIAL_MASK
+                            entry.key = key = (next_us << _SERIAL_BITS) | serial
+                            heapreplace(heap, (key, entry))
+                            entry.fire_us = entry.due_us = next_us
+                            run = _new(Run, (job, alias, fire_us, 1, entry))
+                            if live is None:
+                                entry.live = [run]
+                            else:
+                                live.append(run)
+                            runs.append(run)
+                            continue
+                    heappop(heap)
                     entry.key = _CLAIMED
-                    live = entry.live
                     fire_us, due_us = entry.fire_us, entry.due_us
-                    assert fire_us is not None
-                    assert due_us is not None
-                    live_count = 0 if live is None else len(live)
-                    claims.append(_new(Claim, (entry.job, fire_us, due_us, live_count, entry, None)))
+                    claims.append(Claim(job, fire_us, due_us, 0 if entry.live is None else len(entry.live), entry))
+            self._serial = serial
             self._claimed += [claim.token for claim in claims]
         if len(claims) > 1 and claims[0].job.trigger.elapsed != claims[-1].job.trigger.elapsed:
             claims.sort(key=_claim_order)
-        return claims
+        return runs, claims
 
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
         runs: list[Run] = []
@@ -208,14 +233,6 @@ class MemoryJobStore(JobStore):
                     entry.fire_us = next_us
                     entry.due_us = due_us
                     self._push(entry, due_us)
-                    if len(fires) == 1 and not skips:
-                        entry_run = _new(Run, (job, alias, fires[0], 1, entry))
-                        runs.append(entry_run)
-                        if entry.live is None:
-                            entry.live = [entry_run]
-                        else:
-                            entry.live.append(entry_run)
-                        continue
                 elif broken is not None:
                     plain = False
                     entry.state = JobState.BROKEN
@@ -294,13 +311,15 @@ class MemoryJobStore(JobStore):
             return Due(_peek(self._wall), _peek(self._steady))
 
     def recover(self, known: Collection[Run]) -> Recovered:
-        """Put back what was claimed and never committed."""
+        """Put back what was claimed and never committed, and give again the runs that nobody knows of."""
+        held = {id(run) for run in known}
         with self._lock:
+            runs = [run for entry in self._jobs.values() for run in entry.live or () if id(run) not in held]
             for entry in self._claimed:
                 if entry.key == _CLAIMED and entry.due_us is not None:
                     self._push(entry, entry.due_us)
             self._claimed = []
-        return Recovered([], [])
+        return Recovered(runs, [])
 
     def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
         with self._lock:

@@ -46,12 +46,13 @@ class StoreHealth(NamedTuple):
 class CycleResult:
     """What one cycle brought, to be applied in the scheduler's thread: all that it came to before it failed, if it did."""
 
-    __slots__ = ("added", "committed", "decisions", "due", "ended", "error", "more", "recovered")
+    __slots__ = ("added", "committed", "decisions", "due", "ended", "error", "fired", "more", "recovered")
 
     def __init__(self) -> None:
         self.added: list[JobEntry] = []
         self.ended: list[Finish] = []
         self.recovered: Recovered | None = None
+        self.fired: list[Run] = []
         self.decisions: list[Decision] = []
         self.committed: Committed | None = None
         self.due: Due | None = None
@@ -200,12 +201,13 @@ class Pump:
             for record in result.recovered.lost:
                 scheduler._reports.lost(self.alias, record)
             self._hand_over(result.recovered.runs)
+        if result.fired:
+            self._hand_over_singles(result.fired)
         committed = result.committed
         if committed is None or not result.decisions:
             return
-        if committed.plain and not self._is_paused():
-            self.handed += len(committed.runs)
-            scheduler._submit(committed.runs)
+        if committed.plain:
+            self._hand_over_singles(committed.runs)
             return
         self._report(result.decisions, committed)
         self._hand_over(committed.runs, result.decisions)
@@ -259,6 +261,14 @@ class Pump:
                 self.scheduler._reports.broken(self.alias, job.id, decision.broken, decision.error)
             elif decision.next_us is None:
                 self.scheduler._reports.removed(self.alias, job.id)
+
+    def _hand_over_singles(self, runs: list[Run]) -> None:
+        """Submit runs of which each is of another job, and within its ``max_instances``."""
+        if self._is_paused():
+            self._hand_over(runs)
+            return
+        self.handed += len(runs)
+        self.scheduler._submit(runs)
 
     def _hand_over(self, runs: list[Run], decisions: Sequence[Decision] = ()) -> None:
         """Submit runs; of one job no more than ``max_instances`` are live at a time, and the others wait for those."""
@@ -322,9 +332,9 @@ class Pump:
                 self._correct = False
                 self._rearrange(now)
             limit = BLOCKING_BATCH if store.traits.blocking else BATCH
-            claims = store.acquire(now, limit)
+            result.fired, claims = store.fire(now, limit, scheduler._executors)
+            result.more = len(result.fired) + len(claims) >= limit
             if claims:
-                result.more = len(claims) >= limit
                 result.decisions = self._decide(claims, now)
                 result.committed = store.commit(result.decisions, now.wall_us)
         result.due = store.next_due()

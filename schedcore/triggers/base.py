@@ -49,6 +49,8 @@ class BaseTrigger(ABC):
 
     #: Whether the fire times follow elapsed time (``interval``) rather than the calendar; see ``schedcore.clock``.
     elapsed: ClassVar[bool] = False
+    #: Whether it is ours: asking it when it fires next runs no code of a user's, takes microseconds and raises nothing.
+    plain: ClassVar[bool] = False
     #: Microseconds. Upper bound of the random delay that the scheduler adds to each dispatch; 0 for none.
     jitter_us: int = 0
     #: Whether the trigger was restored from a state that was written with another release of the zone's rules: what was

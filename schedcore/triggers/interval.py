@@ -54,6 +54,7 @@ class IntervalTrigger(GridTrigger):
     __slots__ = ("_floating", "_start_us", "end_us", "interval_us", "jitter_us", "timezone")
 
     elapsed: ClassVar[bool] = True
+    plain: ClassVar[bool] = True
 
     timezone: tzinfo
     #: Microseconds.

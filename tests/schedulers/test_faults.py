@@ -47,7 +47,7 @@ STORE_METHODS = (
     "list_entries",
     "replace_entry",
     "remove_job",
-    "acquire",
+    "fire",
     "commit",
     "started",
     "finish",
@@ -304,7 +304,7 @@ def test_a_store_that_is_down_for_a_while() -> None:
 
         return call
 
-    for name in ("acquire", "commit", "finish", "next_due", "recover"):
+    for name in ("fire", "commit", "finish", "next_due", "recover"):
         setattr(store, name, wrapped(getattr(store, name)))
     with quiet():
         scheduler.advance(120)

@@ -62,10 +62,10 @@ class SlowStore(MemoryJobStore):
         self.inside = threading.Event()
         self.go_on = threading.Event()
 
-    def acquire(self, now: Any, limit: int) -> Any:
+    def fire(self, now: Any, limit: int, executors: Any) -> Any:
         self.inside.set()
         assert self.go_on.wait(LIMIT_S)
-        return super().acquire(now, limit)
+        return super().fire(now, limit, executors)
 
 
 def nothing() -> None:

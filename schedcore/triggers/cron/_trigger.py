@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, tzinfo
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, ClassVar, Literal, NoReturn, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
@@ -105,6 +105,8 @@ class CronTrigger(GridTrigger):
         "timezone",
         "zone_data_changed",
     )
+
+    plain: ClassVar[bool] = True
 
     timezone: tzinfo
     #: Microseconds.

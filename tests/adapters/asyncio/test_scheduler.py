@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +31,7 @@ from schedcore.events import (
 )
 from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
-from schedcore.run import RunState, current_run
+from schedcore.run import Run, RunState, current_run
 
 
 def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -315,9 +315,9 @@ class SlowStore(MemoryJobStore):
         self._slow()
         super().add_entries(entries)
 
-    def acquire(self, now: Now, limit: int) -> list[Claim]:
+    def fire(self, now: Now, limit: int, executors: Container[str]) -> tuple[list[Run], list[Claim]]:
         self._slow()
-        return super().acquire(now, limit)
+        return super().fire(now, limit, executors)
 
     def commit(self, decisions: Any, now_us: int) -> Any:
         self._slow()
