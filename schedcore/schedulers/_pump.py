@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedcore.clock import Now
@@ -33,6 +34,8 @@ BATCH = 256
 BLOCKING_BATCH = 1000
 # Seconds before the first retry after a store failed; doubled each time up to the scheduler's jobstore_retry_interval.
 FIRST_RETRY_S = 0.1
+# Looks, a millisecond apart, for a run that is nowhere because it is just being reported.
+KNOWN_TRIES = 100
 
 
 class StoreHealth(NamedTuple):
@@ -323,7 +326,7 @@ class Pump:
         result.added = scheduler._jobs.flush(self)
         self._write_back(result)
         if self._unsure:
-            result.recovered = store.recover(scheduler._known_runs(self))
+            result.recovered = store.recover(self._known_runs(result))
             self._unsure = False
         if scheduler._dispatches:
             if store.traits.blocking:
@@ -352,6 +355,19 @@ class Pump:
             else:
                 decisions.append(decide(claim, steady_us if job.trigger.elapsed else wall_us, draw))
         return decisions
+
+    def _known_runs(self, result: CycleResult) -> list[Run]:
+        """The live runs of this store that this scheduler has in hand: whatever else the store calls live is nobody's."""
+        in_hand = self.handed - self.returned - len(result.ended)
+        known = self.scheduler._known_runs(self)
+        if self.store.traits.blocking:
+            for _ in range(KNOWN_TRIES):
+                if len({id(run) for run in known}) >= in_hand:
+                    break
+                # An executor is about to report a run that it has let go of: to call that one nobody's would make it twice.
+                sleep(0.001)
+                known = self.scheduler._known_runs(self)
+        return known
 
     def _write_back(self, result: CycleResult) -> None:
         """Write what began and what ended. What has ended since the last time goes into ``result`` even if that fails."""

@@ -260,9 +260,12 @@ class BaseScheduler(ABC):
         except BaseException:
             self._state = STATE_STOPPED
             for executor in started:
-                executor.shutdown(True)
+                stop_executor(self, executor, True, None)
             for store in opened:
-                store.shutdown()
+                try:
+                    store.shutdown()
+                except Exception:
+                    self._reports.logger.exception("job store %r failed to shut down", store)
             self._release_wakeup()
             self._wakeup = None
             self._closed.set()
@@ -423,7 +426,11 @@ class BaseScheduler(ABC):
             self._executors[alias] = made
             running = self._state != STATE_STOPPED
         if running:
-            made.start(self, alias)
+            try:
+                made.start(self, alias)
+            except BaseException:
+                del self._executors[alias]
+                raise
         self._reports.bus.publish(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
         if running:
             self._jobs.mend(alias)

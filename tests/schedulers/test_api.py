@@ -817,6 +817,16 @@ class TestParts:
             "JOBSTORE_ADDED",
         ]
 
+    def test_an_executor_that_does_not_start_is_not_added(self, virtual: Make) -> None:
+        class Down(VirtualExecutor):
+            def start(self, scheduler: Any, alias: str) -> None:
+                raise OSError("no more threads")
+
+        scheduler = virtual()
+        with pytest.raises(OSError, match="no more threads"):
+            scheduler.add_executor(Down(), "x")
+        scheduler.add_executor(VirtualExecutor(), "x")
+
     @pytest.mark.parametrize(
         ("call", "text"),
         [
