@@ -76,7 +76,7 @@ class Failing(JSONSerializer):
     def dumps(self, data: object, root: str = "") -> bytes:
         return bytes(self.sabotage.wrapped("dumps", super().dumps)(data, root))
 
-    def loads(self, payload: bytes) -> Any:
+    def loads(self, payload: bytes | bytearray | memoryview) -> Any:
         return self.sabotage.wrapped("loads", super().loads)(payload)
 
 
@@ -227,12 +227,13 @@ def test_what_a_store_holds_that_is_being_reported_is_not_made_again() -> None:
     from schedcore.jobstores.memory import MemoryJobStore
     from schedcore.run import Finish, Run
 
+    told: list[list[str]] = []
+
     class Store(MemoryJobStore):
         traits = StoreTraits(blocking=True, durable=False)
-        known: list[list[str]] = []
 
         def recover(self, known: Any) -> Recovered:
-            self.known.append([run.id for run in known])
+            told.append([run.id for run in known])
             return super().recover(known)
 
     executor, store = VirtualExecutor(manual=True), Store()
@@ -259,5 +260,5 @@ def test_what_a_store_holds_that_is_being_reported_is_not_made_again() -> None:
         scheduler.wakeup()
         scheduler.advance(5)
     assert looks >= 3
-    assert store.known[-1] == [run.id]
+    assert told[-1] == [run.id]
     scheduler.shutdown()
