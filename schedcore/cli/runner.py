@@ -83,12 +83,21 @@ class RunOptions(NamedTuple):
 
 
 class Bell:
-    """Wakes the main thread. ``ring`` may be called anywhere, signal handlers included."""
+    """Wakes the main thread. ``ring`` may be called anywhere, signal handlers included.
+
+    The kernel may hand a signal to any thread; Python's handler then runs in the main thread, once that is awake. So the bell
+    is also rung from the C level (``signal.set_wakeup_fd``).
+    """
 
     def __init__(self) -> None:
         self._ears, self._clapper = socket.socketpair()
         self._ears.setblocking(False)
         self._clapper.setblocking(False)
+
+    @property
+    def clapper(self) -> int:
+        """A file descriptor: a byte written to it rings."""
+        return self._clapper.fileno()
 
     def ring(self) -> None:
         # BlockingIOError: it is ringing already. OSError: it is closed, and nobody waits any more.
@@ -123,12 +132,12 @@ class _Signals:
             if self.on_screen:
                 os.write(1, _RESTORE)
             os._exit(FORCED)
-        self._bell.ring()
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
         """Meanwhile. One that was ignored (``nohup``) stays so."""
         before: dict[int, Any] = {}
+        wakeup_fd = signal.set_wakeup_fd(self._bell.clapper, warn_on_full_buffer=False)
         try:
             for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
                 number = getattr(signal, name, None)
@@ -138,6 +147,7 @@ class _Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            signal.set_wakeup_fd(wakeup_fd)
 
 
 @contextlib.contextmanager

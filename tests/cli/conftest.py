@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -51,6 +52,12 @@ def until_told():
 def process_id():
     return os.getpid()
 '''
+
+
+def heed_signals() -> None:
+    """In a child that is about to become the command: undo what a shell (in the background) or nohup made it ignore."""
+    for name in ("SIGINT", "SIGHUP"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 class World:
@@ -122,6 +129,7 @@ class World:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=heed_signals if os.name == "posix" else None,
             )
         self.processes.append(process)
         self.until(lambda: "info  running " in self.text() or process.poll() is not None, "the start")

@@ -231,6 +231,12 @@ class Terminal:
         self.main, other = os.openpty()
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         os.set_blocking(self.main, False)
+
+        def on_its_terminal() -> None:
+            for number in (signal.SIGINT, signal.SIGHUP):  # which a shell may have ignored for us
+                signal.signal(number, signal.SIG_DFL)
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
         self.seen = b""
         self.process = subprocess.Popen(
             world.command("run", world.file, *arguments),
@@ -240,7 +246,7 @@ class Terminal:
             stdout=other,
             stderr=other,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=on_its_terminal,
         )
         os.close(other)
         world.processes.append(self.process)
