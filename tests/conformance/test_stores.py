@@ -8,6 +8,7 @@ import shelve
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -31,9 +32,9 @@ from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
-sqlalchemy = pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
-
-from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore  # noqa: E402
+needs_sqlalchemy = pytest.mark.skipif(
+    find_spec("sqlalchemy") is None, reason="needs sqlalchemy, which the extra 'sqlalchemy' brings"
+)
 
 # --- third parties' stores, as they are written for 3.x -------------------------------------------------------------------
 
@@ -134,15 +135,19 @@ class _Handles:
 # --- the suite ----------------------------------------------------------------------------------------------------------
 
 
-def _sqlite(folder: str) -> JobStore:
-    return SQLAlchemyJobStore(f"sqlite:///{folder}/jobs.sqlite")
+def _sqlite(folder: str, **options: Any) -> JobStore:
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    return SQLAlchemyJobStore(f"sqlite:///{folder}/jobs.sqlite", **options)
 
 
 def _sqlite_pickle(folder: str) -> JobStore:
-    return SQLAlchemyJobStore(f"sqlite:///{folder}/jobs.sqlite", serializer="pickle")
+    return _sqlite(folder, serializer="pickle")
 
 
 def _sqlite_memory(folder: str) -> JobStore:
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
     return SQLAlchemyJobStore("sqlite://")
 
 
@@ -176,7 +181,9 @@ STORES: dict[str, tuple[Callable[[str], JobStore], StoreTraits, dict[str, Any]]]
 @pytest.mark.parametrize(
     ("store", "name", "left_out"),
     [
-        pytest.param(store, name, left_out, id=f"{store}: {name}")
+        pytest.param(
+            store, name, left_out, id=f"{store}: {name}", marks=[needs_sqlalchemy] if store.startswith("sqlite") else []
+        )
         for store, (_, traits, options) in STORES.items()
         for name, left_out in store_behaviours(traits, **options)
     ],
@@ -188,6 +195,7 @@ def test_conformance(store: str, name: str, left_out: str | None) -> None:
     assert check_store(make, traits, only=name, **options) == [name]
 
 
+@needs_sqlalchemy
 def test_the_traits_are_what_was_declared(tmp_path: object) -> None:
     for name, (make, traits, _) in STORES.items():
         assert make(str(tmp_path)).traits == traits, name
@@ -258,7 +266,7 @@ class _Walk(RuleBasedStateMachine):
         self.live: list[tuple[Run, Run]] = []
 
     def _open(self) -> JobStore:
-        store = SQLAlchemyJobStore(f"sqlite:///{self.folder.name}/jobs.sqlite", history_age=None)
+        store = _sqlite(self.folder.name, history_age=None)
         store.start(self.scheduler, "default")
         return store
 
@@ -417,5 +425,6 @@ def _runs(runs: Sequence[Run]) -> list[tuple[object, ...]]:
     return [(run.job.id, run.job.args, run.fire_us, run.attempt) for run in runs]
 
 
+@needs_sqlalchemy
 def test_a_random_walk_on_sqlite_is_the_one_in_memory() -> None:
     run_state_machine_as_test(_Walk, settings=settings(max_examples=40, stateful_step_count=40, deadline=None))
