@@ -76,11 +76,13 @@ class Timeline:
     called anywhere.
     """
 
-    __slots__ = ("_ahead_us", "_clock", "_mono_s", "_wall_us")
+    __slots__ = ("_clock", "_is_system", "_mono_s", "_wall_us", "ahead_us")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._ahead_us = 0
+        #: How far the steady timeline is ahead of the wall.
+        self.ahead_us = 0
+        self._is_system = type(clock) is SystemClock
         self._wall_us = clock.wall_us()
         self._mono_s = clock.monotonic_s()
 
@@ -92,13 +94,13 @@ class Timeline:
     @property
     def is_system(self) -> bool:
         """Whether that is the system's own clock, and it was not set back: then ``now`` is what anybody else would read."""
-        return self._ahead_us == 0 and type(self._clock) is SystemClock
+        return self._is_system and not self.ahead_us
 
     def now(self) -> Now:
         """The current instant, without looking for a step."""
         wall_us = self._clock.wall_us()
-        ahead_us = self._ahead_us
-        return Now(wall_us, wall_us + ahead_us if ahead_us else wall_us)
+        ahead_us = self.ahead_us
+        return tuple.__new__(Now, (wall_us, wall_us + ahead_us if ahead_us else wall_us))
 
     def look(self) -> tuple[Now, int]:
         """The current instant, and by how many microseconds the wall was stepped since the last look (0: it just ran)."""
@@ -110,8 +112,8 @@ class Timeline:
         if -STEP_US < step_us < STEP_US:
             step_us = 0
         else:
-            self._ahead_us = max(0, self._ahead_us - step_us)
-        return Now(wall_us, wall_us + self._ahead_us), step_us
+            self.ahead_us = max(0, self.ahead_us - step_us)
+        return Now(wall_us, wall_us + self.ahead_us), step_us
 
 
 def from_datetime(value: datetime) -> int:

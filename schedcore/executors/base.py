@@ -46,6 +46,10 @@ __all__ = [
 ]
 
 
+# Looking a member of an enumeration up costs as much as a call; on the path of every run it is done once.
+_SUCCEEDED = RunState.SUCCEEDED
+
+
 class ExecutorHost(Protocol):
     """What an executor needs of its scheduler. Both reports may come from any thread; neither blocks nor raises."""
 
@@ -230,7 +234,7 @@ def call_run(run: Run, host: ExecutorHost, finish_awaitable: Callable[[Any], Any
         frames = error.__traceback__
         host.run_finished(failed(run, started_us, clock.wall_us(), error))
         raise error.with_traceback(frames) from None
-    return Finish(run, RunState.SUCCEEDED, started_us, clock.wall_us(), retval)
+    return tuple.__new__(Finish, (run, _SUCCEEDED, started_us, clock.wall_us(), retval, None, None))
 
 
 def run_job(job: Job, jobstore_alias: str, run_times: list[datetime], logger_name: str) -> list[JobExecutionEvent]:

@@ -94,7 +94,10 @@ class MemoryJobStore(JobStore):
                     raise ConflictingIdError(job.id)
                 jobs[job.id] = kept = _Entry(job, state, fire_us, due_us)
                 if due_us is not None:
-                    self._push(kept, due_us)
+                    # As in ``_push``, without the call: jobs are added by the thousand.
+                    self._serial = serial = (self._serial + 1) & _SERIAL_MASK
+                    kept.key = key = (due_us << _SERIAL_BITS) | serial
+                    heappush(self._steady if job.trigger.elapsed else self._wall, (key, kept))
                 if reason is not None:
                     self._reasons[job.id] = reason
 

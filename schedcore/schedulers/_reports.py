@@ -42,6 +42,9 @@ from schedcore.schedulers._calls import CallPool, call_pool
 
 __all__ = ["Reports"]
 
+# Looking a member of an enumeration up costs as much as a call; on the path of every run it is done once.
+_SUCCEEDED = RunState.SUCCEEDED
+
 
 class Reports:
     """The log and the listeners of one scheduler. Every method may be called from any thread."""
@@ -121,7 +124,7 @@ class Reports:
         """Runs are over, and their outcomes are with their store."""
         mask = self.bus.mask
         for run, state, started_us, finished_us, retval, exception, traceback in ended:
-            if state is RunState.SUCCEEDED:
+            if state is _SUCCEEDED:
                 if mask & EVENT_JOB_EXECUTED:
                     self.bus.post(
                         JobExecutionEvent(

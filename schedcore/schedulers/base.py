@@ -589,9 +589,8 @@ class BaseScheduler(ABC):
             pump.store.add_entries((entry,))
         if self._reports.bus.mask & code:
             self._reports.bus.publish(JobEvent(code, entry.job.id, jobstore))
-        due_us = entry.due_us
-        if due_us is not None and (due_us < self._armed_us or grid.elapsed):
-            self._touch(pump, due_us, grid)
+        if entry.due_us is not None:
+            self._touch(pump, entry.due_us, grid)
         return Job(self, jobstore, entry)
 
     def scheduled_job(
@@ -865,13 +864,9 @@ class BaseScheduler(ABC):
     def _touch(self, pump: Pump, due_us: int, trigger: EngineTrigger) -> None:
         """Something in this store is due at ``due_us`` now: wake up in time for it."""
         pump.touched = True
-        if self._wakeup is None or self._asked:
-            return
-        ahead_us = 0
         if trigger.elapsed:
-            now = self._timeline.now()
-            ahead_us = now.steady_us - now.wall_us
-        if due_us - ahead_us < self._armed_us:
+            due_us -= self._timeline.ahead_us
+        if due_us < self._armed_us and self._wakeup is not None and not self._asked:
             self._ask()
 
     def _ask(self) -> None:
@@ -968,7 +963,7 @@ class BaseScheduler(ABC):
         pump = self._pumps.get(finish[0][1])
         if pump is None:
             return
-        if finish.state is RunState.CANCELLED and finish.started_us is None and self._state == STATE_STOPPED:
+        if not self._state and finish.state is RunState.CANCELLED and finish.started_us is None:
             finish = finish._replace(state=RunState.SKIPPED, retval=SkipReason.SHUTDOWN)
         pump.finished.append(finish)
         if not self._asked:
