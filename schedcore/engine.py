@@ -78,7 +78,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
             if next_us <= fire_us:
                 return _set_aside(claim, now_us, _standstill(trigger, fire_us, next_us))
             if trigger.jitter_us:
-                next_due_us = dispatch_us(trigger, next_us, random)
+                next_due_us = dispatch_us(trigger, next_us, random, job.id)
         if trigger.excludes:
             excluded = _excluded(trigger, fire_us, next_us)
     except Exception as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
@@ -161,7 +161,7 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
     if next_us is not None and next_us <= decided_us:
         reason = _standstill(trigger, decided_us, next_us)
         return Decision(claim, tuple(fires), tuple(skips), None, None, reason)
-    next_due_us = None if next_us is None else dispatch_us(trigger, next_us, random)
+    next_due_us = None if next_us is None else dispatch_us(trigger, next_us, random, job.id)
     if trigger.excludes:
         skips.extend(_excluded(trigger, fire_us, next_us))
     return Decision(claim, tuple(fires), tuple(skips), next_us, next_due_us)
@@ -203,14 +203,32 @@ def first_fire(trigger: EngineTrigger, now_us: int) -> int | None:
     return trigger.first_us(now_us)
 
 
-def dispatch_us(trigger: EngineTrigger, fire_us: int, random: Callable[[], float] | None) -> int:
-    """When a fire time is dispatched: with jitter later than it, but before the next one and not beyond the end."""
-    if not trigger.jitter_us or random is None:
-        return fire_us
+def dispatch_us(trigger: EngineTrigger, fire_us: int, random: Callable[[], float] | None, job_id: str = "") -> int:
+    """When a fire time is dispatched: with jitter later than it, but before the next one and not beyond the end.
+
+    ``job_id``: what a hashed jitter is made of, beside the fire time.
+    """
     room_us = trigger.jitter_us
+    if not room_us:
+        return fire_us
+    if room_us < 0:
+        room_us = -room_us
+        share = _hashed(job_id, fire_us)
+    elif random is None:
+        return fire_us
+    else:
+        share = random()
     next_us = trigger.next_us(fire_us)
     if next_us is not None:
         room_us = min(room_us, next_us - fire_us - 1)
     if trigger.end_us is not None:
         room_us = min(room_us, trigger.end_us - fire_us)
-    return fire_us + int(random() * max(0, room_us))
+    return fire_us + int(share * max(0, room_us))
+
+
+def _hashed(job_id: str, fire_us: int) -> float:
+    """A number in [0, 1) that is the same wherever and whenever it is asked for."""
+    from hashlib import blake2b
+
+    digest = blake2b(f"{fire_us} {job_id}".encode("utf-8", "backslashreplace"), digest_size=6).digest()
+    return int.from_bytes(digest) / (1 << 48)

@@ -122,7 +122,9 @@ class Jobs:
         if fire_us is None:
             raise never(trigger)
         if trigger.jitter_us:
-            return JobEntry(job, JobState.ACTIVE, fire_us, dispatch_us(trigger, fire_us, self._scheduler._random))
+            return JobEntry(
+                job, JobState.ACTIVE, fire_us, dispatch_us(trigger, fire_us, self._scheduler._random, job.id)
+            )
         return JobEntry(job, JobState.ACTIVE, fire_us, fire_us)
 
     def _merged(self, old: JobEntry, pending: Pending, now: Now) -> JobEntry:

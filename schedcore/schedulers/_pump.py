@@ -410,7 +410,7 @@ class Pump:
                     fire_us = first_fire(trigger, now.wall_us)
                     if fire_us is None or fire_us >= entry.fire_us:
                         continue
-                    due_us = dispatch_us(trigger, fire_us, self.scheduler._random)
+                    due_us = dispatch_us(trigger, fire_us, self.scheduler._random, entry.job.id)
                     self.store.replace_entry(entry, entry._replace(fire_us=fire_us, due_us=due_us))
                 except SchedcoreError:
                     continue

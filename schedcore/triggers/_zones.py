@@ -17,6 +17,7 @@ from functools import lru_cache
 
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.triggers.jitter import Jitter
 
 __all__ = ["FIRST_US", "LAST_US", "local_zone", "same_zone", "to_instant", "to_jitter", "to_zone", "zone_state"]
 
@@ -226,9 +227,13 @@ def _after_gap(moment: datetime, zone: tzinfo) -> datetime:
 
 
 def to_jitter(value: float | None) -> int:
-    """Microseconds of a jitter in seconds (None or 0: none). Raises ``InvalidTriggerError`` below zero."""
+    """Microseconds of a jitter in seconds (None or 0: none), negative for a hashed one. Raises ``InvalidTriggerError`` below
+    zero.
+    """
     if value is None:
         return 0
+    if isinstance(value, Jitter):
+        return value.us
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
         raise InvalidTriggerError(
             f"jitter: {value!r} cannot be used; give the longest delay in seconds, 0 or more", field="jitter"

@@ -51,7 +51,8 @@ class BaseTrigger(ABC):
     elapsed: ClassVar[bool] = False
     #: Whether it is ours: asking it when it fires next runs no code of a user's, takes microseconds and raises nothing.
     plain: ClassVar[bool] = False
-    #: Microseconds. Upper bound of the random delay that the scheduler adds to each dispatch; 0 for none.
+    #: Microseconds. Upper bound of the delay that the scheduler adds to each dispatch, negative when it is not random but made
+    #: of the job's id and the fire time; 0 for none.
     jitter_us: int = 0
     #: Whether the trigger was restored from a state that was written with another release of the zone's rules: what was
     #: computed from it then, such as a stored next fire time, has to be computed again.

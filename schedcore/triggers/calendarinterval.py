@@ -40,6 +40,7 @@ from schedcore.triggers._values import Frozen, check_version
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
 from schedcore.triggers.cron._dst import Offsets, offsets_for
+from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["CalendarIntervalTrigger"]
 
@@ -226,7 +227,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
     @property
     def jitter(self) -> float | None:
         """Seconds, or None."""
-        return self.jitter_us / 1e6 if self.jitter_us else None
+        return from_jitter_us(self.jitter_us)
 
     # -- dates: k -> day -> instant ------------------------------------------------------------------------------------
 

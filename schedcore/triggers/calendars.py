@@ -34,6 +34,7 @@ from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, 
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
 from schedcore.triggers.cron._dst import Offsets, offsets_for
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
+from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = [
     "MAX_SPANS",
@@ -984,7 +985,7 @@ class BusinessDayTrigger(_Zoned):
     @property
     def jitter(self) -> float | None:
         """Seconds, or None."""
-        return self.jitter_us / 1e6 if self.jitter_us else None
+        return from_jitter_us(self.jitter_us)
 
     def _in_month(self, month: int) -> int | None:
         """The fire time in a month (months since year 0), or None."""

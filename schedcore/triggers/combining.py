@@ -28,6 +28,7 @@ from schedcore.triggers._values import Frozen, check_version, pack_trigger, to_t
 from schedcore.triggers._zones import same_zone, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
+from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["AndTrigger", "OrTrigger"]
 
@@ -54,7 +55,9 @@ class _Combination(Frozen, EngineTrigger):
         put(self, "_children", children)
         put(self, "timezone", zone)
         put(self, "_jitter_us", jitter_us)
-        put(self, "jitter_us", max(child.jitter_us for child in children) if jitter_us is None else jitter_us)
+        put(
+            self, "jitter_us", max((child.jitter_us for child in children), key=abs) if jitter_us is None else jitter_us
+        )
         put(self, "end_us", self._end(child.end_us for child in children))
         put(self, "_solver", None)
 
@@ -77,7 +80,7 @@ class _Combination(Frozen, EngineTrigger):
     @property
     def jitter(self) -> float | None:
         """Seconds, or None."""
-        return self.jitter_us / 1e6 if self.jitter_us else None
+        return from_jitter_us(self.jitter_us)
 
     @property
     def elapsed(self) -> bool:  # type: ignore[override]
@@ -124,7 +127,7 @@ class _Combination(Frozen, EngineTrigger):
     def __repr__(self) -> str:
         parts = [repr(list(self._children)), *self._options()]
         if self._jitter_us is not None:
-            parts.append(f"jitter={self._jitter_us / 1e6!r}")
+            parts.append(f"jitter={from_jitter_us(self._jitter_us) or 0!r}")
         if not same_zone(self.timezone, self._children[0].timezone):
             parts.append(f"timezone={zone_state(self.timezone)!r}")
         return f"{type(self).__name__}({', '.join(parts)})"

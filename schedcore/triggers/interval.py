@@ -16,6 +16,7 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
+from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["IntervalTrigger"]
 
@@ -129,7 +130,7 @@ class IntervalTrigger(GridTrigger):
     @property
     def jitter(self) -> float | None:
         """Seconds, or None."""
-        return self.jitter_us / 1e6 if self.jitter_us else None
+        return from_jitter_us(self.jitter_us)
 
     def next_us(self, after_us: int) -> int | None:
         past_us = after_us - self._start_us

@@ -27,6 +27,7 @@ from schedcore.triggers.cron._dst import (
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import Plan, plan_for
 from schedcore.triggers.cron._words import in_words
+from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["CronTrigger"]
 
@@ -310,7 +311,7 @@ class CronTrigger(GridTrigger):
     @property
     def jitter(self) -> float | None:
         """Seconds, or None."""
-        return self.jitter_us / 1e6 if self.jitter_us else None
+        return from_jitter_us(self.jitter_us)
 
     @property
     def rule(self) -> CronRule:
