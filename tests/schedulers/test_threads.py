@@ -255,14 +255,8 @@ class TestShutdown:
             scheduler.shutdown()
         assert scheduler.shutdown(wait=False) == []
 
-    @pytest.mark.slow
-    @pytest.mark.timeout(180)
     def test_a_thousand_times_with_a_job_every_millisecond(self, caplog: pytest.LogCaptureFixture) -> None:
         restarts(1000)
-        assert [entry for entry in caplog.records if entry.levelname == "ERROR"] == []
-
-    def test_a_hundred_times_with_a_job_every_millisecond(self, caplog: pytest.LogCaptureFixture) -> None:
-        restarts(100)
         assert [entry for entry in caplog.records if entry.levelname == "ERROR"] == []
 
 
@@ -506,11 +500,12 @@ class Program:
 
 
 PREAMBLE = """
-import os, signal, sys, threading, time
+import logging, os, signal, sys, threading, time
 from schedcore.errors import SchedulerStartError
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.blocking import BlockingScheduler
 
+logging.getLogger("schedcore").setLevel(logging.ERROR)  # on a busy machine runs overlap, and that is a warning
 release = threading.Event()
 
 def job():
@@ -649,6 +644,10 @@ elif {n} % 4 == 2:
         assert program.end() == (0, "", "")
 
 
+@pytest.mark.skipif(
+    (3, 12, 0) <= sys.version_info[:3] <= (3, 12, 1),
+    reason="Python 3.12.0 and 3.12.1 start no thread once the main one has ended (python/cpython#113964)",
+)
 def test_a_scheduler_that_is_no_daemon_keeps_the_program_alive() -> None:
     program = Program(
         PREAMBLE
