@@ -16,7 +16,7 @@ function, and a reason: the job is set aside, and its payload stays as it is unt
 from __future__ import annotations
 
 from datetime import UTC
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from schedcore import plugins
@@ -27,7 +27,7 @@ from schedcore.serializers.base import Serializer
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-__all__ = ["Loaded", "StoredRecord", "UnknownTrigger", "decode", "encode"]
+__all__ = ["Loaded", "StoredRecord", "UnknownTrigger", "decode", "encode", "reference"]
 
 _VERSION = 1
 
@@ -75,6 +75,18 @@ class UnknownTrigger(EngineTrigger):
 # --- record -> payload ---
 
 
+def reference(job: JobRecord) -> str:
+    """The text that names the job's callable. Raises ``TransientJobError`` when there is none."""
+    if job.func_ref is not None:
+        return job.func_ref
+    if job.func is None:
+        raise BrokenJobError(job.id, "its function is not known; give it one")
+    try:
+        return ref_of(job.func)
+    except UnnameableCallableError as error:
+        raise TransientJobError(job.id, error.reason) from error
+
+
 def encode(serializer: Serializer, job: JobRecord) -> bytes:
     """The payload of a job.
 
@@ -83,15 +95,8 @@ def encode(serializer: Serializer, job: JobRecord) -> bytes:
     """
     data: dict[str, Any] = {"v": _VERSION, "name": job.name}
     func = job.func
-    if job.func_ref is not None:
-        data["func"] = job.func_ref
-    elif func is None:
-        raise BrokenJobError(job.id, "its function is not known; give it one")
-    else:
-        try:
-            data["func"] = ref_of(func)
-        except UnnameableCallableError as error:
-            raise TransientJobError(job.id, error.reason) from error
+    data["func"] = reference(job)
+    if job.func_ref is None and func is not None and type(func) is not FunctionType:
         _, first = unbind(func)
         if first:
             data["self"] = first[0]
@@ -209,9 +214,21 @@ _POLICY_CHECKS = {
 }
 
 
+# Policies by what their records say. Many jobs have the same, and a hostile record can add to it only what is valid.
+_policies: dict[tuple[Any, ...], JobPolicy] = {}
+_POLICIES_LIMIT = 1000
+
+
 def _unpack_policy(fields: Any) -> JobPolicy:
     if type(fields) is not dict:
         raise _Unusable("policy is not a dictionary")
+    try:
+        key = tuple([(name, type(value), value) for name, value in fields.items()])
+        known = _policies.get(key)
+    except TypeError:
+        key, known = (), None
+    if known is not None:
+        return known
     for name, value in fields.items():
         check = _POLICY_CHECKS.get(name)
         if check is None:
@@ -219,7 +236,10 @@ def _unpack_policy(fields: Any) -> JobPolicy:
             raise _Unusable(f"this release does not know the job option {name!r}")
         if not check(value):
             raise _Unusable(f"the job option {name} cannot be {value!r}")
-    return JobPolicy(**fields).intern()
+    policy = JobPolicy(**fields).intern()
+    if key and len(_policies) < _POLICIES_LIMIT:
+        _policies[key] = policy
+    return policy
 
 
 def _unpack_trigger(packed: Any) -> EngineTrigger:

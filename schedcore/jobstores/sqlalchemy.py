@@ -31,6 +31,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from operator import itemgetter
+from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from schedcore.clock import Now
@@ -46,12 +47,13 @@ from schedcore.errors import (
 )
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import outcome
-from schedcore.jobstores._payload import Loaded, StoredRecord, decode, encode
+from schedcore.jobstores._payload import Loaded, StoredRecord, decode, encode, reference
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreTraits
 from schedcore.references import resolve
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
 from schedcore.serializers import PickleSerializer, Serializer
 from schedcore.serializers import load as load_serializer
+from schedcore.triggers.foreign import ForeignTrigger
 
 try:
     import sqlalchemy as sa
@@ -110,6 +112,7 @@ class _Statements:
             "INSERT INTO {jobs} (id, payload, version, fence, state, elapsed, fire_us, due_us, reason) "
             "VALUES (?, ?, 1, 1, ?, ?, ?, ?, ?)"
         )
+        self.uids = text("SELECT uid, id FROM {jobs} WHERE id IN (\0)")
         self.taken = text("SELECT id FROM {jobs} WHERE id IN (\0)")
         self.entry = text(f"SELECT {entry} FROM {{jobs}} WHERE id = ?")
         listing = f"SELECT {entry} FROM {{jobs}} WHERE id IS NOT NULL %s ORDER BY due_us IS NULL, due_us, id"
@@ -639,6 +642,17 @@ class SQLAlchemyJobStore(JobStore):
                     raise ConflictingIdError(row[0])
                 taken.add(row[0])
             cursor.executemany(self._sql.add, rows)
+            room = max(0, _CACHE - len(self._cache))
+            fresh = {job.id: job for job, *_ in entries[:room] if _is_value(job)}
+            if fresh:
+                uids = list(_by_keys(cursor, self._sql.uids, list(fresh)))
+        if fresh:
+            # What was just written need not be read back. Only after the commit: another thread may be looking already.
+            for uid, job_id in uids:
+                job = fresh[job_id]
+                record = StoredRecord(*job._replace(func_ref=reference(job)))
+                record.uid, record.version = uid, 1
+                self._cache[uid] = record
 
     def get_entry(self, job_id: str) -> JobEntry | None:
         if not _is_text(job_id):
@@ -998,6 +1012,20 @@ def _is_text(job_id: str) -> bool:
 
 
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+
+
+_VALUES = frozenset({str, bytes, int, float, bool, type(None)})
+
+
+def _is_value(job: JobRecord) -> bool:
+    """Whether the record is the same as if it were read back: nothing in it can change behind the store's back."""
+    return (
+        job.func is not None
+        and type(job.func) is not MethodType
+        and not isinstance(job.trigger, ForeignTrigger)
+        and all(type(value) in _VALUES for value in job.args)
+        and all(type(value) in _VALUES for value in job.kwargs.values())
+    )
 
 
 def _check_id(job_id: str) -> None:
