@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "Excluded", "GridTrigger"]
 
 
+# Microseconds (2038). From 1970 up to here a float of seconds is so near to an instant that it gives back the microsecond.
+_FLOAT_US = 2**31 * 1_000_000
+_from_timestamp = datetime.fromtimestamp
+# The last answer of any trigger as a datetime, and its instant: it saves time where the answer is the next question, which is
+# how triggers are asked in datetimes.
+_answered: tuple[datetime | None, int] = (None, 0)
+
+
 class Backlog(NamedTuple):
     """The fire times in a span (after, upto]: how many, the last of them, and the first one beyond the span."""
 
@@ -146,11 +154,22 @@ class EngineTrigger(BaseTrigger):
         return None
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        global _answered
         if previous_fire_time is None:
             answer_us = self.first_us(from_datetime(now))
         else:
-            answer_us = self.next_us(from_datetime(previous_fire_time))
-        return None if answer_us is None else to_datetime(answer_us).astimezone(self.timezone)
+            answered, answered_us = _answered
+            answer_us = self.next_us(
+                answered_us if previous_fire_time is answered else from_datetime(previous_fire_time)
+            )
+        if answer_us is None:
+            return None
+        if 0 <= answer_us < _FLOAT_US:
+            answer = _from_timestamp(answer_us / 1e6, self.timezone)
+        else:
+            answer = to_datetime(answer_us).astimezone(self.timezone)
+        _answered = answer, answer_us
+        return answer
 
 
 class GridTrigger(EngineTrigger):

@@ -373,11 +373,12 @@ def _jitter(trigger: EngineTrigger, now_us: int) -> Iterator[Finding]:
         return
     fires = list(_fires(trigger, now_us, _PERIODS + 1))
     periods = [later - sooner for sooner, later in pairwise(fires)]
-    if periods and trigger.jitter_us >= min(periods):
+    jitter_us = abs(trigger.jitter_us)
+    if periods and jitter_us >= min(periods):
         yield Finding(
             code="jitter",
             level="warning",
-            message=f"the jitter, {trigger.jitter_us / 1e6:g} s, is not shorter than the {min(periods) / 1e6:g} s between two "
+            message=f"the jitter, {jitter_us / 1e6:g} s, is not shorter than the {min(periods) / 1e6:g} s between two "
             f"fire times, so that runs come in bunches",
         )
 
