@@ -6,9 +6,11 @@ nothing and needs no extra; everything else is imported from the module that hol
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Type checkers take this name for true; importing it from ``typing`` would take longer than all the rest here.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from schedcore.executors.debug import DebugExecutor as DebugExecutor
     from schedcore.executors.pool import ProcessPoolExecutor as ProcessPoolExecutor
     from schedcore.executors.pool import ThreadPoolExecutor as ThreadPoolExecutor
@@ -61,4 +63,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(({*globals()} - {"TYPE_CHECKING"}) | {*__all__})

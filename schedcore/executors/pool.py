@@ -24,6 +24,7 @@ __all__ = [
     "ProcessPoolExecutor",
     "RemoteError",
     "ThreadPoolExecutor",
+    "whole_number",
 ]
 
 
@@ -40,7 +41,7 @@ def whole_number(name: str, value: object) -> int:
     return value
 
 
-def initializer_of(options: Mapping[str, Any]) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
+def _initializer_of(options: Mapping[str, Any]) -> tuple[Callable[..., object] | None, tuple[Any, ...]]:
     """``initializer`` (a callable, or text that names one) and ``initargs``."""
     initializer = options.get("initializer")
     if isinstance(initializer, str):
@@ -67,7 +68,7 @@ class PoolExecutor(RunExecutor):
         for name in options:
             if name not in self._OPTIONS:
                 raise UnknownOptionError(name, self._OPTIONS, self._KIND)
-        self._initializer, self._initargs = initializer_of(options)
+        self._initializer, self._initargs = _initializer_of(options)
         self._options = options
         self._pool: WorkerPool[Run, Finish] | None = None
 

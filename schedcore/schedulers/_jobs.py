@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Jobs", "Pending", "never"]
 
 
+# Looking a member of an enumeration up costs as much as a call; jobs are added by the thousand.
+_ACTIVE = JobState.ACTIVE
+
+
 class Pending(NamedTuple):
     """A job that waits for its store to be opened."""
 
@@ -125,7 +129,7 @@ class Jobs:
             return JobEntry(
                 job, JobState.ACTIVE, fire_us, dispatch_us(trigger, fire_us, self._scheduler._random, job.id)
             )
-        return JobEntry(job, JobState.ACTIVE, fire_us, fire_us)
+        return tuple.__new__(JobEntry, (job, _ACTIVE, fire_us, fire_us, None))
 
     def _merged(self, old: JobEntry, pending: Pending, now: Now) -> JobEntry:
         """A job registered again: with an unchanged trigger it keeps its place in the schedule."""

@@ -16,6 +16,10 @@ from schedcore.wakeup import Done
 
 __all__ = ["ThreadWakeup"]
 
+# Seconds. Python runs signal handlers in the main thread only, between two of its steps: a signal that comes in the instant
+# before the wait begins does not cut it short. Ctrl-C is answered within this all the same.
+_MAIN_THREAD_WAIT_S = 1.0
+
 # Threads for blocking calls. One call of each job store is under way at a time, so this bounds the stores that can wait at once.
 _MAX_CALLERS = 16
 
@@ -73,15 +77,15 @@ class ThreadWakeup:
     def run(self) -> None:
         """Run until ``stop``. What a callback raises is logged; what would end the program passes through."""
         calls = self._calls
+        longest_s = _MAIN_THREAD_WAIT_S if threading.current_thread() is threading.main_thread() else None
         while not self._stopping:
             deadline_s = self._deadline_s
             if not calls:
-                if deadline_s is None:
+                delay_s = longest_s if deadline_s is None else deadline_s - monotonic()
+                if delay_s is None:
                     self._bell.acquire()
-                else:
-                    delay_s = deadline_s - monotonic()
-                    if delay_s > 0:
-                        self._bell.acquire(timeout=delay_s)
+                elif delay_s > 0:
+                    self._bell.acquire(timeout=delay_s if longest_s is None else min(delay_s, longest_s))
             for _ in range(len(calls)):
                 self._make(calls.popleft())
             deadline_s = self._deadline_s

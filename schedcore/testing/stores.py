@@ -38,7 +38,7 @@ from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
-__all__ = ["check_store", "store_behaviours"]
+__all__ = ["check_store", "store_behaviours", "work"]
 
 # Microseconds: 2026-01-01T00:00:00Z, when the suite's time begins, and a minute.
 _T0 = 1_767_225_600_000_000

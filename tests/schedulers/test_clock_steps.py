@@ -352,3 +352,17 @@ class TestCadence:
         scheduler.add_job(nothing, "date", run_date=T0 + timedelta(seconds=40), id="b")
         scheduler.advance(120)
         assert log.executed() == [T0 + timedelta(seconds=10), T0 + timedelta(seconds=40)]
+
+
+@pytest.mark.parametrize("jobstores", [{}, {"default": {"type": "memory"}}])
+@pytest.mark.parametrize("wait_s", [1, 29, 31, 40, 3600])
+def test_what_is_added_to_an_idle_scheduler_runs_also_beyond_the_longest_wait(wait_s: int, jobstores: Any) -> None:
+    scheduler = Capped(start=START, jobstores=jobstores)
+    log = EventLog(scheduler)
+    scheduler.start()
+    scheduler.advance(100)
+    at = T0 + timedelta(seconds=100 + wait_s)
+    scheduler.add_job(nothing, "date", run_date=at, id="date")
+    scheduler.add_job(nothing, "interval", seconds=wait_s, id="interval")
+    scheduler.advance(wait_s + 1)
+    assert sorted(event.job_id for event in log.of(EVENT_JOB_SUBMITTED))[:2] == ["date", "interval"]
