@@ -79,11 +79,21 @@ class FieldParser:
         self.mask = 0
         #: Whether the field begins with ``*``.
         self.star = False
-        self._tokens = [(match.group().lower(), match.start()) for match in _TOKEN.finditer(text)]
+        self._tokens: list[tuple[str, int]] = []
         self._next = 0
 
     def parse(self) -> None:
         """Fill in the results. Raises ``InvalidTriggerError``."""
+        text, spec = self.text, self.spec
+        # What nearly all fields are, without going through the grammar.
+        if text == "*":
+            self.star = True
+            self.add(spec.low, spec.low + spec.cycle - 1 if spec.cycle else spec.high, 1)
+            return
+        if text.isdigit() and text.isascii() and len(text) < 5 and spec.low <= int(text) <= spec.high:
+            self.add(int(text), int(text), 1)
+            return
+        self._tokens = [(match.group().lower(), match.start()) for match in _TOKEN.finditer(text)]
         self._skip_blanks()
         self.star = self.peek() == "*"
         while True:

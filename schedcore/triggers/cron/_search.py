@@ -88,7 +88,7 @@ class Plan:
         if rule.years is not None:
             named = (year for year, bit in enumerate(reversed(f"{rule.years:b}")) if bit == "1")
             self._years = [year for year in named if self._days_of(year, _first_day(year))]
-        self._year: _Year = self._enter(1970)
+        self._year: _Year = (0, 0, 0, 1970)  # none yet
 
     @property
     def span(self) -> tuple[int, int] | None:
