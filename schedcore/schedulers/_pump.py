@@ -361,13 +361,12 @@ class Pump:
         """The live runs of this store that this scheduler has in hand: whatever else the store calls live is nobody's."""
         in_hand = self.handed - self.returned - len(result.ended)
         known = self.scheduler._known_runs(self)
-        if self.store.traits.blocking:
-            for _ in range(KNOWN_TRIES):
-                if len({id(run) for run in known}) >= in_hand:
-                    break
-                # An executor is about to report a run that it has let go of: to call that one nobody's would make it twice.
-                sleep(0.001)
-                known = self.scheduler._known_runs(self)
+        for _ in range(KNOWN_TRIES if self.store.traits.blocking else 5):
+            if len({id(run) for run in known}) >= in_hand:
+                break
+            # An executor is about to report a run that it has let go of: to call that one nobody's would make it twice.
+            sleep(0.001)
+            known = self.scheduler._known_runs(self)
         return known
 
     def _write_back(self, result: CycleResult) -> None:

@@ -119,6 +119,7 @@ class BaseScheduler(ABC):
         self._dispatches = False
         self._executors: dict[str, BaseExecutor] = {}
         self._pumps: dict[str, Pump] = {}
+        self._removed: dict[str, Pump] = {}
         self._jobs = Jobs(self)
         self._reports = Reports()
         self._wakeup: Wakeup | None = None
@@ -479,6 +480,10 @@ class BaseScheduler(ABC):
             pump = pumps.pop(alias)
             self._pumps = pumps
         pump.closed = True
+        if pump.opened and not pump.busy:
+            pump.settle()
+        self._removed[alias] = pump
+        self._take_back(pump.take_waiting())
         if shutdown and pump.opened:
             pump.store.shutdown()
         self._reports.bus.publish(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))
@@ -962,12 +967,23 @@ class BaseScheduler(ABC):
         """For executors: the run is over. From any thread."""
         pump = self._pumps.get(finish[0][1])
         if pump is None:
+            self._finished_without_store(finish)
             return
         if not self._state and finish.state is RunState.CANCELLED and finish.started_us is None:
             finish = finish._replace(state=RunState.SKIPPED, retval=SkipReason.SHUTDOWN)
         pump.finished.append(finish)
         if not self._asked:
             self._ask()
+
+    def _finished_without_store(self, finish: Finish) -> None:
+        """Its store was removed meanwhile. One that is closed learns of the end when it is opened again, by its ``recover``."""
+        pump = self._removed.get(finish.run.alias)
+        if pump is not None and not pump.store.traits.blocking:
+            try:
+                pump.store.finish([finish])
+            except Exception as error:  # noqa: BLE001  # a store may be anybody's code
+                self._reports.store_failed(pump.alias, error, None)
+        self._reports.ended([finish])
 
     def job_handle(self, run: Run) -> Job:
         """For executors of the 3.x kind: the handle on the job of a run."""

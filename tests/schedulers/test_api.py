@@ -817,6 +817,36 @@ class TestParts:
             "JOBSTORE_ADDED",
         ]
 
+    def test_runs_that_are_live_when_their_store_is_removed(self, virtual: Make) -> None:
+        executor = VirtualExecutor(5)
+        scheduler = virtual(executors={"default": executor})
+        log = EventLog(scheduler)
+        store = MemoryJobStore()
+        scheduler.add_jobstore(store, "m")
+        scheduler.add_job(nothing, "interval", seconds=10, jobstore="m", id="x")
+        scheduler.advance(12)
+        scheduler.remove_jobstore("m")
+        scheduler.advance(10)
+        assert log.executed("x") == [seconds(10)], "it went on, and its end was told"
+        scheduler.add_jobstore(store, "m")
+        scheduler.advance(10)
+        assert log.executed("x") == [seconds(10), seconds(20)], "it is neither made again nor live for ever"
+        assert ("overlap", 1) not in log.skips("x")[:1]
+
+    def test_a_backlog_that_waits_when_its_store_is_removed_is_not_begun(self, virtual: Make) -> None:
+        executor = VirtualExecutor(5)
+        scheduler = virtual(executors={"default": executor})
+        log = EventLog(scheduler)
+        scheduler.add_jobstore("memory", "m")
+        scheduler.add_job(nothing, "interval", seconds=10, jobstore="m", id="x", coalesce=False)
+        scheduler.clock.suspend(50)
+        scheduler.advance(12)
+        assert len(executor.live_runs()) == 1
+        scheduler.remove_jobstore("m")
+        scheduler.advance(60)
+        assert len(log.executed("x")) == 1
+        assert executor.live_runs() == []
+
     def test_an_executor_that_does_not_start_is_not_added(self, virtual: Make) -> None:
         class Down(VirtualExecutor):
             def start(self, scheduler: Any, alias: str) -> None:
