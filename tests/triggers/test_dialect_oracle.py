@@ -222,3 +222,75 @@ def test_any_junk_is_an_error_that_points_at_it(day: list[Element], weekday: lis
                 CronTrigger.from_crontab(wrong, "UTC", dialect=dialect, seed="x")
             assert caught.value.column is not None
             assert 1 <= caught.value.column <= len(wrong) + 1
+
+
+# --- in zones whose clocks change -----------------------------------------------------------------------------------
+
+ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "America/Santiago", "Pacific/Apia")
+# Where the clocks of these zones change.
+SPRING_AND_AUTUMN = st.sampled_from(
+    [
+        date(2011, 12, 30),
+        date(2024, 4, 26),
+        date(2026, 3, 8),
+        date(2026, 3, 29),
+        date(2026, 4, 5),
+        date(2026, 9, 6),
+        date(2026, 10, 4),
+        date(2026, 10, 25),
+        date(2026, 11, 1),
+    ]
+)
+
+
+@st.composite
+def triggers(draw: st.DrawFn) -> CronTrigger:
+    """Triggers of all dialects, at the hours at which clocks change."""
+    dialect = draw(st.sampled_from(["unix", "quartz", "apscheduler3"]))
+    minute = draw(
+        st.sampled_from(["0", "30", "*/20", "10,50", "*"] + (["H", "H/25", "H(5-25)"] if dialect == "unix" else []))
+    )
+    hour = draw(st.sampled_from(["*", "0-3", "2", "1,23", "*/2", "0", "22-2"]))
+    if dialect == "quartz":
+        day, weekday = draw(
+            st.sampled_from([("?", "*"), ("*", "?"), ("?", "1,7"), ("L-5,25W,29", "?"), ("?", "1#4,1L")])
+        )
+        fields = [draw(st.sampled_from(["0", "0/30", "59"])), minute, hour, day, "*", weekday]
+    else:
+        special = dialect == "unix"
+        day = draw(st.sampled_from(["*", "*/2", "20-5"] + (["L-2", "29,8W,LW"] if special else ["last,8"])))
+        weekday = draw(st.sampled_from(["*", "sun", "sat-mon", "0"] + (["sunL", "sun#2,5"] if special else [])))
+        fields = [minute, hour, day, "*", weekday]
+    return CronTrigger.from_crontab(
+        " ".join(fields),
+        draw(st.sampled_from(ZONES)),
+        dialect=dialect,
+        dst=draw(st.sampled_from(["cron", "literal"])),
+        seed="x",
+    )
+
+
+@settings(calm, max_examples=300)
+@given(trigger=triggers(), day=SPRING_AND_AUTUMN, lead_h=st.integers(0, 48))
+def test_next_last_and_count_agree(trigger: CronTrigger, day: date, lead_h: int) -> None:
+    start_us = from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC)) - lead_h * 3_600_000_000
+    end_us = start_us + 4 * 86_400_000_000
+    fires = list(walked(trigger, start_us, end_us))
+    assert fires == sorted(set(fires))
+    assert trigger.count_us(start_us, end_us - 1) == len(fires)
+    before_us = trigger.last_us(start_us)
+    for number, fire_us in enumerate(fires[:40], 1):
+        assert trigger.next_us(fire_us - 1) == fire_us
+        assert trigger.last_us(fire_us) == fire_us
+        assert trigger.last_us(fire_us - 1) == before_us
+        assert trigger.count_us(start_us, fire_us) == number
+        shown = to_datetime(fire_us).astimezone(trigger.timezone)
+        assert shown.astimezone(UTC).astimezone(trigger.timezone).replace(tzinfo=None) == shown.replace(tzinfo=None)
+        before_us = fire_us
+    # Whatever fires at another time than the schedule says was moved there by a gap, and can be asked for.
+    rule = trigger.rule
+    moved = {change.at for change in trigger.changes(start_us, end_us, 10_000) if change.kind == "gap: moved"}
+    for fire_us in fires[:200]:
+        shown = to_datetime(fire_us).astimezone(trigger.timezone)
+        written = rule.minutes >> shown.minute & 1 and rule.hours >> shown.hour & 1 and rule.seconds >> shown.second & 1
+        assert written or shown in moved
