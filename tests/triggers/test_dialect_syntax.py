@@ -327,13 +327,17 @@ def test_any_search_ends_within_a_millisecond(crontab: str, dialect: str) -> Non
 @pytest.mark.parametrize(
     ("crontab", "words"),
     [
-        ("0 0 L-3 * *", "at 00:00 on 3 days before the last day of the month"),
-        ("0 0 L-1 * *", "at 00:00 on 1 day before the last day of the month"),
+        ("0 0 L-3 * *", "at 00:00 on the 3rd day before the last day of the month"),
+        ("0 0 L-1 * *", "at 00:00 on the day before the last day of the month"),
+        (
+            "0 0 L-11,L-21 * *",
+            "at 00:00 on the 21st day before the last day of the month and the 11th day before the last day of the month",
+        ),
         ("0 0 15W * *", "at 00:00 on the weekday (Monday to Friday) nearest to day 15 of the month"),
         ("0 0 LW * *", "at 00:00 on the last weekday (Monday to Friday) of the month"),
         (
             "0 0 L-2W * *",
-            "at 00:00 on the weekday (Monday to Friday) nearest to 2 days before the last day of the month",
+            "at 00:00 on the weekday (Monday to Friday) nearest to the 2nd day before the last day of the month",
         ),
         ("0 0 * * fri#2,monL", "at 00:00 on the 2nd Friday and the last Monday"),
         ("0 0 * * tue,fri#2", "at 00:00 on every Tuesday and the 2nd Friday"),

@@ -102,7 +102,10 @@ def _days(rule: CronRule) -> str:
 
 
 def _before_last(days: int) -> str:
-    return f"{days} day{'s' if days > 1 else ''} before the last day"
+    if days == 1:
+        return "the day before the last day"
+    suffix = "th" if days in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(days % 10, "th")
+    return f"the {days}{suffix} day before the last day"
 
 
 def _named_days(nth_weekdays: int, last_weekdays: int) -> list[str]:
