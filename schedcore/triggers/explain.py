@@ -209,13 +209,16 @@ def _shifts_on(zone: tzinfo, at_us: int) -> Iterator[str]:
     for (_, cut_s, old), (_, _, new) in pairwise(pieces):
         # At midnight a gap belongs to the day that it begins, an overlap to the day that it prolongs.
         if day in ((cut_s + old - (new < old)) // 86400, (cut_s + new) // 86400):
-            first, then = (_clock(cut_s + offset) for offset in (old, new))
+            # With the date where nobody could tell it: a zone that crosses the date line.
+            dated = abs(new - old) > 43200
+            first, then = (_clock(cut_s + offset, dated) for offset in (old, new))
             yield f"forward from {first} to {then}" if new > old else f"back from {first} to {then}"
 
 
-def _clock(local_s: int) -> str:
-    minutes, seconds = divmod(local_s % 86400, 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}" + (f":{seconds:02}" if seconds else "")
+def _clock(local_s: int, dated: bool) -> str:
+    local = to_datetime(local_s * 1_000_000)
+    text = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+    return f"{local:%Y-%m-%d} {text}" if dated else text
 
 
 # --- why not at an instant ------------------------------------------------------------------------------------------

@@ -207,6 +207,8 @@ def test_gaps_and_overlaps_at_an_instant() -> None:
         (cron("0 0 * * 0-6"), ["weekday-number"]),
         (cron("0 0 13 * fri"), ["either-day"]),
         (cron("0 0 */13 * fri"), []),
+        (cron("0 0 15W * fri"), []),
+        (cron("@weekly"), []),
         (cron("0 0 13 * fri", dialect="apscheduler3"), ["either-day"]),
         (cron("0 0 0 ? * 6", dialect="quartz"), ["weekday-number"]),
         (cron("0 0 0 13 * ?", dialect="quartz"), []),
@@ -245,8 +247,8 @@ def test_what_is_said_about_it() -> None:
     )
     either = message(cron("0 0 13 * fri").explain(now=NOW), "either-day")
     assert either == (
-        "day 13 and weekday fri are both restricted: a day counts when either of them matches, in another dialect when both "
-        "match (apscheduler3)"
+        "day 13 and weekday fri are both restricted: in unix a day counts when either of them matches, in apscheduler3 when "
+        "both match"
     )
     ended = message(cron("0 0 1 1 *", end_date="2026-01-01").explain(now=NOW), "never")
     assert ended == "it does not fire any more; the last time was Thu 2026-01-01 00:00:00 +00:00"
@@ -324,6 +326,8 @@ def test_notes_on_days_when_the_clocks_change() -> None:
     assert notes("0 12 * * *", "Africa/Cairo", "2024-04-25") == ["", midnight, ""]
     midnight = "the clocks go back from 00:00 to 23:00 on this day"
     assert notes("0 12 * * *", "Africa/Cairo", "2024-10-30") == ["", midnight, ""]
+    a_day = "the clocks go forward from 2011-12-30 00:00 to 2011-12-31 00:00 on this day"
+    assert notes("0 12 * * *", "Pacific/Apia", "2011-12-29") == ["", f"moved from 12:00; {a_day}", a_day]
     assert shown(datetime(2026, 1, 1, 0, 0, 0, 5, tzinfo=UTC)) == "Thu 2026-01-01 00:00:00.000005 +00:00"
 
 

@@ -123,6 +123,8 @@ def _hashed(name: str, text: str, rule: CronRule) -> str:
 def readings(trigger: CronTrigger) -> Iterator[tuple[str, str]]:
     """What means another thing in another dialect: a code and a sentence for each."""
     source = trigger.source
+    if isinstance(source, Crontab) and source.text.startswith("@"):
+        return  # no numbers, and no other dialect has such names
     texts = field_texts(source) if isinstance(source, Crontab) else _keyword_texts(source)
     here = source.dialect if isinstance(source, Crontab) else "the keyword form"
     weekday = texts["day_of_week"]
@@ -138,15 +140,25 @@ def readings(trigger: CronTrigger) -> Iterator[tuple[str, str]]:
             )
     if isinstance(source, Crontab) and source.dialect in ("unix", "apscheduler3"):
         days = texts["day"], weekday
-        if not any(text.startswith(("*", "H/", "h/")) for text in days):
-            mine, other = "either of them matches", "both match (apscheduler3)"
+        other = "apscheduler3" if source.dialect == "unix" else "unix"
+        restricted = not any(text.startswith(("*", "H/", "h/")) for text in days)
+        if restricted and _is_valid(other, f"0 0 {days[0]} * {days[1]}"):
+            mine, theirs = "either of them matches", "both match"
             if source.dialect == "apscheduler3":
-                mine, other = "both of them match", "either matches (unix)"
+                mine, theirs = "both of them match", "either matches"
             yield (
                 "either-day",
-                f"day {days[0]} and weekday {days[1]} are both restricted: a day counts when {mine}, in another dialect when "
-                f"{other}",
+                f"day {days[0]} and weekday {days[1]} are both restricted: in {source.dialect} a day counts when {mine}, in "
+                f"{other} when {theirs}",
             )
+
+
+def _is_valid(dialect: str, text: str) -> bool:
+    try:
+        read(Crontab(dialect, text))
+    except InvalidTriggerError:
+        return False
+    return True
 
 
 def _weekdays(dialect: str, text: str) -> str:
