@@ -11,7 +11,7 @@ from schedcore.adapters.asyncio.executor import AsyncIOExecutor
 from schedcore.adapters.asyncio.wakeup import AsyncIOWakeup
 from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import BaseExecutor
-from schedcore.run import Run, current_run
+from schedcore.run import Run
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.wakeup import Wakeup
 
@@ -57,7 +57,7 @@ class AsyncIOScheduler(BaseScheduler):
         if loop.is_closed():
             raise SchedulerStartError("the event loop is closed; start the scheduler on one that is not")
         self._loop = loop
-        self._closing = None
+        self._closing = loop.create_future()
         return AsyncIOWakeup(loop)
 
     def _create_default_executor(self) -> BaseExecutor:
@@ -74,26 +74,18 @@ class AsyncIOScheduler(BaseScheduler):
         """Stop; the awaitable that is returned has waited: it gives the runs that were cut short.
 
         Nothing fires from the call on, awaited or not. See ``BaseScheduler.shutdown`` for ``wait`` and ``timeout``
-        (s). From another thread, wait for it with ``asyncio.run_coroutine_threadsafe`` or call it through
-        ``loop.call_soon_threadsafe``. Awaited inside a job of this scheduler's, it does not wait for that job, and so
+        (s). Called from another thread it stops as well; to wait there, use ``asyncio.run_coroutine_threadsafe``. Awaited inside a job of this scheduler's, it does not wait for that job, and so
         not for the end.
         """
-        loop = self._loop
-        inside = current_run.get() is not None
-        first = self._begin_shutdown()
-        open_here = loop is not None and not loop.is_closed() and _here(loop)
-        if first:
-            self._closing = loop.create_future() if loop is not None and open_here else None
+        loop, closing = self._loop, self._closing
+        inside = self._in_own_job()
+        if self._begin_shutdown():
             self._disarm()
             self._close_elsewhere(wait, timeout)
-        if loop is None or loop.is_closed():
+        if loop is None or closing is None or loop.is_closed():
             return _over_already()
-        closing = self._closing
-        if closing is None:
-            closing = loop.create_future()
-            if self._closed.is_set() or not _here(loop):
-                return _done_future(closing, list(self._cut))
-            self._closing = closing
+        if not _here(loop):
+            return closing
         if not wait or inside:
             return _done_future(loop.create_future(), [])
         # Whoever stops waiting must not stop the others, nor the closing.

@@ -312,8 +312,10 @@ class BaseScheduler(ABC):
 
     def _inside(self) -> bool:
         """Whether the calling thread is one that closing waits for."""
-        if threading.get_ident() == self._thread_id or self._reports.delivers_here():
-            return True
+        return threading.get_ident() == self._thread_id or self._reports.delivers_here() or self._in_own_job()
+
+    def _in_own_job(self) -> bool:
+        """Whether the caller is a job of this scheduler that is not over."""
         run = current_run.get()
         if run is None:
             return False

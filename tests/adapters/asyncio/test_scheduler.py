@@ -499,3 +499,42 @@ async def test_cancelled_from_outside_is_an_outcome_too() -> None:
         await log.wait_for(EVENT_JOB_ERROR)
         states = [record.state for record in scheduler.get_runs("cancelled")]
         assert states == [RunState.CANCELLED]
+
+
+@on_loop
+async def test_a_job_of_another_scheduler_waits_for_this_one() -> None:
+    async with AsyncIOScheduler() as other:
+        scheduler = AsyncIOScheduler()
+        scheduler.start()
+        begun, done = asyncio.Event(), asyncio.Event()
+        order: list[str] = []
+
+        async def slow() -> None:
+            begun.set()
+            await asyncio.sleep(0.02)
+            order.append("slow ended")
+
+        async def stop() -> None:
+            await scheduler.shutdown()
+            order.append("stopped")
+            done.set()
+
+        scheduler.add_job(slow)
+        await begun.wait()
+        other.add_job(stop)
+        await done.wait()
+        assert order == ["slow ended", "stopped"]
+
+
+@on_loop
+async def test_stopped_from_a_thread_and_awaited_on_the_loop() -> None:
+    scheduler = AsyncIOScheduler()
+    scheduler.start()
+    thread = threading.Thread(target=scheduler.shutdown)
+    thread.start()
+    while scheduler.running:
+        await asyncio.sleep(0)
+    assert await scheduler.shutdown() == []
+    scheduler.start()
+    await scheduler.shutdown()
+    await asyncio.to_thread(thread.join)
