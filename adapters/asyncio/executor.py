@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import CancelledError, wait
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
+from schedcore.adapters.asyncio.wakeup import is_over
 from schedcore.executors.base import ExecutorHost, RunExecutor, failed
 from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.references import is_coroutine_callable
@@ -19,6 +22,8 @@ __all__ = ["AsyncIOExecutor"]
 _new = tuple.__new__
 # Looking a member of an enumeration up costs as much as a call; on the path of every run it is done once.
 _SUCCEEDED = RunState.SUCCEEDED
+# Seconds. How often a thread that waits for the loop looks whether that is still there.
+_LOOK_S = 1.0
 
 
 class _Threads(ThreadPoolExecutor):
@@ -27,11 +32,24 @@ class _Threads(ThreadPoolExecutor):
     loop: asyncio.AbstractEventLoop | None = None
 
     def _finish_awaitable(self, awaitable: Any) -> Any:
-        async def wait() -> Any:
+        async def value() -> Any:
             return await awaitable
 
-        assert self.loop is not None
-        return asyncio.run_coroutine_threadsafe(wait(), self.loop).result()
+        loop = self.loop
+        assert loop is not None
+        coroutine = value()
+        try:
+            future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        except RuntimeError:
+            coroutine.close()
+            raise
+        while not wait([future], _LOOK_S).done:
+            if is_over(loop):
+                raise RuntimeError("the event loop ended before the awaitable that the job returned")
+        try:
+            return future.result()
+        except CancelledError as error:
+            raise RuntimeError("the awaitable that the job returned was cancelled") from error
 
 
 class AsyncIOExecutor(RunExecutor):
@@ -43,6 +61,9 @@ class AsyncIOExecutor(RunExecutor):
         # Live coroutine jobs by a serial number, which each of them takes out itself.
         self._tasks: dict[int, tuple[asyncio.Task[None], Run]] = {}
         self._serial = 0
+        # Whether coroutine jobs that have not begun are not to begin any more, and those that obeyed.
+        self._taking_back = False
+        self._taken_back: list[Run] = []
         self._closed = True
         self._drained = threading.Event()
 
@@ -50,6 +71,8 @@ class AsyncIOExecutor(RunExecutor):
         super().start(scheduler, alias)
         self._loop = getattr(scheduler, "event_loop", None) or asyncio.get_running_loop()
         self._tasks = {}
+        self._taking_back = False
+        self._taken_back = []
         self._drained.clear()
         self._closed = False
         self._threads.loop = self._loop
@@ -89,6 +112,10 @@ class AsyncIOExecutor(RunExecutor):
             self._threads.submit(plain)
 
     async def _drive(self, run: Run, serial: int) -> None:
+        if self._taking_back:
+            self._taken_back.append(run)
+            self._over(serial, Finish(run, RunState.CANCELLED, None, self._wall_us()))
+            return
         job, func = run.job, run.job.func
         assert func is not None
         self._run_started(run)
@@ -111,10 +138,13 @@ class AsyncIOExecutor(RunExecutor):
                 # Cancelled, or its loop was closed under it.
                 finish = Finish(run, RunState.CANCELLED, started_us, wall_us())
             current_run.set(None)
-            del self._tasks[serial]
-            self._run_finished(finish)
-            if self._closed and not self._tasks:
-                self._drained.set()
+            self._over(serial, finish)
+
+    def _over(self, serial: int, finish: Finish) -> None:
+        del self._tasks[serial]
+        self._run_finished(finish)
+        if self._closed and not self._tasks:
+            self._drained.set()
 
     def live_runs(self) -> list[Run]:
         return [*(run for _, run in self._tasks.copy().values()), *self._threads.live_runs()]
@@ -129,27 +159,47 @@ class AsyncIOExecutor(RunExecutor):
         if not self._tasks:
             self._drained.set()
         cut: list[Run] = []
-        if wait and not on_loop and not loop.is_closed() and not self._wait_drained(loop, timeout):
+        if not wait:
+            cut = self._let_none_begin()
+        elif not on_loop and not self._wait_drained(loop, timeout):
             cut = self._cancel(loop)
         return cut + self._threads.shutdown(wait and not on_loop, timeout)
 
     def _wait_drained(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> bool:
-        while not self._drained.wait(1.0 if timeout is None else timeout):
-            if timeout is not None or loop.is_closed():
+        while not self._drained.wait(_LOOK_S if timeout is None else timeout):
+            if timeout is not None or is_over(loop):
                 return False
         return True
 
+    def _let_none_begin(self) -> list[Run]:
+        """Let no coroutine job begin any more; each that had not ends, reported as cancelled, when its turn comes."""
+        self._taking_back = True
+        waiting = [run for task, run in self._tasks.copy().values() if not _has_begun(task)]
+        return waiting + [run for run in self._taken_back if all(run is not other for other in waiting)]
+
     def _cancel(self, loop: asyncio.AbstractEventLoop) -> list[Run]:
+        self._let_none_begin()
         live = list(self._tasks.copy().values())
-        cut = [run for _, run in live]
         for task, _ in live:
             try:
-                loop.call_soon_threadsafe(task.cancel)
+                loop.call_soon_threadsafe(_cancel_begun, task)
             except RuntimeError:
-                return cut
-        # A task that does not let itself be cancelled is not waited for again.
-        self._drained.wait(1.0)
-        return cut
+                break
+        else:
+            # A task that does not let itself be cancelled is not waited for again.
+            self._drained.wait(1.0)
+        return [run for _, run in live]
+
+
+def _has_begun(task: asyncio.Task[None]) -> bool:
+    coroutine = task.get_coro()
+    return not isinstance(coroutine, Coroutine) or getcoroutinestate(coroutine) != CORO_CREATED
+
+
+def _cancel_begun(task: asyncio.Task[None]) -> None:
+    """Not one that has not begun: its coroutine would not be entered, and nothing reported."""
+    if _has_begun(task):
+        task.cancel()
 
 
 def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:

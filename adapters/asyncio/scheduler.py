@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from schedcore import config
 from schedcore.adapters.asyncio.executor import AsyncIOExecutor
-from schedcore.adapters.asyncio.wakeup import AsyncIOWakeup
+from schedcore.adapters.asyncio.wakeup import AsyncIOWakeup, is_over
 from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import BaseExecutor
 from schedcore.run import Run
@@ -68,14 +68,14 @@ class AsyncIOScheduler(BaseScheduler):
         self._wakeup.call_soon(self._begin)
 
     def _is_loop_alive(self) -> bool:
-        return self._loop is not None and not self._loop.is_closed()
+        return self._loop is not None and not is_over(self._loop)
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> asyncio.Future[list[Run]]:
         """Stop; the awaitable that is returned has waited: it gives the runs that were cut short.
 
         Nothing fires from the call on, awaited or not. See ``BaseScheduler.shutdown`` for ``wait`` and ``timeout``
-        (s). Called from another thread it stops as well; to wait there, use ``asyncio.run_coroutine_threadsafe``. Awaited inside a job of this scheduler's, it does not wait for that job, and so
-        not for the end.
+        (s). Called from another thread it stops as well; to wait there, use ``asyncio.run_coroutine_threadsafe``.
+        Awaited inside a job of this scheduler's, it does not wait for that job, and so not for the end.
         """
         loop, closing = self._loop, self._closing
         inside = self._in_own_job()

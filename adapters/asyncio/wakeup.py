@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from schedcore.wakeup import Done
 
-__all__ = ["AsyncIOWakeup"]
+__all__ = ["AsyncIOWakeup", "is_over"]
+
+
+def is_over(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop will not run any more: it is closed, or the program ends and has left it standing."""
+    return loop.is_closed() or not (loop.is_running() or threading.main_thread().is_alive())
 
 
 class AsyncIOWakeup:

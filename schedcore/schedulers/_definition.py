@@ -24,6 +24,7 @@ __all__ = [
     "make_record",
     "make_trigger",
     "policy_with",
+    "seeded",
     "stable_id",
 ]
 
@@ -204,6 +205,12 @@ def stable_id(job: JobRecord, taken: Container[str]) -> str:
         number += 1
         job_id = f"{base}-{number}"
     return job_id
+
+
+def seeded(job: JobRecord) -> JobRecord:
+    """``job`` with what its trigger draws from the job's id bound to it, once that is settled."""
+    trigger = job.trigger.seeded(job.id)
+    return job if trigger is job.trigger else job._replace(trigger=trigger)
 
 
 def change_record(job: JobRecord, changes: Mapping[str, Any]) -> JobRecord:

@@ -20,7 +20,7 @@ from schedcore.events import (
     JobEvent,
 )
 from schedcore.job import Job, JobEntry, JobRecord, JobState
-from schedcore.schedulers._definition import UNSET, stable_id
+from schedcore.schedulers._definition import UNSET, seeded, stable_id
 from schedcore.schedulers._pump import Pump
 from schedcore.triggers.base import EngineTrigger
 
@@ -77,8 +77,10 @@ class Jobs:
                     del self._pending[its]
 
     def add_pending(self, record: JobRecord, next_run: Any, alias: str, replace: bool, *, given_id: bool) -> Job:
-        if next_run is UNSET and first_fire(record.trigger, self._scheduler._timeline.now().wall_us) is None:
-            raise never(record.trigger)
+        if next_run is UNSET:
+            trigger = seeded(record).trigger
+            if first_fire(trigger, self._scheduler._timeline.now().wall_us) is None:
+                raise never(trigger)
         with self._lock:
             jobs = self._pending.setdefault(alias, {})
             pump = self._scheduler._pumps.get(alias)
@@ -86,6 +88,7 @@ class Jobs:
                 # Start-up code runs at every start; under a random id each start would leave one more copy.
                 record = record._replace(id=stable_id(record, jobs))
                 replace = True
+            record = seeded(record)
             if record.id in jobs and not replace:
                 raise ConflictingIdError(record.id)
             jobs[record.id] = Pending(record, next_run, replace)

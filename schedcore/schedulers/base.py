@@ -70,6 +70,7 @@ from schedcore.schedulers._definition import (
     make_record,
     make_trigger,
     policy_with,
+    seeded,
 )
 from schedcore.schedulers._jobs import Jobs, Pending
 from schedcore.schedulers._pump import Pump, StoreHealth
@@ -589,6 +590,7 @@ class BaseScheduler(ABC):
             raise self._no_such_store(jobstore)
         if not pump.opened:
             return self._jobs.add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
+        record = seeded(record)
         if replace_existing:
             entry, code = self._jobs.store(pump, Pending(record, next_run, True), now)
         else:
@@ -695,7 +697,7 @@ class BaseScheduler(ABC):
         def change(entry: JobEntry) -> JobEntry:
             record = change_record(entry.job, changes)
             if grid is not None:
-                record = record._replace(trigger=grid)
+                record = seeded(record._replace(trigger=grid))
             if next_run is UNSET and grid is None:
                 return entry._replace(job=record)
             if next_run is UNSET and entry.state is JobState.PAUSED:
@@ -717,7 +719,7 @@ class BaseScheduler(ABC):
         now = self._timeline.now()
 
         def change(entry: JobEntry) -> JobEntry:
-            return self._jobs.placed(entry.job._replace(trigger=grid), UNSET, now)
+            return self._jobs.placed(seeded(entry.job._replace(trigger=grid)), UNSET, now)
 
         return self._jobs.change(alias, job, change)
 

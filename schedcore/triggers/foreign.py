@@ -72,6 +72,10 @@ class ForeignTrigger(EngineTrigger):
         inner = self.inner.anchored(now_us) if isinstance(self.inner, BaseTrigger) else self.inner
         return self if inner is self.inner else ForeignTrigger(inner)
 
+    def seeded(self, job_id: str) -> ForeignTrigger:
+        inner = self.inner.seeded(job_id) if isinstance(self.inner, BaseTrigger) else self.inner
+        return self if inner is self.inner else ForeignTrigger(inner)
+
     def same_rule(self, other: BaseTrigger) -> bool:
         theirs = other.inner if isinstance(other, ForeignTrigger) else other
         return type(theirs) is type(self.inner) and bool(self.inner == theirs or _state(self.inner) == _state(theirs))
