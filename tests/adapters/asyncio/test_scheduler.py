@@ -23,6 +23,7 @@ from schedcore.errors import SchedulerAlreadyRunningError, SchedulerStartError, 
 from schedcore.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
+    EVENT_JOB_SKIPPED,
     EVENT_JOB_STARTED,
     EVENT_JOB_SUBMITTED,
     EVENT_JOBSTORE_FAILED,
@@ -47,6 +48,17 @@ def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         asyncio.run(bounded())
 
     return run
+
+
+def run_program(program: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
 
 
 class Log:
@@ -465,14 +477,7 @@ def test_a_program_that_forgets_to_shut_down_ends_without_noise() -> None:
 
         asyncio.run(main())
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "ran\n", "")
+    assert run_program(program) == (0, "ran\n", "")
 
 
 @on_loop
@@ -538,3 +543,88 @@ async def test_stopped_from_a_thread_and_awaited_on_the_loop() -> None:
     scheduler.start()
     await scheduler.shutdown()
     await asyncio.to_thread(thread.join)
+
+
+@pytest.mark.slow
+def test_a_program_ends_although_its_loop_was_only_stopped() -> None:
+    # As programs did before there was asyncio.run: run_forever, and no close. Nobody will run that loop again.
+    program = """
+        import asyncio
+
+        from schedcore.adapters.asyncio import AsyncIOScheduler
+
+        async def forever():
+            await asyncio.Event().wait()
+
+        loop = asyncio.new_event_loop()
+        scheduler = AsyncIOScheduler(event_loop=loop)
+        scheduler.add_job(forever)
+        scheduler.add_job(lambda: forever())
+        scheduler.start()
+        loop.call_later(0.1, loop.stop)
+        loop.run_forever()
+        print("ran")
+    """
+    assert run_program(program)[:2] == (0, "ran\n")
+
+
+@on_loop
+async def test_a_coroutine_that_has_not_begun_when_shutdown_does_not_wait_is_taken_back() -> None:
+    begun: list[str] = []
+
+    async def job() -> None:
+        begun.append("begun")
+
+    scheduler = AsyncIOScheduler()
+    log = Log()
+    scheduler.add_listener(log)
+    scheduler.start()
+    executor = scheduler._executors["default"]
+    assert isinstance(executor, AsyncIOExecutor)
+    scheduler.add_job(job, id="j")
+    while not executor.live_runs():
+        await asyncio.sleep(0)
+    end = scheduler.shutdown(wait=False)
+    assert begun == []
+    await end
+    assert [run.job.id for run in await scheduler.shutdown()] == ["j"]
+    [skipped] = await log.wait_for(EVENT_JOB_SKIPPED)
+    assert (skipped.job_id, skipped.reason, begun) == ("j", "shutdown", [])
+
+
+@on_loop
+async def test_a_coroutine_that_is_cut_before_it_began_is_reported_too() -> None:
+    executor = AsyncIOExecutor()
+    scheduler = AsyncIOScheduler(executors={"default": executor})
+    log = Log()
+    scheduler.add_listener(log)
+    scheduler.start()
+
+    async def job() -> None:
+        time.sleep(0.3)  # it holds the loop, so that the second one does not begin
+
+    scheduler.add_job(job, id="first")
+    scheduler.add_job(job, id="second")
+    while len(executor.live_runs()) < 2:
+        await asyncio.sleep(0)
+    cut = await asyncio.to_thread(executor.shutdown, True, 0.05)
+    assert "second" in [run.job.id for run in cut]
+    await scheduler.shutdown()
+    assert executor.live_runs() == []
+
+
+@on_loop
+async def test_an_awaitable_that_is_cancelled_on_the_loop_fails_its_run_and_says_so() -> None:
+    async with AsyncIOScheduler() as scheduler:
+        log = Log()
+        scheduler.add_listener(log)
+
+        async def forever() -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(10)
+
+        scheduler.add_job(lambda: forever(), id="j")
+        [event] = await log.wait_for(EVENT_JOB_ERROR)
+        assert str(event.exception) == "the awaitable that the job returned was cancelled"
