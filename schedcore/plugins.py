@@ -34,6 +34,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "calendarinterval": "schedcore.triggers.calendarinterval:CalendarIntervalTrigger",
         "and": "schedcore.triggers.combining:AndTrigger",
         "or": "schedcore.triggers.combining:OrTrigger",
+        "rrule": "schedcore.triggers.rrule:RRuleTrigger",
         "excluding": "schedcore.triggers.calendars:Excluding",
         "businessday": "schedcore.triggers.calendars:BusinessDayTrigger",
     },

@@ -51,6 +51,8 @@ __all__ = [
     "Span",
     "Times",
     "Weekdays",
+    "pack_calendar",
+    "unpack_calendar",
 ]
 
 # Spans that one question may look at. The costliest calendar takes some 10 us for one.

@@ -1,0 +1,608 @@
+"""Recurrence rules of iCalendar (RFC 5545): ``rrule``, by python-dateutil (extra ``rrule``).
+
+A rule speaks of the wall clock of the trigger's zone: its local times are found by dateutil, and turned into instants
+here. A local time that clocks show twice happens the first time. One that does not exist is left out, which is what the
+RFC asks for ("such recurrence instances MUST be ignored"), unless ``dst="cron"`` asks for a run at the end of the jump.
+
+The text may be a rule alone (``FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17``) or the lines of an event: ``DTSTART``, ``RRULE``, ``RDATE``,
+``EXDATE``, ``EXRULE``, with ``TZID`` or ``Z``. As in dateutil, ``DTSTART`` is a fire time only when the rule names it.
+
+Theory of operation. dateutil walks a rule from its start. To look at any time without walking all that lies before, the
+rule is given a start nearby: the beginning of the year, month, week, day, hour, minute or second that the rule would come to
+with its interval, and what it took from its first start (the day, the hour) is spelled out. ``COUNT`` is turned into the date
+of its last instance once. The days that the rule allows are looked up year by year, so that days which never come are
+found out quickly. A search ends in the year 9999 at the latest, and that there is nothing is remembered; the costliest
+rule known, whose interval never falls on an allowed day, takes seconds once.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from time import time_ns
+from typing import Any, Literal, NamedTuple, Self
+
+from schedcore.clock import to_datetime
+from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
+from schedcore.triggers._local import offset_at, wall_instant
+from schedcore.triggers._values import Frozen, check_version
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
+from schedcore.triggers.cron._dst import Offsets, offsets_for
+from schedcore.triggers.jitter import from_jitter_us
+
+__all__ = ["MAX_COUNT", "RRuleTrigger"]
+
+# COUNT of a rule: its instances are walked once, at some 10 us each.
+MAX_COUNT = 20_000
+# Fire times of one backlog that are walked; beyond that its count is a lower bound.
+_MAX_WALK = 1000
+# Days that a rule may name in a row without an instance on any of them.
+_MAX_DAYS = 1000
+_DAY_KEYS = ("BYDAY", "BYWEEKDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYMONTH", "BYEASTER")
+# Instances of a rule that are found at a time.
+_BATCH = 64
+# EXDATEs and EXRULEs in a row that may take a fire time away.
+_MAX_TAKEN = 5000
+_STATE_VERSION = 3  # as that of the other triggers
+_SECOND_US = 1_000_000
+_SECOND = timedelta(seconds=1)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
+_LAST = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
+_DST = ("skip", "cron")
+_NAMES = ("DTSTART", "RRULE", "RDATE", "EXDATE", "EXRULE")
+_FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY")
+_KEYS = (
+    "FREQ",
+    "UNTIL",
+    "COUNT",
+    "INTERVAL",
+    "BYSECOND",
+    "BYMINUTE",
+    "BYHOUR",
+    "BYDAY",
+    "BYWEEKDAY",
+    "BYMONTHDAY",
+    "BYYEARDAY",
+    "BYWEEKNO",
+    "BYMONTH",
+    "BYSETPOS",
+    "BYEASTER",
+    "WKST",
+)
+_MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)(Z?))?")
+
+
+class RRuleTrigger(Frozen, EngineTrigger):
+    """Fires as a recurrence rule of RFC 5545 says.
+
+    :param rule: its text, or a ``dateutil.rrule.rrule``.
+    :param dtstart: the start that intervals are counted from, and from which the rule takes what it does not name (a date, a
+        datetime or ISO 8601 text, local without an offset). None: that of the text, else now.
+    :param timezone: a zone's name or any ``tzinfo``; None: that of ``dtstart`` or ``DTSTART``, else the machine's own.
+    :param end_date: no fire time is later.
+    :param jitter: seconds; upper bound of the random delay that the scheduler adds to each run.
+    :param dst: what happens to a local time that clocks jump over: ``"skip"``, it is left out; ``"cron"``, it runs at the end of
+        the jump.
+    :raises InvalidTriggerError: naming what is not understood.
+    """
+
+    __slots__ = (
+        "_floating",
+        "_lines",
+        "_offsets",
+        "_rules",
+        "_start_s",
+        "dst",
+        "end_us",
+        "jitter_us",
+        "timezone",
+    )
+
+    timezone: tzinfo
+    jitter_us: int
+    end_us: int | None
+    dst: Literal["skip", "cron"]
+    _start_s: int  # local
+    _floating: bool  # whether the user left the start out
+    _lines: tuple[str, ...]  # without DTSTART, all in local time
+    _rules: _Rules
+    _offsets: Offsets
+
+    def __init__(
+        self,
+        rule: Any,
+        *,
+        dtstart: date | datetime | str | None = None,
+        timezone: str | tzinfo | None = None,
+        end_date: date | datetime | str | None = None,
+        jitter: float | None = None,
+        dst: Literal["skip", "cron"] = "skip",
+    ) -> None:
+        lines = _split(_as_text(rule))
+        stated = next((line for line in lines if line.name == "DTSTART"), None)
+        if timezone is None:
+            if isinstance(dtstart, datetime) and dtstart.tzinfo is not None:
+                timezone = dtstart.tzinfo
+            elif dtstart is None and stated is not None:
+                timezone = stated.zone()
+            if timezone is None:
+                timezone = getattr(getattr(rule, "_dtstart", None), "tzinfo", None)
+        zone = to_zone(timezone)
+        offsets = offsets_for(zone)
+        floating = False
+        if dtstart is not None:
+            start_s = _local(offsets, to_instant(dtstart, zone, "dtstart"))
+        elif stated is not None:
+            start_s = (stated.moments(zone)[0] - _EPOCH) // _SECOND
+        else:
+            start_s, floating = _local(offsets, time_ns() // 1000), True
+        end_us = None if end_date is None else to_instant(end_date, zone, "end_date")
+        self._fill(
+            tuple(line.localized(zone) for line in lines if line.name != "DTSTART"),
+            start_s,
+            floating,
+            zone,
+            end_us,
+            0 if jitter is None else to_jitter(jitter),
+            dst,
+        )
+
+    def _fill(
+        self,
+        lines: tuple[str, ...],
+        start_s: int,
+        floating: bool,
+        zone: tzinfo,
+        end_us: int | None,
+        jitter_us: int,
+        dst: str,
+    ) -> None:
+        if dst not in _DST:
+            raise InvalidTriggerError(
+                f"dst: {dst!r} is no rule for clock changes{did_you_mean(str(dst), _DST)}; write 'skip' or 'cron'",
+                field="dst",
+            )
+        put = object.__setattr__
+        put(self, "_lines", lines)
+        put(self, "_start_s", start_s)
+        put(self, "_floating", floating)
+        put(self, "_rules", _Rules(lines, _EPOCH + timedelta(seconds=start_s)))
+        put(self, "timezone", zone)
+        put(self, "_offsets", offsets_for(zone))
+        put(self, "end_us", end_us)
+        put(self, "jitter_us", jitter_us)
+        put(self, "dst", dst)
+
+    @property
+    def dtstart(self) -> datetime:
+        """The start that intervals are counted from: naive, on the wall clock of the trigger's zone."""
+        return _EPOCH + timedelta(seconds=self._start_s)
+
+    @property
+    def rule(self) -> str:
+        """The rule as text, in local time, without its start."""
+        return "\n".join(self._lines)
+
+    @property
+    def jitter(self) -> float | None:
+        """Seconds, or None."""
+        return from_jitter_us(self.jitter_us)
+
+    def next_us(self, after_us: int) -> int | None:
+        limit_us = LAST_US if self.end_us is None else min(self.end_us, LAST_US)
+        if after_us >= limit_us:
+            return None
+        after_us = max(after_us, FIRST_US)
+        after_s = after_us // _SECOND_US
+        # In an overlap the wall clock goes back, and what it showed before has happened.
+        local_s = after_s + offset_at(self._offsets, after_s)[2] - 1
+        local: datetime | None = _EPOCH + timedelta(seconds=local_s)
+        while True:
+            assert local is not None
+            local = self._rules.after(local)
+            if local is None:
+                return None
+            at_s = wall_instant(self._offsets, (local - _EPOCH) // _SECOND, self.dst)
+            if at_s is not None and at_s * _SECOND_US > after_us:
+                return at_s * _SECOND_US if at_s * _SECOND_US <= limit_us else None
+            if (local - _EPOCH) // _SECOND - 3 * 86400 > limit_us // _SECOND_US:
+                return None
+
+    def backlog(self, after_us: int, upto_us: int) -> Backlog:
+        times, last_us, at_us = 0, None, after_us
+        while times < _MAX_WALK:
+            next_us = self.next_us(at_us)
+            if next_us is None or next_us > upto_us:
+                return Backlog(times, last_us, next_us)
+            times, last_us, at_us = times + 1, next_us, next_us
+        # The count is a lower bound from here on.
+        return Backlog(times, last_us, self.next_us(upto_us))
+
+    # -- being a value -------------------------------------------------------------------------------------------------
+
+    def anchored(self, now_us: int) -> Self:
+        if not self._floating:
+            return self
+        bound = object.__new__(type(self))
+        start_s = _local(self._offsets, now_us)
+        bound._fill(self._lines, start_s, True, self.timezone, self.end_us, self.jitter_us, self.dst)
+        return bound
+
+    def _rule_key(self) -> tuple[object, ...]:
+        return (self._lines, self.end_us, self.jitter_us, self.dst)
+
+    def same_rule(self, other: BaseTrigger) -> bool:
+        return (
+            isinstance(other, RRuleTrigger)
+            and self._rule_key() == other._rule_key()
+            and ((self._floating and other._floating) or self._start_s == other._start_s)
+            and same_zone(self.timezone, other.timezone)
+        )
+
+    def describe(self) -> str:
+        text = f"by the rule {'; '.join(self._lines)}"
+        if not self._floating:
+            text += f" from {self.dtstart}"
+        if self.end_us is not None:
+            text += f" until {to_datetime(self.end_us).astimezone(self.timezone):%Y-%m-%d %H:%M:%S}"
+        return text
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return (
+            self._rule_key() == other._rule_key()
+            and self._start_s == other._start_s
+            and same_zone(self.timezone, other.timezone)
+        )
+
+    def __hash__(self) -> int:
+        return hash((RRuleTrigger, self._lines, self._start_s))
+
+    def __str__(self) -> str:
+        return f"rrule[{'; '.join(self._lines)}]"
+
+    def __repr__(self) -> str:
+        parts = [repr(self.rule), f"dtstart={self.dtstart.isoformat()!r}"]
+        if self.end_us is not None:
+            parts.append(f"end_date={to_datetime(self.end_us).astimezone(self.timezone).isoformat()!r}")
+        parts.append(f"timezone={zone_state(self.timezone)!r}")
+        if self.jitter_us:
+            parts.append(f"jitter={self.jitter!r}")
+        if self.dst != "skip":
+            parts.append(f"dst={self.dst!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "version": _STATE_VERSION,
+            "lines": list(self._lines),
+            "dtstart": self.dtstart.isoformat(),
+            "floating": self._floating,
+            "timezone": zone_state(self.timezone),
+            "end_us": self.end_us,
+            "jitter_us": self.jitter_us,
+            "dst": self.dst,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        check_version(state, _STATE_VERSION, "a rrule trigger")
+        try:
+            self._fill(
+                tuple(str(line) for line in state["lines"]),
+                (datetime.fromisoformat(state["dtstart"]) - _EPOCH) // _SECOND,
+                bool(state["floating"]),
+                to_zone(state["timezone"]),
+                state["end_us"],
+                int(state["jitter_us"]),
+                state["dst"],
+            )
+        except KeyError as error:
+            raise ValueError(f"the state of a rrule trigger lacks {error}") from None
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+class _Line(NamedTuple):
+    """A line of an event: ``EXDATE;TZID=Europe/Berlin:20260101T090000``."""
+
+    name: str
+    params: Mapping[str, str]
+    value: str
+
+    def zone(self) -> str | None:
+        """The zone that the line names; None: it is local."""
+        return "UTC" if self.value.upper().endswith("Z") else self.params.get("TZID")
+
+    def moments(self, zone: tzinfo) -> list[datetime]:
+        """The values of a line of dates, as naive local times of a zone."""
+        return [_moment(text, self.params.get("TZID"), zone, self.name) for text in self.value.split(",")]
+
+    def localized(self, zone: tzinfo) -> str:
+        """The line in local time."""
+        if self.name in ("RDATE", "EXDATE"):
+            return f"{self.name}:" + ",".join(f"{moment:%Y%m%dT%H%M%S}" for moment in self.moments(zone))
+        parts = []
+        for part in self.value.split(";"):
+            key, _, value = part.partition("=")
+            if key == "UNTIL":
+                until = _moment(value, None, zone, "UNTIL")
+                if "T" not in value:  # the whole day
+                    until += timedelta(days=1) - _SECOND
+                part = f"UNTIL={until:%Y%m%dT%H%M%S}"
+            parts.append(part)
+        return f"{self.name}:{';'.join(parts)}"
+
+
+def _moment(text: str, key: str | None, zone: tzinfo, name: str) -> datetime:
+    match = _MOMENT.fullmatch(text.strip())
+    try:
+        if match is None:
+            raise ValueError
+        numbers = [int(group or 0) for group in match.groups()[:6]]
+        moment = datetime(*numbers)  # type: ignore[arg-type]  # noqa: DTZ001 - the zone follows
+    except ValueError:
+        raise InvalidTriggerError(
+            f"{name}: {text!r} is not a date of RFC 5545, such as 20260329T023000 or 20260329T013000Z", field=name
+        ) from None
+    there = UTC if match.group(7) else None if key is None else to_zone(key)
+    if there is None or same_zone(there, zone):
+        return moment
+    return moment.replace(tzinfo=there).astimezone(zone).replace(tzinfo=None)
+
+
+def _as_text(rule: object) -> str:
+    if isinstance(rule, str):
+        return rule
+    text = str(rule)
+    if not re.search(r"(?m)^RRULE:", text):
+        raise InvalidTriggerError(
+            f"rule: {rule!r} is a {type(rule).__name__}; give the text of a rule, or a dateutil.rrule.rrule",
+            field="rule",
+        )
+    start: Any = getattr(rule, "_dtstart", None)
+    if isinstance(start, datetime) and start.tzinfo is not None:
+        # dateutil writes the wall time of an aware start without its zone, and UNTIL likewise.
+        until: Any = getattr(rule, "_until", None)
+        if until is not None:
+            text = re.sub(r"UNTIL=\w+", f"UNTIL={until.astimezone(UTC):%Y%m%dT%H%M%SZ}", text)
+    return text
+
+
+def _split(text: str) -> list[_Line]:
+    """The lines of a text, unfolded. Raises ``InvalidTriggerError`` for one that is not understood."""
+    lines = []
+    for row in re.sub(r"\r?\n[ \t]", "", text).upper().splitlines():
+        if not row.strip():
+            continue
+        head, colon, value = row.strip().rpartition(":") if "TZID" not in row else row.strip().partition(":")
+        if not colon:
+            head, value = "RRULE", row.strip()
+        name, *params = head.split(";")
+        if name not in _NAMES:
+            raise InvalidTriggerError(f"rule: {name!r} is not understood{did_you_mean(name, _NAMES)}", field="rule")
+        given = dict(param.partition("=")[::2] for param in params)
+        unknown = [key for key in given if key not in ("TZID", "VALUE")]
+        if unknown:
+            raise InvalidTriggerError(f"{name}: the parameter {unknown[0]!r} is not understood", field=name)
+        if "TZID" in given:
+            given["TZID"] = _as_written(given["TZID"], text)
+        if name in ("RRULE", "EXRULE"):
+            _check_rule(name, value)
+        lines.append(_Line(name, given, value))
+    if not any(line.name in ("RRULE", "RDATE") for line in lines):
+        raise InvalidTriggerError(
+            "rule: there is no RRULE in it; write for example 'FREQ=WEEKLY;BYDAY=MO,FR'", field="rule"
+        )
+    return lines
+
+
+def _as_written(key: str, text: str) -> str:
+    """The name of a zone as the text has it: names of zones are not of one case."""
+    found = re.search(re.escape(key), text, re.IGNORECASE)
+    return found.group() if found else key
+
+
+def _check_rule(name: str, value: str) -> None:
+    seen: dict[str, str] = {}
+    for part in value.split(";"):
+        key, equals, content = part.partition("=")
+        if key not in _KEYS:
+            raise InvalidTriggerError(f"{name}: {key!r} is not understood{did_you_mean(key, _KEYS)}", field=name)
+        if not equals or not content or key in seen:
+            what = "is there twice" if key in seen else "has no value"
+            raise InvalidTriggerError(f"{name}: {key} {what}", field=name)
+        seen[key] = content
+    if seen.get("FREQ") not in _FREQUENCIES:
+        raise InvalidTriggerError(
+            f"{name}: FREQ is {seen.get('FREQ', 'missing')!s}; it is one of {', '.join(_FREQUENCIES)}", field=name
+        )
+    if "COUNT" in seen and "UNTIL" in seen:
+        raise InvalidTriggerError(f"{name}: COUNT and UNTIL exclude each other", field=name)
+    for key in ("COUNT", "INTERVAL"):
+        if key in seen and not (seen[key].isdigit() and int(seen[key]) > 0):
+            raise InvalidTriggerError(f"{name}: {key} is {seen[key]!r}, and not a whole number from 1 up", field=name)
+
+
+def _local(offsets: Offsets, at_us: int) -> int:
+    at_s = min(max(at_us, FIRST_US), LAST_US) // _SECOND_US
+    return at_s + offset_at(offsets, at_s)[2]
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+class _Rule:
+    """One RRULE, in local time, that can be looked at anywhere without walking to there.
+
+    Immutable but for what it remembers of the last look, to save time; safe to share between threads.
+    """
+
+    __slots__ = ("_days", "_freq", "_interval", "_memo", "_never_after", "_rule", "_start", "_until", "_wkst")
+
+    def __init__(self, text: str, start: datetime) -> None:
+        try:
+            from dateutil import rrule as library
+        except ModuleNotFoundError as error:
+            raise MissingExtraError("the trigger 'rrule'", "rrule") from error
+        given = dict(part.partition("=")[::2] for part in text.split(";"))
+        count = int(given.pop("COUNT", 0))
+        if count > MAX_COUNT:
+            raise InvalidTriggerError(f"RRULE: COUNT is {count}, and at most {MAX_COUNT} can be counted", field="RRULE")
+        until = given.pop("UNTIL", None)
+        try:
+            rule: Any = library.rrulestr(";".join(f"{key}={value}" for key, value in given.items()), dtstart=start)
+            freq = _FREQUENCIES.index(given["FREQ"])
+            stated: dict[str, Any] = {}
+            if not given.keys() & {"BYWEEKNO", "BYYEARDAY", "BYMONTHDAY", "BYDAY", "BYWEEKDAY", "BYEASTER"}:
+                if freq <= 1:
+                    stated["bymonthday"] = start.day
+                    if freq == 0 and "BYMONTH" not in given:
+                        stated["bymonth"] = start.month
+                elif freq == 2:
+                    stated["byweekday"] = start.weekday()
+            for place, key in ((3, "hour"), (4, "minute"), (5, "second")):
+                if freq <= place and f"BY{key.upper()}" not in given:
+                    stated[f"by{key}"] = getattr(start, key)
+            self._rule = rule.replace(**stated) if stated else rule
+            # The days that it allows, as a rule by the year, which finds them fast.
+            filters = {key: value for key, value in given.items() if key in _DAY_KEYS}
+            self._days: Any = None
+            if filters and freq:
+                if filters.keys() == {"BYMONTH"}:
+                    filters["BYMONTHDAY"] = str(start.day) if freq == 1 else ",".join(map(str, range(1, 32)))
+                elif freq == 1:  # "the 1st Friday" is one of the month
+                    filters.setdefault("BYMONTH", ",".join(map(str, range(1, 13))))
+                text_of_days = ";".join(f"{key}={value}" for key, value in filters.items())
+                midnight = start.replace(month=1, day=1, hour=0, minute=0, second=0)
+                self._days = library.rrulestr(f"FREQ=YEARLY;{text_of_days}", dtstart=midnight)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise InvalidTriggerError(f"RRULE: {text!r} cannot be used: {error}", field="RRULE") from error
+        self._freq = freq
+        self._never_after = _LAST
+        self._memo: tuple[datetime, list[datetime]] = (start, [])
+        self._interval = int(given.get("INTERVAL", 1))
+        self._wkst = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
+        self._start = start
+        self._until = _LAST if until is None else datetime.strptime(until, "%Y%m%dT%H%M%S")  # noqa: DTZ007
+        if count:
+            at: datetime | None = start - _SECOND
+            for _ in range(count):
+                assert at is not None
+                following = self.after(at)
+                if following is None:
+                    break
+                at = following
+            assert at is not None
+            self._until = at
+
+    def after(self, local: datetime) -> datetime | None:
+        """The first instance later than a local time, or None."""
+        local = max(local, self._start - _SECOND)
+        if local >= self._until or local >= self._never_after:
+            return None
+        since, known = self._memo
+        if known and since <= local < known[-1]:
+            at: datetime | None = known[bisect_right(known, local)]
+        else:
+            at = self._look(local)
+        return at if at is not None and at <= self._until else None
+
+    def _look(self, local: datetime) -> datetime | None:
+        at = local
+        if self._days is not None:
+            # dateutil tries every period, and does not end before the year 9999 where none has an instance.
+            day: datetime | None
+            day = self._from_days(local) if self._freq >= 2 else self._days.after(local - timedelta(days=1))
+            if day is None:
+                self._never_after = min(self._never_after, local)
+                return None
+            at = day
+        # What follows is likely to be asked for next.
+        step, freq = self._interval, self._freq
+        days = 1830 * step if freq < 2 else 60 * step if freq == 2 else 40 + 2 * step
+        anchor = self._anchor(local if freq < 2 else at)
+        rule = self._rule.replace(dtstart=anchor, until=_add_days(anchor, days))
+        known = list(rule.xafter(local, count=_BATCH))
+        if not known:
+            known = list(self._rule.replace(dtstart=anchor).xafter(local, count=1))
+        if not known:
+            self._never_after = min(self._never_after, local)
+            return None
+        self._memo = (local, known)
+        first: datetime = known[0]
+        return first
+
+    def _from_days(self, local: datetime) -> datetime | None:
+        """The first day from a local time's on that is allowed and has an instance later than it."""
+        day = local.replace(hour=0, minute=0, second=0)
+        candidates = self._days.replace(dtstart=day.replace(month=1, day=1))
+        candidate: datetime
+        for candidate in candidates.xafter(day, count=_MAX_DAYS, inc=True):
+            anchor = self._anchor(candidate)
+            if candidate.date() < self._start.date() or (self._freq == 3 and anchor != candidate):
+                continue
+            if self._freq == 2 and candidate - anchor >= timedelta(days=7):
+                continue
+            end = candidate + timedelta(days=1) - _SECOND
+            rule = self._rule.replace(dtstart=anchor, until=end)
+            if rule.after(max(local, candidate - _SECOND)) is not None:
+                return candidate
+        return None
+
+    def _anchor(self, local: datetime) -> datetime:
+        """The beginning of a period that the rule comes to, at or shortly before a local time."""
+        start, freq, step = self._start, self._freq, self._interval
+        local = max(local, start)
+        if freq == 0:
+            return datetime(start.year + (local.year - start.year) // step * step, 1, 1)  # noqa: DTZ001
+        if freq == 1:
+            first = 12 * start.year + start.month - 1
+            month = first + (12 * local.year + local.month - 1 - first) // step * step
+            return datetime(month // 12, month % 12 + 1, 1)  # noqa: DTZ001
+        if freq == 2:
+            start -= timedelta(days=(start.weekday() - self._wkst) % 7)
+        unit = (7 * 86400, 86400, 3600, 60, 1)[freq - 2]
+        start -= timedelta(seconds=((start - _EPOCH) // _SECOND) % (86400 if unit > 3600 else unit))
+        return start + timedelta(seconds=(local - start) // timedelta(seconds=unit * step) * unit * step)
+
+
+def _add_days(moment: datetime, days: int) -> datetime:
+    return moment + min(timedelta(days=days), _LAST - moment)
+
+
+class _Rules:
+    """All lines of an event together: what RRULE and RDATE name, without what EXRULE and EXDATE do."""
+
+    __slots__ = ("_dates", "_not_dates", "_not_rules", "_rules")
+
+    def __init__(self, lines: Sequence[str], start: datetime) -> None:
+        rules: dict[str, list[_Rule]] = {"RRULE": [], "EXRULE": []}
+        dates: dict[str, list[datetime]] = {"RDATE": [], "EXDATE": []}
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name in rules:
+                rules[name].append(_Rule(value, start))
+            else:
+                dates[name].extend(datetime.strptime(text, "%Y%m%dT%H%M%S") for text in value.split(","))  # noqa: DTZ007
+        self._rules, self._not_rules = rules["RRULE"], rules["EXRULE"]
+        self._dates, self._not_dates = sorted(dates["RDATE"]), frozenset(dates["EXDATE"])
+
+    def after(self, local: datetime) -> datetime | None:
+        """The first local time later than another, or None."""
+        for _ in range(_MAX_TAKEN):
+            found = [rule.after(local) for rule in self._rules]
+            found.append(next((moment for moment in self._dates if moment > local), None))
+            at = min((moment for moment in found if moment is not None), default=None)
+            if at is None:
+                return None
+            if at not in self._not_dates and not any(rule.after(at - _SECOND) == at for rule in self._not_rules):
+                return at
+            local = at
+        raise InvalidTriggerError(
+            f"all of the {_MAX_TAKEN} local times up to {local} are taken away by EXRULE or EXDATE", field="rule"
+        )

@@ -1,0 +1,354 @@
+"""Recurrence rules of RFC 5545."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import json
+import pickle
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schedcore import plugins
+from schedcore.clock import from_datetime, to_datetime
+from schedcore.errors import InvalidTriggerError, MissingExtraError
+from schedcore.triggers.base import EngineTrigger
+from schedcore.triggers.calendars import Weekdays
+from schedcore.triggers.rrule import RRuleTrigger
+
+library = pytest.importorskip("dateutil.rrule", reason="python-dateutil is not installed; the extra 'rrule' brings it")
+
+calm = settings(deadline=None, derandomize=True, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+NY = "America/New_York"
+BERLIN = "Europe/Berlin"
+
+
+def us(text: str) -> int:
+    return from_datetime(datetime.fromisoformat(text))
+
+
+def walk(trigger: EngineTrigger, number: int, after: str = "1990-01-01T00:00Z") -> list[str]:
+    answers: list[str] = []
+    at_us: int | None = us(after) - 1
+    while at_us is not None and len(answers) < number:
+        at_us = trigger.next_us(at_us)
+        if at_us is None:
+            answers.append("never")
+        else:
+            answers.append(to_datetime(at_us).astimezone(trigger.timezone).isoformat(sep=" ", timespec="minutes"))
+    return answers
+
+
+def days(answers: list[str]) -> list[str]:
+    return [answer[:10] for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("rule", "dates"),
+    [
+        # The examples of RFC 5545, 3.8.5.3; all begin on 2 September 1997 at 09:00 in New York, unless they say otherwise.
+        ("FREQ=DAILY;COUNT=3", ["1997-09-02", "1997-09-03", "1997-09-04", "never"]),
+        ("FREQ=DAILY;INTERVAL=10;COUNT=5", ["1997-09-02", "1997-09-12", "1997-09-22", "1997-10-02", "1997-10-12", "never"]),
+        ("FREQ=WEEKLY;INTERVAL=2;WKST=SU;BYDAY=TU,TH;COUNT=4", ["1997-09-02", "1997-09-04", "1997-09-16", "1997-09-18", "never"]),
+        ("FREQ=MONTHLY;COUNT=3;BYDAY=1FR", ["1997-09-05", "1997-10-03", "1997-11-07", "never"]),
+        ("FREQ=MONTHLY;INTERVAL=2;BYDAY=1SU,-1SU", ["1997-09-07", "1997-09-28", "1997-11-02", "1997-11-30"]),
+        ("FREQ=MONTHLY;BYMONTHDAY=-3", ["1997-09-28", "1997-10-29", "1997-11-28", "1997-12-29"]),
+        ("FREQ=YEARLY;INTERVAL=2;BYMONTH=1,2", ["1999-01-02", "1999-02-02", "2001-01-02"]),
+        ("FREQ=YEARLY;BYDAY=20MO", ["1998-05-18", "1999-05-17", "2000-05-15"]),
+        ("FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO", ["1998-05-11", "1999-05-17", "2000-05-15"]),
+        ("FREQ=MONTHLY;BYDAY=FR;BYMONTHDAY=13", ["1998-02-13", "1998-03-13", "1998-11-13", "1999-08-13", "2000-10-13"]),
+        ("FREQ=YEARLY;INTERVAL=4;BYMONTH=11;BYDAY=TU;BYMONTHDAY=2,3,4,5,6,7,8", ["1997-11-04", "2001-11-06", "2005-11-08"]),
+        ("FREQ=MONTHLY;COUNT=3;BYDAY=TU,WE,TH;BYSETPOS=3", ["1997-09-04", "1997-10-07", "1997-11-06", "never"]),
+        ("FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYSETPOS=-2", ["1997-09-29", "1997-10-30", "1997-11-27"]),
+        ("FREQ=MONTHLY;BYMONTHDAY=15,30;COUNT=4", ["1997-09-15", "1997-09-30", "1997-10-15", "1997-10-30", "never"]),
+        ("FREQ=DAILY;UNTIL=19970905T000000Z", ["1997-09-02", "1997-09-03", "1997-09-04", "never"]),
+        ("FREQ=DAILY;UNTIL=19970904", ["1997-09-02", "1997-09-03", "1997-09-04", "never"]),
+        ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30", ["never"]),
+        ("FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30", ["never"]),
+    ],
+)  # fmt: skip
+def test_examples_of_the_rfc(rule: str, dates: list[str]) -> None:
+    trigger = RRuleTrigger(rule, dtstart="1997-09-02 09:00", timezone=NY)
+    answers = walk(trigger, len(dates))
+    assert [answer[:10] for answer in answers] == dates
+    assert all(answer == "never" or answer[11:16] == "09:00" for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("dst", "after", "answers"),
+    [
+        ("skip", "2024-03-30T00:00Z", ["2024-03-30 02:30+01:00", "2024-04-01 02:30+02:00"]),
+        ("cron", "2024-03-30T00:00Z", ["2024-03-30 02:30+01:00", "2024-03-31 03:00+02:00", "2024-04-01 02:30+02:00"]),
+        ("skip", "2024-10-27T00:00Z", ["2024-10-27 02:30+02:00", "2024-10-28 02:30+01:00"]),
+        ("skip", "2024-10-27T00:45Z", ["2024-10-28 02:30+01:00"]),
+        ("cron", "2024-10-27T01:15Z", ["2024-10-28 02:30+01:00"]),
+    ],
+)
+def test_clock_changes(dst: Any, after: str, answers: list[str]) -> None:
+    trigger = RRuleTrigger("FREQ=DAILY", dtstart="2024-01-01 02:30", timezone=BERLIN, dst=dst)
+    assert walk(trigger, len(answers), after) == answers
+
+
+def test_the_lines_of_an_event() -> None:
+    trigger = RRuleTrigger(
+        "DTSTART;TZID=Europe/Berlin:20260105T090000\n"
+        "RRULE:FREQ=WEEKLY;BYDAY=MO;\n UNTIL=20260203T000000Z\n"
+        "EXDATE;TZID=Europe/Berlin:20260112T090000\n"
+        "EXDATE:20260126T080000Z\n"
+        "RDATE:20260114T070000Z,20260115T100000\n"
+        "EXRULE:FREQ=MONTHLY;BYMONTHDAY=2"
+    )
+    assert trigger.timezone == ZoneInfo(BERLIN)
+    assert trigger.dtstart == datetime(2026, 1, 5, 9)  # noqa: DTZ001
+    assert walk(trigger, 5) == [
+        "2026-01-05 09:00+01:00",
+        "2026-01-14 08:00+01:00",
+        "2026-01-15 10:00+01:00",
+        "2026-01-19 09:00+01:00",
+        "never",
+    ]
+    assert RRuleTrigger("DTSTART:20260105T090000Z\nRRULE:FREQ=DAILY").timezone is UTC
+    elsewhere = RRuleTrigger("DTSTART:20260105T090000Z\nRRULE:FREQ=DAILY", timezone="Asia/Tokyo")
+    assert walk(elsewhere, 1) == ["2026-01-05 18:00+09:00"]
+
+
+def test_a_rule_of_dateutil() -> None:
+    start = datetime(2026, 1, 5, 9, tzinfo=ZoneInfo(BERLIN))
+    until = datetime(2026, 1, 7, 9, tzinfo=ZoneInfo(BERLIN))
+    trigger = RRuleTrigger(library.rrule(library.DAILY, dtstart=start, until=until))
+    assert trigger.timezone == ZoneInfo(BERLIN)
+    assert days(walk(trigger, 4)) == ["2026-01-05", "2026-01-06", "2026-01-07", "never"]
+    naive = RRuleTrigger(
+        library.rrule(library.WEEKLY, dtstart=start.replace(tzinfo=None), byweekday=library.FR), timezone="UTC"
+    )
+    assert days(walk(naive, 2)) == ["2026-01-09", "2026-01-16"]
+    with pytest.raises(InvalidTriggerError, match="give the text of a rule"):
+        RRuleTrigger(library.rruleset())
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("", "there is no RRULE in it"),
+        ("FREQ=WEEKLI", "FREQ is WEEKLI; it is one of"),
+        ("INTERVAL=1", "FREQ is missing"),
+        ("FREQ=DAILY;BYDYA=MO", "'BYDYA' is not understood; did you mean 'BYDAY'"),
+        ("FREQ=DAILY;BYDAY=XX", "'FREQ=DAILY;BYDAY=XX' cannot be used"),
+        ("FREQ=DAILY;BYHOUR=x", "cannot be used"),
+        ("FREQ=DAILY;FREQ=DAILY", "FREQ is there twice"),
+        ("FREQ=DAILY;BYDAY=", "BYDAY has no value"),
+        ("FREQ=DAILY;", "'' is not understood"),
+        ("FREQ=DAILY;INTERVAL=0", "INTERVAL is '0', and not a whole number from 1 up"),
+        ("FREQ=DAILY;COUNT=-1", "COUNT is '-1'"),
+        ("FREQ=DAILY;COUNT=1000000", "at most 20000 can be counted"),
+        ("FREQ=DAILY;COUNT=1;UNTIL=20260101", "COUNT and UNTIL exclude each other"),
+        ("FREQ=DAILY;UNTIL=tomorrow", "UNTIL: 'TOMORROW' is not a date of RFC 5545"),
+        ("RRULE:FREQ=DAILY\nEXDATE:20261301", "EXDATE: '20261301' is not a date"),
+        ("RULE:FREQ=DAILY", "'RULE' is not understood; did you mean 'RRULE'"),
+        ("RRULE;X=1:FREQ=DAILY", "the parameter 'X' is not understood"),
+        ("EXDATE:20260101", "there is no RRULE in it"),
+        ("DTSTART;TZID=Mars/Base:20260101T000000\nRRULE:FREQ=DAILY", "no zone is called 'Mars/Base'"),
+        (5, "5 is a int; give the text of a rule"),
+    ],
+)  # fmt: skip
+def test_wrong_rules(rule: Any, message: str) -> None:
+    with pytest.raises(InvalidTriggerError) as caught:
+        RRuleTrigger(rule)
+    assert message in str(caught.value)
+
+
+def test_wrong_options() -> None:
+    with pytest.raises(InvalidTriggerError, match="did you mean 'skip'"):
+        RRuleTrigger("FREQ=DAILY", dst="skp")  # type: ignore[arg-type]
+    with pytest.raises(InvalidTriggerError, match="does not exist in Europe/London"):
+        RRuleTrigger("FREQ=DAILY", dtstart="2025-03-30 01:30", timezone="Europe/London")
+    with pytest.raises(InvalidTriggerError, match="are taken away by EXRULE or EXDATE"):
+        RRuleTrigger("RRULE:FREQ=SECONDLY\nEXRULE:FREQ=SECONDLY", dtstart="2026-01-01", timezone="UTC").next_us(0)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("dateutil"):
+            raise ModuleNotFoundError("No module named 'dateutil'", name="dateutil")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(MissingExtraError, match=r"schedcore\[rrule\]"):
+        RRuleTrigger("FREQ=DAILY")
+
+
+def test_a_start_that_was_left_out() -> None:
+    trigger = RRuleTrigger("FREQ=DAILY;INTERVAL=2", timezone="Asia/Tokyo")
+    bound = trigger.anchored(us("2031-05-05T18:00:30.25+00:00"))
+    assert walk(bound, 2) == ["2031-05-06 03:00+09:00", "2031-05-08 03:00+09:00"]
+    assert bound.same_rule(trigger)
+    assert bound != trigger
+    fixed = RRuleTrigger("FREQ=DAILY", dtstart="2026-01-01", timezone="UTC")
+    assert fixed.anchored(5) is fixed
+    assert not fixed.same_rule(RRuleTrigger("FREQ=DAILY", timezone="UTC"))
+
+
+TRIGGERS = [
+    RRuleTrigger("freq=weekly;byday=mo,fr", dtstart="2026-01-01 09:00", timezone=BERLIN),
+    RRuleTrigger(
+        "RRULE:FREQ=DAILY;COUNT=5\nEXDATE:20260102T000000",
+        dtstart="2026-01-01",
+        end_date="2027-01-01",
+        timezone="UTC",
+        jitter=2.5,
+        dst="cron",
+    ),
+]
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=str)
+def test_round_trips(trigger: RRuleTrigger) -> None:
+    restored = RRuleTrigger.__new__(RRuleTrigger)
+    restored.__setstate__(json.loads(json.dumps(trigger.__getstate__())))
+    for copy in (eval(repr(trigger)), pickle.loads(pickle.dumps(trigger)), restored):
+        assert copy == trigger
+        assert hash(copy) == hash(trigger)
+        assert (str(copy), repr(copy)) == (str(trigger), repr(trigger))
+        assert walk(copy, 6) == walk(trigger, 6)
+    assert restored.__getstate__() == trigger.__getstate__()
+    assert restored.same_rule(trigger)
+    assert trigger != str(trigger)
+    with pytest.raises(AttributeError, match="triggers are values"):
+        trigger.dst = "skip"
+    assert plugins.load(plugins.TRIGGERS, "rrule") is RRuleTrigger
+    state = trigger.__getstate__()
+    with pytest.raises(ValueError, match="version 1; this release reads 3"):
+        restored.__setstate__(state | {"version": 1})
+    del state["lines"]
+    with pytest.raises(ValueError, match="lacks 'lines'"):
+        restored.__setstate__(state)
+
+
+def test_words() -> None:
+    assert TRIGGERS[0].describe() == "by the rule RRULE:FREQ=WEEKLY;BYDAY=MO,FR from 2026-01-01 09:00:00"
+    assert TRIGGERS[1].describe().endswith("until 2027-01-01 00:00:00")
+    assert str(TRIGGERS[0]) == "rrule[RRULE:FREQ=WEEKLY;BYDAY=MO,FR]"
+    assert TRIGGERS[0].excluding(Weekdays("mon")).next_us(0) == us("2026-01-02T08:00Z")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=SECONDLY",
+        "FREQ=MINUTELY;INTERVAL=7;BYHOUR=9",
+        "FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=29;BYHOUR=0;BYMINUTE=0;BYSECOND=0",
+        "FREQ=YEARLY;INTERVAL=4;BYMONTH=2;BYMONTHDAY=29;BYDAY=MO",
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=HOURLY;BYEASTER=0",
+    ],
+)
+def test_answers_do_not_take_longer_far_from_the_start(rule: str) -> None:
+    trigger = RRuleTrigger(rule, dtstart="1900-01-01", timezone="UTC")
+    for year in (1900, 2026, 2100):
+        started_s = perf_counter()
+        trigger.next_us(us(f"{year}-03-01T00:00Z"))
+        assert perf_counter() - started_s < 1
+    started_s = perf_counter()
+    backlog = trigger.backlog(us("1950-01-01T00:00Z"), us("2026-01-01T00:00Z"))
+    assert perf_counter() - started_s < 2
+    assert backlog.times <= 1000
+    assert backlog.next_us == trigger.next_us(us("2026-01-01T00:00Z"))
+
+
+# -- against dateutil walking from the start ------------------------------------------------------------------------------
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> str:
+    freq = draw(st.sampled_from(["YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY"]))
+    parts = [f"FREQ={freq}", f"INTERVAL={draw(st.integers(1, 5))}"]
+
+    def listed(low: int, high: int) -> str:
+        values = draw(st.lists(st.integers(low, high).filter(bool), min_size=1, max_size=3, unique=True))
+        return ",".join(map(str, values))
+
+    if draw(st.booleans()):
+        prefix = ["", "1", "-1", "2"] if freq in ("YEARLY", "MONTHLY") else [""]
+        named = st.sampled_from(["MO", "TU", "WE", "TH", "FR", "SA", "SU"])
+        parts.append(
+            "BYDAY="
+            + ",".join(
+                draw(
+                    st.lists(
+                        st.sampled_from(prefix).flatmap(lambda p: named.map(lambda d: p + d)),
+                        min_size=1,
+                        max_size=3,
+                        unique=True,
+                    )
+                )
+            )
+        )
+    if draw(st.booleans()):
+        parts.append("BYMONTH=" + listed(1, 12))
+    if draw(st.integers(0, 3)) == 0:
+        parts.append("BYMONTHDAY=" + listed(-3, 31))
+    if draw(st.integers(0, 3)) == 0:
+        parts.append("BYHOUR=" + listed(1, 23))
+    if draw(st.integers(0, 4)) == 0 and freq in ("YEARLY", "MONTHLY") and len(parts) > 2:
+        parts.append("BYSETPOS=" + draw(st.sampled_from(["1", "-1", "2"])))
+    if draw(st.booleans()):
+        parts.append("WKST=" + draw(st.sampled_from(["MO", "SU", "WE"])))
+    if draw(st.integers(0, 3)) == 0:
+        parts.append(f"COUNT={draw(st.integers(1, 40))}")
+    return ";".join(parts)
+
+
+@calm
+@given(
+    rule=rules(),
+    start=st.datetimes(datetime(2015, 1, 1), datetime(2020, 1, 1)).map(lambda at: at.replace(microsecond=0)),  # noqa: DTZ001
+    asked=st.lists(st.integers(-400 * 86400, 2000 * 86400), min_size=1, max_size=6),
+)
+def test_the_fire_times_are_those_of_a_walk_from_the_start(rule: str, start: datetime, asked: list[int]) -> None:
+    last = start + timedelta(days=2200)
+    try:
+        library.rrulestr(rule, dtstart=start)
+    except ValueError:
+        with pytest.raises(InvalidTriggerError):
+            RRuleTrigger(rule, dtstart=start, timezone="UTC")
+        return
+    listed = list(
+        itertools.takewhile(lambda at: at <= last, itertools.islice(library.rrulestr(rule, dtstart=start), 1500))
+    )
+    trigger = RRuleTrigger(rule, dtstart=start, timezone="UTC")
+    complete = len(listed) < 1500
+    expected = [from_datetime(at.replace(tzinfo=UTC)) for at in listed]
+    for second in asked:
+        at_us = from_datetime((start + timedelta(seconds=second)).replace(tzinfo=UTC))
+        later = [fire_us for fire_us in expected if fire_us > at_us]
+        if later:
+            assert trigger.next_us(at_us) == later[0]
+            assert trigger.next_us(later[0] - 1) == later[0]
+            assert trigger.next_us((at_us + later[0]) // 2) == later[0]
+        elif complete:
+            answer_us = trigger.next_us(at_us)
+            assert answer_us is None or answer_us > from_datetime(last.replace(tzinfo=UTC))
+    found: list[int] = []
+    at = trigger.next_us(from_datetime(start.replace(tzinfo=UTC)) - 1)
+    while at is not None and len(found) < min(100, len(expected)):
+        found.append(at)
+        at = trigger.next_us(at)
+    assert found == expected[: len(found)]
+    assert len(found) == min(100, len(expected))
+
+
+def test_the_module_imports_no_heavy_module() -> None:
+    heavy = ["asyncio", "dataclasses", "inspect", "dateutil", "holidays", "tzlocal"]
+    code = f"import sys, schedcore.triggers.rrule; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
