@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Any, NoReturn
 
 from schedcore import plugins
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-__all__ = ["Frozen", "check_version", "pack_trigger", "to_trigger", "to_triggers", "unpack_trigger"]
+__all__ = [
+    "Frozen",
+    "check_version",
+    "is_other_release",
+    "pack_trigger",
+    "to_trigger",
+    "to_triggers",
+    "unpack_trigger",
+    "zone_stamp",
+]
 
 
 class Frozen:
@@ -32,6 +43,18 @@ def check_version(state: Mapping[str, Any], version: int, what: str) -> None:
     found = state.get("version")
     if found != version:
         raise ValueError(f"the state of {what} has version {found!r}; this release reads {version}")
+
+
+def zone_stamp(zone: tzinfo) -> dict[str, str]:
+    """What a state says of the release of the zone's rules that it was made with."""
+    version = zone_data_version(zone)
+    return {} if version is None else {"zone_data": version}
+
+
+def is_other_release(state: Mapping[str, Any], zone: tzinfo) -> bool:
+    """Whether a state was made with another release of the zone's rules than the one at hand."""
+    before = state.get("zone_data")
+    return before is not None and before != (zone_data_version(zone) or before)
 
 
 def to_triggers(triggers: object, field: str = "triggers") -> tuple[EngineTrigger, ...]:
@@ -62,6 +85,12 @@ def unpack_trigger(packed: Any) -> EngineTrigger:
     """The trigger that ``pack_trigger`` packed. Raises ``ValueError`` for what is none, ``LookupError`` for an unknown alias."""
     if callable(getattr(packed, "get_next_fire_time", None)):
         return as_grid(packed)
+    if isinstance(packed, tuple | list) and len(packed) == 2 and isinstance(packed[0], type):
+        # A pair of class and state, in states that pickle keeps. Text can name no class, so data cannot be one.
+        kind: Any = packed[0]
+        made = kind.__new__(kind)
+        made.__setstate__(packed[1])
+        return as_grid(made)
     if not isinstance(packed, Mapping) or not isinstance(packed.get("type"), str):
         raise ValueError(f"{packed!r} is not the record of a trigger")
     cls: Any = plugins.load(plugins.TRIGGERS, packed["type"])

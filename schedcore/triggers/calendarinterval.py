@@ -36,7 +36,7 @@ from schedcore.triggers._local import (
     offset_at,
     wall_instant,
 )
-from schedcore.triggers._values import Frozen, check_version
+from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger
 from schedcore.triggers.cron._dst import Offsets, offsets_for
@@ -86,6 +86,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         "jitter_us",
         "overflow",
         "timezone",
+        "zone_data_changed",
     )
 
     timezone: tzinfo
@@ -213,6 +214,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         put(self, "jitter_us", jitter_us)
         put(self, "overflow", overflow)
         put(self, "dst", dst)
+        put(self, "zone_data_changed", False)
 
     @property
     def start_date(self) -> date:
@@ -471,6 +473,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             "jitter_us": self.jitter_us,
             "overflow": self.overflow,
             "dst": self.dst,
+            **zone_stamp(self.timezone),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -493,6 +496,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
                 state["overflow"],
                 state["dst"],
             )
+            object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))
         except KeyError as error:
             raise ValueError(f"the state of a calendar interval trigger lacks {error}") from None
 

@@ -29,7 +29,15 @@ from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
 from schedcore.triggers._local import DAY_S, Gap, civil, day_number, month_length, offset_at, wall_instant
 from schedcore.triggers._meet import Trace, trace_of
-from schedcore.triggers._values import Frozen, check_version, pack_trigger, to_trigger, unpack_trigger
+from schedcore.triggers._values import (
+    Frozen,
+    check_version,
+    is_other_release,
+    pack_trigger,
+    to_trigger,
+    unpack_trigger,
+    zone_stamp,
+)
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
 from schedcore.triggers.cron._dst import Offsets, offsets_for
@@ -573,7 +581,17 @@ class Excluding(_Zoned):
     :raises InvalidTriggerError: naming the argument that cannot be used.
     """
 
-    __slots__ = ("_child", "_offsets", "_zone", "calendar", "end_us", "jitter_us", "roll", "timezone")
+    __slots__ = (
+        "_child",
+        "_offsets",
+        "_zone",
+        "calendar",
+        "end_us",
+        "jitter_us",
+        "roll",
+        "timezone",
+        "zone_data_changed",
+    )
 
     timezone: tzinfo
     jitter_us: int
@@ -617,6 +635,7 @@ class Excluding(_Zoned):
         put(self, "_offsets", offsets_for(zone))
         put(self, "jitter_us", child.jitter_us)
         put(self, "end_us", child.end_us)
+        put(self, "zone_data_changed", child.zone_data_changed)
 
     @property
     def trigger(self) -> BaseTrigger:
@@ -628,11 +647,6 @@ class Excluding(_Zoned):
     def elapsed(self) -> bool:  # type: ignore[override]
         """Whether the trigger follows elapsed time."""
         return self._child.elapsed
-
-    @property
-    def zone_data_changed(self) -> bool:  # type: ignore[override]
-        """Whether that is so of the trigger."""
-        return self._child.zone_data_changed
 
     def _trace(self) -> Trace | None:
         return trace_of(self._child) if self.roll == "skip" else Trace()
@@ -737,6 +751,14 @@ class Excluding(_Zoned):
                     last_us = backlog.last_us or next_us
             at_us = end_us
         return Excluded(times, first_us, last_us) if times else None
+
+    def why_not(self, at_us: int) -> list[str]:
+        """Why it does not fire at an instant at which the trigger would."""
+        local_s = self._shown(at_us)[0]
+        if self._child.next_us(at_us - 1) != at_us or not self.calendar.span(local_s).closed:
+            return []
+        what = "is left out" if self.roll == "skip" else f"is moved to the {self.roll} open day"
+        return [f"{_EPOCH + timedelta(seconds=local_s)} is closed and {what}: {self.calendar.describe()}"]
 
     # -- moved to another day ------------------------------------------------------------------------------------------
 
@@ -869,6 +891,7 @@ class Excluding(_Zoned):
             "calendar": pack_calendar(self.calendar),
             "roll": self.roll,
             "timezone": zone_state(self.timezone),
+            **zone_stamp(self.timezone),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -882,6 +905,8 @@ class Excluding(_Zoned):
                 state["roll"],
                 to_zone(state["timezone"]),
             )
+            if is_other_release(state, self.timezone):
+                object.__setattr__(self, "zone_data_changed", True)
         except KeyError as error:
             raise ValueError(f"the state of an excluding trigger lacks {error}") from None
 
@@ -912,6 +937,7 @@ class BusinessDayTrigger(_Zoned):
         "months",
         "nth",
         "timezone",
+        "zone_data_changed",
     )
 
     timezone: tzinfo
@@ -983,6 +1009,7 @@ class BusinessDayTrigger(_Zoned):
         put(self, "timezone", zone)
         put(self, "_offsets", offsets_for(zone))
         put(self, "jitter_us", jitter_us)
+        put(self, "zone_data_changed", False)
 
     @property
     def jitter(self) -> float | None:
@@ -1104,6 +1131,7 @@ class BusinessDayTrigger(_Zoned):
             "end_us": self.end_us,
             "timezone": zone_state(self.timezone),
             "jitter_us": self.jitter_us,
+            **zone_stamp(self.timezone),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -1122,6 +1150,7 @@ class BusinessDayTrigger(_Zoned):
                 to_zone(state["timezone"]),
                 int(state["jitter_us"]),
             )
+            object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))
         except KeyError as error:
             raise ValueError(f"the state of a business day trigger lacks {error}") from None
 

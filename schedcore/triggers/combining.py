@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._meet import MAX_LEAPS, Meeting, Trace, join, trace_of
+from schedcore.triggers._old_states import OLD_VERSIONS
 from schedcore.triggers._values import Frozen, check_version, pack_trigger, to_triggers, unpack_trigger
 from schedcore.triggers._zones import same_zone, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
@@ -144,11 +145,18 @@ class _Combination(Frozen, EngineTrigger):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        check_version(state, _STATE_VERSION, f"a {type(self).__name__}")
+        old = state.get("version") in OLD_VERSIONS
+        if not old:
+            check_version(state, _STATE_VERSION, f"a {type(self).__name__}")
         try:
             packed = state["triggers"]
             if not isinstance(packed, list) or not packed:
                 raise ValueError(f"the state of a {type(self).__name__} has no triggers")
+            if old:
+                children = tuple(unpack_trigger(each) for each in packed)
+                jitter = state.get("jitter")
+                self._fill(children, children[0].timezone, None if jitter is None else to_jitter(jitter))
+                return
             jitter_us = state["jitter_us"]
             self._fill(
                 tuple(unpack_trigger(each) for each in packed),

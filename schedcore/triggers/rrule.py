@@ -27,7 +27,7 @@ from typing import Any, Literal, NamedTuple, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
 from schedcore.triggers._local import offset_at, wall_instant
-from schedcore.triggers._values import Frozen, check_version
+from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 from schedcore.triggers.cron._dst import Offsets, offsets_for
@@ -99,6 +99,7 @@ class RRuleTrigger(Frozen, EngineTrigger):
         "end_us",
         "jitter_us",
         "timezone",
+        "zone_data_changed",
     )
 
     timezone: tzinfo
@@ -175,6 +176,7 @@ class RRuleTrigger(Frozen, EngineTrigger):
         put(self, "end_us", end_us)
         put(self, "jitter_us", jitter_us)
         put(self, "dst", dst)
+        put(self, "zone_data_changed", False)
 
     @property
     def dtstart(self) -> datetime:
@@ -286,6 +288,7 @@ class RRuleTrigger(Frozen, EngineTrigger):
             "end_us": self.end_us,
             "jitter_us": self.jitter_us,
             "dst": self.dst,
+            **zone_stamp(self.timezone),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -300,6 +303,7 @@ class RRuleTrigger(Frozen, EngineTrigger):
                 int(state["jitter_us"]),
                 state["dst"],
             )
+            object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))
         except KeyError as error:
             raise ValueError(f"the state of a rrule trigger lacks {error}") from None
 

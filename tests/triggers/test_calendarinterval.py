@@ -470,6 +470,15 @@ def test_day_numbers(day: int) -> None:
     assert day_number(*civil(day)) == day
 
 
+def test_a_state_of_other_zone_data_says_so() -> None:
+    state = TRIGGERS[1].__getstate__()
+    restored = CalendarIntervalTrigger.__new__(CalendarIntervalTrigger)
+    restored.__setstate__(state)
+    assert not restored.zone_data_changed
+    restored.__setstate__(state | {"zone_data": "1999z"})
+    assert restored.zone_data_changed
+
+
 def test_the_module_imports_no_heavy_module() -> None:
     heavy = ["asyncio", "dataclasses", "inspect", "dateutil", "holidays", "tzlocal"]
     code = f"import sys, schedcore.triggers.calendarinterval; print([name for name in {heavy} if name in sys.modules])"

@@ -466,6 +466,26 @@ def test_triggers_round_trip(trigger: Excluding | BusinessDayTrigger) -> None:
         restored.__setstate__(state)
 
 
+@pytest.mark.parametrize("trigger", [TRIGGERS[0], TRIGGERS[3]], ids=str)
+def test_a_state_of_other_zone_data_says_so(trigger: Excluding | BusinessDayTrigger) -> None:
+    restored = type(trigger).__new__(type(trigger))
+    restored.__setstate__(trigger.__getstate__())
+    assert not restored.zone_data_changed
+    restored.__setstate__(trigger.__getstate__() | {"zone_data": "1999z"})
+    assert restored.zone_data_changed
+
+
+def test_why_it_does_not_fire() -> None:
+    trigger = CronTrigger(hour=9, timezone="UTC").excluding(WEEKEND)
+    assert trigger.why_not(us("2026-11-21T09:00Z")) == [
+        "2026-11-21 09:00:00 is closed and is left out: Saturday, Sunday"
+    ]
+    assert trigger.why_not(us("2026-11-21T10:00Z")) == []
+    assert trigger.why_not(us("2026-11-20T09:00Z")) == []
+    moved = CronTrigger(hour=9, timezone="UTC").excluding(WEEKEND, "next")
+    assert "is moved to the next open day" in moved.why_not(us("2026-11-21T09:00Z"))[0]
+
+
 def test_words() -> None:
     assert TRIGGERS[0].describe() == "at 09:00, except Saturday, Sunday or holidays in DE (BY)"
     assert TRIGGERS[1].describe() == (

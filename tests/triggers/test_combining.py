@@ -376,7 +376,7 @@ def test_a_third_partys_child_is_kept_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"version": 1}, ValueError, "version 1; this release reads 3"),
+        ({"version": 9}, ValueError, "version 9; this release reads 3"),
         ({"triggers": []}, ValueError, "has no triggers"),
         ({"triggers": ["cron"]}, ValueError, "'cron' is not the record of a trigger"),
         ({"triggers": [{"type": "moon", "state": {}}]}, UnknownPluginError, "there is no trigger 'moon'"),
@@ -391,6 +391,25 @@ def test_wrong_states(change: dict[str, Any], error: type[Exception], message: s
     del state["jitter_us"]
     with pytest.raises(ValueError, match="lacks 'jitter_us'"):
         OrTrigger.__new__(OrTrigger).__setstate__(state)
+
+
+@pytest.mark.parametrize("kind", [AndTrigger, OrTrigger])
+def test_states_of_3x(kind: type[Any]) -> None:
+    children = [cron(BERLIN, hour=7), every(minutes=2)]
+    expected = kind(children, jitter=5)
+    for triggers in (children, [(type(child), child.__getstate__()) for child in children]):
+        restored: Any = object.__new__(kind)
+        restored.__setstate__({"version": 1, "triggers": triggers, "jitter": 5})
+        assert restored == expected
+
+
+def test_other_zone_data_in_a_child_shows() -> None:
+    state = COMBINED[3].__getstate__()
+    assert not COMBINED[3].zone_data_changed
+    state["triggers"][0]["state"]["triggers"][0]["state"]["zone_data"] = "1999z"
+    restored = OrTrigger.__new__(OrTrigger)
+    restored.__setstate__(state)
+    assert restored.zone_data_changed
 
 
 def test_a_combination_is_a_value() -> None:

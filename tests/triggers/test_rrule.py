@@ -347,6 +347,15 @@ def test_the_fire_times_are_those_of_a_walk_from_the_start(rule: str, start: dat
     assert len(found) == min(100, len(expected))
 
 
+def test_a_state_of_other_zone_data_says_so() -> None:
+    state = TRIGGERS[0].__getstate__()
+    restored = RRuleTrigger.__new__(RRuleTrigger)
+    restored.__setstate__(state)
+    assert not restored.zone_data_changed
+    restored.__setstate__(state | {"zone_data": "1999z"})
+    assert restored.zone_data_changed
+
+
 def test_the_module_imports_no_heavy_module() -> None:
     heavy = ["asyncio", "dataclasses", "inspect", "dateutil", "holidays", "tzlocal"]
     code = f"import sys, schedcore.triggers.rrule; print([name for name in {heavy} if name in sys.modules])"
