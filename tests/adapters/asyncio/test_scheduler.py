@@ -52,7 +52,8 @@ def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
 def run_program(program: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(program)],
+        # -P: the package that is installed, and not the folder of its source, in which there are no adapters.
+        [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
         timeout=20,
