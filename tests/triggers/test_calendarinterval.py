@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -484,3 +484,25 @@ def test_the_module_imports_no_heavy_module() -> None:
     code = f"import sys, schedcore.triggers.calendarinterval; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", range(4))
+def test_the_dates_of_every_zone(part: int) -> None:
+    """Three years of each zone, from another start for each, under each rule for clock changes."""
+    for number, key in enumerate(sorted(available_timezones())[part::4]):
+        start = date(1970 + number * 7 % 64, 1 + number % 12, 1 + number % 31 % 28)
+        second = (0, 1800, 3600, 7200, 9000, 84600)[number % 6]
+        for dst in ("skip", "shift", "cron"):
+            expected = oracle(start, 0, 1, second, key, "skip", dst, start + timedelta(days=1100))
+            trigger = CalendarIntervalTrigger(
+                days=1, hour=second // 3600, minute=second % 3600 // 60, start_date=start, timezone=key, dst=dst
+            )
+            found = []
+            at_us = trigger.next_us(expected[0] - 1)
+            while at_us is not None and at_us <= expected[-1]:
+                found.append(at_us)
+                at_us = trigger.next_us(at_us)
+            assert found == expected, (key, start, second, dst)
+            assert trigger.count_us(expected[0] - 1, expected[-1]) == len(expected), (key, start, second, dst)
