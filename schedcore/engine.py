@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from schedcore.errors import error_text
 from schedcore.job import JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.triggers.base import EngineTrigger
@@ -82,7 +83,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
         if trigger.excludes:
             excluded = _excluded(trigger, fire_us, next_us)
     except Exception as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
-        return _set_aside(claim, now_us, f"its trigger raised {type(error).__name__}: {error}", error)
+        return _set_aside(claim, now_us, f"its trigger raised {error_text(error)}", error)
     # The common case: one fire time is due.
     grace_us = policy.misfire_grace_us
     if grace_us is not None and now_us - due_us > grace_us:

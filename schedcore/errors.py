@@ -41,6 +41,7 @@ __all__ = [
     "UnknownPluginError",
     "UsageError",
     "did_you_mean",
+    "error_text",
 ]
 
 
@@ -53,6 +54,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known: {', '.join(names)}" if names else ""
+
+
+def error_text(error: BaseException) -> str:
+    """An error in one line: its class and its message. The message is anybody's code; where that raises, this says so."""
+    name = type(error).__name__
+    try:
+        message = str(error)
+    except Exception as again:  # noqa: BLE001  # its __str__ is anybody's code
+        return f"{name} (it cannot be shown: its text raised {type(again).__name__})"
+    return f"{name}: {message}" if message else name
 
 
 class SchedcoreError(Exception):

@@ -14,7 +14,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from schedcore.errors import ConfigurationError, MissingExtraError, UnknownPluginError, did_you_mean
+from schedcore.errors import ConfigurationError, MissingExtraError, UnknownPluginError, did_you_mean, error_text
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -160,8 +160,7 @@ def _load_entry_point(group: str, alias: str) -> type[Any]:
         cls = point.load()
     except Exception as error:
         raise UnknownPluginError(
-            f"the {kind} {alias!r} of {_origin(point)} cannot be loaded from {point.value!r}: "
-            f"{type(error).__name__}: {error}"
+            f"the {kind} {alias!r} of {_origin(point)} cannot be loaded from {point.value!r}: {error_text(error)}"
         ) from error
     if not isinstance(cls, type):
         raise UnknownPluginError(f"the {kind} {alias!r} of {_origin(point)} is {cls!r}, not a class")

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
-from schedcore.errors import JobArgumentsError, ReferenceLookupError
+from schedcore.errors import JobArgumentsError, ReferenceLookupError, error_text
 
 __all__ = [
     "Parameters",
@@ -81,7 +81,9 @@ def resolve(text: str) -> Any:
                 f"cannot resolve {text!r}: {where} has no attribute {name!r}{_near(name, dir(target))}"
             ) from error
         except Exception as error:
-            raise ReferenceLookupError(f"cannot resolve {text!r}: reading {name!r} raised {_brief(error)}") from error
+            raise ReferenceLookupError(
+                f"cannot resolve {text!r}: reading {name!r} raised {error_text(error)}"
+            ) from error
     return target
 
 
@@ -212,12 +214,8 @@ def _import(module_name: str, text: str) -> ModuleType:
     # SystemExit too: a script without a main guard must not end the scheduler that looks into it.
     except (Exception, SystemExit) as error:
         raise ReferenceLookupError(
-            f"cannot resolve {text!r}: importing {module_name!r} raised {_brief(error)}"
+            f"cannot resolve {text!r}: importing {module_name!r} raised {error_text(error)}"
         ) from error
-
-
-def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _near(word: str, known: Iterable[str]) -> str:

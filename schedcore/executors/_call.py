@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
+from schedcore.errors import error_text
+
 __all__ = ["as_exception", "run_awaitable", "settle", "strip_tracebacks", "traceback_text"]
 
 
@@ -86,8 +88,7 @@ def as_exception(error: BaseException) -> Exception:
         return error
     if isinstance(error, SystemExit):
         return RuntimeError(f"the job called sys.exit({error.code!r})")
-    text = str(error)
-    return RuntimeError(f"the job raised {type(error).__qualname__}{': ' if text else ''}{text}")
+    return RuntimeError(f"the job raised {error_text(error)}")
 
 
 def traceback_text(error: BaseException) -> str:

@@ -25,6 +25,7 @@ from datetime import UTC, tzinfo
 from multiprocessing import current_process, parent_process
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schedcore.errors import error_text
 from schedcore.executors._call import as_exception, run_awaitable, settle, traceback_text
 from schedcore.job import JobPolicy, JobRecord
 from schedcore.run import Run, current_run
@@ -192,7 +193,7 @@ def _call(identity: Identity, payload: bytes) -> bytes:
     try:
         return RETURNED + pickle.dumps(retval, pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 (anything may come out of pickling)
-        what = f"the job returned {_a(retval)}, which cannot be sent back from its process: {_brief(error)}"
+        what = f"the job returned {_a(retval)}, which cannot be sent back from its process: {error_text(error)}"
         return RAISED + pickle.dumps(_failure(TypeError(f"{what}; return plain data")))
 
 
@@ -229,7 +230,3 @@ def _a(value: object) -> str:
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
-
-
-def _brief(error: BaseException) -> str:
-    return f"{type(error).__qualname__}: {error}"

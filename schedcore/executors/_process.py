@@ -33,7 +33,7 @@ from multiprocessing import connection, get_all_start_methods, get_context, proc
 from multiprocessing.context import BaseContext
 from typing import Any, cast
 
-from schedcore.errors import ConfigurationError, FailureError, SchedulerStartError, SerializationError
+from schedcore.errors import ConfigurationError, FailureError, SchedulerStartError, SerializationError, error_text
 from schedcore.executors import _child
 from schedcore.executors._child import Failure, Identity, Reference
 from schedcore.executors._workers import WorkerPool
@@ -471,7 +471,7 @@ def _returned(run: Run, started_us: int | None, now_us: int, answer: bytes) -> F
         try:
             retval = pickle.loads(memoryview(answer)[1:])
         except Exception as error:  # noqa: BLE001 (anything may come out of unpickling)
-            what = f"the job's result came back from its process, but cannot be loaded here: {_brief(error)}"
+            what = f"the job's result came back from its process, but cannot be loaded here: {error_text(error)}"
             return failed(run, started_us, now_us, SerializationError(what, path="result"))
     return Finish(run, RunState.SUCCEEDED, started_us, now_us, retval)
 
@@ -551,12 +551,8 @@ def _unsendable(path: str, value: object, error: Exception) -> SerializationErro
         "give plain data" if path.startswith(("args", "kwargs", "initargs")) else "use a module's top-level function"
     )
     return SerializationError(
-        f"{path} ({_child._a(value)}) cannot be sent to another process: {_brief(error)}; {advice}", path=path
+        f"{path} ({_child._a(value)}) cannot be sent to another process: {error_text(error)}; {advice}", path=path
     )
-
-
-def _brief(error: BaseException) -> str:
-    return f"{type(error).__qualname__}: {error}"
 
 
 def _context_of(given: object) -> BaseContext:

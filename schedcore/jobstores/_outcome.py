@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from schedcore.errors import error_text
 from schedcore.run import Finish, RunState, result_text
 
 __all__ = ["Outcome", "outcome"]
@@ -50,10 +51,7 @@ def outcome(finish: Finish) -> Outcome:
 
 
 def _error_text(error: Exception) -> str:
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception as again:  # noqa: BLE001  # its __str__ is anybody's code
-        text = f"{type(error).__name__} (it cannot be shown: its text raised {type(again).__name__})"
+    text = error_text(error)
     return text if len(text) <= _ERROR_LIMIT else text[: _ERROR_LIMIT - 1] + "…"
 
 

@@ -20,7 +20,7 @@ from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from schedcore import plugins
-from schedcore.errors import BrokenJobError, SerializationError, TransientJobError
+from schedcore.errors import BrokenJobError, SerializationError, TransientJobError, error_text
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import UnnameableCallableError, callable_name, ref_of, resolve, unbind
 from schedcore.serializers.base import Serializer
@@ -183,7 +183,7 @@ def decode(serializer: Serializer, job_id: str, payload: object, *, import_func:
             reason = str(error)
         # A module's own __getattr__ may do anything.
         except Exception as error:  # noqa: BLE001
-            reason = f"{ref!r} cannot be resolved: {type(error).__name__}: {error}"
+            reason = f"{ref!r} cannot be resolved: {error_text(error)}"
     return Loaded(StoredRecord(job_id, name, func, ref, tuple(args), kwargs or NO_KWARGS, trigger, policy), reason)
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, decide, dispatch_us, first_fire
-from schedcore.errors import SchedcoreError
+from schedcore.errors import SchedcoreError, error_text
 from schedcore.job import JobEntry, JobState
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
 from schedcore.run import Finish, Run, RunState, SkipReason
@@ -178,7 +178,7 @@ class Pump:
         # Jitter keeps a fleet from coming back all at once.
         delay_s = min(limit_s, FIRST_RETRY_S * 2 ** min(self._failures - 1, 30)) * (0.75 + 0.25 * scheduler._random())
         self._retry_at_s = scheduler.clock.monotonic_s() + delay_s
-        text = f"{type(error).__name__}: {error}"
+        text = error_text(error)
         if self.health.ok:
             self.health = StoreHealth(False, text, scheduler.clock.wall_us())
         else:
@@ -438,7 +438,7 @@ class _Complaint:
     """Reports, in the scheduler's thread, a trigger that raised while the schedule was rearranged."""
 
     def __init__(self, scheduler: BaseScheduler, alias: str, entry: JobEntry, error: Exception) -> None:
-        reason = f"its trigger raised {type(error).__name__}: {error}"
+        reason = f"its trigger raised {error_text(error)}"
         self._report: Callable[[], None] = lambda: scheduler._reports.broken(alias, entry.job.id, reason, error)
 
     def __call__(self) -> None:

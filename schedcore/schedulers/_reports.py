@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from schedcore.clock import to_datetime
+from schedcore.errors import error_text
 from schedcore.events import (
     EVENT_CLOCK_STEPPED,
     EVENT_JOB_ADDED,
@@ -103,7 +104,7 @@ class Reports:
 
     def wakeup_failed(self, method: str, error: Exception) -> None:
         """The framework's side raised where it must not; the scheduler goes on."""
-        message = f"the wakeup failed to {method}: {type(error).__name__}: {error}"
+        message = f"the wakeup failed to {method}: {error_text(error)}"
         self.logger.error("%s", message)
         self.bus.post(SchedulerFailureEvent(EVENT_SCHEDULER_FAILED, None, message, error))
 
@@ -147,9 +148,9 @@ class Reports:
                     )
                 continue
             if state is RunState.FAILED:
-                self.logger.error("job %r failed: %s", run.job.name, exception, extra={"run_id": run.id})
-                if traceback:
-                    self.logger.debug("%s", traceback)
+                what = "it says nothing" if exception is None else error_text(exception)
+                where = f"\n{traceback.rstrip()}" if traceback else ""
+                self.logger.error("job %r failed: %s%s", run.job.name, what, where, extra={"run_id": run.id})
             else:
                 self.logger.warning("run %s was %s", run.id, state)
             if mask & EVENT_JOB_ERROR:
@@ -220,9 +221,9 @@ class Reports:
     def store_failed(self, alias: str, error: Exception, retry_s: float | None) -> None:
         """A job store failed; ``retry_s``: seconds until it is tried again."""
         again = "" if retry_s is None else f"; next attempt in {retry_s:.1f} s"
-        self.logger.error("job store %r failed: %s: %s%s", alias, type(error).__name__, error, again)
+        self.logger.error("job store %r failed: %s%s", alias, error_text(error), again)
         if self.bus.wants(EVENT_JOBSTORE_FAILED):
-            self.bus.post(SchedulerFailureEvent(EVENT_JOBSTORE_FAILED, alias, str(error), error))
+            self.bus.post(SchedulerFailureEvent(EVENT_JOBSTORE_FAILED, alias, error_text(error), error))
 
     def store_recovered(self, alias: str) -> None:
         """A job store works again."""

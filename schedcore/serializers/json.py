@@ -39,7 +39,7 @@ from itertools import accumulate
 from pathlib import PurePath
 from typing import Any, NamedTuple, NoReturn
 
-from schedcore.errors import ConfigurationError, SerializationError
+from schedcore.errors import ConfigurationError, SerializationError, error_text
 from schedcore.serializers.base import Refused, refuse
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "JSONSerializer"]
@@ -164,7 +164,7 @@ class JSONSerializer:
             raise
         # Whatever the bytes provoke: the parser's errors, the constructors', those of registered classes.
         except Exception as error:
-            raise SerializationError(f"not a record that can be read: {type(error).__name__}: {error}") from error
+            raise SerializationError(f"not a record that can be read: {error_text(error)}") from error
 
     # --- data -> JSON ---
 
@@ -298,7 +298,7 @@ class JSONSerializer:
                         raise
                     except Exception as error:
                         raise SerializationError(
-                            f"{tag}: {_show(obj[tag])} cannot be read: {type(error).__name__}: {error}"
+                            f"{tag}: {_show(obj[tag])} cannot be read: {error_text(error)}"
                         ) from error
         return obj
 

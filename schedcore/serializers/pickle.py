@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from schedcore.errors import SerializationError
+from schedcore.errors import SerializationError, error_text
 from schedcore.serializers.base import Refused, refuse
 
 __all__ = ["PickleSerializer"]
@@ -75,4 +75,4 @@ class PickleSerializer:
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply to be pickled"
-    return f"{type(error).__name__}: {error}"
+    return error_text(error)

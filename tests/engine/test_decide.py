@@ -315,10 +315,22 @@ def raising(previous: datetime | None, now: datetime) -> datetime:
     raise ZeroDivisionError("no such day")
 
 
+class MuteError(Exception):
+    """An error whose text cannot be had."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def mute(previous: datetime | None, now: datetime) -> datetime:
+    raise MuteError
+
+
 BROKEN: dict[str, tuple[Callable[[datetime | None, datetime], Any], str]] = {
     "stands still": (lambda previous, now: previous, "does not advance"),
     "goes back": (lambda previous, now: to_datetime(T0 - DAY), "does not advance"),
     "raises": (raising, "its trigger raised ZeroDivisionError: no such day"),
+    "raises what cannot be shown": (mute, "its trigger raised MuteError (it cannot be shown"),
     "naive": (lambda previous, now: datetime(2026, 1, 2), "a naive datetime names no instant"),  # noqa: DTZ001
     "text": (lambda previous, now: "tomorrow", "returned 'tomorrow', not a datetime or None"),
     "number": (lambda previous, now: 17, "returned 17, not a datetime or None"),
