@@ -29,6 +29,7 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         return None if deadline_s is None else max(0.0, deadline_s - monotonic_s())
 
     pumps = list(scheduler._pumps.values())
+    scheduler._closing_id = threading.get_ident()
     try:
         scheduler._quiesce(pumps, left())
         for pump in pumps:

@@ -125,6 +125,7 @@ class BaseScheduler(ABC):
         self._reports = Reports()
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
+        self._closing_id: int | None = None
         self._asked = False
         # When the next tick is armed for, on the wall clock and on the monotonic one.
         self._armed_us = _NEVER_US
@@ -313,7 +314,9 @@ class BaseScheduler(ABC):
 
     def _inside(self) -> bool:
         """Whether the calling thread is one that closing waits for."""
-        return threading.get_ident() == self._thread_id or self._reports.delivers_here() or self._in_own_job()
+        here = threading.get_ident()
+        # The thread that closes tells listeners of the shutdown, and they may ask for another one.
+        return here in (self._thread_id, self._closing_id) or self._reports.delivers_here() or self._in_own_job()
 
     def _in_own_job(self) -> bool:
         """Whether the caller is a job of this scheduler that is not over."""
@@ -351,7 +354,7 @@ class BaseScheduler(ABC):
         _running.discard(self)
         self._release_wakeup()
         self._wakeup = None
-        self._thread_id = None
+        self._thread_id = self._closing_id = None
         self._closed.set()
 
     def _abandon(self) -> None:
@@ -1013,7 +1016,7 @@ class BaseScheduler(ABC):
         self._state = STATE_STOPPED
         self._dispatches = False
         self._wakeup = None
-        self._thread_id = None
+        self._thread_id = self._closing_id = None
         self._reports.forget_threads()
         self._jobs.forget_threads()
         self._closed = threading.Event()
