@@ -21,7 +21,7 @@ from __future__ import annotations
 from datetime import date, datetime, tzinfo
 from math import gcd
 from time import time_ns
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
@@ -88,6 +88,8 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         "timezone",
         "zone_data_changed",
     )
+
+    plain: ClassVar[bool] = True
 
     timezone: tzinfo
     #: Microseconds.

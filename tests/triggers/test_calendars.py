@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ from schedcore import plugins
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.engine import Claim, decide
 from schedcore.errors import InvalidTriggerError, MissingExtraError
+from schedcore.events import EVENT_JOB_SKIPPED
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.testing import VirtualScheduler
@@ -776,3 +778,23 @@ def test_the_module_imports_no_heavy_module() -> None:
     code = f"import sys, schedcore.triggers.calendars; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlalchemy"])
+def test_a_record_of_what_was_left_out_is_kept(store: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"type": store}
+    if store == "sqlalchemy":
+        pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
+        options["url"] = f"sqlite:///{tmp_path / 'jobs.db'}"
+    scheduler = VirtualScheduler(start="2026-11-19T00:00:00Z", jobstores={"default": options})
+    told: list[tuple[str, str, str, int]] = []
+
+    def listen(event: Any) -> None:
+        told.append((event.reason, f"{event.first_run_time:%a %H}", f"{event.scheduled_run_time:%a %H}", event.count))
+
+    scheduler.add_listener(listen, EVENT_JOB_SKIPPED)
+    scheduler.add_job("builtins:int", CronTrigger(hour="9,17", timezone="UTC").excluding(WEEKEND), id="j")
+    scheduler.start()
+    scheduler.run_until("2026-12-01T00:00:00Z")
+    scheduler.shutdown()
+    assert told == [("excluded", "Sat 09", "Sun 17", 4)] * 2
