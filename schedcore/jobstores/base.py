@@ -213,6 +213,13 @@ class JobStore(BaseJobStore):
     def listen(self, callback: Callable[[], None]) -> None:
         """Call ``callback``, from any thread, when somebody else changed what is due. Only where traits say ``notifies``."""
 
+    def get_note(self, name: str) -> str | None:
+        """What was noted under this name when the store was last used; None: nothing. Durable stores keep such notes."""
+        return None
+
+    def put_note(self, name: str, value: str) -> None:  # a store that is not durable has nobody to tell
+        """Note something for the next time that the store is opened."""
+
     @abstractmethod
     def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
         """Run records, latest first: of one job or all; ``failed``: only those that failed or were lost."""

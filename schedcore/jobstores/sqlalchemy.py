@@ -28,7 +28,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from operator import itemgetter
 from types import MethodType
@@ -266,6 +266,17 @@ class SQLAlchemyJobStore(JobStore):
                 f"database of its own. Others can look at it meanwhile: schedcore.jobstores.sqlalchemy.open_reader"
             ) from error
 
+    def get_note(self, name: str) -> str | None:
+        with self._reading("read a note") as cursor:
+            cursor.execute(self._sql.meta, (f"note: {name}",))
+            row = cursor.fetchone()
+        return None if row is None else str(row[0])
+
+    def put_note(self, name: str, value: str) -> None:
+        with self._writing("write a note") as cursor:
+            cursor.execute(self._sql.drop_meta, (f"note: {name}",))
+            cursor.execute(self._sql.put_meta, (f"note: {name}", value))
+
     def _owner(self) -> str:
         try:
             with self._reading("look for the owner") as cursor:
@@ -410,8 +421,9 @@ class SQLAlchemyJobStore(JobStore):
             found[uid] = loaded
             if loaded.reason is None:
                 while len(cache) >= _CACHE:
-                    # The one that has been there longest; another thread may have been faster.
-                    cache.pop(next(iter(cache), 0), None)
+                    # The one that has been there longest. Other threads do the same meanwhile.
+                    with suppress(RuntimeError, StopIteration):
+                        cache.pop(next(iter(cache)), None)
                 cache[uid] = record
         return found
 

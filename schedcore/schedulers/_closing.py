@@ -34,10 +34,10 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         scheduler._quiesce(pumps, left())
         for pump in pumps:
             scheduler._take_back(pump.take_waiting())
-        for executor in list(scheduler._executors.values()):
+        for executor in scheduler._all_executors():
             scheduler._cut += stop_executor(scheduler, executor, wait, left())
         if not wait:
-            for executor in list(scheduler._executors.values()):
+            for executor in scheduler._all_executors():
                 scheduler._cut += stop_executor(scheduler, executor, True, left())
         scheduler._quiesce(pumps, left())
         for pump in pumps:

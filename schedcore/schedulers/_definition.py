@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Set
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
@@ -27,6 +27,10 @@ __all__ = [
     "seeded",
     "stable_id",
 ]
+
+
+# Seconds. Longer than all the time that datetime can express.
+_LONGEST_GRACE_S = 1e12
 
 
 class Unset:
@@ -78,7 +82,7 @@ def make_trigger(
         raise InvalidTriggerError(
             f"{names}: arguments for a trigger go with its alias; this trigger is an instance already ({trigger!r})"
         )
-    if not callable(getattr(trigger, "get_next_fire_time", None)):
+    if isinstance(trigger, type) or not callable(getattr(trigger, "get_next_fire_time", None)):
         raise InvalidTriggerError(
             f"trigger must be an alias such as 'interval', a trigger instance or None, not {trigger!r}"
         )
@@ -108,17 +112,19 @@ def policy_with(policy: JobPolicy, changes: Mapping[str, Any]) -> JobPolicy:
     for name, value in changes.items():
         if name == "misfire_grace_time":
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if value is not None and not (number and value > 0):
+            if value is not None and not (number and 0 < value <= _LONGEST_GRACE_S):
                 raise ConfigurationError(
                     f"misfire_grace_time must be a positive number of seconds, or None for no limit, not {value!r}"
                 )
-            fields["misfire_grace_us"] = None if value is None else round(value * 1_000_000)
+            fields["misfire_grace_us"] = None if value is None else max(1, round(value * 1_000_000))
         elif name in ("max_instances", "max_catchup"):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigurationError(f"{name} must be a whole number from 1 up, not {value!r}")
             fields[name] = value
         elif name == "coalesce":
-            fields[name] = bool(value)
+            if not isinstance(value, bool):
+                raise ConfigurationError(f"coalesce must be True or False, not {value!r}")
+            fields[name] = value
         elif name == "recovery":
             if value not in ("rerun", "lost"):
                 raise ConfigurationError(f"recovery must be 'rerun' or 'lost', not {value!r}")
@@ -133,6 +139,9 @@ def policy_with(policy: JobPolicy, changes: Mapping[str, Any]) -> JobPolicy:
 def _check_args(args: Iterable[Any] | None) -> tuple[Any, ...]:
     if args is None:
         return ()
+    if isinstance(args, (Mapping, Set)):
+        what = "arguments by name go into kwargs" if isinstance(args, Mapping) else "a set has no order"
+        raise JobArgumentsError(f"args must be a list or another iterable of arguments, not {args!r}; {what}")
     if isinstance(args, (str, bytes)) or not isinstance(args, Iterable):
         raise JobArgumentsError(f"args must be a list or another iterable of arguments, not {args!r}")
     return tuple(args)

@@ -17,11 +17,12 @@ from time import sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedcore.clock import Now
-from schedcore.engine import Claim, Decision, decide, dispatch_us, first_fire
-from schedcore.errors import SchedcoreError, error_text
-from schedcore.job import JobEntry, JobState
+from schedcore.engine import Claim, Decision, decide
+from schedcore.errors import error_text
+from schedcore.job import JobEntry
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
 from schedcore.run import Finish, Run, RunState, SkipReason
+from schedcore.schedulers import _rearrange as rearrange
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
@@ -80,6 +81,7 @@ class Pump:
         self.health = StoreHealth(True, None, scheduler.clock.wall_us())
         self._unwritten: list[Finish] = []
         self._unsure = True  # the store may hold what this scheduler does not know: recover first
+        self._noted_us: int | None = None  # when the time was noted in a durable store
         self._correct = False  # the clock was corrected: calendar jobs are to be looked at again
         self._due = Due(None, None)
         self._more = False
@@ -334,7 +336,8 @@ class Pump:
                 now = scheduler._timeline.now()
             if self._correct:
                 self._correct = False
-                self._rearrange(now)
+                rearrange.rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
+            self._compare_notes(now)
             limit = BLOCKING_BATCH if store.traits.blocking else BATCH
             result.fired, claims = store.fire(now, limit, scheduler._executors)
             result.more = len(result.fired) + len(claims) >= limit
@@ -397,34 +400,28 @@ class Pump:
             store.finish(self._unwritten)
             self._unwritten = []
 
-    def _rearrange(self, now: Now) -> None:
-        """After a correction of the clock: calendar jobs go on from the new time. One look at each job."""
-        last: JobEntry | None = None
-        while True:
-            page = self.store.list_entries(last, 1000)
-            for entry in page:
-                trigger = entry.job.trigger
-                if entry.state is not JobState.ACTIVE or trigger.elapsed or entry.fire_us is None:
-                    continue
-                try:
-                    fire_us = first_fire(trigger, now.wall_us)
-                    if fire_us is None or fire_us >= entry.fire_us:
-                        continue
-                    due_us = dispatch_us(trigger, fire_us, self.scheduler._random, entry.job.id)
-                    self.store.replace_entry(entry, entry._replace(fire_us=fire_us, due_us=due_us))
-                except SchedcoreError:
-                    continue
-                except Exception as error:  # noqa: BLE001  # a trigger is anybody's code
-                    self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))
-            if len(page) < 1000:
-                return
-            last = page[-1]
+    def _complain(self, entry: JobEntry, error: Exception) -> None:
+        self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))
+
+    def _compare_notes(self, now: Now) -> None:
+        """A durable store remembers the time and the zone data with which it was used last."""
+        if not self.store.traits.durable:
+            return
+        if self._noted_us is None:
+            rearrange.after_opening(self.store, now, self.scheduler._random, self._complain)
+        elif now.wall_us - self._noted_us < rearrange.NOTE_EVERY_US:
+            return
+        else:
+            rearrange.note_time(self.store, now)
+        self._noted_us = now.wall_us
 
     def settle(self) -> None:
         """The last write, at shutdown: what began and what ended, and nothing else. Wherever the store may be called."""
         result = CycleResult()
         try:
             self._write_back(result)
+            if self._noted_us is not None:
+                rearrange.note_time(self.store, self.scheduler._timeline.now())
         finally:
             if result.ended:
                 self._apply_ended(result.ended)

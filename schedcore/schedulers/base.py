@@ -24,6 +24,7 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from datetime import datetime, tzinfo
 from random import random
 from typing import IO, Any, ClassVar, TypeVar
@@ -119,6 +120,7 @@ class BaseScheduler(ABC):
         self._state = STATE_STOPPED
         self._dispatches = False
         self._executors: dict[str, BaseExecutor] = {}
+        self._retired: list[BaseExecutor] = []  # removed and shut down; their runs may go on
         self._pumps: dict[str, Pump] = {}
         self._removed: dict[str, Pump] = {}
         self._jobs = Jobs(self)
@@ -250,7 +252,8 @@ class BaseScheduler(ABC):
         started: list[BaseExecutor] = []
         opened: list[JobStore] = []
         added: list[tuple[str, list[JobEntry]]] = []
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._undo_start, started, opened)
             for alias, executor in list(self._executors.items()):
                 executor.start(self, alias)
                 started.append(executor)
@@ -260,19 +263,7 @@ class BaseScheduler(ABC):
                     opened.append(pump.store)
                     pump.opened = True
                     added.append((pump.alias, self._jobs.flush(pump)))
-        except BaseException:
-            self._state = STATE_STOPPED
-            for executor in started:
-                stop_executor(self, executor, True, None)
-            for store in opened:
-                try:
-                    store.shutdown()
-                except Exception:
-                    self._reports.logger.exception("job store %r failed to shut down", store)
-            self._release_wakeup()
-            self._wakeup = None
-            self._closed.set()
-            raise
+            undo.pop_all()
         if self._closed_at_exit:
             _running.add(self)
         if self._tells_in_thread:
@@ -283,6 +274,20 @@ class BaseScheduler(ABC):
         for alias, entries in added:
             self._reports.added(alias, entries)
         self._run()
+
+    def _undo_start(self, started: list[BaseExecutor], opened: list[JobStore]) -> None:
+        """It could not start: be as before."""
+        self._state = STATE_STOPPED
+        for executor in started:
+            stop_executor(self, executor, True, None)
+        for store in opened:
+            try:
+                store.shutdown()
+            except Exception:
+                self._reports.logger.exception("job store %r failed to shut down", store)
+        self._release_wakeup()
+        self._wakeup = None
+        self._closed.set()
 
     def _begin(self) -> None:
         """The first thing that runs in the scheduler's thread."""
@@ -324,10 +329,14 @@ class BaseScheduler(ABC):
         if run is None:
             return False
         # Another scheduler's job, or what a job has left running and outlives it, may wait.
-        executors = [executor for executor in self._executors.values() if isinstance(executor, RunExecutor)]
-        return len(executors) < len(self._executors) or any(
-            live is run for executor in executors for live in executor.live_runs()
+        executors = self._all_executors()
+        return not all(isinstance(executor, RunExecutor) for executor in executors) or any(
+            live is run for executor in executors for live in _live_runs(executor)
         )
+
+    def _all_executors(self) -> list[BaseExecutor]:
+        """Those that take runs, and those that were removed and may have some yet."""
+        return [*self._executors.values(), *self._retired]
 
     def _begin_shutdown(self) -> bool:
         """Stop firing; True for the one caller that has to close."""
@@ -341,7 +350,7 @@ class BaseScheduler(ABC):
     def _close_elsewhere(self, wait: bool, timeout: float | None) -> None:
         if not wait:
             # Now, and not in a moment: what has not begun when this returns does not begin.
-            for executor in list(self._executors.values()):
+            for executor in self._all_executors():
                 self._cut += stop_executor(self, executor, False, None)
         # A daemon, because it is the exit hook that waits for it, unless it was told not to.
         threading.Thread(target=close, args=(self, True, timeout), name="schedcore-closing", daemon=True).start()
@@ -354,6 +363,7 @@ class BaseScheduler(ABC):
         _running.discard(self)
         self._release_wakeup()
         self._wakeup = None
+        self._retired = []
         self._thread_id = self._closing_id = None
         self._closed.set()
 
@@ -433,21 +443,22 @@ class BaseScheduler(ABC):
             self._executors[alias] = made
             running = self._state != STATE_STOPPED
         if running:
-            try:
+            with ExitStack() as undo:
+                undo.callback(self._executors.pop, alias)
                 made.start(self, alias)
-            except BaseException:
-                del self._executors[alias]
-                raise
+                undo.pop_all()
         self._reports.bus.publish(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
         if running:
             self._jobs.mend(alias)
 
     def remove_executor(self, alias: str, shutdown: bool = True) -> None:
-        """Remove an executor, and shut it down without waiting. Raises ``LookupError`` when there is none."""
+        """Remove an executor, and shut it down without waiting; what it runs goes on. Raises ``LookupError`` when there is none."""
         with self._lock:
             if alias not in self._executors:
                 raise _lookup_error("executor", alias, self._executors)
             executor = self._executors.pop(alias)
+            if shutdown and self._state != STATE_STOPPED:
+                self._retired = [one for one in self._retired if _live_runs(one)] + [executor]
         if shutdown:
             stop_executor(self, executor, False, None)
         self._reports.bus.publish(SchedulerEvent(EVENT_EXECUTOR_REMOVED, alias))
@@ -561,7 +572,7 @@ class BaseScheduler(ABC):
         """
         grid = make_trigger(trigger, trigger_args, self._timezone or self.timezone, self._timeline)
         now = self._timeline.now()
-        policy = self._policies.get(executor)
+        policy = self._policies.get(executor) if isinstance(executor, str) else None
         if policy is None:
             policy = policy_with(self._default_policy, {"executor": executor})
             self._policies[executor] = policy
@@ -999,11 +1010,8 @@ class BaseScheduler(ABC):
     def _known_runs(self, pump: Pump) -> list[Run]:
         """The live runs of a store that this scheduler has in hand."""
         runs = [run for waiting in pump._waiting.copy().values() for run in list(waiting)]
-        for executor in list(self._executors.values()):
-            if isinstance(executor, RunExecutor):
-                runs += [run for run in executor.live_runs() if run.alias == pump.alias]
-            else:
-                runs += [run for items in executor._submitted.copy().values() for run in list(items)]
+        for executor in self._all_executors():
+            runs += [run for run in _live_runs(executor) if run.alias == pump.alias]
         runs += [finish.run for finish in [*pump.finished, *pump._unwritten]]
         return runs
 
@@ -1025,6 +1033,12 @@ class BaseScheduler(ABC):
 
 #: Schedulers that are running, for the exit and fork hooks.
 _running: weakref.WeakSet[BaseScheduler] = weakref.WeakSet()
+
+
+def _live_runs(executor: BaseExecutor) -> list[Run]:
+    if isinstance(executor, RunExecutor):
+        return executor.live_runs()
+    return [run for runs in executor._submitted.copy().values() for run in list(runs)]
 
 
 def _lookup_error(what: str, alias: str, known: Iterable[str]) -> KeyError:

@@ -12,7 +12,7 @@ from datetime import tzinfo
 from functools import lru_cache
 from importlib import import_module
 
-__all__ = ["zone_data_version"]
+__all__ = ["release", "zone_data_version"]
 
 _FIRST_LINE = re.compile(r"# version (\S+)")
 
@@ -25,6 +25,11 @@ def zone_data_version(zone: tzinfo) -> str | None:
     """
     key = getattr(zone, "key", None)
     return _version_of(key) if isinstance(key, str) else None
+
+
+def release() -> str | None:
+    """The release of the data in general, where it is known: that of a zone which every system has."""
+    return _version_of("Europe/London")
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,104 @@
+"""Looks again at the next fire times of stored jobs when what they were computed with does not hold any more.
+
+There are three occasions, each rare enough for one look at every job:
+
+* the clock was *corrected* while the scheduler ran (set back by three hours or more; see ``schedcore.clock``): calendar jobs go
+  on from the new time;
+* the clock went *back* while the scheduler was down, which its store tells from the last time it was noted: interval jobs go
+  on from the new time, because the timeline on which they were ahead of it did not outlive the process; calendar jobs do
+  if it was a correction;
+* the *zone data* are of another release than when the store was last open: calendar jobs whose next fire time is another now
+  get that. What is overdue stays due.
+
+A fire time that has a run on record is not run again by any of them: the store's records say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from schedcore.clock import CORRECTION_US, STEP_US, Now
+from schedcore.engine import dispatch_us, first_fire
+from schedcore.errors import SchedcoreError
+from schedcore.job import JobEntry, JobState
+from schedcore.jobstores.base import JobStore
+from schedcore.triggers._zone_data import release
+
+__all__ = ["NOTE_EVERY_US", "after_opening", "note_time", "rearrange"]
+
+# Microseconds. How often the time is noted in a durable store, at the least and while it is used.
+NOTE_EVERY_US = 60_000_000
+
+_PAGE = 1000
+_ZONES = "zone data"
+_TIME = "time"
+
+#: Told of a job whose trigger raised, and with what.
+Complain = Callable[[JobEntry, Exception], None]
+Draw = Callable[[], float]
+
+
+def after_opening(store: JobStore, now: Now, draw: Draw, complain: Complain) -> None:
+    """Compare what a durable store noted when it was last open with today. Wherever the store may be called."""
+    noted = store.get_note(_TIME)
+    back_us = int(noted) - now.wall_us if noted is not None and noted.isdecimal() else 0
+    before, today = store.get_note(_ZONES), release()
+    other_zones = before is not None and today is not None and before != today
+    if back_us >= STEP_US or other_zones:
+        elapsed, calendar = back_us >= STEP_US, back_us >= CORRECTION_US
+        rearrange(store, now, draw, complain, calendar=calendar, elapsed=elapsed, zones=other_zones)
+    if today is not None and before != today:
+        store.put_note(_ZONES, today)
+    note_time(store, now)
+
+
+def note_time(store: JobStore, now: Now) -> None:
+    """Note the time in a durable store."""
+    store.put_note(_TIME, str(now.wall_us))
+
+
+def rearrange(
+    store: JobStore,
+    now: Now,
+    draw: Draw,
+    complain: Complain,
+    *,
+    calendar: bool = False,
+    elapsed: bool = False,
+    zones: bool = False,
+) -> None:
+    """Compute next fire times afresh: earlier ones of ``calendar`` or ``elapsed`` jobs, any of calendar jobs for ``zones``."""
+    last: JobEntry | None = None
+    while True:
+        page = store.list_entries(last, _PAGE)
+        for entry in page:
+            trigger = entry.job.trigger
+            if entry.state is not JobState.ACTIVE or entry.fire_us is None:
+                continue
+            if not (elapsed if trigger.elapsed else calendar or zones):
+                continue
+            try:
+                now_us = now.steady_us if trigger.elapsed else now.wall_us
+                fire_us = first_fire(trigger, now_us)
+                if trigger.elapsed:
+                    # A grid that begins where the clock was wrong begins again now, if nobody named that start.
+                    again = trigger.anchored(now_us)
+                    again_us = first_fire(again, now_us)
+                    if again_us is not None and (fire_us is None or again_us < fire_us):
+                        trigger, fire_us = again, again_us
+                if fire_us is None or fire_us == entry.fire_us:
+                    continue
+                later = zones and not trigger.elapsed and entry.fire_us > now.wall_us
+                if fire_us > entry.fire_us and not later:
+                    continue
+                due_us = dispatch_us(trigger, fire_us, draw, entry.job.id)
+                job = entry.job if trigger is entry.job.trigger else entry.job._replace(trigger=trigger)
+                store.replace_entry(entry, entry._replace(job=job, fire_us=fire_us, due_us=due_us))
+            except SchedcoreError:
+                # It was removed meanwhile.
+                continue
+            except Exception as error:  # noqa: BLE001  # a trigger is anybody's code
+                complain(entry, error)
+        if len(page) < _PAGE:
+            return
+        last = page[-1]
