@@ -452,7 +452,7 @@ class BaseScheduler(ABC):
             self._jobs.mend(alias)
 
     def remove_executor(self, alias: str, shutdown: bool = True) -> None:
-        """Remove an executor, and shut it down without waiting; what it runs goes on. Raises ``LookupError`` when there is none."""
+        """Remove an executor and shut it down without waiting; what it runs goes on. ``LookupError`` when there is none."""
         with self._lock:
             if alias not in self._executors:
                 raise _lookup_error("executor", alias, self._executors)
@@ -597,6 +597,8 @@ class BaseScheduler(ABC):
             next_run = instant_of(next_run_time, self.timezone, "next_run_time")  # type: ignore[assignment]
         elif next_run_time is not None and next_run_time is not UNSET:
             raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
+        if not isinstance(jobstore, str):
+            raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
         if self._state == STATE_STOPPED:
             return self._jobs.add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
         pump = self._pumps.get(jobstore)
@@ -685,6 +687,8 @@ class BaseScheduler(ABC):
         self, job_id: str | None = None, jobstore: str | None = None, *, failed: bool = False, limit: int = 100
     ) -> list[RunRecord]:
         """Run records, latest fire time first: of one job or all, of one job store or all."""
+        if jobstore is not None and jobstore not in self._pumps:
+            raise self._no_such_store(jobstore)
         records = [
             record
             for alias, pump in list(self._pumps.items())
@@ -700,9 +704,11 @@ class BaseScheduler(ABC):
         """
         alias, job = self._jobs.find(job_id, jobstore)
         now = self._timeline.now()
-        trigger = changes.pop("trigger", None)
+        trigger = changes.pop("trigger", UNSET)
         grid: EngineTrigger | None = None
-        if trigger is not None:
+        if trigger is None:
+            raise InvalidTriggerError("trigger cannot be None here; to stop a job for a while, pause it")
+        if trigger is not UNSET:
             grid = make_trigger(trigger, {}, self.timezone, self._timeline)
         next_run = changes.pop("next_run_time", UNSET)
         if next_run is not UNSET and next_run is not None:
@@ -763,6 +769,8 @@ class BaseScheduler(ABC):
 
     def remove_all_jobs(self, jobstore: str | None = None) -> None:
         """Remove all jobs of one job store or all."""
+        if jobstore is not None and jobstore not in self._pumps and jobstore not in self._jobs.aliases:
+            raise self._no_such_store(jobstore)
         self._jobs.drop_pending(jobstore)
         if self._state != STATE_STOPPED:
             for alias, pump in list(self._pumps.items()):
@@ -1042,7 +1050,7 @@ def _live_runs(executor: BaseExecutor) -> list[Run]:
 
 
 def _lookup_error(what: str, alias: str, known: Iterable[str]) -> KeyError:
-    return _LookupError(f"no {what} has the alias {alias!r}{did_you_mean(alias, known)}")
+    return _LookupError(f"no {what} has the alias {alias!r}{did_you_mean(str(alias), known)}")
 
 
 class _LookupError(UsageError, KeyError):
