@@ -41,8 +41,9 @@ from schedcore.triggers.interval import IntervalTrigger
 
 __all__ = ["ANY_MINUTE", "MAX_LEAPS", "Meeting", "Trace", "join", "trace_of"]
 
-# Leaps of one search. Each asks one trigger, at some 2 us; the worst search is thus well below a second.
-MAX_LEAPS = 20_000
+# Leaps of one search. Each asks one trigger, at some 2 us; the worst search thus takes half a second. They suffice for two
+# weekdays that never fall together, over the 400 years after which the calendar repeats.
+MAX_LEAPS = 150_000
 
 _SECOND_US = 1_000_000
 _MINUTE_US = 60_000_000
@@ -183,7 +184,8 @@ def trace_of(trigger: EngineTrigger) -> Trace | None:
         return found
     if type(trigger) is IntervalTrigger:
         period_us = trigger.interval_us
-        return Trace(period_us, trigger._start_us % period_us, _minutes_of(period_us, trigger._start_us))
+        periodic = 146_097 * _DAY_US % period_us == 0
+        return Trace(period_us, trigger._start_us % period_us, _minutes_of(period_us, trigger._start_us), periodic)
     if type(trigger) is CronTrigger:
         if not _is_plain(trigger._plan):
             return Trace(_SECOND_US)
@@ -191,12 +193,12 @@ def trace_of(trigger: EngineTrigger) -> Trace | None:
         return _local_trace(trigger.timezone, plan._minutes, plan._seconds, trigger._once, False, True)
     if type(trigger) is CalendarIntervalTrigger:
         time_s = trigger._time_s
-        periodic = (trigger._months and not trigger._days and 4800 % trigger._months == 0) or (
+        comes_round = (trigger._months and not trigger._days and 4800 % trigger._months == 0) or (
             not trigger._months and 146_097 % trigger._days == 0
         )
         dst = trigger.dst
         return _local_trace(
-            trigger.timezone, 1 << time_s // 60, 1 << time_s % 60, dst == "cron", dst == "shift", bool(periodic)
+            trigger.timezone, 1 << time_s // 60, 1 << time_s % 60, dst == "cron", dst == "shift", bool(comes_round)
         )
     if type(trigger) is DateTrigger:
         return Trace(1, 0, 1 << trigger.run_us % _DAY_US // _MINUTE_US, True)

@@ -342,7 +342,7 @@ def test_a_century_of_missed_days_is_one_short_question() -> None:
     trigger.backlog(0, upto_us)  # the zone's changes are found once
     started_s = perf_counter()
     assert trigger.backlog(0, upto_us).times > 36_000
-    assert perf_counter() - started_s < 0.1
+    assert perf_counter() - started_s < 0.5
 
 
 # -- against a slow oracle, written apart ------------------------------------------------------------------------------------
