@@ -156,7 +156,8 @@ def _initialize(pickled: bytes) -> Failure | None:
     try:
         initializer, initargs = pickle.loads(pickled)
         initializer(*initargs)
-    except BaseException as error:  # noqa: BLE001 (the parent is told)
+    # All there is, as for a job: the parent is told, and this process ends.
+    except BaseException as error:  # noqa: BLE001
         return _failure(error)
     return None
 
@@ -188,7 +189,8 @@ def _call(identity: Identity, payload: bytes) -> bytes:
         if retval is None:
             return RETURNED
         retval = context.run(settle, retval, run_awaitable)
-    except BaseException as error:  # noqa: BLE001 (the parent is told)
+    # All there is, and not Exception alone: this process would end with it, and the parent would only see that it died.
+    except BaseException as error:  # noqa: BLE001
         return RAISED + pickle.dumps(_failure(error))
     try:
         return RETURNED + pickle.dumps(retval, pickle.HIGHEST_PROTOCOL)

@@ -29,6 +29,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from multiprocessing import connection, get_all_start_methods, get_context, process
 from multiprocessing.context import BaseContext
 from typing import Any, cast
@@ -116,7 +117,8 @@ class _Child:
         self._gone = False
         self._lock = threading.Lock()  # between signalling it and reaping it: afterwards its number may be another's
         forked = context.get_start_method() == "fork"
-        try:
+        with closing(theirs), ExitStack() as undo:
+            undo.callback(mine.close)
             # ``Process`` is there in each kind of context, but not in their base class.
             self.process: process.BaseProcess = cast(Any, context).Process(
                 target=_child.main, args=(theirs, mine if forked else None, initializer), name=name, daemon=True
@@ -124,11 +126,7 @@ class _Child:
             _children.add(self)
             self.process.start()
             _unlist(self.process)
-        except BaseException:
-            mine.close()
-            raise
-        finally:
-            theirs.close()
+            undo.pop_all()
         self.pid = self.process.pid
         if sys.platform == "linux" and self.pid is not None:
             try:

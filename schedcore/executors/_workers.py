@@ -18,6 +18,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Generic, TypeVar
@@ -91,18 +92,20 @@ class WorkerPool(Generic[T, R]):
             numbers = range(first, self._next)
             self._live.update(zip(numbers, items, strict=True))
             if items and not self._active:
-                try:
+                with ExitStack() as undo:
+                    undo.callback(self._forget, numbers)
                     self._start_worker()
-                except BaseException:
-                    for number in numbers:
-                        del self._live[number]
-                    raise
+                    undo.pop_all()
                 for number in numbers:
                     put(number)
             else:
                 for number in numbers:
                     put(number)
                 self._reinforce()
+
+    def _forget(self, numbers: range) -> None:
+        for number in numbers:
+            del self._live[number]
 
     def withdraw(self) -> list[T]:
         """Take back what no worker has begun, in order."""
@@ -225,12 +228,15 @@ class WorkerPool(Generic[T, R]):
                     self._begin()
                     ready = True
                 result = work(item)
-            except BaseException as error:  # noqa: BLE001 (a worker outlives everything)
+            # All there is, and not Exception alone: work is a user's code. What it raises to end the thread it runs in (sys.exit,
+            # a framework's own way to cancel) would take with it a worker that others queue for. None of it is lost: it is
+            # what becomes of the item.
+            except BaseException as error:  # noqa: BLE001
                 result = self._refuse(item, error)
             del live[number]
             try:
                 report(result)
-            except BaseException:
+            except Exception:
                 _logger.exception("%s: a result could not be reported", self._name)
             # What a job held must not live on while its worker waits for the next.
             del item, result

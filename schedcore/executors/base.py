@@ -228,7 +228,9 @@ def call_run(run: Run, host: ExecutorHost, finish_awaitable: Callable[[Any], Any
         retval = context.run(func, *job.args, **job.kwargs)
         if retval is not None:
             retval = context.run(settle, retval, finish_awaitable)
-    except BaseException as error:  # noqa: BLE001 (it is the run's outcome)
+    # All there is, and not Exception alone: whatever a job raises, sys.exit included, is the outcome of its run and must not
+    # end the thread, which is not the job's.
+    except BaseException as error:  # noqa: BLE001
         if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
             return failed(run, started_us, clock.wall_us(), error)
         frames = error.__traceback__

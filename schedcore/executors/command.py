@@ -425,13 +425,12 @@ def _input_file(stdin: str) -> IO[bytes]:
         file = os.fdopen(os.memfd_create("schedcore-stdin"), "w+b")
     else:
         file = tempfile.TemporaryFile()  # noqa: SIM115 (the caller closes it)
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.enter_context(file)
         file.write(data)
         file.flush()
         file.seek(0)
-    except BaseException:
-        file.close()
-        raise
+        undo.pop_all()
     return file
 
 
@@ -565,6 +564,12 @@ def run_command(
     return CommandResult(exit_code, output, tail.dropped)
 
 
+def _leave_nothing(child: _Child) -> None:
+    child.ask_to_stop(0.0)
+    child.signal("SIGKILL")
+    child.wait()
+
+
 def _attend(
     child: _Child, process: subprocess.Popen[bytes], tail: _Tail, timeout_s: float | None, grace_s: float
 ) -> tuple[int, bool, bool]:
@@ -583,20 +588,18 @@ def _attend(
     reader: _Reader | None = None
     closed = False
     try:
-        reader = _Reader(process.stdout, tail)
-        if timeout_s is not None:
-            timer = threading.Timer(timeout_s, out_of_time)
-            timer.daemon = True
-            timer.start()
-        child.wait()
-        closed = reader.wait(LINGER_S if child.stop_grace_s is None else child.stop_grace_s)
-    except BaseException:
-        # KeyboardInterrupt when called from the main thread, or no thread to be had: nothing may be left
-        # behind.
-        child.ask_to_stop(0.0)
-        child.signal("SIGKILL")
-        child.wait()
-        raise
+        with contextlib.ExitStack() as undo:
+            # KeyboardInterrupt when called from the main thread, or no thread to be had: nothing may be left
+            # behind.
+            undo.callback(_leave_nothing, child)
+            reader = _Reader(process.stdout, tail)
+            if timeout_s is not None:
+                timer = threading.Timer(timeout_s, out_of_time)
+                timer.daemon = True
+                timer.start()
+            child.wait()
+            closed = reader.wait(LINGER_S if child.stop_grace_s is None else child.stop_grace_s)
+            undo.pop_all()
     finally:
         exit_code = child.reap()
         if timer is not None:

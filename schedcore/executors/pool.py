@@ -141,6 +141,7 @@ class ThreadPoolExecutor(PoolExecutor):
             assert initializer is not None
             try:
                 initializer(*initargs)
+            # All there is, as for a job: it is a user's code, and goes on as the cause of what its run fails with.
             except BaseException as error:
                 logger.exception("the initializer of the worker threads raised; the run it was for fails")
                 raise InitializerError(f"the initializer of executor {alias!r} raised {error!r}") from error

@@ -28,7 +28,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from operator import itemgetter
 from types import MethodType
@@ -53,6 +53,7 @@ from schedcore.references import resolve
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
 from schedcore.serializers import PickleSerializer, Serializer
 from schedcore.serializers import load as load_serializer
+from schedcore.triggers._zones import FIRST_US, LAST_US
 from schedcore.triggers.foreign import ForeignTrigger
 
 try:
@@ -85,6 +86,9 @@ _AGE_CHECK_US = 60_000_000
 _BUSY_MS = 10_000
 
 _STATES = {str(state): state for state in JobState}
+_RUN_STATES = {str(state): state for state in RunState}
+
+_DAMAGED = "its place in the schedule is damaged; give it a trigger or a next run time"
 
 
 class _DatabaseLock:
@@ -97,11 +101,10 @@ class _DatabaseLock:
 
     def __init__(self, path: str) -> None:
         self._connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._connection.close)
             self._connection.execute("BEGIN EXCLUSIVE")
-        except BaseException:
-            self._connection.close()
-            raise
+            undo.pop_all()
 
     def release(self) -> None:
         self._connection.close()
@@ -198,23 +201,25 @@ class SQLAlchemyJobStore(JobStore):
     def _open(self) -> None:
         self._reset()
         self._opened = True
-        try:
-            path = self._file()
-            if self._read_only:
-                self._check_schema(create=False)
-                return
-            if path:
-                self._take_lock(path)
-            self._check_schema(create=True)
-            with self._writing("open the database") as cursor:
-                cursor.execute(self._sql.drop_meta, ("owner",))
-                since = datetime.now(UTC).isoformat(" ", "seconds")
-                owner = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
-                cursor.execute(self._sql.put_meta, ("owner", owner))
-                self._mend(cursor)
-        except BaseException:
-            self.shutdown()
-            raise
+        with ExitStack() as undo:
+            undo.callback(self.shutdown)
+            self._check()
+            undo.pop_all()
+
+    def _check(self) -> None:
+        path = self._file()
+        if self._read_only:
+            self._check_schema(create=False)
+            return
+        if path:
+            self._take_lock(path)
+        self._check_schema(create=True)
+        with self._writing("open the database") as cursor:
+            cursor.execute(self._sql.drop_meta, ("owner",))
+            since = datetime.now(UTC).isoformat(" ", "seconds")
+            owner = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+            cursor.execute(self._sql.put_meta, ("owner", owner))
+            self._mend(cursor)
 
     def shutdown(self) -> None:
         with self._lock, self._read_lock:
@@ -313,13 +318,12 @@ class SQLAlchemyJobStore(JobStore):
         with self._lock, self._errors("create the tables"), self._engine.connect() as connection:
             if self._dialect.begin_write:
                 connection.exec_driver_sql(self._dialect.begin_write)
-            try:
+            with ExitStack() as undo:
+                undo.callback(connection.rollback)
                 self._jobs.metadata.create_all(connection, tables=[self._jobs, self._runs, self._meta])
                 connection.execute(sa.insert(self._meta).values(name="schema", value=str(SCHEMA_VERSION)))
                 connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
+                undo.pop_all()
 
     def _mend(self, cursor: Any) -> None:
         """Jobs that were set aside and can be loaded again go on where they stood."""
@@ -355,18 +359,17 @@ class SQLAlchemyJobStore(JobStore):
         with self._errors(doing), self._engine.connect() as connection:
             driver = connection.connection
             cursor = driver.cursor()
+            committed = False
             try:
                 if begin is not None:
                     cursor.execute(begin)
                 yield cursor
                 if write:
                     driver.commit()
-                else:
-                    driver.rollback()
-            except BaseException:
-                driver.rollback()
-                raise
+                    committed = True
             finally:
+                if not committed:
+                    driver.rollback()
                 cursor.close()
 
     @contextmanager
@@ -415,7 +418,7 @@ class SQLAlchemyJobStore(JobStore):
             else:
                 missing.append(uid)
         for uid, version, job_id, payload in _by_keys(cursor, self._sql.payloads, missing):
-            loaded = decode(self.serializer, job_id, payload, import_func=not self._read_only)
+            loaded = decode(self.serializer, _text(job_id) or "", payload, import_func=not self._read_only)
             record = loaded.record
             record.uid, record.version = uid, version
             found[uid] = loaded
@@ -429,6 +432,9 @@ class SQLAlchemyJobStore(JobStore):
 
     def _entry(self, row: Sequence[Any], loaded: Loaded) -> JobEntry:
         _, _, state, fire_us, due_us, reason = row
+        if _instant(fire_us) != fire_us or _instant(due_us) != due_us:
+            return JobEntry(loaded.record, JobState.BROKEN, _instant(fire_us), _instant(due_us), _DAMAGED)
+        reason = _text(reason)
         if loaded.reason is not None and state != JobState.BROKEN:
             return JobEntry(loaded.record, JobState.BROKEN, fire_us, due_us, loaded.reason)
         return JobEntry(loaded.record, _STATES.get(state, JobState.BROKEN), fire_us, due_us, reason)
@@ -502,7 +508,7 @@ class SQLAlchemyJobStore(JobStore):
             if row is None:
                 raise JobLookupError(job_id)
             uid, version, _, fire_us, due_us, _ = row
-            if fire_us != old.fire_us or due_us != old.due_us or not self._is_same(cursor, uid, version, old.job):
+            if _instant(fire_us) != old.fire_us or _instant(due_us) != old.due_us or not self._is_same(cursor, uid, version, old.job):
                 return False
             place = (str(new.state), new.fire_us, new.due_us if new.state is JobState.ACTIVE else None, new.reason)
             if payload is None:
@@ -563,8 +569,12 @@ class SQLAlchemyJobStore(JobStore):
                     if fresh is None:
                         fresh = self._load(cursor, [(row[0], row[2]) for row in rows])
                     record, reason = fresh[uid]
-                if type(fire_us) is not int or type(due_us) is not int:
-                    reason = f"its place in the schedule is damaged ({fire_us!r}, {due_us!r})"
+                if not (
+                    type(fire_us) is type(due_us) is type(fence) is int
+                    and FIRST_US <= fire_us <= LAST_US
+                    and FIRST_US <= due_us
+                ):
+                    reason = _DAMAGED
                 claims.append(_new(Claim, (record, fire_us, due_us, live, (uid, fence), reason)))
                 claimed[uid] = fence
         return claims
@@ -611,8 +621,9 @@ class SQLAlchemyJobStore(JobStore):
                     dropped.append(decision)
                     continue
                 if broken is not None:
-                    # A fire time that ran is done with; one that did not is where the job goes on when it is mended.
-                    breaks.append((None if fires else claim.fire_us, broken, uid, fence))
+                    # What was decided is done with. If nothing was, it is where the job goes on when it is mended.
+                    fire_us = None if fires or skipped else _instant(claim.fire_us)
+                    breaks.append((fire_us, broken, uid, fence))
                 elif next_us is None:
                     ends.append(token)
                     if fires or claim.live:
@@ -640,7 +651,7 @@ class SQLAlchemyJobStore(JobStore):
                             record.finished_us,
                         )
                     )
-                if (uid + fence) % _PRUNE_EVERY == 0:
+                if broken is None and (uid + fence) % _PRUNE_EVERY == 0:
                     stale.append(uid)
             for statement, rows in ((self._sql.move, moves), (self._sql.end, ends), (self._sql.break_, breaks)):
                 if rows:
@@ -729,7 +740,7 @@ class SQLAlchemyJobStore(JobStore):
     def _next_due(self, cursor: Any, elapsed: int) -> int | None:
         claimed = self._claimed
         cursor.execute(self._sql.next_due, (elapsed, len(claimed) + 1))
-        return next((due_us for uid, due_us in cursor.fetchall() if uid not in claimed), None)
+        return next((due_us for uid, due_us in cursor.fetchall() if uid not in claimed and type(due_us) is int), None)
 
     def recover(self, known: Collection[Run]) -> Recovered:
         mine = {(run.token, run.fire_us, run.attempt) for run in known}
@@ -746,6 +757,10 @@ class SQLAlchemyJobStore(JobStore):
             rows = [row for row in cursor.fetchall() if row[:3] not in mine]
             loaded = self._load(cursor, list({row[0]: row[6] for row in rows if row[7] not in (None, GONE)}.items()))
             for uid, fire_us, attempt, state, submitted_us, started_us, _, job_state, job_id in rows:
+                if _instant(fire_us) is None or type(attempt) is not int:
+                    # It names no run that could be made or told of; but while it is open it counts as one.
+                    closed.append(("its record is damaged", now_us, uid, fire_us, attempt))
+                    continue
                 reason = ""
                 if job_state is None or job_state == GONE:
                     reason = "its scheduler died, and its job has been removed"
@@ -767,13 +782,13 @@ class SQLAlchemyJobStore(JobStore):
                 closed.append((reason, now_us, uid, fire_us, attempt))
                 lost.append(
                     RunRecord(
-                        job_id or "",
+                        _text(job_id) or "",
                         fire_us,
                         attempt,
                         RunState.LOST,
                         reason,
-                        submitted_us=submitted_us,
-                        started_us=started_us,
+                        submitted_us=_instant(submitted_us),
+                        started_us=_instant(started_us),
                         finished_us=now_us,
                     )
                 )
@@ -791,10 +806,8 @@ class SQLAlchemyJobStore(JobStore):
         parameters = () if job_id is None else (job_id, job_id)
         with self._reading("list runs") as cursor:
             cursor.execute(self._sql.runs[job_id is not None, failed], (*parameters, limit))
-            return [
-                RunRecord(id_, fire_us, attempt, RunState(state), *rest)
-                for id_, fire_us, attempt, state, *rest in cursor.fetchall()
-            ]
+            rows = cursor.fetchall()
+        return [record for record in map(_run_record, rows) if record is not None]
 
 
 def open_reader(
@@ -812,6 +825,45 @@ def open_reader(
 
 
 _due_order = itemgetter(4)
+
+
+# --- what a row says -------------------------------------------------------------------------------------------------
+#
+# SQLite keeps any value in any column, whatever its type, so that a row may say anything. What no scheduler could have
+# written must neither run nor keep the others from being read.
+
+
+def _instant(value: Any) -> int | None:
+    """An instant as triggers give them; None for anything else."""
+    return value if type(value) is int and FIRST_US <= value <= LAST_US else None
+
+
+def _text(value: Any) -> str | None:
+    if value is None or type(value) is str:
+        return value
+    return _lenient(value) if type(value) is bytes else str(value)
+
+
+def _run_record(row: Sequence[Any]) -> RunRecord | None:
+    """A run as it is on record; None for a row that is none."""
+    job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *texts, exit_code = row
+    state = _RUN_STATES.get(state)
+    if _instant(fire_us) is None or type(attempt) is not int or state is None:
+        return None
+    return RunRecord(
+        _text(job_id) or "",
+        fire_us,
+        attempt,
+        state,
+        _text(reason),
+        times if type(times) is int else 1,
+        _instant(until),
+        _instant(submitted),
+        _instant(started),
+        _instant(finished),
+        *map(_text, texts),
+        exit_code=exit_code if type(exit_code) is int else None,
+    )
 
 
 def _by_keys(cursor: Any, statement: str, keys: Sequence[Any]) -> Iterator[Any]:
@@ -918,14 +970,13 @@ def _prepare_reader(connection: Any, record: object) -> None:
 
 
 def _pragmas(connection: Any, *settings: str) -> None:
-    try:
+    with ExitStack() as undo:
+        undo.callback(connection.close)  # nobody else will
         # A row whose text is damaged must not make all the others unreadable.
         connection.text_factory = _lenient
         for setting in settings:
             connection.execute(f"PRAGMA {setting}").close()
-    except BaseException:
-        connection.close()  # nobody else will
-        raise
+        undo.pop_all()
 
 
 def _lenient(text: bytes) -> str:
