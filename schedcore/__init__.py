@@ -21,22 +21,32 @@ if TYPE_CHECKING:
     from schedcore.run import current_run as current_run
     from schedcore.schedulers.background import BackgroundScheduler as BackgroundScheduler
     from schedcore.schedulers.blocking import BlockingScheduler as BlockingScheduler
+    from schedcore.triggers.calendarinterval import CalendarIntervalTrigger as CalendarIntervalTrigger
+    from schedcore.triggers.combining import AndTrigger as AndTrigger
+    from schedcore.triggers.combining import OrTrigger as OrTrigger
     from schedcore.triggers.cron import CronTrigger as CronTrigger
     from schedcore.triggers.date import DateTrigger as DateTrigger
     from schedcore.triggers.interval import IntervalTrigger as IntervalTrigger
+    from schedcore.triggers.jitter import Jitter as Jitter
+    from schedcore.triggers.rrule import RRuleTrigger as RRuleTrigger
 
     __version__: str
 
 _WHERE = {
+    "AndTrigger": "schedcore.triggers.combining",
     "BackgroundScheduler": "schedcore.schedulers.background",
     "BlockingScheduler": "schedcore.schedulers.blocking",
+    "CalendarIntervalTrigger": "schedcore.triggers.calendarinterval",
     "CronTrigger": "schedcore.triggers.cron",
     "DateTrigger": "schedcore.triggers.date",
     "DebugExecutor": "schedcore.executors.debug",
     "IntervalTrigger": "schedcore.triggers.interval",
+    "Jitter": "schedcore.triggers.jitter",
     "Job": "schedcore.job",
     "MemoryJobStore": "schedcore.jobstores.memory",
+    "OrTrigger": "schedcore.triggers.combining",
     "ProcessPoolExecutor": "schedcore.executors.pool",
+    "RRuleTrigger": "schedcore.triggers.rrule",
     "RunRecord": "schedcore.run",
     "SQLAlchemyJobStore": "schedcore.jobstores.sqlalchemy",
     "ThreadPoolExecutor": "schedcore.executors.pool",

@@ -105,7 +105,7 @@ class LineWriter:
             return
         at = instant(event.scheduled_run_time, datetime.now(UTC))
         what = f"the run of {at}" if event.count == 1 else f"{event.count} runs up to {at}"
-        level = Level.INFO if event.reason == SkipReason.COALESCED else Level.WARNING
+        level = Level.INFO if event.reason in (SkipReason.COALESCED, SkipReason.EXCLUDED) else Level.WARNING
         self.write(level, f"{one_line(event.job_id)}: skipped {what}: {reason_text(event.reason)}")
 
 

@@ -132,6 +132,7 @@ _REASONS: Mapping[str, str] = {
     "coalesced": "a later run stands for it",
     "catchup limit": "the backlog was longer than max_catchup",
     "overlap": "the run before was still going (max_instances)",
+    "excluded": "a calendar rules it out",
     "paused": "the job was paused",
     "no executor": "its executor was missing",
     "shutdown": "the scheduler was stopping",
