@@ -31,6 +31,7 @@ __all__ = [
     "MaxInstancesReachedError",
     "MissingExtraError",
     "ReferenceLookupError",
+    "RunCancelledError",
     "SchedcoreError",
     "SchedulerAlreadyRunningError",
     "SchedulerNotRunningError",
@@ -215,6 +216,13 @@ class JobStoreError(FailureError):
 
 class JobStoreInUseError(FailureError):
     """Another scheduler owns this job store, and the store cannot be shared."""
+
+
+class RunCancelledError(FailureError):
+    """The ``exception`` of the event of a run that was cut short: it did not fail, and did not succeed either."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was cancelled")
 
 
 class BrokenJobError(FailureError):

@@ -10,6 +10,7 @@ from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
 from schedcore.adapters.asyncio.wakeup import is_over
+from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import ExecutorHost, RunExecutor, failed
 from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.references import is_coroutine_callable
@@ -68,8 +69,18 @@ class AsyncIOExecutor(RunExecutor):
         self._drained = threading.Event()
 
     def start(self, scheduler: ExecutorHost, alias: str) -> None:
+        loop = getattr(scheduler, "event_loop", None)
+        if loop is None:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                raise SchedulerStartError(
+                    f"the executor {alias!r} runs coroutines on an event loop, and none is running in the thread that starts the "
+                    f"scheduler; use AsyncIOScheduler, or start() from a coroutine, or another executor (a thread pool runs "
+                    f"coroutines, too)"
+                ) from None
         super().start(scheduler, alias)
-        self._loop = getattr(scheduler, "event_loop", None) or asyncio.get_running_loop()
+        self._loop = loop
         self._tasks = {}
         self._taking_back = False
         self._taken_back = []

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, tzinfo
 
 from schedcore.clock import to_datetime
-from schedcore.errors import FailureError
+from schedcore.errors import FailureError, RunCancelledError
 from schedcore.executors.command import CommandFailedError, CommandTimeoutError, describe_exit
 from schedcore.run import RunRecord, RunState
 from schedcore.triggers.base import BaseTrigger
@@ -197,7 +197,7 @@ def short_path(path: str) -> str:
 
 def failure_word(error: BaseException | None) -> str:
     """How a run ended that did not succeed, in a word or two."""
-    if error is None:
+    if error is None or isinstance(error, RunCancelledError):
         return "cancelled"
     code = getattr(error, "exit_code", None)
     return _exit_word(code if isinstance(code, int) else None)
@@ -205,7 +205,7 @@ def failure_word(error: BaseException | None) -> str:
 
 def failure_text(error: BaseException | None) -> str:
     """What went wrong, in one line that follows the job's name: ``"failed with exit code 3"``."""
-    if error is None:
+    if error is None or isinstance(error, RunCancelledError):
         return "was cut short"
     if isinstance(error, CommandTimeoutError):
         return f"ran longer than its timeout of {error.timeout_s:g} s and was stopped"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from schedcore.clock import to_datetime
-from schedcore.errors import error_text
+from schedcore.errors import RunCancelledError, error_text
 from schedcore.events import (
     EVENT_CLOCK_STEPPED,
     EVENT_JOB_ADDED,
@@ -152,6 +152,8 @@ class Reports:
                 where = f"\n{traceback.rstrip()}" if traceback else ""
                 self.logger.error("job %r failed: %s%s", run.job.name, what, where, extra={"run_id": run.id})
             else:
+                # Listeners of 3.x take an event without an exception for a success.
+                exception = exception or RunCancelledError()
                 self.logger.warning("run %s was %s", run.id, state)
             if mask & EVENT_JOB_ERROR:
                 self.bus.post(

@@ -228,8 +228,12 @@ class BaseScheduler(ABC):
                     "this scheduler was running when its process was forked, and its executors and job stores belong to "
                     "the parent; make a new scheduler in the child"
                 )
-            if self._state != STATE_STOPPED or not self._closed.is_set():
+            if self._state != STATE_STOPPED:
                 raise SchedulerAlreadyRunningError()
+            if not self._closed.is_set():
+                raise SchedulerAlreadyRunningError(
+                    "the scheduler is still shutting down; wait for the end of shutdown() before it is started again"
+                )
             wakeup = self._create_wakeup()
             if "default" not in self._executors:
                 self._executors["default"] = self._create_default_executor()

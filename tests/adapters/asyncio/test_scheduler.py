@@ -19,7 +19,7 @@ import pytest
 from schedcore.adapters.asyncio import AsyncIOExecutor, AsyncIOScheduler
 from schedcore.clock import Now
 from schedcore.engine import Claim
-from schedcore.errors import SchedulerAlreadyRunningError, SchedulerStartError, UnknownOptionError
+from schedcore.errors import RunCancelledError, SchedulerAlreadyRunningError, SchedulerStartError, UnknownOptionError
 from schedcore.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
@@ -34,6 +34,7 @@ from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import Run, RunState, current_run
 from schedcore.schedulers._pump import BATCH
+from schedcore.schedulers.background import BackgroundScheduler
 
 
 def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -629,3 +630,38 @@ async def test_an_awaitable_that_is_cancelled_on_the_loop_fails_its_run_and_says
         scheduler.add_job(lambda: forever(), id="j")
         [event] = await log.wait_for(EVENT_JOB_ERROR)
         assert str(event.exception) == "the awaitable that the job returned was cancelled"
+
+
+@on_loop
+async def test_the_event_of_a_cancelled_run_has_an_exception() -> None:
+    async with AsyncIOScheduler() as scheduler:
+        log = Log()
+        scheduler.add_listener(log)
+
+        async def job() -> None:
+            raise asyncio.CancelledError
+
+        scheduler.add_job(job)
+        [event] = await log.wait_for(EVENT_JOB_ERROR)
+        assert isinstance(event.exception, RunCancelledError)
+
+
+@on_loop
+async def test_started_again_too_soon() -> None:
+    scheduler = AsyncIOScheduler()
+    scheduler.start()
+    end = scheduler.shutdown()
+    with pytest.raises(SchedulerAlreadyRunningError, match="still shutting down; wait for the end of shutdown"):
+        scheduler.start()
+    await end
+    scheduler.start()
+    await scheduler.shutdown()
+
+
+def test_the_executor_says_that_it_needs_a_loop() -> None:
+    scheduler = BackgroundScheduler(executors={"default": AsyncIOExecutor()})
+    with pytest.raises(
+        SchedulerStartError, match="the executor 'default' runs coroutines on an event loop, and none is"
+    ):
+        scheduler.start()
+    assert not scheduler.running
