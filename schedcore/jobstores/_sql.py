@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from schedcore.job import JobState
 from schedcore.run import RunState
+from schedcore.triggers._zones import FIRST_US, LAST_US
 
 __all__ = ["DIALECTS", "GONE", "Dialect", "Statements", "make_tables"]
 
@@ -134,16 +135,19 @@ class Statements:
         record = (
             "SELECT coalesce(j.id, j.former_id), r.fire_us, r.attempt, r.state, r.reason, r.times, r.until_us, r.submitted_us, "
             "r.started_us, r.finished_us, r.error, r.traceback, r.result, r.output, r.exit_code "
-            "FROM {runs} r JOIN {jobs} j ON j.uid = r.job_uid %s ORDER BY r.fire_us DESC, r.job_uid DESC, r.attempt DESC LIMIT ?"
+            "FROM {runs} r JOIN {jobs} j ON j.uid = r.job_uid "
+            # Rows with anything but an instant there are none of ours; they would come first.
+            f"WHERE r.fire_us BETWEEN {FIRST_US} AND {LAST_US} %s "
+            "ORDER BY r.fire_us DESC, r.job_uid DESC, r.attempt DESC LIMIT ?"
         )
         # The condition of the index on such runs, word for word: SQLite uses it for nothing less.
         failed = f"r.{_FAILED}"
         mine = "r.job_uid IN (SELECT uid FROM {jobs} WHERE id = ? UNION ALL SELECT uid FROM {jobs} WHERE former_id = ?)"
         self.runs = {
             (False, False): text(record % ""),
-            (False, True): text(record % f"WHERE {failed}"),
-            (True, False): text(record % f"WHERE {mine}"),
-            (True, True): text(record % f"WHERE {mine} AND {failed}"),
+            (False, True): text(record % f"AND {failed}"),
+            (True, False): text(record % f"AND {mine}"),
+            (True, True): text(record % f"AND {mine} AND {failed}"),
         }
         self.meta = text("SELECT value FROM {meta} WHERE name = ?")
         self.drop_meta = text("DELETE FROM {meta} WHERE name = ?")

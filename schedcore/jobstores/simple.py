@@ -195,11 +195,12 @@ class SimpleStore(JobStore):
 
     def _move_on(self, decision: Decision) -> bool:
         """Write what becomes of the job; False when it is gone."""
-        claim, fires, _, next_us, due_us, broken, _ = decision
+        claim, fires, skips, next_us, due_us, broken, _ = decision
         job = claim.job
         try:
             if broken is not None:
-                fire_us = None if fires else claim.fire_us
+                # What was decided is done with. If nothing was, it is where the job goes on when it is mended.
+                fire_us = None if fires or skips else claim.fire_us
                 self._update(JobEntry(job, JobState.BROKEN, fire_us, None, broken))
             elif next_us is None:
                 self._store.remove_job(job.id)

@@ -508,7 +508,11 @@ class SQLAlchemyJobStore(JobStore):
             if row is None:
                 raise JobLookupError(job_id)
             uid, version, _, fire_us, due_us, _ = row
-            if _instant(fire_us) != old.fire_us or _instant(due_us) != old.due_us or not self._is_same(cursor, uid, version, old.job):
+            if (
+                _instant(fire_us) != old.fire_us
+                or _instant(due_us) != old.due_us
+                or not self._is_same(cursor, uid, version, old.job)
+            ):
                 return False
             place = (str(new.state), new.fire_us, new.due_us if new.state is JobState.ACTIVE else None, new.reason)
             if payload is None:
@@ -570,9 +574,11 @@ class SQLAlchemyJobStore(JobStore):
                         fresh = self._load(cursor, [(row[0], row[2]) for row in rows])
                     record, reason = fresh[uid]
                 if not (
-                    type(fire_us) is type(due_us) is type(fence) is int
+                    type(fire_us) is type(due_us) is int
                     and FIRST_US <= fire_us <= LAST_US
-                    and FIRST_US <= due_us
+                    and due_us >= FIRST_US
+                    # A fraction does no harm; of anything else the next one is 1.
+                    and type(fence) in (int, float)
                 ):
                     reason = _DAMAGED
                 claims.append(_new(Claim, (record, fire_us, due_us, live, (uid, fence), reason)))
@@ -846,23 +852,27 @@ def _text(value: Any) -> str | None:
 
 def _run_record(row: Sequence[Any]) -> RunRecord | None:
     """A run as it is on record; None for a row that is none."""
-    job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *texts, exit_code = row
-    state = _RUN_STATES.get(state)
-    if _instant(fire_us) is None or type(attempt) is not int or state is None:
+    job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *rest = row
+    error, traceback, result, output, exit_code = rest
+    known = _RUN_STATES.get(state)
+    if _instant(fire_us) is None or type(attempt) is not int or known is None:
         return None
     return RunRecord(
         _text(job_id) or "",
         fire_us,
         attempt,
-        state,
+        known,
         _text(reason),
         times if type(times) is int else 1,
         _instant(until),
         _instant(submitted),
         _instant(started),
         _instant(finished),
-        *map(_text, texts),
-        exit_code=exit_code if type(exit_code) is int else None,
+        _text(error),
+        _text(traceback),
+        _text(result),
+        _text(output),
+        exit_code if type(exit_code) is int else None,
     )
 
 

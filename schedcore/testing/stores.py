@@ -694,21 +694,24 @@ def _ends(bench: _Bench) -> None:
 @_behaviour("sets a job aside, lists it with the reason, and takes it back")
 def _sets_aside(bench: _Bench) -> None:
     store = bench.open()
-    store.add_entries([_entry(args=(1,)), _entry("ran")])
+    store.add_entries([_entry(args=(1,)), _entry("ran"), _entry("skipped")])
     claims = {claim.job.id: claim for claim in store.acquire(_at(_T0), 9)}
     decisions = [
         Decision(claims["job"], (), (), None, None, "no executor"),
         Decision(claims["ran"], (_T0,), (), None, None, "a bad trigger"),
+        Decision(claims["skipped"], (), (Skip(SkipReason.MISFIRED, _T0, _T0, 1),), None, None, "a bad trigger"),
     ]
     assert [run.job.id for run in store.commit(decisions, _T0).runs] == ["ran"], "what is due does not run"
     entry = _get(store)
     assert (entry.state, entry.fire_us, entry.due_us, entry.reason) == (JobState.BROKEN, _T0, None, "no executor"), (
         f"{entry}"
     )
-    ran = _get(store, "ran")
-    assert (ran.state, ran.fire_us, ran.reason) == (JobState.BROKEN, None, "a bad trigger"), f"{ran}"
+    for job_id in ("ran", "skipped"):
+        done = _get(store, job_id)
+        # What was decided is not decided again when the job is taken back.
+        assert (done.state, done.fire_us, done.reason) == (JobState.BROKEN, None, "a bad trigger"), f"{done}"
     assert store.acquire(_at(_T0 + _MINUTE), 9) == [], "it is still claimed"
-    assert [e.state for e in store.list_entries()] == [JobState.BROKEN] * 2, "it is not listed"
+    assert [e.state for e in store.list_entries()] == [JobState.BROKEN] * 3, "it is not listed"
     assert store.replace_entry(entry, JobEntry(entry.job, JobState.ACTIVE, _T0, _T0)), "it cannot be taken back"
     _same(_get(store), _entry(args=(1,)))
     assert [claim.job.id for claim in store.acquire(_at(_T0), 9)] == ["job"], "it does not go on"

@@ -537,6 +537,82 @@ class TestSetAside:
         assert [run.job.id for run in run_due(store, T0)] == ["good"]
         assert [e.job.id for e in store.list_entries() if e.state is JobState.BROKEN] == ["odd", "bad", "text", "utf-8"]
 
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "fire_us = 'odd'",
+            "fire_us = NULL",
+            "fire_us = -4611686018427387904",
+            "fire_us = 4611686018427387904",
+            "due_us = 1.5",
+            "due_us = 'odd'",
+            "due_us = x'ff'",
+            "due_us = 4611686018427387904",
+            "due_us = -4611686018427387904",
+            "fence = 'odd'",
+            "fence = x'ff'",
+        ],
+    )
+    def test_a_damaged_place_in_the_schedule(self, url: str, damage: str) -> None:
+        """SQLite keeps anything in any column. It stops neither the others nor the list, and can be mended."""
+        scheduler = VirtualScheduler(
+            start="2026-01-01T00:00:00Z", timezone="UTC", jobstores={"default": SQLAlchemyJobStore(url)}
+        )
+        log = EventLog(scheduler)
+        scheduler.start()
+        try:
+            for job_id in ("bad", "good"):
+                scheduler.add_job(work, "interval", seconds=10, id=job_id)
+            query(url, f"UPDATE schedcore_jobs SET {damage} WHERE id = 'bad'")
+            scheduler.advance(35)
+            assert len(log.executed("good")) == 3
+            assert log.executed("bad") == []
+            bad, good = sorted(scheduler.get_jobs(), key=lambda job: job.id)
+            assert (bad.state, bad.next_run_time, good.state) == (JobState.BROKEN, None, JobState.ACTIVE)
+            bad.reschedule("interval", seconds=10)
+            scheduler.advance(35)
+            assert len(log.executed("bad")) == 3
+        finally:
+            scheduler.shutdown()
+
+    @pytest.mark.parametrize("state", ["submitted", "running", "succeeded", "odd"])
+    @pytest.mark.parametrize(
+        "key", ["'odd', 1", "-4611686018427387904, 1", "4611686018427387904, 1", "1.5, 1", "5, 'odd'"]
+    )
+    def test_a_damaged_run(self, url: str, state: str, key: str) -> None:
+        scheduler = VirtualScheduler(
+            start="2026-01-01T00:00:00Z", timezone="UTC", jobstores={"default": SQLAlchemyJobStore(url)}
+        )
+        log = EventLog(scheduler)
+        scheduler.start(paused=True)
+        scheduler.add_job(work, "interval", seconds=10, id="job")
+        scheduler.shutdown()
+        ended = "'odd'" if state == "succeeded" else "NULL"
+        query(
+            url,
+            "INSERT INTO schedcore_jobs_runs (job_uid, fire_us, attempt, state, times, started_us, finished_us, error) "
+            f"SELECT uid, {key}, '{state}', 'odd', 'odd', {ended}, x'ff' FROM schedcore_jobs",
+        )
+        scheduler.start()
+        try:
+            scheduler.advance(35)
+            assert len(log.executed("job")) == 3, "it does not count as a live run"
+            assert [run.fire_us for run in scheduler.get_runs(limit=3)] == [T0 + n * 10_000_000 for n in (3, 2, 1)]
+            assert scheduler.get_runs("job", limit=1)[0].fire_us == T0 + 30_000_000
+        finally:
+            scheduler.shutdown()
+
+    def test_an_id_and_texts_that_are_no_text(self, url: str, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(url))
+        store.add_entries([entry("bad")])
+        run_due(store, T0)
+        query(url, "UPDATE schedcore_jobs SET id = x'ff', reason = x'ff', state = 'paused', version = 2")
+        query(url, "UPDATE schedcore_jobs_runs SET output = x'ff', reason = 5, exit_code = 'odd', times = 'odd'")
+        (found,) = store.list_entries()
+        assert (found.job.id, found.reason) == ("\ufffd", "\ufffd")
+        (run,) = store.runs()
+        assert (run.job_id, run.reason, run.output, run.exit_code, run.times) == ("\ufffd", "5", "\ufffd", None, 1)
+
     def test_pausing_it_keeps_its_record(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
         store.add_entries([entry("bad")])
