@@ -25,10 +25,8 @@ FRAMEWORKS = [
     "zope",
 ]
 OPTIONAL = [
-    "cron_descriptor",
     "dateutil",
     "etcd3",
-    "filelock",
     "holidays",
     "kazoo",
     "msgspec",

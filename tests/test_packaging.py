@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import email
+import re
 import shutil
 import subprocess
 import sys
@@ -126,3 +127,21 @@ def test_package_knows_its_version() -> None:
     import schedcore
 
     assert schedcore.__version__ == PROJECT["version"]
+
+
+def test_extras_bring_what_is_used() -> None:
+    """Whoever installs an extra gets nothing that no module imports."""
+    modules = {"python-dateutil": "dateutil"}
+    imported: set[str] = set()
+    for path in [*ROOT.glob("schedcore/**/*.py"), *ROOT.glob("adapters/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    for extra, requirements in PROJECT["optional-dependencies"].items():
+        if extra in ("test", "docs", "lint", "types", "dev", "all"):
+            continue
+        names = [re.split(r"[\[<>=;~ ]", requirement)[0] for requirement in requirements]
+        unused = [name for name in names if modules.get(name, name) not in imported]
+        assert not unused, f"nothing imports what the extra {extra!r} brings: {unused}"

@@ -27,7 +27,7 @@ FRAMEWORKS = {
     "zope",
 }
 # Top-level modules that come with an extra: where one is missing, the module that needs it cannot be looked at.
-EXTRAS = {"cron_descriptor", "filelock", "rich", "sqlalchemy", "typer"}
+EXTRAS = {"rich", "sqlalchemy", "typer"}
 
 
 def sources() -> dict[str, Path]:
