@@ -1,7 +1,7 @@
 """What a run is: one fire time of a job, carried out, or not, and then for a reason.
 
-A ``Run`` is what an executor is given. A ``RunRecord`` is what a store keeps of it. States and the ways between them are the
-table ``TRANSITIONS``; nothing else decides whether a change of state is possible.
+A ``Run`` is what an executor is given. A ``RunRecord`` is what a store keeps of it. Its states only go forward: submitted,
+running, and one of the others, which are final. A run that was submitted may be submitted again, by the scheduler that takes over.
 
 Run ids are made of the job's id, the fire time and the attempt. They are thus the same on whichever process the run is carried
 out, and a job may use its run id as an idempotency key.
@@ -19,7 +19,6 @@ from schedcore.job import JobRecord
 
 __all__ = [
     "LIVE_STATES",
-    "TRANSITIONS",
     "Finish",
     "Run",
     "RunRecord",
@@ -47,23 +46,6 @@ class RunState(StrEnum):
 
 LIVE_STATES = frozenset({RunState.SUBMITTED, RunState.RUNNING})
 
-#: (from, to): all the ways that there are. A run that was submitted may be submitted again by the scheduler that takes over.
-TRANSITIONS = frozenset(
-    {
-        (RunState.SUBMITTED, RunState.SUBMITTED),
-        (RunState.SUBMITTED, RunState.RUNNING),
-        (RunState.SUBMITTED, RunState.SUCCEEDED),
-        (RunState.SUBMITTED, RunState.FAILED),
-        (RunState.SUBMITTED, RunState.CANCELLED),
-        (RunState.SUBMITTED, RunState.SKIPPED),
-        (RunState.SUBMITTED, RunState.LOST),
-        (RunState.RUNNING, RunState.SUCCEEDED),
-        (RunState.RUNNING, RunState.FAILED),
-        (RunState.RUNNING, RunState.CANCELLED),
-        (RunState.RUNNING, RunState.LOST),
-    }
-)
-
 
 class SkipReason(StrEnum):
     """Why fire times passed without a run."""
@@ -74,7 +56,6 @@ class SkipReason(StrEnum):
     OVERLAP = "overlap"  #: ``max_instances`` runs were live
     EXCLUDED = "excluded"  #: a calendar rules them out
     PAUSED = "paused"  #: the job was paused
-    NO_EXECUTOR = "no executor"  #: the executor refused or was missing
     SHUTDOWN = "shutdown"  #: the scheduler was shut down first, and its store does not outlive it
 
 

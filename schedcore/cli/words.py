@@ -134,7 +134,6 @@ _REASONS: Mapping[str, str] = {
     "overlap": "the run before was still going (max_instances)",
     "excluded": "a calendar rules it out",
     "paused": "the job was paused",
-    "no executor": "its executor was missing",
     "shutdown": "the scheduler was stopping",
 }
 
