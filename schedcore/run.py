@@ -1,7 +1,8 @@
 """What a run is: one fire time of a job, carried out, or not, and then for a reason.
 
 A ``Run`` is what an executor is given. A ``RunRecord`` is what a store keeps of it. Its states only go forward: submitted,
-running, and one of the others, which are final. A run that was submitted may be submitted again, by the scheduler that takes over.
+running, and one of the others, which are final. A run that was submitted may be submitted again, by a scheduler that takes
+over.
 
 Run ids are made of the job's id, the fire time and the attempt. They are thus the same on whichever process the run is carried
 out, and a job may use its run id as an idempotency key.

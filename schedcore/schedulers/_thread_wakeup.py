@@ -61,8 +61,9 @@ class ThreadWakeup:
     def _call(self, call: Callable[[], Any], done: Done) -> None:
         try:
             result = call()
-        except Exception as error:  # noqa: BLE001  # it is handed to who asked for the call
-            failure = error
+        # SystemExit too: it would end this thread, and who asked for the call would wait for ever.
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # it is handed to who asked for the call
+            failure = error if isinstance(error, Exception) else RuntimeError(f"the call ended with {error!r}")
             self.call_soon(lambda: done(None, failure))
         else:
             self.call_soon(lambda: done(result, None))
