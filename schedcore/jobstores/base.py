@@ -163,8 +163,9 @@ class JobStore(BaseJobStore):
         """Jobs by next dispatch, those without one last, then by id; ``after`` is the last one of the page before."""
 
     @abstractmethod
-    def replace_entry(self, old: JobEntry, new: JobEntry) -> bool:
+    def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         """Put ``new`` in the place of ``old`` (same id) if nothing has changed since ``old`` was read; else False.
+        ``skipped`` are records of fire times that pass by it, to be kept in the same step.
 
         Raises ``JobLookupError`` when the job is gone. Runs that are live stay so; a claim on the job is outdated by it.
         """

@@ -124,7 +124,7 @@ class MemoryJobStore(JobStore):
             views = [view for view in views if _listing_order(view) > last]
         return views if limit is None else views[:limit]
 
-    def replace_entry(self, old: JobEntry, new: JobEntry) -> bool:
+    def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id
         with self._lock:
             entry = self._jobs.get(job_id)
@@ -141,6 +141,7 @@ class MemoryJobStore(JobStore):
                 entry.key = _UNSCHEDULED
             else:
                 self._push(entry, new.due_us)
+            self._history.extend(skipped)
             self._sweep()
             return True
 

@@ -123,7 +123,7 @@ class SimpleStore(JobStore):
             entries = [entry for entry in entries if _listing_order(entry) > last]
         return entries if limit is None else entries[:limit]
 
-    def replace_entry(self, old: JobEntry, new: JobEntry) -> bool:
+    def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id
         with self._lock:
             now = self.get_entry(job_id)
@@ -139,6 +139,7 @@ class SimpleStore(JobStore):
             if new.state is not JobState.ACTIVE:
                 new = new._replace(due_us=None)
             self._update(new)
+            self._history.extend(skipped)
             self._claimed.pop(job_id, None)
             return True
 

@@ -261,10 +261,11 @@ class SQLAlchemyJobStore(JobStore):
         try:
             self._database_lock = _DatabaseLock(f"{path}{suffix}.lock")
         except sqlite3.Error as error:
-            if error.sqlite_errorname.partition("_")[2] not in ("BUSY", "LOCKED"):
+            code = error.sqlite_errorname
+            if code.partition("_")[2] not in ("BUSY", "LOCKED"):
+                advice = "" if code.startswith("SQLITE_FULL") else "; may this user write there?"
                 raise JobStoreError(
-                    self._alias,
-                    f"the lock file {path}{suffix}.lock cannot be opened: {error}; may this user write there?",
+                    self._alias, f"the lock file {path}{suffix}.lock cannot be opened: {error}{advice}"
                 ) from error
             raise JobStoreInUseError(
                 f"the database {path!r} is in use by another scheduler ({self._owner()}); stop that one, or give this one a "
@@ -388,6 +389,11 @@ class SQLAlchemyJobStore(JobStore):
         database = self._engine.url.database or ""
         if code.startswith("SQLITE_NOTADB"):
             return f"{database!r} is not an SQLite database; give another path, or move that file away", False
+        if code.startswith("SQLITE_CORRUPT"):
+            return (
+                f"{database!r} is damaged ({error}); put a copy back in its place, or move it away to begin anew",
+                False,
+            )
         if code.startswith("SQLITE_CANTOPEN"):
             folder = os.path.dirname(os.path.abspath(database))
             if not os.path.isdir(folder):
@@ -401,7 +407,9 @@ class SQLAlchemyJobStore(JobStore):
             return f"another process keeps the database locked ({error})", True
         if code.startswith("SQLITE_FULL"):
             return f"the disk is full ({error})", True
-        transient = code.startswith(("SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_PROTOCOL"))
+        if code.startswith("SQLITE_IOERR"):
+            return f"{database!r} cannot be read or written ({error}); is its disk full, or failing?", True
+        transient = code.startswith(("SQLITE_NOMEM", "SQLITE_PROTOCOL"))
         return str(error), transient or isinstance(error, sa.exc.TimeoutError)
 
     # -- definitions ---------------------------------------------------------------------------------------------------------
@@ -499,7 +507,7 @@ class SQLAlchemyJobStore(JobStore):
             loaded = self._load(cursor, [row[:2] for row in rows])
         return [self._entry(row, loaded[row[0]]) for row in rows]
 
-    def replace_entry(self, old: JobEntry, new: JobEntry) -> bool:
+    def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id
         payload = None if new.job is old.job else encode(self.serializer, new.job)
         with self._writing("change a job") as cursor:
@@ -519,6 +527,8 @@ class SQLAlchemyJobStore(JobStore):
                 cursor.execute(self._sql.replace_place, (*place, uid))
             else:
                 cursor.execute(self._sql.replace, (*place, payload, int(new.job.trigger.elapsed), uid))
+            if skipped:
+                cursor.executemany(self._sql.skip, [_skip_row(uid, record) for record in skipped])
             self._drop(uid)
         return True
 
@@ -644,19 +654,7 @@ class SQLAlchemyJobStore(JobStore):
                         continue
                     runs.append(_new(Run, (job, alias, fire_us, 1, uid)))
                     submits.append((uid, fire_us, 1, now_us))
-                for skip in skipped:
-                    record = skip_record(job.id, skip, now_us)
-                    skips.append(
-                        (
-                            uid,
-                            record.fire_us,
-                            record.attempt,
-                            record.reason,
-                            record.times,
-                            record.until_us,
-                            record.finished_us,
-                        )
-                    )
+                skips.extend(_skip_row(uid, skip_record(job.id, skip, now_us)) for skip in skipped)
                 if broken is None and (uid + fence) % _PRUNE_EVERY == 0:
                     stale.append(uid)
             for statement, rows in ((self._sql.move, moves), (self._sql.end, ends), (self._sql.break_, breaks)):
@@ -874,6 +872,12 @@ def _run_record(row: Sequence[Any]) -> RunRecord | None:
         _text(output),
         exit_code if type(exit_code) is int else None,
     )
+
+
+def _skip_row(uid: int, record: RunRecord) -> tuple[Any, ...]:
+    """The parameters of ``Statements.skip``."""
+    _, fire_us, attempt, _, reason, times, until_us, _, _, finished_us, *_ = record
+    return uid, fire_us, attempt, reason, times, until_us, finished_us
 
 
 def _by_keys(cursor: Any, statement: str, keys: Sequence[Any]) -> Iterator[Any]:

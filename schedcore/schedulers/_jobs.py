@@ -20,6 +20,7 @@ from schedcore.events import (
     JobEvent,
 )
 from schedcore.job import Job, JobEntry, JobRecord, JobState
+from schedcore.run import Skip, SkipReason, skip_record
 from schedcore.schedulers._definition import UNSET, seeded, stable_id
 from schedcore.schedulers._pump import Pump
 from schedcore.triggers.base import EngineTrigger
@@ -260,13 +261,30 @@ class Jobs:
             if old is None:
                 raise JobLookupError(job.id)
             new = change(old)
-            if pump.store.replace_entry(old, new):
+            skips = self._missed_while_paused(old) if new.state is JobState.ACTIVE else ()
+            now_us = self._scheduler.clock.wall_us()
+            if pump.store.replace_entry(old, new, [skip_record(job.id, skip, now_us) for skip in skips]):
                 break
+        for skip in skips:
+            self._scheduler._reports.skipped(alias, new.job, skip)
         if self._scheduler._reports.bus.wants(EVENT_JOB_MODIFIED):
             self._scheduler._reports.bus.publish(JobEvent(EVENT_JOB_MODIFIED, job.id, alias))
         if new.due_us is not None:
             self._scheduler._touch(pump, new.due_us, new.job.trigger)
         return Job(self._scheduler, alias, new)
+
+    def _missed_while_paused(self, entry: JobEntry) -> tuple[Skip, ...]:
+        """The fire times that passed while a job was paused; it keeps the one at which it was."""
+        if entry.state is not JobState.PAUSED or entry.fire_us is None:
+            return ()
+        trigger = entry.job.trigger
+        now = self._scheduler._timeline.now()
+        now_us = now.steady_us if trigger.elapsed else now.wall_us
+        if entry.fire_us > now_us:
+            return ()
+        missed = trigger.backlog(entry.fire_us, now_us)
+        last_us = entry.fire_us if missed.last_us is None else missed.last_us
+        return (Skip(SkipReason.PAUSED, entry.fire_us, last_us, 1 + missed.times),)
 
     def _drop_pending(self, alias: str, job_id: str) -> bool:
         with self._lock:

@@ -726,6 +726,9 @@ class BaseScheduler(ABC):
                 return entry._replace(job=record)
             if next_run is UNSET and entry.state is JobState.PAUSED:
                 return JobEntry(record, JobState.PAUSED)
+            if next_run is None:
+                # Where it stands is kept, so that ``resume`` can tell what it missed.
+                return JobEntry(record, JobState.PAUSED, entry.fire_us if grid is None else None)
             return self._jobs.placed(record, next_run, now)
 
         return self._jobs.change(alias, job, change)

@@ -1,0 +1,91 @@
+"""What passes while a job is paused is on record, in one line, when its schedule goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedcore.events import EVENT_JOB_SKIPPED
+from schedcore.job import JobState
+from schedcore.run import RunState
+from schedcore.testing import EventLog, VirtualScheduler
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+Make = Callable[[], tuple[VirtualScheduler, EventLog]]
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture(params=["memory", "sqlalchemy"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    store: dict[str, Any] = {"type": request.param}
+    if request.param == "sqlalchemy":
+        pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+        store["url"] = f"sqlite:///{tmp_path}/jobs.sqlite"
+
+    def made() -> tuple[VirtualScheduler, EventLog]:
+        scheduler = VirtualScheduler(start=T0, jobstores={"default": store})
+        log = EventLog(scheduler)
+        scheduler.start()
+        return scheduler, log
+
+    return made
+
+
+def skipped(scheduler: VirtualScheduler) -> list[tuple[str | None, int, int]]:
+    found = [record for record in scheduler.get_runs() if record.state is RunState.SKIPPED]
+    start_us = int(T0.timestamp()) * 1_000_000
+    return [(record.reason, record.times, (record.fire_us - start_us) // 1_000_000) for record in found]
+
+
+def test_one_record_for_all_that_was_missed(make: Make) -> None:
+    scheduler, log = make()
+    job = scheduler.add_job(nothing, "interval", seconds=10, id="x")
+    scheduler.advance(25)
+    job.pause()
+    assert (job.state, job.next_run_time) == (JobState.PAUSED, None)
+    scheduler.advance(3600)
+    assert skipped(scheduler) == []
+    job.resume()
+    assert job.next_run_time == T0 + timedelta(seconds=3630)
+    assert skipped(scheduler) == [("paused", 360, 30)]
+    (event,) = log.of(EVENT_JOB_SKIPPED)
+    assert (event.reason, event.count, event.first_run_time) == ("paused", 360, T0 + timedelta(seconds=30))
+    scheduler.shutdown()
+
+
+def test_nothing_was_missed_nothing_is_said(make: Make) -> None:
+    scheduler, log = make()
+    job = scheduler.add_job(nothing, "interval", seconds=10, id="x")
+    job.pause()
+    job.modify(name="other")
+    scheduler.advance(5)
+    job.resume()
+    assert skipped(scheduler) == log.of(EVENT_JOB_SKIPPED) == []
+    assert job.next_run_time == T0 + timedelta(seconds=10)
+    scheduler.shutdown()
+
+
+def test_added_paused_it_has_missed_nothing(make: Make) -> None:
+    scheduler, _ = make()
+    job = scheduler.add_job(nothing, "interval", seconds=10, id="x", next_run_time=None)
+    scheduler.advance(100)
+    job.resume()
+    assert skipped(scheduler) == []
+    scheduler.shutdown()
+
+
+def test_another_schedule_ends_the_pause_too(make: Make) -> None:
+    scheduler, _ = make()
+    job = scheduler.add_job(nothing, "interval", seconds=10, id="x")
+    job.pause()
+    scheduler.advance(100)
+    job.reschedule("interval", seconds=60)
+    assert skipped(scheduler) == [("paused", 10, 10)]
+    scheduler.shutdown()
