@@ -26,6 +26,7 @@ from schedcore.cli.words import (
     schedule_text,
 )
 from schedcore.clock import to_datetime
+from schedcore.errors import JobStoreError
 from schedcore.events import (
     EVENT_CLOCK_STEPPED,
     EVENT_JOB_BROKEN,
@@ -51,7 +52,7 @@ from schedcore.events import (
 from schedcore.job import Job, JobState
 from schedcore.run import RunRecord, RunState, SkipReason
 
-__all__ = ["EVENTS", "Board", "Last", "Level", "Message", "Row", "Running", "View"]
+__all__ = ["EVENTS", "Board", "Last", "Level", "Message", "Row", "Running", "View", "failure_message"]
 
 #: What the board wants to be told.
 EVENTS = (
@@ -274,7 +275,7 @@ class Board:
                 self._job_event(event)
         elif isinstance(event, SchedulerFailureEvent):
             level = Level.INFO if event.code == EVENT_JOBSTORE_RECOVERED else Level.WARNING
-            text = event.message if event.alias is None else f"job store {event.alias!r}: {event.message}"
+            text = failure_message(event)
             with self._lock:
                 self._add(Message(at=datetime.now(UTC), level=level, job=None, text=one_line(text)), str(event.code))
         elif event.code == EVENT_SCHEDULER_SHUTDOWN:
@@ -354,6 +355,13 @@ class Board:
         messages[key] = message if before is None else replace(message, count=message.count + before.count)
         while len(messages) > _KEPT:
             del messages[next(iter(messages))]
+
+
+def failure_message(event: SchedulerFailureEvent) -> str:
+    """What failed, or works again; errors of our own job stores name the store themselves."""
+    if isinstance(event.exception, JobStoreError):
+        return str(event.exception)
+    return event.message if event.alias is None else f"job store {event.alias!r}: {event.message}"
 
 
 def _word(event: JobExecutionEvent) -> str:

@@ -192,7 +192,9 @@ def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager
         schedule: _Schedule,
         dialect: _Dialect = Dialect.UNIX,
         timezone: _Zone = None,
-        count: _Count = 5,
+        count: Annotated[
+            int, typer.Option("--count", "-n", metavar="N", min=1, help="How many fire times to show.")
+        ] = 5,
         seed: _Seed = None,
         dst: _Dst = Dst.CRON,
         seconds: _Seconds = False,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import IO, Any
 
-from schedcore.cli.board import Level
+from schedcore.cli.board import Level, failure_message
 from schedcore.cli.words import duration, failure_lines, failure_text, instant, log_time, one_line, reason_text
 from schedcore.events import (
     EVENT_JOB_EXECUTED,
@@ -78,8 +78,7 @@ class LineWriter:
             self._execution(event)
         elif isinstance(event, SchedulerFailureEvent) and not isinstance(event, JobEvent):
             level = Level.INFO if event.code == EVENT_JOBSTORE_RECOVERED else Level.WARNING
-            where = "" if event.alias is None else f"job store {event.alias!r}: "
-            self.write(level, where + one_line(event.message))
+            self.write(level, one_line(failure_message(event)))
 
     def _execution(self, event: JobExecutionEvent) -> None:
         job = one_line(event.job_id)

@@ -39,6 +39,7 @@ DEFAULT = "default"
 
 _SQLITE = re.compile(r"sqlite(?:\+\w+)?://(?:/(?P<path>[^?]*))?(?P<query>\?.*)?")
 _MAGIC = b"SQLite format 3\0"
+_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 
 class StorePlace(NamedTuple):
@@ -154,10 +155,17 @@ def to_read(target: str | None, store: str | None) -> list[StorePlace]:
     from schedcore.cli import files
 
     if store is not None:
-        return [of_option(store)]
+        place = of_option(store)
+        if not place.durable:
+            raise ConfigurationError(
+                f"--store {store}: what is kept in memory is seen by nobody but the process that runs it; "
+                f"give the path of an SQLite file, or a URL such as sqlite:///jobs.sqlite"
+            )
+        return [place]
     if target is None:
         return [find_here()]
-    if is_sqlite(target):
+    # One that is damaged, or is something else, is to be called so.
+    if is_sqlite(target) or (target.lower().endswith(_SUFFIXES) and os.path.isfile(target)):
         return [StorePlace(DEFAULT, _sqlite(os.path.abspath(target)))]
     if "://" in target:
         return [of_option(target)]

@@ -55,6 +55,8 @@ def test_errors_pass_through() -> None:
 def test_the_commands() -> None:
     result = command("next", "H 2 * * *", "--seed", "backup", "-z", "UTC", "-n", "3")
     assert (result.exit_code, len(result.output.splitlines())) == (0, 3)
+    result = command("next", "0 2 * * *", "-n", "0")
+    assert result.exit_code == 2, "none at all would read as never"
     result = command("explain", "0 */5 * * * *", "--seconds", "--dst", "literal", "--timezone", "UTC", "--count", "1")
     assert result.exit_code == 0
     assert result.output.splitlines()[1] == "every 5 minutes"

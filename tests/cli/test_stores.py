@@ -9,7 +9,7 @@ import pytest
 
 from schedcore.cli import files, stores
 from schedcore.cli.stores import StorePlace
-from schedcore.errors import ConfigurationError
+from schedcore.errors import ConfigurationError, JobStoreError
 
 JOB = '[[jobs]]\nfunc = "os:getpid"\ninterval = { hours = 1 }\n'
 
@@ -108,6 +108,19 @@ class TestToRead:
         path.write_text('[jobstores.default]\ntype = "memory"\n' + JOB)
         with pytest.raises(ConfigurationError, match="kept in memory; only the process that runs them sees them"):
             stores.to_read(str(path), None)
+
+    def test_memory_cannot_be_asked_for(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"--store memory: .* seen by nobody but the process that runs it"):
+            stores.to_read(None, "memory")
+
+    @pytest.mark.parametrize("content", [b"", b"no database", bytes(8192)])
+    def test_a_file_that_is_no_store(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "jobs.sqlite"
+        path.write_bytes(content)
+        (place,) = stores.to_read(str(path), None)
+        assert place.path == str(path)
+        with pytest.raises(JobStoreError, match=r"is not an SQLite database|has no tables"), stores.Reader(place):
+            pass
 
     def test_nothing_there(self) -> None:
         with pytest.raises(ConfigurationError, match="there is no schedule file and no store 'nix'"):

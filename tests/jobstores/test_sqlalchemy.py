@@ -223,6 +223,15 @@ class TestOpening:
             start(SQLAlchemyJobStore(f"sqlite:///{path}"))
         assert path.read_text().startswith("These are notes.")
 
+    def test_a_damaged_database(self, url: str, start: Start) -> None:
+        close(start(SQLAlchemyJobStore(url)))
+        path = Path(url.removeprefix("sqlite:///"))
+        head = path.read_bytes()[:4096]
+        path.write_bytes(head + b"\xa5" * 20_000)
+        for read_only in (False, True):
+            with pytest.raises(JobStoreError, match=r"jobs\.sqlite' is damaged .*; put a copy back .* to begin anew"):
+                start(SQLAlchemyJobStore(url, read_only=read_only))
+
     def test_a_file_that_cannot_be_written(self, url: str, start: Start) -> None:
         close(start(SQLAlchemyJobStore(url)))
         path = url.removeprefix("sqlite:///")
