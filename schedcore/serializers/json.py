@@ -350,6 +350,9 @@ def _pack_moment(value: Any, tag: str) -> dict[str, Any]:
     if zone is UTC or zone is None:
         name = None
     elif type(zone) is timezone:
+        if zone.utcoffset(None).microseconds:
+            # Python itself does not read its own text of these back (time.fromisoformat drops the fraction).
+            raise Refused(f"its offset from UTC, {zone.utcoffset(None)}, is not a whole number of seconds")
         name = zone.tzname(None)
         if name == timezone(zone.utcoffset(None)).tzname(None):
             name = None

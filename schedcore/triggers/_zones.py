@@ -66,7 +66,7 @@ def to_zone(value: str | tzinfo | None) -> tzinfo:
         return _named(value)
     if isinstance(value, tzinfo):
         return _from_tzinfo(value)
-    raise InvalidTriggerError(f"timezone: {value!r} is a {type(value).__name__}; {_ABOUT_A_ZONE}", field="timezone")
+    raise InvalidTriggerError(f"timezone: {value!r} is of type {type(value).__name__}; {_ABOUT_A_ZONE}", field="timezone")
 
 
 @lru_cache(maxsize=64)
@@ -183,7 +183,7 @@ def to_instant(value: date | datetime | str, zone: tzinfo, field: str) -> int:
         moment = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - the zone follows
     else:
         raise InvalidTriggerError(
-            f"{field}: {value!r} is a {type(value).__name__}; give a date, a datetime or ISO 8601 text",
+            f"{field}: {value!r} is of type {type(value).__name__}; give a date, a datetime or ISO 8601 text",
             field=field,
         )
     if moment.tzinfo is not None:

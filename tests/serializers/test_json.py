@@ -237,9 +237,11 @@ zones = st.one_of(
     st.sampled_from(["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "UTC"]).map(
         ZoneInfo
     ),
-    st.timedeltas(timedelta(hours=-23, minutes=-59), timedelta(hours=23, minutes=59)).map(timezone),
+    st.integers(-86_340, 86_340).map(lambda seconds: timezone(timedelta(seconds=seconds))),
     st.builds(
-        timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)), st.text(st.characters(codec="utf-8"))
+        lambda seconds, name: timezone(timedelta(seconds=seconds), name),
+        st.integers(-82_800, 82_800),
+        st.text(st.characters(codec="utf-8")),
     ),
 )
 text = st.text(st.characters(codec="utf-8"))
@@ -672,3 +674,12 @@ def test_it_imports_nothing_heavy() -> None:
     """)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("value", [time(1, 2), datetime(2024, 1, 1)])  # noqa: DTZ001
+def test_an_offset_with_a_fraction_of_a_second_is_refused(value: Any) -> None:
+    value = value.replace(tzinfo=timezone(timedelta(microseconds=1)))
+    with pytest.raises(
+        SerializationError, match=r"its offset from UTC, 0:00:00.000001, is not a whole number of seconds"
+    ):
+        JSONSerializer().dumps(value)
