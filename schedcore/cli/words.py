@@ -10,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 
 from schedcore.clock import to_datetime
 from schedcore.errors import FailureError, RunCancelledError
-from schedcore.executors.command import CommandFailedError, CommandTimeoutError, describe_exit
+from schedcore.executors.command import CommandFailedError, CommandStartError, CommandTimeoutError, describe_exit
 from schedcore.run import RunRecord, RunState
 from schedcore.triggers.base import BaseTrigger
 
@@ -223,6 +223,8 @@ def failure_lines(error: BaseException | None, traceback: str | None, limit: int
     """The end of a command's output, or the place in the code: what helps at first sight."""
     if isinstance(error, CommandFailedError):
         return [clean(line).rstrip() for line in error.output.splitlines() if line.strip()][-limit:]
+    if isinstance(error, CommandStartError):  # it says it all, and the place is ours
+        return []
     frames = list(_FRAME.finditer(traceback or ""))
     if not frames:
         return []

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from schedcore.cli import words
-from schedcore.executors.command import CommandFailedError, CommandTimeoutError
+from schedcore.executors.command import CommandFailedError, CommandStartError, CommandTimeoutError
 from schedcore.run import RunRecord, RunState, SkipReason
 
 NOW = datetime(2026, 3, 25, 14, 3, 12, tzinfo=UTC)  # a Wednesday
@@ -92,6 +92,8 @@ def test_failures() -> None:
     assert words.failure_text(command) == "failed with exit code 3"
     assert words.failure_lines(command, None) == ["b", "c", "d"]
     assert words.failure_word(command) == "exit 3"
+    unstarted = CommandStartError("x", "there is no such program")
+    assert words.failure_lines(unstarted, '  File "command.py", line 1, in _start\n') == [], "no job's code is there"
     late = CommandTimeoutError(-15, "", "x", 0, 2.5)
     assert words.failure_text(late) == "ran longer than its timeout of 2.5 s and was stopped"
     assert words.failure_word(late) == "SIGTERM"
