@@ -267,7 +267,7 @@ def test_good_values(options: dict[str, Any], path: str, expected: object) -> No
             {"timezone": "Europe/Berln"},
             "timezone='Europe/Berln': no zone is called 'Europe/Berln'; did you mean 'Europe/Berlin'",
         ),
-        ({"timezone": 3}, "timezone=3: 3 is a int"),
+        ({"timezone": 3}, "timezone=3: 3 is of type int"),
         ({"jobstore_retry_interval": 0}, "jobstore_retry_interval=0: must be a number of seconds greater than 0"),
         ({"jobstore_retry_interval": None}, "jobstore_retry_interval=None: must be a number"),
         ({"jobstore_retry_interval": "nan"}, "jobstore_retry_interval='nan': must be a number"),

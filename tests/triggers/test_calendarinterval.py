@@ -210,7 +210,7 @@ def test_table(arguments: dict[str, Any], key: str, after: str | None, answers: 
         ({"days": 1, "dst": "shft"}, "dst", "did you mean 'shift'?"),
         ({"days": 1, "timezone": "Europe/Berln"}, "timezone", "did you mean 'Europe/Berlin'?"),
         ({"days": 1, "start_date": "noon"}, "start_date", "start_date: 'noon' is not a date"),
-        ({"days": 1, "end_date": 5}, "end_date", "end_date: 5 is a int"),
+        ({"days": 1, "end_date": 5}, "end_date", "end_date: 5 is of type int"),
         ({"days": 1, "jitter": -1}, "jitter", "jitter: -1 cannot be used"),
         (
             {"days": 1, "start_date": "2025-02-01", "end_date": "2025-01-01"},

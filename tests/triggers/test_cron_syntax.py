@@ -321,7 +321,7 @@ def test_wrong_keyword(fields: dict[str, Any], column: int | None, message: str)
             "end_date",
             "end_date: 2025-01-01 is before the start_date 2025-02-01: it would never fire",
         ),
-        ({"start_date": 5}, "start_date", "start_date: 5 is a int; give a date, a datetime or ISO 8601 text"),
+        ({"start_date": 5}, "start_date", "start_date: 5 is of type int; give a date, a datetime or ISO 8601 text"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], field: str, message: str) -> None:
@@ -335,7 +335,7 @@ def test_wrong_options(options: dict[str, Any], field: str, message: str) -> Non
 
 
 def test_wrong_calls() -> None:
-    with pytest.raises(InvalidTriggerError, match=r"crontab: 5 is a int; give text such as '30 7 \* \* mon-fri'"):
+    with pytest.raises(InvalidTriggerError, match=r"crontab: 5 is of type int; give text such as '30 7 \* \* mon-fri'"):
         CronTrigger.from_crontab(5)  # type: ignore[arg-type]
     with pytest.raises(InvalidTriggerError, match="no crontab dialect is called 'unics'; did you mean 'unix'"):
         CronTrigger.from_crontab("* * * * *", "UTC", dialect="unics")

@@ -58,7 +58,7 @@ def test_dates(run_date: str | date | datetime, zone: str, utc: str) -> None:
             "run_date: '2025-02-30' is not a date (day is out of range for month); write ISO 8601 text",
         ),
         ("next tuesday", "UTC", "run_date: 'next tuesday' is not a date"),
-        (1700000000, "UTC", "run_date: 1700000000 is a int; give a date, a datetime or ISO 8601 text"),
+        (1700000000, "UTC", "run_date: 1700000000 is of type int; give a date, a datetime or ISO 8601 text"),
         (datetime(9999, 12, 31, 23, tzinfo=UTC), "UTC", "is outside of the years 1 to 9999"),
         ("0001-01-01", "Asia/Tokyo", "run_date: 0001-01-01 is outside of the years 1 to 9999"),
     ],

@@ -275,7 +275,7 @@ def test_h_without_a_seed_waits_for_the_job() -> None:
     with pytest.raises(InvalidTriggerError, match="'H' stands for a number that a seed picks") as caught:
         parse_crontab("5 H * * *")
     assert (caught.value.field, caught.value.column) == ("hour", 3)
-    with pytest.raises(InvalidTriggerError, match="seed: 5 is a int; give text"):
+    with pytest.raises(InvalidTriggerError, match="seed: 5 is of type int; give text"):
         CronTrigger.from_crontab("H 2 * * *", "UTC", seed=5)  # type: ignore[arg-type]
 
 

@@ -137,7 +137,7 @@ def test_lengths_are_exact(arguments: dict[str, Any], interval_us: int) -> None:
         ({"weeks": 10**9}, "seconds", "the interval is longer than 9,990 years"),
         ({"weeks": 10**400}, "seconds", "the interval is longer than 9,990 years"),
         ({"seconds": 1, "timezone": "Europe/Berln"}, "timezone", "did you mean 'Europe/Berlin'?"),
-        ({"seconds": 1, "timezone": 5}, "timezone", "timezone: 5 is a int; give an IANA name"),
+        ({"seconds": 1, "timezone": 5}, "timezone", "timezone: 5 is of type int; give an IANA name"),
         ({"seconds": 1, "start_date": "noon"}, "start_date", "start_date: 'noon' is not a date"),
         (
             {"days": 1, "start_date": "2025-03-30 01:30", "timezone": "Europe/London"},

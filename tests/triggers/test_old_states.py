@@ -222,7 +222,7 @@ def test_date() -> None:
         assert trigger.anchored(5) is trigger
     trigger.__setstate__({"version": 1, "run_date": date(2030, 5, 1), "timezone": "Europe/Berlin"})
     assert trigger.run_date == datetime(2030, 5, 1, tzinfo=BERLIN)
-    with pytest.raises(InvalidTriggerError, match="run_date: 5 is a int"):
+    with pytest.raises(InvalidTriggerError, match="run_date: 5 is of type int"):
         trigger.__setstate__({"version": 1, "run_date": 5, "timezone": BERLIN})
 
 

@@ -156,7 +156,7 @@ def test_a_rule_of_dateutil() -> None:
         ("RRULE;X=1:FREQ=DAILY", "the parameter 'X' is not understood"),
         ("EXDATE:20260101", "there is no RRULE in it"),
         ("DTSTART;TZID=Mars/Base:20260101T000000\nRRULE:FREQ=DAILY", "no zone is called 'Mars/Base'"),
-        (5, "5 is a int; give the text of a rule"),
+        (5, "5 is of type int; give the text of a rule"),
     ],
 )  # fmt: skip
 def test_wrong_rules(rule: Any, message: str) -> None:

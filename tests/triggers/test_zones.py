@@ -109,8 +109,8 @@ def test_a_name_that_a_zone_object_does_not_live_up_to_is_not_believed() -> None
         (" UTC ", "no zone is called ' UTC '; did you mean 'UTC'?"),
         ("../../etc/passwd", "no zone is called '../../etc/passwd'"),
         ("/etc/localtime", "no zone is called '/etc/localtime'"),
-        (5, "timezone: 5 is a int; give an IANA name"),
-        (b"UTC", "timezone: b'UTC' is a bytes"),
+        (5, "timezone: 5 is of type int; give an IANA name"),
+        (b"UTC", "timezone: b'UTC' is of type bytes"),
     ],
 )
 def test_bad_zones(given: Any, message: str) -> None:
