@@ -66,7 +66,9 @@ def to_zone(value: str | tzinfo | None) -> tzinfo:
         return _named(value)
     if isinstance(value, tzinfo):
         return _from_tzinfo(value)
-    raise InvalidTriggerError(f"timezone: {value!r} is of type {type(value).__name__}; {_ABOUT_A_ZONE}", field="timezone")
+    raise InvalidTriggerError(
+        f"timezone: {value!r} is of type {type(value).__name__}; {_ABOUT_A_ZONE}", field="timezone"
+    )
 
 
 @lru_cache(maxsize=64)

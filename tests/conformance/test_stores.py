@@ -23,7 +23,7 @@ from schedcore.job import Job, JobEntry, JobPolicy, JobRecord, JobState
 from schedcore.jobstores.base import BaseJobStore, JobStore, StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.jobstores.simple import SimpleStore
-from schedcore.run import Finish, Run, RunState
+from schedcore.run import Finish, Run, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing.stores import check_store, store_behaviours, work
 from schedcore.testing.time import VirtualClock
@@ -206,8 +206,8 @@ def test_a_broken_store_is_found_out() -> None:
         def finish(self, finishes: object) -> None: ...
 
     class Generous(MemoryJobStore):
-        def replace_entry(self, old: JobEntry, new: JobEntry) -> bool:
-            while not super().replace_entry(self.get_entry(old.job.id) or old, new):
+        def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
+            while not super().replace_entry(self.get_entry(old.job.id) or old, new, skipped):
                 pass
             return True
 
