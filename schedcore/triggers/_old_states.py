@@ -50,7 +50,7 @@ def interval_us(state: Mapping[str, Any]) -> int:
     if isinstance(interval, int | float) and not isinstance(interval, bool):
         interval = timedelta(seconds=interval)
     if not isinstance(interval, timedelta):
-        raise ValueError(f"the interval is a {type(interval).__name__}")
+        raise ValueError(f"the interval is of type {type(interval).__name__}")
     found = interval // _MICROSECOND
     if found <= 0:
         raise ValueError(f"the interval is {found} microseconds")

@@ -1167,7 +1167,7 @@ def _to_day(value: object) -> int:
                 f"dates: {value!r} is not a date; write ISO 8601 text such as '2026-12-24'", field="dates"
             ) from None
     if not isinstance(value, date) or isinstance(value, datetime):
-        raise InvalidTriggerError(f"dates: {value!r} is a {type(value).__name__}; give dates", field="dates")
+        raise InvalidTriggerError(f"dates: {value!r} is of type {type(value).__name__}; give dates", field="dates")
     return day_number(value.year, value.month, value.day)
 
 

@@ -365,7 +365,7 @@ def _as_text(rule: object) -> str:
     text = str(rule)
     if not re.search(r"(?m)^RRULE:", text):
         raise InvalidTriggerError(
-            f"rule: {rule!r} is a {type(rule).__name__}; give the text of a rule, or a dateutil.rrule.rrule",
+            f"rule: {rule!r} is of type {type(rule).__name__}; give the text of a rule, or a dateutil.rrule.rrule",
             field="rule",
         )
     start: Any = getattr(rule, "_dtstart", None)

@@ -180,7 +180,7 @@ def test_calendars_flatten_and_cancel() -> None:
     [
         (lambda: Dates(), "give at least one date"),
         (lambda: Dates("24.12.2026"), "'24.12.2026' is not a date"),
-        (lambda: Dates(datetime(2026, 1, 1, tzinfo=UTC)), "is a datetime; give dates"),
+        (lambda: Dates(datetime(2026, 1, 1, tzinfo=UTC)), "is of type datetime; give dates"),
         (lambda: Dates(("2026-02-01", "2026-01-01")), "2026-01-01 is before 2026-02-01"),
         (lambda: Weekdays("sut"), "'sut' is no day of the week; did you mean 'su"),
         (lambda: Weekdays(7), "7 is no day of the week"),

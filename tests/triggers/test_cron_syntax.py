@@ -284,8 +284,8 @@ def test_wrong_crontab(crontab: str, field: str, column: int, message: str) -> N
         ({"year": "2030-2020"}, 6, "the range ends before it begins; write 2020-2030"),
         ({"minute": "1 2"}, 3, "'2' cannot stand here"),
         ({"hour": ""}, None, "hour: '' is empty; give a number or text such as '*'"),
-        ({"hour": 1.5}, None, "hour: 1.5 is a float; give a number or text"),
-        ({"hour": True}, None, "hour: True is a bool"),
+        ({"hour": 1.5}, None, "hour: 1.5 is of type float; give a number or text"),
+        ({"hour": True}, None, "hour: True is of type bool"),
     ],
 )
 def test_wrong_keyword(fields: dict[str, Any], column: int | None, message: str) -> None:

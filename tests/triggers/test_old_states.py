@@ -190,7 +190,7 @@ def test_an_interval_of_3x_keeps_its_phase_when_code_registers_it_again() -> Non
     ("changes", "message"),
     [
         ({"interval": timedelta(0)}, "the interval is 0 microseconds"),
-        ({"interval": "5"}, "the interval is a str"),
+        ({"interval": "5"}, "the interval is of type str"),
         ({"start_date": None}, "has no start_date"),
         ({"version": 0}, "version 0; this release reads 3"),
     ],

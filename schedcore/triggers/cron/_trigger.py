@@ -173,7 +173,8 @@ class CronTrigger(GridTrigger):
         """
         if not isinstance(expr, str):
             raise InvalidTriggerError(
-                f"crontab: {expr!r} is a {type(expr).__name__}; give text such as '30 7 * * mon-fri'", field="crontab"
+                f"crontab: {expr!r} is of type {type(expr).__name__}; give text such as '30 7 * * mon-fri'",
+                field="crontab",
             )
         if dialect not in DIALECTS:
             raise InvalidTriggerError(
@@ -182,7 +183,7 @@ class CronTrigger(GridTrigger):
             )
         if seed is not None and not isinstance(seed, str):
             raise InvalidTriggerError(
-                f"seed: {seed!r} is a {type(seed).__name__}; give text, such as the id of the job", field="seed"
+                f"seed: {seed!r} is of type {type(seed).__name__}; give text, such as the id of the job", field="seed"
             )
         given = Crontab(dialect, expr, bool(seconds), bool(year), "" if seed is None else seed)
         read(given)  # for an error's column in the text as given
@@ -537,7 +538,7 @@ def _text(name: str, value: object) -> str | None:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    what = "is empty" if isinstance(value, str) else f"is a {type(value).__name__}"
+    what = "is empty" if isinstance(value, str) else f"is of type {type(value).__name__}"
     raise InvalidTriggerError(
         f"{name}: {value!r} {what}; give a number or text such as '*', '1-5', '*/15' or '1,2', or leave it out",
         field=name,
