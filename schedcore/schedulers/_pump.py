@@ -167,6 +167,10 @@ class Pump:
                 self.failed(error)
             elif result is not None:
                 self._apply(result)
+        except Exception as failure:
+            # What was not handed over is still live on record: recovery finds it.
+            self.scheduler._reports.logger.exception("job store %r: a step failed", self.alias)
+            self.failed(failure)
         finally:
             self.scheduler._rearm()
 
