@@ -67,11 +67,9 @@ class Statements:
         self.remove_all = text(f"UPDATE {{jobs}} SET state = '{GONE}', payload = NULL, {gone} WHERE id IS NOT NULL")
 
         timeline = "SELECT uid, fence, version, fire_us, due_us FROM {jobs} WHERE elapsed = %d AND due_us <= ?"
-        self.due = text(
-            "SELECT uid, fence, version, fire_us, due_us, "
-            "(SELECT count(*) FROM {runs} WHERE job_uid = d.uid AND finished_us IS NULL) "
-            f"FROM ({timeline % 0} UNION ALL {timeline % 1} ORDER BY due_us LIMIT ?) d"
-        )
+        self.due = text(f"{timeline % 0} UNION ALL {timeline % 1} ORDER BY due_us LIMIT ?")
+        # For all jobs at once, from the index of live runs: asked job by job it may look at all that a job ever ran.
+        self.live_counts = text("SELECT job_uid, count(*) FROM {runs} WHERE finished_us IS NULL GROUP BY job_uid")
         self.next_due = text(
             "SELECT uid, due_us FROM {jobs} WHERE elapsed = ? AND due_us IS NOT NULL ORDER BY due_us LIMIT ?"
         )
@@ -109,10 +107,11 @@ class Statements:
             "AND NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = {jobs}.uid)"
         )
 
+        # The sign keeps the order from being taken from the table's key: found by the index of live runs, they are few to sort.
         self.live = text(
             "SELECT r.job_uid, r.fire_us, r.attempt, r.state, r.submitted_us, r.started_us, j.version, j.state, "
             "coalesce(j.id, j.former_id) FROM {runs} r LEFT JOIN {jobs} j ON j.uid = r.job_uid "
-            "WHERE r.finished_us IS NULL ORDER BY r.fire_us, r.job_uid"
+            "WHERE r.finished_us IS NULL ORDER BY +r.fire_us, r.job_uid"
         )
         self.lose = text(f"UPDATE {{runs}} SET state = '{RunState.LOST}', reason = ?, finished_us = ? WHERE {key}")
         self.broken = text(
@@ -125,7 +124,7 @@ class Statements:
 
         self.prune_count = text(
             "DELETE FROM {runs} WHERE job_uid = ? AND finished_us IS NOT NULL AND fire_us < (SELECT fire_us FROM {runs} "
-            "WHERE job_uid = ? AND finished_us IS NOT NULL ORDER BY fire_us DESC LIMIT 1 OFFSET ?)"
+            "WHERE job_uid = ? ORDER BY fire_us DESC LIMIT 1 OFFSET ?)"
         )
         self.old = text(
             "SELECT job_uid, fire_us, attempt FROM {runs} WHERE fire_us < ? AND finished_us < ? ORDER BY fire_us LIMIT ?"
@@ -188,8 +187,10 @@ def make_tables(metadata: sa.MetaData, name: str, schema: str | None) -> tuple[s
     )
     runs = table(
         "_runs",
-        sa.Column("job_uid", sa.BigInteger, primary_key=True, autoincrement=False),
+        # The fire time first: what runs together is written together, at the end of the table, and what is oldest is at its
+        # beginning. By job, each run would change a page of its own.
         sa.Column("fire_us", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("job_uid", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("reason", sa.Text),
@@ -204,7 +205,7 @@ def make_tables(metadata: sa.MetaData, name: str, schema: str | None) -> tuple[s
         sa.Column("output", sa.Text),
         sa.Column("exit_code", sa.Integer),
         sa.Index(f"{name}_runs_live", "job_uid", sqlite_where=sa.text("finished_us IS NULL")),
-        sa.Index(f"{name}_runs_fire", "fire_us"),
+        sa.Index(f"{name}_runs_job", "job_uid", "fire_us"),
         sa.Index(f"{name}_runs_failed", "fire_us", sqlite_where=sa.text(_FAILED)),
         sqlite_with_rowid=False,
     )

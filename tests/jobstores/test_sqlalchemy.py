@@ -796,6 +796,7 @@ def test_an_exception_that_cannot_be_shown(url: str, start: Start) -> None:
     ("statement", "parameters"),
     [
         ("due", (T0, T0, 100)),
+        ("live_counts", ()),
         ("next_due", (0, 1)),
         ("live", ()),
         ("prune_count", (1, 1, 10)),
