@@ -7,7 +7,6 @@ input is wrong (command line, schedule file); 130 ended by a second Ctrl-C.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -49,9 +48,9 @@ def _readable(debug: bool) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # The reader of our output is gone. Nothing more can be said, and the interpreter must not try to at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        from schedcore.cli.lines import let_go
+
+        let_go(sys.stdout)
         raise typer.Exit(_FAILED) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -10,7 +10,9 @@ A line is written in one piece, so that lines of several threads do not mix. A r
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
@@ -32,7 +34,7 @@ from schedcore.events import (
 )
 from schedcore.run import SkipReason
 
-__all__ = ["LEVELS", "LibraryHandler", "LineWriter"]
+__all__ = ["LEVELS", "LibraryHandler", "LineWriter", "let_go"]
 
 #: Names of levels, as ``--log-level`` takes them.
 LEVELS: Mapping[str, int] = {
@@ -44,6 +46,19 @@ LEVELS: Mapping[str, int] = {
 _NAMES = {logging.DEBUG: "debug", logging.INFO: "info ", logging.WARNING: "warn ", logging.ERROR: "error"}
 # Lines of the output of a command that failed.
 _OUTPUT_LINES = 10
+
+
+def let_go(stream: IO[str]) -> None:
+    """The reader of ``stream`` is gone: what is written to it from now on, and what it still holds, goes nowhere.
+
+    Otherwise the interpreter would try again at its end, and fail with exit code 120.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
 
 
 class LineWriter:
@@ -65,7 +80,9 @@ class LineWriter:
             try:
                 self._stream.write(whole)
                 self._stream.flush()
-            except (OSError, ValueError):  # the reader is gone, or the stream was closed
+            except BrokenPipeError:
+                let_go(self._stream)
+            except (OSError, ValueError):  # it cannot be written to just now, or was closed
                 pass
 
     def listen(self, event: SchedulerEvent) -> None:

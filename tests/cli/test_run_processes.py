@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,6 +170,9 @@ class TestRestart:
         process.kill()
         world.end(process)
         known = {run["id"] for run in world.runs()}
+        # Down for three fire times at least.
+        missed_s = time.monotonic() + 0.7
+        world.until(lambda: time.monotonic() > missed_s, "fire times to pass")
         process = world.start()
         world.until_said("quick: finished")
         process.send_signal(signal.SIGTERM)

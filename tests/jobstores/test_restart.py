@@ -311,7 +311,7 @@ class TestKilled:
             grid = [fire_us for fire_us in fires if fire_us % step_us == 0]
             assert len(fires) - len(grid) <= 1, "all but the first are on the grid"
             assert grid == list(range(grid[0], grid[-1] + 1, step_us)), "each of the grid's is on record"
-            assert len(grid) > 30
+            assert len(grid) > 15, "enough of them to mean something, also where starting is quick"
         once = Counter(record.job_id for record in records if record.job_id.startswith("once") and record.attempt == 1)
         assert once == {f"once-{number}": 1 for number in range(100)}
 
