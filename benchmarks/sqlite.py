@@ -74,9 +74,9 @@ CREATE INDEX jobs_due ON jobs (elapsed, due_us);
 CREATE TABLE runs (job_uid INTEGER NOT NULL, fire_us INTEGER NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL,
                    reason TEXT, times INTEGER NOT NULL, until_us INTEGER, submitted_us INTEGER, started_us INTEGER,
                    finished_us INTEGER, error TEXT, traceback TEXT, result TEXT, output TEXT, exit_code INTEGER,
-                   PRIMARY KEY (job_uid, fire_us, attempt)) WITHOUT ROWID;
+                   PRIMARY KEY (fire_us, job_uid, attempt)) WITHOUT ROWID;
 CREATE INDEX runs_live ON runs (job_uid) WHERE finished_us IS NULL;
-CREATE INDEX runs_fire ON runs (fire_us);
+CREATE INDEX runs_job ON runs (job_uid, fire_us);
 CREATE INDEX runs_failed ON runs (fire_us) WHERE state IN ('failed', 'lost');
 """
 
