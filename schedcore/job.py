@@ -14,17 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import TransientJobError, UsageError
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-if TYPE_CHECKING:
-    from schedcore.schedulers.base import BaseScheduler
-
-__all__ = ["NO_KWARGS", "Job", "JobEntry", "JobPolicy", "JobRecord", "JobState"]
+__all__ = ["NO_KWARGS", "Job", "JobEntry", "JobKeeper", "JobPolicy", "JobRecord", "JobState"]
 
 NO_KWARGS: Mapping[str, Any] = {}
 
@@ -88,6 +85,33 @@ class JobEntry(NamedTuple):
     reason: str | None = None  #: why it is broken
 
 
+class JobKeeper(Protocol):
+    """What a handle needs of its scheduler."""
+
+    def _peek(self, alias: str, job_id: str) -> JobEntry | None:
+        """The job as it is now, where looking costs no I/O; else None."""
+
+    def _is_pending(self, alias: str, job_id: str) -> bool:
+        """Whether it waits for its store to be opened."""
+
+    def modify_job(self, job_id: str, jobstore: str | None = None, **changes: Any) -> Job:
+        """See ``BaseScheduler.modify_job``; the others likewise."""
+
+    def reschedule_job(
+        self,
+        job_id: str,
+        jobstore: str | None = None,
+        trigger: BaseTrigger | str | None = None,
+        **trigger_args: Any,
+    ) -> Job: ...
+
+    def pause_job(self, job_id: str, jobstore: str | None = None) -> Job: ...
+
+    def resume_job(self, job_id: str, jobstore: str | None = None) -> Job | None: ...
+
+    def remove_job(self, job_id: str, jobstore: str | None = None) -> None: ...
+
+
 class Job:
     """A handle on a job. Reading it never blocks; changing it goes through the scheduler, from any thread.
 
@@ -98,10 +122,10 @@ class Job:
     __slots__ = ("__weakref__", "_entry", "_jobstore_alias", "_pending", "_scheduler")
 
     # The names of the last two are those of 3.x: job stores of third parties set them on the jobs that they load.
-    _scheduler: BaseScheduler | None
+    _scheduler: JobKeeper | None
     _jobstore_alias: str
 
-    def __init__(self, scheduler: BaseScheduler, alias: str, entry: JobEntry, *, pending: bool = False) -> None:
+    def __init__(self, scheduler: JobKeeper, alias: str, entry: JobEntry, *, pending: bool = False) -> None:
         self._scheduler = scheduler
         self._jobstore_alias = alias
         self._entry = entry
@@ -115,7 +139,7 @@ class Job:
         return self._entry
 
     @property
-    def _owner(self) -> BaseScheduler:
+    def _owner(self) -> JobKeeper:
         if self._scheduler is None:
             raise UsageError(
                 f"this handle on job {self.id!r} belongs to no scheduler; ask one for the job with get_job()"
@@ -207,7 +231,7 @@ class Job:
     def pending(self) -> bool:
         """Whether it waits for the scheduler to start before it is handed to its job store."""
         if self._pending:
-            self._pending = self._owner._jobs.is_pending(self._jobstore_alias, self.id)
+            self._pending = self._owner._is_pending(self._jobstore_alias, self.id)
         return self._pending
 
     @property

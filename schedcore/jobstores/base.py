@@ -24,16 +24,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Container, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from schedcore.clock import Clock, Now, from_datetime, to_datetime
 from schedcore.engine import Claim, Decision
 from schedcore.errors import ConflictingIdError, JobLookupError, TransientJobError
-from schedcore.job import Job, JobEntry
+from schedcore.job import Job, JobEntry, JobKeeper
 from schedcore.run import Finish, Run, RunRecord
-
-if TYPE_CHECKING:
-    from schedcore.schedulers.base import BaseScheduler
 
 __all__ = [
     "BaseJobStore",
@@ -84,8 +81,8 @@ class Recovered(NamedTuple):
     lost: list[RunRecord]
 
 
-class StoreHost(Protocol):
-    """What a store needs of its scheduler."""
+class StoreHost(JobKeeper, Protocol):
+    """What a store needs of its scheduler: the clock, and what the handles need that it gives out."""
 
     @property
     def clock(self) -> Clock:
@@ -95,10 +92,10 @@ class StoreHost(Protocol):
 class BaseJobStore(ABC):
     """A job store of the 3.x kind. The comments of the ten methods give their meaning there."""
 
-    _scheduler: BaseScheduler | None = None
+    _scheduler: StoreHost | None = None
     _alias: str = ""
 
-    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+    def start(self, scheduler: StoreHost, alias: str) -> None:
         """Called once, before anything else: connect, create tables. May block; may raise."""
         self._scheduler = scheduler
         self._alias = alias

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from schedcore.clock import Now, from_datetime, to_datetime
 from schedcore.engine import Claim, Decision
@@ -23,11 +23,8 @@ from schedcore.errors import ConflictingIdError, JobLookupError
 from schedcore.job import Job, JobEntry, JobState
 from schedcore.jobstores._outcome import outcome
 from schedcore.jobstores._payload import StoredRecord
-from schedcore.jobstores.base import BaseJobStore, Committed, Due, JobStore, Recovered, StoreTraits
+from schedcore.jobstores.base import BaseJobStore, Committed, Due, JobStore, Recovered, StoreHost, StoreTraits
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
-
-if TYPE_CHECKING:
-    from schedcore.schedulers.base import BaseScheduler
 
 __all__ = ["SimpleStore"]
 
@@ -52,7 +49,7 @@ class SimpleStore(JobStore):
         self._claimed: dict[str, int] = {}  # job id: its version then
         self._live: dict[str, dict[tuple[int, int], Run]] = {}
 
-    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+    def start(self, scheduler: StoreHost, alias: str) -> None:
         with self._lock:
             super().start(scheduler, alias)
             self._reset()

@@ -32,7 +32,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from operator import itemgetter
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision
@@ -48,7 +48,7 @@ from schedcore.errors import (
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import outcome
 from schedcore.jobstores._payload import Loaded, StoredRecord, decode, encode, reference
-from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreTraits
+from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreHost, StoreTraits
 from schedcore.references import resolve
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
 from schedcore.serializers import PickleSerializer, Serializer
@@ -63,9 +63,6 @@ try:
     from schedcore.jobstores._sql import DIALECTS, GONE, Statements, make_tables
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'sqlalchemy'", "sqlalchemy") from error
-
-if TYPE_CHECKING:
-    from schedcore.schedulers.base import BaseScheduler
 
 __all__ = ["SCHEMA_VERSION", "SQLAlchemyJobStore", "open_reader"]
 
@@ -185,7 +182,7 @@ class SQLAlchemyJobStore(JobStore):
 
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
-    def start(self, scheduler: BaseScheduler, alias: str) -> None:
+    def start(self, scheduler: StoreHost, alias: str) -> None:
         """Open the database, keep others off it, create what is missing, and take back broken jobs whose code is there again.
 
         Raises ``JobStoreInUseError`` while another scheduler has it open, and ``JobStoreError``.
