@@ -231,7 +231,12 @@ def run(command: Sequence[str | Path], env: Mapping[str, str], quiet: bool = Fal
     with contextlib.ExitStack() as stack:
         output = stack.enter_context(tempfile.TemporaryFile(dir=CACHE)) if quiet else None
         started: list[subprocess.Popen[bytes]] = []
-        told_to_end = False
+        told_to_end = interrupted = False
+
+        def note(number: int, frame: FrameType | None) -> None:
+            # An exception instead could come when the command was reaped and its exit code not yet kept.
+            nonlocal interrupted
+            interrupted = True
 
         def pass_on(number: int, frame: FrameType | None) -> None:
             nonlocal told_to_end
@@ -240,19 +245,14 @@ def run(command: Sequence[str | Path], env: Mapping[str, str], quiet: bool = Fal
                 process.terminate()
 
         stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, pass_on))
+        stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, note))
         process = subprocess.Popen(
             [str(part) for part in command], cwd=ROOT, env=dict(env), stdout=output, stderr=output
         )
         started.append(process)
         if told_to_end:  # while it started
             process.terminate()
-        interrupted = False
-        while True:
-            try:
-                code = process.wait()
-                break
-            except KeyboardInterrupt:
-                interrupted = True
+        code = process.wait()
         if interrupted and code:
             raise KeyboardInterrupt
         if code and output is not None:
