@@ -456,10 +456,13 @@ class TestTerminateRunning:
     @pytest.mark.slow
     def test_at_the_exit_of_the_interpreter(self, tmp_path: Path) -> None:
         code = (
-            "import threading, time\n"
-            "from schedcore.executors.command import run_command\n"
-            "threading.Thread(target=run_command, args=(['sleep', '1000'],), daemon=True).start()\n"
+            "import contextlib, threading, time\n"
             "import psutil\n"
+            "from schedcore.executors.command import CommandFailedError, run_command\n"
+            "def run():\n"
+            # A daemon thread that still prints a traceback while the interpreter ends aborts it.
+            "    with contextlib.suppress(CommandFailedError): run_command(['sleep', '1000'])\n"
+            "threading.Thread(target=run, daemon=True).start()\n"
             "while not (children := psutil.Process().children()): time.sleep(0.01)\n"
             "while children[0].name() != 'sleep': time.sleep(0.01)\n"
             "print(children[0].pid, flush=True)\n"
