@@ -286,10 +286,7 @@ class Pump:
             return
         self.handed += len(runs)
         paused = self._is_paused()
-        first_of: dict[str, int] = {}
-        for run in runs:
-            first_of[run.job.id] = first_of.get(run.job.id, 0) + 1
-        if len(first_of) == len(runs) and not paused:
+        if len({run.job.id for run in runs}) == len(runs) and not paused:
             self.scheduler._submit(runs)
             return
         now: list[Run] = []

@@ -387,28 +387,27 @@ class BaseScheduler(ABC):
 
     def pause(self) -> None:
         """Stop firing until ``resume``; live runs go on. Raises ``SchedulerNotRunningError``."""
-        with self._lock:
-            if self._state == STATE_STOPPED:
-                raise SchedulerNotRunningError()
-            if self._state == STATE_PAUSED:
-                return
-            self._state = STATE_PAUSED
-            self._dispatches = False
-        self._reports.logger.info("scheduler paused")
-        self._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_PAUSED))
+        if self._switch(STATE_PAUSED):
+            self._reports.logger.info("scheduler paused")
+            self._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_PAUSED))
 
     def resume(self) -> None:
         """Fire again; what fell due meanwhile is late, by the misfire rule. Raises ``SchedulerNotRunningError``."""
+        if self._switch(STATE_RUNNING):
+            self._reports.logger.info("scheduler resumed")
+            self._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_RESUMED))
+            self.wakeup()
+
+    def _switch(self, state: int) -> bool:
+        """Go over to running or paused; False when that is the state already. Raises ``SchedulerNotRunningError``."""
         with self._lock:
             if self._state == STATE_STOPPED:
                 raise SchedulerNotRunningError()
-            if self._state == STATE_RUNNING:
-                return
-            self._state = STATE_RUNNING
-            self._dispatches = True
-        self._reports.logger.info("scheduler resumed")
-        self._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_RESUMED))
-        self.wakeup()
+            if self._state == state:
+                return False
+            self._state = state
+            self._dispatches = state == STATE_RUNNING
+            return True
 
     @property
     def running(self) -> bool:
