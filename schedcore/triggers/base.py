@@ -131,6 +131,8 @@ class EngineTrigger(BaseTrigger):
     end_us: int | None = None
     #: Whether ``excluded`` has something to tell.
     excludes: bool = False
+    #: Whether asking it runs code of a user's (a third party's trigger, a calendar made of a function): kept off event loops.
+    foreign: bool = False
 
     @abstractmethod
     def next_us(self, after_us: int) -> int | None:

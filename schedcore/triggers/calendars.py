@@ -101,6 +101,11 @@ class Calendar(Frozen):
     kind: ClassVar[str | None] = None
 
     @property
+    def foreign(self) -> bool:
+        """Whether asking it runs code of a user's."""
+        return self.kind is None
+
+    @property
     @abstractmethod
     def by_day(self) -> bool:
         """Whether each day is closed or open as a whole."""
@@ -375,6 +380,7 @@ class Predicate(_Daily):
 
     __slots__ = ("function",)
     kind: ClassVar[str | None] = "predicate"
+    foreign = True
     function: Callable[[Any], object]
 
     def __init__(self, function: Callable[[Any], object] | str) -> None:
@@ -436,6 +442,10 @@ class _Several(Calendar):
         if not parts:
             raise InvalidTriggerError("calendars: give at least one calendar", field="calendars")
         object.__setattr__(self, "calendars", tuple(parts))
+
+    @property
+    def foreign(self) -> bool:
+        return any(each.foreign for each in self.calendars)
 
     @property
     def by_day(self) -> bool:
@@ -500,6 +510,10 @@ class Not(Calendar):
         if not isinstance(calendar, Calendar):
             raise InvalidTriggerError(f"calendar: {calendar!r} is no calendar", field="calendar")
         object.__setattr__(self, "calendar", calendar)
+
+    @property
+    def foreign(self) -> bool:
+        return self.calendar.foreign
 
     @property
     def by_day(self) -> bool:
@@ -636,6 +650,11 @@ class Excluding(_Zoned):
         put(self, "jitter_us", child.jitter_us)
         put(self, "end_us", child.end_us)
         put(self, "zone_data_changed", child.zone_data_changed)
+
+    @property
+    def foreign(self) -> bool:  # type: ignore[override]
+        """Whether that is so of the trigger or the calendar."""
+        return self._child.foreign or self.calendar.foreign
 
     @property
     def trigger(self) -> BaseTrigger:
@@ -1010,6 +1029,11 @@ class BusinessDayTrigger(_Zoned):
         put(self, "_offsets", offsets_for(zone))
         put(self, "jitter_us", jitter_us)
         put(self, "zone_data_changed", False)
+
+    @property
+    def foreign(self) -> bool:  # type: ignore[override]
+        """Whether asking its calendar runs code of a user's."""
+        return self.calendar.foreign
 
     @property
     def jitter(self) -> float | None:

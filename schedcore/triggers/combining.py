@@ -93,6 +93,11 @@ class _Combination(Frozen, EngineTrigger):
         """Whether that is so of any of the triggers."""
         return any(child.zone_data_changed for child in self._children)
 
+    @property
+    def foreign(self) -> bool:  # type: ignore[override]
+        """Whether that is so of any of the triggers."""
+        return any(child.foreign for child in self._children)
+
     def anchored(self, now_us: int) -> Self:
         return self._with(tuple(child.anchored(now_us) for child in self._children))
 

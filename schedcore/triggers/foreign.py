@@ -27,6 +27,7 @@ class ForeignTrigger(EngineTrigger):
     """A ``EngineTrigger`` made of any object with ``get_next_fire_time(previous, now)``. Errors of that method pass through."""
 
     __slots__ = ("inner", "timezone")
+    foreign = True
 
     def __init__(self, inner: BaseTrigger) -> None:
         self.inner = inner

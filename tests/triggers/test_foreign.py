@@ -1,0 +1,52 @@
+"""A trigger says whether asking it runs code of a user's, however deep that is: event loops keep it at a distance then."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import pytest
+
+from schedcore.triggers.base import BaseTrigger, EngineTrigger
+from schedcore.triggers.calendars import BusinessDayTrigger, Moments, Predicate, Weekdays
+from schedcore.triggers.combining import AndTrigger, OrTrigger
+from schedcore.triggers.cron import CronTrigger
+from schedcore.triggers.foreign import as_grid
+from schedcore.triggers.interval import IntervalTrigger
+
+
+class Theirs(BaseTrigger):
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        return (previous_fire_time or now) + timedelta(hours=1)
+
+
+def _first_of_month(day: date) -> bool:
+    return day.day == 1
+
+
+CRON = CronTrigger(hour=7, timezone="UTC")
+EVERY_HOUR = IntervalTrigger(hours=1, start_date="2026-01-01", timezone="UTC")
+WEEKEND = Weekdays("sat", "sun")
+
+
+@pytest.mark.parametrize(
+    ("trigger", "foreign"),
+    [
+        (CRON, False),
+        (EVERY_HOUR, False),
+        (AndTrigger([CRON, EVERY_HOUR]), False),
+        (CRON.excluding(WEEKEND), False),
+        (CRON.excluding(~WEEKEND | WEEKEND), False),
+        (BusinessDayTrigger(1, timezone="UTC"), False),
+        (Theirs(), True),
+        (OrTrigger([CRON, AndTrigger([EVERY_HOUR, Theirs()])]), True),
+        (CRON.excluding(Predicate(_first_of_month)), True),
+        (CRON.excluding(WEEKEND | ~Predicate(_first_of_month)), True),
+        (CRON.excluding(Moments(lambda when: when.hour == 7)), True),
+        (OrTrigger([CRON, EVERY_HOUR.excluding(Predicate(_first_of_month))]), True),
+        (BusinessDayTrigger(1, Predicate(_first_of_month), timezone="UTC"), True),
+    ],
+    ids=str,
+)
+def test_what_runs_code_of_a_users(trigger: BaseTrigger, foreign: bool) -> None:
+    grid: EngineTrigger = as_grid(trigger)
+    assert grid.foreign is foreign
