@@ -202,8 +202,9 @@ class EventBus:
     may call anything, this bus included.
     """
 
-    def __init__(self, logger: Callable[[], logging.Logger]) -> None:
+    def __init__(self, logger: Callable[[], logging.Logger], on_loop: Callable[[], bool] = lambda: False) -> None:
         self._logger = logger
+        self._on_loop = on_loop
         self._listeners: tuple[tuple[Listener, int], ...] = ()
         self._mask = 0
         self._queue: deque[SchedulerEvent] = deque()
@@ -257,8 +258,13 @@ class EventBus:
         self._queue.clear()
 
     def publish(self, event: SchedulerEvent) -> None:
-        """Deliver in this thread, before returning, unless another delivery is under way: for events that a call causes."""
+        """Deliver in this thread, before returning, unless another delivery is under way or an event loop would have to wait
+        for the listeners: for events that a call causes.
+        """
         if self._mask & event.code:
+            if self._helper is not None and self._on_loop():
+                self.post(event)
+                return
             self._queue.append(event)
             self._deliver()
 

@@ -94,6 +94,9 @@ class JobKeeper(Protocol):
     def _is_pending(self, alias: str, job_id: str) -> bool:
         """Whether it waits for its store to be opened."""
 
+    def _read(self, alias: str, job_id: str) -> JobEntry:
+        """The job as it is now, waiting for its store. Raises ``JobLookupError``."""
+
     def modify_job(self, job_id: str, jobstore: str | None = None, **changes: Any) -> Job:
         """See ``BaseScheduler.modify_job``; the others likewise."""
 
@@ -348,7 +351,8 @@ class Job:
         self._jobstore_alias = ""
 
     def _take(self, fresh: Job) -> None:
-        self._entry = fresh._entry
+        if not isinstance(fresh, UnreadJob):
+            self._entry = fresh._entry
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, Job) else NotImplemented
@@ -368,6 +372,32 @@ class Job:
         else:
             when = str(entry.state) if entry.reason is None else f"{entry.state}: {entry.reason}"
         return f"{entry.job.name} (trigger: {self.trigger}, {when})"
+
+
+class UnreadJob(Job):
+    """A handle on a job that was changed where nobody may wait for its store: it is read when it is looked at."""
+
+    __slots__ = ("_job_id",)
+
+    def __init__(self, scheduler: JobKeeper, alias: str, job_id: str) -> None:
+        self._scheduler = scheduler
+        self._jobstore_alias = alias
+        self._job_id = job_id
+        self._pending = False
+
+    @property
+    def id(self) -> str:
+        return self._job_id
+
+    def __getattr__(self, name: str) -> JobEntry:
+        # Called while the slot is empty.
+        if name != "_entry":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._entry = entry = self._owner._read(self._jobstore_alias, self._job_id)
+        return entry
+
+    def __hash__(self) -> int:
+        return hash(self._job_id)
 
 
 def _plain(trigger: EngineTrigger) -> BaseTrigger:

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError, wait
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
-from schedcore.adapters.asyncio.wakeup import is_over
+from schedcore.adapters.asyncio.wakeup import is_over, is_running_here
 from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import ExecutorHost, RunExecutor, failed
 from schedcore.executors.pool import ThreadPoolExecutor
@@ -166,7 +166,7 @@ class AsyncIOExecutor(RunExecutor):
         if loop is None:
             return []
         self._closed = True
-        on_loop = _is_running_here(loop)
+        on_loop = is_running_here(loop)
         if not self._tasks:
             self._drained.set()
         cut: list[Run] = []
@@ -211,10 +211,3 @@ def _cancel_begun(task: asyncio.Task[None]) -> None:
     """Not one that has not begun: its coroutine would not be entered, and nothing reported."""
     if _has_begun(task):
         task.cancel()
-
-
-def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

@@ -9,12 +9,36 @@ from typing import Any
 
 from schedcore.wakeup import Done
 
-__all__ = ["AsyncIOWakeup", "is_over"]
+__all__ = ["AsyncIOWakeup", "finish_future", "is_over", "is_running_here"]
 
 
 def is_over(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop will not run any more: it is closed, or the program ends and has left it standing."""
     return loop.is_closed() or not (loop.is_running() or threading.main_thread().is_alive())
+
+
+def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop runs in the calling thread."""
+    return asyncio._get_running_loop() is loop
+
+
+def finish_future(future: asyncio.Future[Any]) -> Done:
+    """What gives a future its result, unless whoever awaits it has given up."""
+
+    def finish(result: Any, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        elif isinstance(error, StopIteration):
+            # A future cannot carry it.
+            wrapped = RuntimeError("the call raised StopIteration")
+            wrapped.__cause__ = error
+            future.set_exception(wrapped)
+        else:
+            future.set_exception(error)
+
+    return finish
 
 
 class AsyncIOWakeup:

@@ -62,6 +62,10 @@ def stop_executor(scheduler: BaseScheduler, executor: BaseExecutor, wait: bool, 
 
 def _close_store(scheduler: BaseScheduler, pump: Pump) -> None:
     try:
+        if not pump.opened and pump.alias in scheduler._promised:
+            # It was to be opened soon, and jobs were to be in it.
+            pump.store.start(scheduler, pump.alias)
+            pump.opened = True
         if pump.opened:
             pump.settle()
     except Exception as error:  # noqa: BLE001  # the other stores are closed all the same

@@ -233,11 +233,7 @@ def change_record(job: JobRecord, changes: Mapping[str, Any]) -> JobRecord:
         fields["kwargs"] = _check_kwargs(changes["kwargs"])
     if "name" in changes:
         fields["name"] = _check_text("name", changes["name"])
-    if "id" in changes:
-        raise JobArgumentsError("the id of a job cannot be changed; remove the job and add it under the other id")
-    for name in changes:
-        if name not in CHANGES:
-            raise UnknownOptionError(name, CHANGES, "job")
+    check_changes(changes)
     policy = policy_with(job.policy, changes)
     if policy is not job.policy:
         fields["policy"] = policy
@@ -245,6 +241,15 @@ def change_record(job: JobRecord, changes: Mapping[str, Any]) -> JobRecord:
     if changed.func is not None and not {"func", "args", "kwargs"}.isdisjoint(fields):
         check_arguments(changed.func, changed.args, changed.kwargs)
     return changed
+
+
+def check_changes(changes: Mapping[str, Any]) -> None:
+    """Raise ``UnknownOptionError`` for what cannot be changed."""
+    if "id" in changes:
+        raise JobArgumentsError("the id of a job cannot be changed; remove the job and add it under the other id")
+    for name in changes:
+        if name not in CHANGES:
+            raise UnknownOptionError(name, CHANGES, "job")
 
 
 def instant_of(value: Any, timezone: tzinfo, name: str) -> int:

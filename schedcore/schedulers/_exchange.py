@@ -102,6 +102,7 @@ def import_jobs(scheduler: BaseScheduler, infile: str | os.PathLike[str] | IO[st
         return
     if pump is None:
         raise scheduler._no_such_store(jobstore)
+    scheduler._catch_up(jobstore, "import_jobs")
     now = scheduler._timeline.now()
     placed: list[JobEntry] = []
     for record, fire_us, due_us in entries:

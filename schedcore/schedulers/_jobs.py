@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedcore.clock import Now
@@ -22,6 +23,7 @@ from schedcore.events import (
 from schedcore.job import Job, JobEntry, JobRecord, JobState
 from schedcore.run import Skip, SkipReason, skip_record
 from schedcore.schedulers._definition import UNSET, seeded, stable_id
+from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
 from schedcore.triggers.base import EngineTrigger
 
@@ -41,6 +43,7 @@ class Pending(NamedTuple):
     job: JobRecord
     next_run: Any  #: UNSET, None (paused) or an instant in microseconds
     replace: bool
+    entry: JobEntry | None = None  #: where it stands in its schedule, once the scheduler runs
 
 
 class Jobs:
@@ -98,6 +101,22 @@ class Jobs:
             self._scheduler._ask()
         return Job(self._scheduler, alias, JobEntry(record, JobState.ACTIVE), pending=True)
 
+    def put_down(self, alias: str, pending: Pending) -> None:
+        """Have a job stored by the next cycle of its store, which is open."""
+        with self._lock:
+            jobs = self._pending.setdefault(alias, {})
+            if pending.job.id in jobs and not pending.replace:
+                raise ConflictingIdError(pending.job.id)
+            jobs[pending.job.id] = pending
+            pump = self._scheduler._pumps[alias]
+        pump.touched = True
+        self._scheduler._ask()
+
+    def check_fires(self, trigger: EngineTrigger, now: Now) -> None:
+        """Raise ``InvalidTriggerError`` when a trigger never fires, and whatever it raises."""
+        if first_fire(trigger, now.steady_us if trigger.elapsed else now.wall_us) is None:
+            raise never(trigger)
+
     def store(self, pump: Pump, pending: Pending, now: Now) -> tuple[JobEntry, int]:
         """Put a job into an open store; returns what was stored and the code of the event that it makes."""
         job = pending.job
@@ -112,7 +131,7 @@ class Jobs:
                         return new, EVENT_JOB_MODIFIED
                 except JobLookupError:
                     break
-        entry = self.placed(job, pending.next_run, now)
+        entry = pending.entry or self.placed(job, pending.next_run, now)
         pump.store.add_entries((entry,))
         return entry, EVENT_JOB_ADDED
 
@@ -170,7 +189,7 @@ class Jobs:
                         if code == EVENT_JOB_ADDED:
                             added.append(entry)
                     else:
-                        fresh.append(self.placed(pending.job, pending.next_run, now))
+                        fresh.append(pending.entry or self.placed(pending.job, pending.next_run, now))
                 except InvalidTriggerError as error:
                     # It had a fire time when it was added, and has none now that it is started: its schedule is over.
                     self._scheduler._reports.logger.warning("job %r is dropped: %s", pending.job.id, error)
@@ -253,7 +272,7 @@ class Jobs:
                     # Computed now, it would be stale at start; only what the user named stays.
                     first_us = first_fire(new.job.trigger, self._scheduler._timeline.now().wall_us)
                     next_run = UNSET if new.due_us == first_us else new.due_us
-                self._pending[alias][job.id] = pending._replace(job=new.job, next_run=next_run)
+                self._pending[alias][job.id] = pending._replace(job=new.job, next_run=next_run, entry=None)
                 return Job(self._scheduler, alias, JobEntry(new.job, JobState.ACTIVE), pending=True)
         pump = self._scheduler._pumps[alias]
         while True:
@@ -291,6 +310,11 @@ class Jobs:
             items = self._pending.get(alias)
             return items is not None and items.pop(job_id, None) is not None
 
+    def is_waiting(self, job_id: str, alias: str | None) -> bool:
+        """Whether a job waits for its store."""
+        with self._lock:
+            return any(job_id in items for its, items in self._pending.items() if alias in (None, its))
+
     def is_pending(self, alias: str, job_id: str) -> bool:
         return job_id in self._pending.get(alias, {})
 
@@ -303,20 +327,26 @@ class Jobs:
 
     def mend(self, executor: str) -> None:
         """Jobs that were set aside because this executor was missing go on where they stood."""
-        for alias, pump in list(self._scheduler._pumps.items()):
+        for pump in list(self._scheduler._pumps.values()):
             if not pump.opened:
                 continue
-            for entry in pump.store.list_entries():
-                if (
-                    entry.state is JobState.BROKEN
-                    and entry.job.policy.executor == executor
-                    and entry.fire_us is not None
-                    and entry.job.func is not None
-                ):
-                    new = JobEntry(entry.job, JobState.ACTIVE, entry.fire_us, entry.fire_us)
-                    if pump.store.replace_entry(entry, new):
-                        self._scheduler._reports.bus.post(JobEvent(EVENT_JOB_MODIFIED, entry.job.id, alias))
-            pump.touched = True
+            if pump.store.traits.blocking and self._scheduler._on_loop():
+                pump.put_off(Order(f"add_executor({executor!r})", partial(self._mend, pump, executor)))
+            else:
+                self._mend(pump, executor)
+
+    def _mend(self, pump: Pump, executor: str) -> None:
+        for entry in pump.store.list_entries():
+            if (
+                entry.state is JobState.BROKEN
+                and entry.job.policy.executor == executor
+                and entry.fire_us is not None
+                and entry.job.func is not None
+            ):
+                new = JobEntry(entry.job, JobState.ACTIVE, entry.fire_us, entry.fire_us)
+                if pump.store.replace_entry(entry, new):
+                    self._scheduler._reports.bus.post(JobEvent(EVENT_JOB_MODIFIED, entry.job.id, pump.alias))
+        pump.touched = True
         self._scheduler._ask()
 
 

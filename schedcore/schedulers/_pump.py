@@ -23,6 +23,7 @@ from schedcore.job import JobEntry
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
 from schedcore.run import Finish, Run, RunState, SkipReason
 from schedcore.schedulers import _rearrange as rearrange
+from schedcore.schedulers._orders import Order, Orders
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
@@ -51,13 +52,14 @@ class StoreHealth(NamedTuple):
 class CycleResult:
     """What one cycle brought, to be applied in the scheduler's thread: all that it came to before it failed, if it did."""
 
-    __slots__ = ("added", "committed", "decisions", "due", "ended", "error", "fired", "more", "recovered")
+    __slots__ = ("added", "committed", "decisions", "due", "ended", "error", "fired", "more", "recovered", "undecided")
 
     def __init__(self) -> None:
         self.added: list[JobEntry] = []
         self.ended: list[Finish] = []
         self.recovered: Recovered | None = None
         self.fired: list[Run] = []
+        self.undecided: list[Claim] = []
         self.decisions: list[Decision] = []
         self.committed: Committed | None = None
         self.due: Due | None = None
@@ -74,6 +76,7 @@ class Pump:
         self.store = store
         self.finished: deque[Finish] = deque()  # appended to by any thread
         self.begun: deque[tuple[Run, int]] = deque()  # likewise; for durable stores
+        self.orders = Orders(self._complain_of_order)
         self.touched = True  # somebody changed what is due; set by any thread
         self.busy = False
         self.opened = False
@@ -106,20 +109,27 @@ class Pump:
             return
         self.touched = False
         if self.store.traits.blocking:
-            self.busy = True
-            try:
-                self.scheduler._run_blocking(lambda: self._cycle(now), self._done)
-            except Exception as error:  # noqa: BLE001  # no thread is to be had, or the wakeup is anybody's code
-                self.busy = False
-                self.failed(error)
+            self._work_elsewhere(lambda: self._cycle(now))
         else:
-            self._apply(self._cycle(now))
+            result = self._cycle(now)
+            self._apply(result)
+            if result.undecided:
+                self._decide_elsewhere(result.undecided, now)
+
+    def _work_elsewhere(self, work: Callable[[], CycleResult]) -> None:
+        self.busy = True
+        try:
+            self.scheduler._run_blocking(work, self._done)
+        except Exception as error:  # noqa: BLE001  # no thread is to be had, or the wakeup is anybody's code
+            self.busy = False
+            self.failed(error)
 
     def _has_work(self, now: Now) -> bool:
         if (
             self.finished
             or self.begun
             or self.touched
+            or self.orders
             or self._unwritten
             or self._unsure
             or self._correct
@@ -137,7 +147,7 @@ class Pump:
             return None
         if self._failures:
             return max(0.0, self._retry_at_s - mono_s)
-        if self._more or self.touched or self.finished or self.begun:
+        if self._more or self.touched or self.finished or self.begun or self.orders:
             return 0.0
         if not self.scheduler._dispatches:
             return None
@@ -155,6 +165,15 @@ class Pump:
     def has_more(self) -> bool:
         """Whether the last batch was full, so that the next one should follow at once."""
         return self._more and not self.busy
+
+    def put_off(self, order: Order) -> None:
+        """Have the next cycle carry out an order. From any thread."""
+        self.orders.put(order)
+        self.touched = True
+        self.scheduler._ask()
+
+    def _complain_of_order(self, order: Order, error: Exception) -> None:
+        self.scheduler._reports.order_failed(self.alias, order.what, error)
 
     def correct(self) -> None:
         """Look again at the next fire times of calendar jobs: the clock was corrected."""
@@ -327,6 +346,8 @@ class Pump:
         if not self.opened:
             store.start(scheduler, self.alias)
             self.opened = True
+        if self.orders:
+            self.orders.carry_out(store)
         result.added = scheduler._jobs.flush(self)
         self._write_back(result)
         if self._unsure:
@@ -342,10 +363,37 @@ class Pump:
             limit = BLOCKING_BATCH if store.traits.blocking else BATCH
             result.fired, claims = store.fire(now, limit, scheduler._executors)
             result.more = len(result.fired) + len(claims) >= limit
-            if claims:
-                result.decisions = self._decide(claims, now)
-                result.committed = store.commit(result.decisions, now.wall_us)
+            if claims and self._are_others_code(claims):
+                result.undecided = claims
+            elif claims:
+                self._decide_and_commit(result, claims, now)
         result.due = store.next_due()
+
+    def _are_others_code(self, claims: list[Claim]) -> bool:
+        """Whether deciding would call a user's trigger on the user's event loop."""
+        if self.store.traits.blocking or self.scheduler._opens_stores_in_start:
+            return False
+        return any(claim.job.trigger.foreign for claim in claims)
+
+    def _decide_and_commit(self, result: CycleResult, claims: list[Claim], now: Now) -> None:
+        result.decisions = self._decide(claims, now)
+        result.committed = self.store.commit(result.decisions, now.wall_us)
+
+    def _decide_elsewhere(self, claims: list[Claim], now: Now) -> None:
+        """The second half of a cycle, in a worker thread."""
+
+        def decide() -> CycleResult:
+            result = CycleResult()
+            try:
+                self._decide_and_commit(result, claims, now)
+                result.due = self.store.next_due()
+            except Exception as error:  # noqa: BLE001  # a trigger or a store may be anybody's code
+                result.error = error
+            result.more = more
+            return result
+
+        more = self._more
+        self._work_elsewhere(decide)
 
     def _decide(self, claims: list[Claim], now: Now) -> list[Decision]:
         executors = self.scheduler._executors
@@ -417,9 +465,12 @@ class Pump:
         self._noted_us = now.wall_us
 
     def settle(self) -> None:
-        """The last write, at shutdown: what began and what ended, and nothing else. Wherever the store may be called."""
+        """The last write, at shutdown: what was put off, what began and what ended. Wherever the store may be called."""
         result = CycleResult()
         try:
+            self.orders.carry_out(self.store)
+            if self.alias in self.scheduler._promised:
+                self.scheduler._reports.added(self.alias, self.scheduler._jobs.flush(self))
             self._write_back(result)
             if self._noted_us is not None:
                 rearrange.note_time(self.store, self.scheduler._timeline.now())

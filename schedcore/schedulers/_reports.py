@@ -50,9 +50,9 @@ _SUCCEEDED = RunState.SUCCEEDED
 class Reports:
     """The log and the listeners of one scheduler. Every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_loop: Callable[[], bool]) -> None:
         self.logger: Any = logging.getLogger("schedcore.scheduler")
-        self.bus = EventBus(lambda: self.logger)
+        self.bus = EventBus(lambda: self.logger, on_loop)
         self._lock = threading.Lock()
         self._teller: CallPool | None = None
         self._teller_name = f"schedcore-events-{id(self):x}"
@@ -219,6 +219,13 @@ class Reports:
         if self.bus.wants(EVENT_JOB_ADDED):
             for entry in entries:
                 self.bus.post(JobEvent(EVENT_JOB_ADDED, entry.job.id, alias))
+
+    def order_failed(self, alias: str, what: str, error: Exception) -> None:
+        """A call that was put off failed when it was made; its caller has gone on."""
+        message = f"{what} was put off, and failed: {error_text(error)}"
+        self.logger.error("job store %r: %s", alias, message)
+        if self.bus.wants(EVENT_SCHEDULER_FAILED):
+            self.bus.post(SchedulerFailureEvent(EVENT_SCHEDULER_FAILED, alias, message, error))
 
     def store_failed(self, alias: str, error: Exception, retry_s: float | None) -> None:
         """A job store failed; ``retry_s``: seconds until it is tried again."""

@@ -30,7 +30,7 @@ from random import random
 from typing import IO, Any, ClassVar, TypeVar
 
 from schedcore import config, plugins
-from schedcore.clock import CORRECTION_US, Clock, SystemClock, Timeline
+from schedcore.clock import CORRECTION_US, Clock, SystemClock, Timeline, to_datetime
 from schedcore.errors import (
     ConfigurationError,
     InvalidTriggerError,
@@ -59,7 +59,7 @@ from schedcore.events import (
     SchedulerEvent,
 )
 from schedcore.executors.base import BaseExecutor, RunExecutor, failed
-from schedcore.job import Job, JobEntry, JobPolicy, JobState
+from schedcore.job import Job, JobEntry, JobPolicy, JobState, UnreadJob
 from schedcore.jobstores.base import BaseJobStore, JobStore
 from schedcore.run import Finish, Run, RunRecord, RunState, SkipReason, current_run
 from schedcore.schedulers._closing import close, quiesce, stop_executor
@@ -67,6 +67,7 @@ from schedcore.schedulers._definition import (
     UNSET,
     Unset,
     change_record,
+    check_changes,
     instant_of,
     make_record,
     make_trigger,
@@ -74,6 +75,7 @@ from schedcore.schedulers._definition import (
     seeded,
 )
 from schedcore.schedulers._jobs import Jobs, Pending
+from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump, StoreHealth
 from schedcore.schedulers._reports import Reports
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
@@ -101,7 +103,8 @@ class BaseScheduler(ABC):
 
     #: Options of the subclass, each with its conversion.
     _extra_options: ClassVar[Mapping[str, Callable[[object], object]]] = {"clock": config.as_is}
-    #: Whether ``start`` itself opens the job stores, and raises what they raise. Not where it runs on somebody's event loop.
+    #: Whether ``start`` itself opens the job stores, and raises what they raise. Not where it runs on somebody's event loop:
+    #: there, neither stores that do I/O nor a user's triggers are called.
     _opens_stores_in_start: ClassVar[bool] = True
     #: Seconds. The longest single wait; longer only where steps of the clock are told without it (virtual time).
     _max_wait_s: ClassVar[float] = MAX_WAIT_S
@@ -110,6 +113,7 @@ class BaseScheduler(ABC):
     #: Whether the end of the program closes it and waits for the jobs that run.
     _closed_at_exit: ClassVar[bool] = True
     _forked = False
+    _warned_of_waiting = False
     #: Whether run events are delivered by a thread of their own; else where they arise.
     _tells_in_thread: ClassVar[bool] = True
     #: Where jitter comes from: floats in [0, 1).
@@ -124,7 +128,7 @@ class BaseScheduler(ABC):
         self._pumps: dict[str, Pump] = {}
         self._removed: dict[str, Pump] = {}
         self._jobs = Jobs(self)
-        self._reports = Reports()
+        self._reports = Reports(self._on_loop)
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
         self._closing_id: int | None = None
@@ -138,6 +142,7 @@ class BaseScheduler(ABC):
         self._closed.set()
         self._cut: list[Run] = []
         self._policies: dict[str, JobPolicy] = {}
+        self._promised: frozenset[str] = frozenset()
         # Whether anybody wants to know that a run began: a listener, or a durable store.
         self._tells_start = False
         self._config = config.SchedulerConfig()
@@ -206,6 +211,18 @@ class BaseScheduler(ABC):
 
     def _release_wakeup(self) -> None:  # noqa: B027  # a framework may have nothing to let go of
         """Called last, when all is closed: let go of what ``_create_wakeup`` and ``_run`` made."""
+
+    def _on_loop(self) -> bool:
+        """Whether the calling thread runs an event loop, so that waiting in it would hold up the program."""
+        return False
+
+    def _shut_store(self, pump: Pump, shut: Callable[[], None]) -> None:
+        """Let go of a job store that was removed, where that may wait."""
+        shut()
+
+    def _may_open_here(self, store: JobStore) -> bool:
+        """Whether a job store that is added may be opened in the calling thread."""
+        return True
 
     def _create_default_executor(self) -> BaseExecutor:
         """The executor under the alias ``default`` when none was given."""
@@ -349,6 +366,8 @@ class BaseScheduler(ABC):
                 return False
             self._state = STATE_STOPPED
             self._dispatches = False
+            # What waits for its store now was promised to be in it; what is added from now on waits for the next start.
+            self._promised = frozenset(self._jobs.aliases)
             return True
 
     def _close_elsewhere(self, wait: bool, timeout: float | None) -> None:
@@ -468,7 +487,7 @@ class BaseScheduler(ABC):
 
     def add_jobstore(self, jobstore: BaseJobStore | str, alias: str = "default", **options: Any) -> None:
         """Add a job store: an instance, or a plug-in alias with its options. On a running scheduler it is opened at
-        once, in this thread.
+        once, in this thread; but on an event loop, one that does I/O is opened by a worker thread, soon.
 
         Raises ``ConfigurationError`` when the alias is taken, and what the store raises.
         """
@@ -482,8 +501,9 @@ class BaseScheduler(ABC):
             if not running:
                 self._pumps[alias] = pump
         if running:
-            pump.store.start(self, alias)
-            pump.opened = True
+            if self._may_open_here(pump.store):
+                pump.store.start(self, alias)
+                pump.opened = True
             with self._lock:
                 self._pumps = {**self._pumps, alias: pump}
                 self._look_who_is_told()
@@ -500,12 +520,20 @@ class BaseScheduler(ABC):
             pump = pumps.pop(alias)
             self._pumps = pumps
         pump.closed = True
-        if pump.opened and not pump.busy:
-            pump.settle()
         self._removed[alias] = pump
         self._take_back(pump.take_waiting())
-        if shutdown and pump.opened:
-            pump.store.shutdown()
+
+        def shut() -> None:
+            if not pump.busy:
+                pump.settle()
+            if shutdown:
+                pump.store.shutdown()
+
+        if pump.opened:
+            if pump.store.traits.blocking:
+                self._shut_store(pump, shut)
+            else:
+                shut()
         self._reports.bus.publish(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))
 
     @staticmethod
@@ -568,6 +596,7 @@ class BaseScheduler(ABC):
         the job that has this ``id``; if its trigger is unchanged it keeps its next run time and phase. An ``id`` that
         is left out is a random one; but for jobs that are added to a durable store before ``start`` it is made of the
         function, its arguments and the trigger, so that the next start finds the job instead of adding a copy.
+        On an event loop a job for a store that does I/O is ``pending`` until a worker thread has stored it.
         ``max_catchup``, ``recovery``: see ``schedcore.job.JobPolicy``. What is left out comes from ``job_defaults``.
 
         Raises at once for what cannot work: ``JobArgumentsError``, ``InvalidTriggerError`` (also when the trigger never fires),
@@ -610,6 +639,10 @@ class BaseScheduler(ABC):
         if not pump.opened:
             return self._jobs.add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
         record = seeded(record)
+        if pump.store.traits.blocking and self._on_loop():
+            entry = self._jobs.placed(record, next_run, now)
+            self._jobs.put_down(jobstore, Pending(record, next_run, replace_existing, entry))
+            return Job(self, jobstore, entry, pending=True)
         if replace_existing:
             entry, code = self._jobs.store(pump, Pending(record, next_run, True), now)
         else:
@@ -661,6 +694,7 @@ class BaseScheduler(ABC):
 
     def get_job(self, job_id: str, jobstore: str | None = None) -> Job | None:
         """The job with this id, in one job store or the first that has it; None when unknown."""
+        self._catch_up(jobstore, "get_job")
         try:
             return self._jobs.find(job_id, jobstore)[1]
         except JobLookupError:
@@ -670,6 +704,8 @@ class BaseScheduler(ABC):
         """All jobs, of one job store or all, by next run time, those without one last. ``pending``: only those that
         are, or are not.
         """
+        if pending is not True:
+            self._catch_up(jobstore, "get_jobs")
         jobs: list[Job] = []
         if pending is not False:
             jobs += self._jobs.pending(jobstore)
@@ -692,6 +728,7 @@ class BaseScheduler(ABC):
         """Run records, latest fire time first: of one job or all, of one job store or all."""
         if jobstore is not None and jobstore not in self._pumps:
             raise self._no_such_store(jobstore)
+        self._catch_up(jobstore, "get_runs")
         records = [
             record
             for alias, pump in list(self._pumps.items())
@@ -705,7 +742,6 @@ class BaseScheduler(ABC):
         """Change a job; the names are those of ``add_job``. A new trigger gives a new next run time;
         ``next_run_time=None`` pauses.
         """
-        alias, job = self._jobs.find(job_id, jobstore)
         now = self._timeline.now()
         trigger = changes.pop("trigger", UNSET)
         grid: EngineTrigger | None = None
@@ -716,6 +752,16 @@ class BaseScheduler(ABC):
         next_run = changes.pop("next_run_time", UNSET)
         if next_run is not UNSET and next_run is not None:
             next_run = instant_of(next_run, self.timezone, "next_run_time")
+        check_changes(changes)
+        if self._must_put_off(job_id, jobstore):
+            if grid is not None and next_run is UNSET:
+                self._jobs.check_fires(grid, now)
+            if grid is not None:
+                changes["trigger"] = grid
+            if next_run is not UNSET:
+                changes["next_run_time"] = None if next_run is None else to_datetime(next_run)
+            return self._put_off(job_id, jobstore, "modify_job", lambda: self.modify_job(job_id, jobstore, **changes))
+        alias, job = self._jobs.find(job_id, jobstore)
 
         def change(entry: JobEntry) -> JobEntry:
             record = change_record(entry.job, changes)
@@ -740,9 +786,14 @@ class BaseScheduler(ABC):
         **trigger_args: Any,
     ) -> Job:
         """Give a job another trigger and compute its next run time afresh; a paused job goes on."""
-        alias, job = self._jobs.find(job_id, jobstore)
         grid = make_trigger(trigger, trigger_args, self.timezone, self._timeline)
         now = self._timeline.now()
+        if self._must_put_off(job_id, jobstore):
+            self._jobs.check_fires(grid, now)
+            return self._put_off(
+                job_id, jobstore, "reschedule_job", lambda: self.reschedule_job(job_id, jobstore, grid)
+            )
+        alias, job = self._jobs.find(job_id, jobstore)
 
         def change(entry: JobEntry) -> JobEntry:
             return self._jobs.placed(seeded(entry.job._replace(trigger=grid)), UNSET, now)
@@ -755,6 +806,8 @@ class BaseScheduler(ABC):
 
     def resume_job(self, job_id: str, jobstore: str | None = None) -> Job | None:
         """Take a job's schedule up again from now; None, and the job is removed, when the schedule has ended meanwhile."""
+        if self._must_put_off(job_id, jobstore):
+            return self._put_off(job_id, jobstore, "resume_job", lambda: self.resume_job(job_id, jobstore))
         alias, job = self._jobs.find(job_id, jobstore)
         now = self._timeline.now()
 
@@ -769,6 +822,9 @@ class BaseScheduler(ABC):
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
         """Remove a job; its live runs go on. Raises ``JobLookupError``."""
+        if self._must_put_off(job_id, jobstore):
+            self._put_off(job_id, jobstore, "remove_job", lambda: self.remove_job(job_id, jobstore))
+            return
         alias = self._jobs.remove(job_id, jobstore)
         if self._reports.bus.wants(EVENT_JOB_REMOVED):
             self._reports.bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
@@ -780,7 +836,11 @@ class BaseScheduler(ABC):
         self._jobs.drop_pending(jobstore)
         if self._state != STATE_STOPPED:
             for alias, pump in list(self._pumps.items()):
-                if jobstore in (None, alias) and pump.opened:
+                if jobstore not in (None, alias) or not pump.opened:
+                    continue
+                if pump.store.traits.blocking and self._on_loop():
+                    pump.put_off(Order("remove_all_jobs", pump.store.remove_all_jobs))
+                else:
                     pump.store.remove_all_jobs()
         self._reports.bus.publish(SchedulerEvent(EVENT_ALL_JOBS_REMOVED, jobstore))
 
@@ -818,6 +878,45 @@ class BaseScheduler(ABC):
 
         _exchange.import_jobs(self, infile, jobstore)
 
+    # -- where nobody may wait for a store ----------------------------------------------------------------------------------
+
+    def _must_put_off(self, job_id: str, jobstore: str | None) -> bool:
+        """Whether a change of this job needs a store that does I/O, and the caller is on an event loop."""
+        if self._state == STATE_STOPPED or not self._on_loop() or self._jobs.is_waiting(job_id, jobstore):
+            return False
+        pumps = self._pumps_of(jobstore)
+        if not any(pump.store.traits.blocking for pump in pumps):
+            return False
+        quick = (pump for pump in pumps if pump.opened and not pump.store.traits.blocking)
+        return all(pump.store.get_entry(job_id) is None for pump in quick)
+
+    def _put_off(self, job_id: str, jobstore: str | None, what: str, make: Callable[[], object]) -> Job:
+        """Have a worker thread make this call; returns a handle that reads the job when it is looked at."""
+        pump = next(pump for pump in self._pumps_of(jobstore) if pump.store.traits.blocking)
+        pump.put_off(Order(f"{what}({job_id!r})", make))
+        return UnreadJob(self, pump.alias, job_id)
+
+    def _pumps_of(self, jobstore: str | None) -> list[Pump]:
+        return [pump for alias, pump in list(self._pumps.items()) if jobstore in (None, alias)]
+
+    def _catch_up(self, jobstore: str | None, what: str | None = None) -> None:
+        """Before stores are read: do what was put off. ``what`` is the call that reads, which warns if it is made on a loop."""
+        if self._state == STATE_STOPPED:
+            return
+        for pump in self._pumps_of(jobstore):
+            if pump.opened and pump.store.traits.blocking:
+                if what is not None and not self._warned_of_waiting and self._on_loop():
+                    self._warned_of_waiting = True
+                    self._reports.logger.warning(
+                        "%s() waits for job store %r, and the event loop with it; scheduler.call(scheduler.%s) waits in a "
+                        "worker thread and returns what your framework awaits (this is said once)",
+                        what,
+                        pump.alias,
+                        what,
+                    )
+                if pump.orders:
+                    pump.orders.carry_out(pump.store)
+
     # -- finding and changing ---------------------------------------------------------------------------------------------
 
     def _no_such_store(self, alias: str) -> KeyError:
@@ -830,6 +929,13 @@ class BaseScheduler(ABC):
 
     def _is_pending(self, alias: str, job_id: str) -> bool:
         return self._jobs.is_pending(alias, job_id)
+
+    def _read(self, alias: str, job_id: str) -> JobEntry:
+        self._catch_up(alias, "get_job")
+        try:
+            return self._jobs.find(job_id, alias)[1]._entry
+        except JobLookupError:
+            return self._jobs.find(job_id, None)[1]._entry
 
     # -- the scheduler's thread ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,157 @@
+"""The scheduler that lives on somebody else's event loop: what is the same on asyncio, Tornado, Twisted, gevent and Qt.
+
+What differs from a scheduler with a thread of its own is that the thread is not the scheduler's: whatever it waits for
+there, the whole program waits for.
+
+* Job stores that do I/O are called in the framework's worker threads. ``start`` returns before they are open; one that cannot
+  be opened is an event and is tried again.
+* A call *on the loop* that changes jobs in such a store (``add_job``, ``modify_job``, ``remove_job``, …) is checked and noted,
+  and made by a worker thread, in order. What is found wrong only there, such as an id that is taken, is logged and an
+  event. ``call`` makes any call in a worker thread and gives what the framework awaits: its result, or what it raises.
+* A call on the loop that has to answer from such a store (``get_job``, ``get_jobs``, ``get_runs``) waits for it, because
+  it cannot do otherwise, and warns once: ``await scheduler.call(scheduler.get_jobs)`` does not wait on the loop.
+* Listeners are called in a thread of the scheduler's, and triggers and calendars that are a user's code are asked in a
+  worker thread.
+* ``shutdown`` returns what the framework awaits; that gives the runs that were cut short.
+
+An adapter supplies a ``Wakeup``, a default executor, whether a thread is the loop's, and what its users wait with.
+``docs/write-an-adapter`` makes one for Trio.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+from schedcore.errors import SchedulerNotRunningError
+from schedcore.jobstores.base import JobStore
+from schedcore.run import Run
+from schedcore.schedulers._pump import Pump
+from schedcore.schedulers.base import BaseScheduler
+from schedcore.wakeup import Done
+
+__all__ = ["LoopScheduler"]
+
+
+class LoopScheduler(BaseScheduler):
+    """See the module's docstring. ``start`` is called in the loop's thread."""
+
+    _opens_stores_in_start: ClassVar[bool] = False
+
+    @abstractmethod
+    def _on_loop(self) -> bool:
+        """Whether the calling thread runs an event loop, so that waiting in it would hold up the program."""
+
+    @abstractmethod
+    def _is_loop_alive(self) -> bool:
+        """Whether the loop still calls back what it was given."""
+
+    @abstractmethod
+    def _make_waiter(self) -> tuple[Any, Done]:
+        """What the framework awaits, unfinished, and what finishes it: called once, with a result or an exception, in the
+        loop's thread, or before the waiter is handed out.
+
+        From any thread, also when the scheduler does not run.
+        """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._waiters: list[Done] = []
+        self._waiters_lock = threading.Lock()
+        super().__init__(*args, **options)
+
+    def _run(self) -> None:
+        wakeup = self._wakeup
+        if wakeup is not None:
+            self._thread_id = threading.get_ident()
+            wakeup.call_soon(self._begin)
+
+    def shutdown(self, wait: bool = True, timeout: float | None = None) -> Any:
+        """Stop; what is returned is what the framework awaits, and gives the runs that were cut short.
+
+        Nothing fires from the call on, whether anybody waits or not. See ``BaseScheduler.shutdown`` for ``wait`` and
+        ``timeout`` (s). Inside a job of this scheduler's there is nothing to wait for, because the job would wait for itself.
+        """
+        inside = self._in_own_job()
+        waiter, finish = self._make_waiter()
+        if self._begin_shutdown():
+            self._disarm()
+            self._close_elsewhere(wait, timeout)
+        if not wait or inside:
+            finish([], None)
+            return waiter
+        with self._waiters_lock:
+            if not self._closed.is_set():
+                self._waiters.append(finish)
+                return waiter
+        finish(list(self._cut), None)
+        return waiter
+
+    def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make a call that may wait, such as one of this scheduler's, in a worker thread of the framework's.
+
+        Returns what the framework awaits, which gives what ``call`` returns or raises. What was put off before it is done before
+        it. Raises ``SchedulerNotRunningError``.
+        """
+        wakeup = self._wakeup
+        if wakeup is None or not self.running:
+            raise SchedulerNotRunningError()
+        waiter, finish = self._make_waiter()
+        work = partial(self._after_orders, partial(call, *args, **kwargs))
+        if self._in_loop_thread():
+            wakeup.run_blocking(work, finish)
+        else:
+            wakeup.call_soon(partial(wakeup.run_blocking, work, finish))
+        return waiter
+
+    def _after_orders(self, call: Callable[[], Any]) -> Any:
+        self._catch_up(None)
+        return call()
+
+    def _in_loop_thread(self) -> bool:
+        return threading.get_ident() == self._thread_id
+
+    def _disarm(self) -> None:
+        wakeup = self._wakeup
+        if wakeup is not None:
+            self._call_soon(wakeup.disarm)
+
+    def _shut_store(self, pump: Pump, shut: Callable[[], None]) -> None:
+        wakeup = self._wakeup
+        if wakeup is None or not self._on_loop():
+            shut()
+            return
+
+        def done(_: Any, error: Exception | None) -> None:
+            if error is not None:
+                self._reports.store_failed(pump.alias, error, None)
+
+        wakeup.run_blocking(shut, done)
+
+    def _may_open_here(self, store: JobStore) -> bool:
+        return not store.traits.blocking or not self._on_loop()
+
+    def _ended(self) -> None:
+        wakeup = self._wakeup
+        super()._ended()
+        with self._waiters_lock:
+            waiters, self._waiters = self._waiters, []
+        if wakeup is not None and waiters:
+            cut = list(self._cut)
+            try:
+                wakeup.call_soon(partial(_finish_all, waiters, cut))
+            except RuntimeError:
+                # The loop was closed meanwhile, and nobody waits on it any more.
+                pass
+
+    def _after_fork_in_child(self) -> None:
+        super()._after_fork_in_child()
+        self._waiters_lock = threading.Lock()
+        self._waiters = []
+
+
+def _finish_all(waiters: list[Done], cut: list[Run]) -> None:
+    for finish in waiters:
+        finish(cut, None)
