@@ -21,7 +21,7 @@ from schedcore.errors import TransientJobError, UsageError
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-__all__ = ["NO_KWARGS", "Job", "JobEntry", "JobKeeper", "JobPolicy", "JobRecord", "JobState"]
+__all__ = ["NO_KWARGS", "Job", "JobEntry", "JobKeeper", "JobPolicy", "JobRecord", "JobState", "UnreadJob"]
 
 NO_KWARGS: Mapping[str, Any] = {}
 

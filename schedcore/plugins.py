@@ -43,6 +43,10 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "processpool": "schedcore.executors.pool:ProcessPoolExecutor",
         "debug": "schedcore.executors.debug:DebugExecutor",
         "asyncio": "schedcore.adapters.asyncio:AsyncIOExecutor",
+        "tornado": "schedcore.adapters.tornado:TornadoExecutor",
+        "twisted": "schedcore.adapters.twisted:TwistedExecutor",
+        "gevent": "schedcore.adapters.gevent:GeventExecutor",
+        "qt": "schedcore.adapters.qt:QtExecutor",
     },
     JOBSTORES: {
         "memory": "schedcore.jobstores.memory:MemoryJobStore",
@@ -68,13 +72,18 @@ def load(group: str, alias: str) -> type[Any]:
     loaded), ``MissingExtraError`` when a built-in one needs an optional dependency that is not installed,
     ``ConfigurationError`` when two installed packages claim the same alias.
     """
+    try:
+        return _loaded[group][alias]
+    except KeyError:
+        return _load(group, alias)
+
+
+def _load(group: str, alias: str) -> type[Any]:
     _check_group(group)
-    cls = _loaded[group].get(alias)
-    if cls is None:
-        reference = _BUILTIN[group].get(alias)
-        cls = _load_builtin(group, alias, reference) if reference is not None else _load_entry_point(group, alias)
-        _loaded[group][alias] = cls
-        _aliases[group][cls] = alias
+    reference = _BUILTIN[group].get(alias)
+    cls = _load_builtin(group, alias, reference) if reference is not None else _load_entry_point(group, alias)
+    _loaded[group][alias] = cls
+    _aliases[group][cls] = alias
     return cls
 
 

@@ -31,6 +31,10 @@ from hypothesis import HealthCheck, settings
 
 # Folder under tests/: the module that it needs, and the extra that brings it.
 NEEDS = {
+    "adapters/gevent": ("gevent", "gevent"),
+    "adapters/qt": ("qtpy", "qt"),
+    "adapters/tornado": ("tornado", "tornado"),
+    "adapters/twisted": ("twisted", "twisted"),
     "cli": ("typer", "cli"),
 }
 

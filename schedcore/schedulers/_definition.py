@@ -20,6 +20,7 @@ __all__ = [
     "UNSET",
     "Unset",
     "change_record",
+    "check_changes",
     "instant_of",
     "make_record",
     "make_trigger",

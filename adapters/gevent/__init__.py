@@ -1,0 +1,1 @@
+"""schedcore among greenlets."""

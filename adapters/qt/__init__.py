@@ -1,0 +1,1 @@
+"""schedcore inside a Qt program."""
