@@ -33,6 +33,8 @@ _UNIT_US = {
 # One int object for each interval in use, since many jobs have the same; no more than this many are kept.
 _SHARED_LIMIT = 1024
 _shared: dict[int, int] = {}
+# The same by whole seconds.
+_of_seconds: dict[int, int] = {}
 
 
 class IntervalTrigger(GridTrigger):
@@ -81,13 +83,9 @@ class IntervalTrigger(GridTrigger):
             total = weeks * 604800 + days * 86400 + hours * 3600 + minutes * 60 + seconds
         except TypeError:
             total = 0.0
-        if isinstance(total, int) and 0 < total < 300_000_000_000:
-            interval_us = total * 1_000_000
-        else:
-            interval_us = _interval(weeks, days, hours, minutes, seconds)
-        # setdefault, not a lookup: two threads must not both think theirs is the shared one.
-        if interval_us in _shared or len(_shared) < _SHARED_LIMIT:
-            interval_us = _shared.setdefault(interval_us, interval_us)
+        interval_us = _of_seconds.get(total) if type(total) is int else None
+        if interval_us is None:
+            interval_us = _interval(total, weeks, days, hours, minutes, seconds)
         _set_interval(self, interval_us)
         if timezone is None and isinstance(start_date, datetime):
             timezone = start_date.tzinfo
@@ -141,6 +139,13 @@ class IntervalTrigger(GridTrigger):
             answer_us = after_us + interval_us - past_us % interval_us
         end_us = self.end_us
         return answer_us if answer_us <= (LAST_US if end_us is None else end_us) else None
+
+    def first_us(self, at_us: int) -> int | None:
+        start_us = self._start_us
+        # As good as always, for a start that was left out; it saves jobs that are added by the thousand the arithmetic.
+        if at_us <= start_us <= LAST_US and self.end_us is None:
+            return start_us
+        return self.next_us(at_us - 1)
 
     def last_us(self, upto_us: int) -> int | None:
         upto_us = min(upto_us, LAST_US if self.end_us is None else self.end_us)
@@ -272,8 +277,20 @@ _set_floating = IntervalTrigger.__dict__["_floating"].__set__
 _set_jitter = IntervalTrigger.__dict__["jitter_us"].__set__
 
 
-def _interval(weeks: object, days: object, hours: object, minutes: object, seconds: object) -> int:
-    """The sum in microseconds, with each check that the constructor's fast path leaves out."""
+def _interval(total: float, weeks: object, days: object, hours: object, minutes: object, seconds: object) -> int:
+    """The sum in microseconds, checked, and remembered for the next trigger that has it."""
+    whole = isinstance(total, int) and 0 < total < 300_000_000_000
+    interval_us = int(total) * 1_000_000 if whole else _sum(weeks, days, hours, minutes, seconds)
+    # setdefault, not a lookup: two threads must not both think theirs is the shared one.
+    if interval_us in _shared or len(_shared) < _SHARED_LIMIT:
+        interval_us = _shared.setdefault(interval_us, interval_us)
+        if whole:
+            _of_seconds[int(total)] = interval_us
+    return interval_us
+
+
+def _sum(weeks: object, days: object, hours: object, minutes: object, seconds: object) -> int:
+    """The sum in microseconds of whatever was given. Raises ``InvalidTriggerError``."""
     interval_us = 0
     for (name, unit_us), value in zip(_UNIT_US.items(), (weeks, days, hours, minutes, seconds), strict=True):
         try:
