@@ -120,8 +120,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and report; the exit code is 0 whatever the figures, 1 where nothing could be measured, 130 after Ctrl-C."""
     options = _parse(arguments)
     repeats: int = options.repeat or (3 if options.quick else 5)
+    groups = [load(name) for name in options.groups or GROUPS]
     try:
-        python = prepare(options.source.resolve(), _say)
+        wanted = [requirement for group in groups for requirement in group.requirements]
+        python = prepare(options.source.resolve(), wanted, _say)
         output = sys.stdout if options.json is None else open(options.json, "w", encoding="utf-8")  # noqa: SIM115
     except (EnvironmentFailure, OSError) as error:
         _say(f"benchmarks: {error}")
@@ -129,7 +131,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("benchmarks: stopped by Ctrl-C")
         return 130
-    groups = [load(name) for name in options.groups or GROUPS]
     samples: list[Sample] = []
     stopped = False
     try:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 __all__ = ["ROOT", "EnvironmentFailure", "prepare", "variables"]
@@ -29,8 +29,11 @@ class EnvironmentFailure(Exception):
     """The environment cannot be made; the message says why and what helps."""
 
 
-def prepare(source: Path, say: Callable[[str], None]) -> Path:
-    """Make the environment, or bring it up to date with the schedcore in ``source``; the path of its interpreter."""
+def prepare(source: Path, more: Sequence[str], say: Callable[[str], None]) -> Path:
+    """Make the environment, or bring it up to date with the schedcore in ``source``; the path of its interpreter.
+
+    ``more``: requirements that not every measurement has; they are installed when first asked for.
+    """
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / ".gitignore").write_text("*\n", encoding="ascii")
     (FOLDER / "tmp").mkdir(exist_ok=True)
@@ -50,6 +53,7 @@ def prepare(source: Path, say: Callable[[str], None]) -> Path:
             "pip could not install what is needed; `pip config list` says where it looks",
         )
         installed = []
+    _install_more(venv / "more", more, python, say)
     wanted = [*base, _digest(source)]
     if installed != wanted:
         say(f"building and installing schedcore from {source}")
@@ -66,6 +70,15 @@ def prepare(source: Path, say: Callable[[str], None]) -> Path:
             _run([str(python), "-m", "pip", "check", "--quiet"], "what schedcore needs is not complete")
         stamp.write_text("\n".join(wanted), encoding="utf-8")
     return python
+
+
+def _install_more(stamp: Path, more: Sequence[str], python: Path, say: Callable[[str], None]) -> None:
+    there = _lines(stamp)
+    missing = [requirement for requirement in more if requirement not in there]
+    if missing:
+        say(f"installing {', '.join(missing)}")
+        _run([str(python), "-m", "pip", "install", "--quiet", *missing], "pip could not install what is needed")
+        stamp.write_text("\n".join([*there, *missing]), encoding="utf-8")
 
 
 def variables() -> dict[str, str]:

@@ -13,7 +13,7 @@ LIBRARIES = ("schedcore", "apscheduler")
 ALL_SUBJECTS = (*LIBRARIES, "bare")
 
 #: The files of measurements, in the order in which they are made.
-GROUPS = ("jobs", "dispatch", "steady", "lateness", "idle", "imports", "sqlite", "triggers")
+GROUPS = ("jobs", "dispatch", "steady", "lateness", "idle", "imports", "sqlite", "triggers", "frameworks")
 
 #: What one measurement gives: a number for each name. Names end in their unit, and less is better for all of them.
 Figures = Mapping[str, float]
@@ -63,6 +63,7 @@ class Group:
     name: str
     cases: tuple[Case, ...]
     targets: tuple[Target, ...]
+    requirements: tuple[str, ...] = ()  #: what pip has to install for it alone
 
     def case(self, name: str) -> Case:
         """The case with this name. Raises ``KeyError``."""
@@ -75,4 +76,4 @@ class Group:
 def load(name: str) -> Group:
     """The group in the file of this name."""
     module = import_module(f"benchmarks.{name}")
-    return Group(name, module.CASES, module.TARGETS)
+    return Group(name, module.CASES, module.TARGETS, getattr(module, "REQUIREMENTS", ()))

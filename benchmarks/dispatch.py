@@ -21,19 +21,20 @@ from typing import Any
 from benchmarks._meters import Tally, asyncio_scheduler, background_scheduler, stop_async
 from benchmarks._plan import Case, Figures, Target
 
-__all__ = ["CASES", "TARGETS"]
+__all__ = ["CASES", "TARGETS", "Burst", "Heap", "add_due"]
 
 # The default number of threads in either library.
 _WORKERS = 10
 
 
-def _add_due(scheduler: Any, func: Callable[[], object], n: int) -> None:
+def add_due(scheduler: Any, func: Callable[[], object], n: int) -> None:
+    """Add ``n`` jobs that are due now."""
     now = datetime.now(UTC)
     for i in range(n):
         scheduler.add_job(func, "interval", seconds=3600, id=str(i), next_run_time=now, misfire_grace_time=None)
 
 
-class _Heap:
+class Heap:
     """Due times and functions, and nothing else."""
 
     def __init__(self, func: Callable[[], object], n: int) -> None:
@@ -41,6 +42,7 @@ class _Heap:
         self._items = [(now, i, func) for i in range(n)]
 
     def take_due(self, start: Callable[[Callable[[], Any]], object]) -> None:
+        """Call ``start`` with the function of each that is due, which then is due an hour later."""
         items = self._items
         now = time()
         while items[0][0] <= now:
@@ -49,7 +51,7 @@ class _Heap:
             start(func)
 
 
-class _Burst:
+class Burst:
     """The clocks around a burst of ``n`` runs."""
 
     def __init__(self, n: int) -> None:
@@ -73,10 +75,10 @@ def threads(subject: str, n: int) -> Figures:
     """The burst in a pool of ten threads."""
     tally = Tally(n)
     if subject == "bare":
-        heap = _Heap(tally.hit, n)
+        heap = Heap(tally.hit, n)
         with ThreadPoolExecutor(_WORKERS) as pool:
             pool.submit(int).result()
-            burst = _Burst(n)
+            burst = Burst(n)
             heap.take_due(pool.submit)
             tally.wait()
         return burst.figures(tally)
@@ -86,8 +88,8 @@ def threads(subject: str, n: int) -> Figures:
     scheduler.add_job(warm.set)
     warm.wait()
     scheduler.pause()
-    _add_due(scheduler, tally.hit, n)
-    burst = _Burst(n)
+    add_due(scheduler, tally.hit, n)
+    burst = Burst(n)
     scheduler.resume()
     tally.wait()
     scheduler.shutdown()
@@ -120,7 +122,7 @@ async def _coroutines(subject: str, n: int) -> Figures:
         return longest_s
 
     if subject == "bare":
-        heap = _Heap(job, n)
+        heap = Heap(job, n)
         live: set[asyncio.Task[None]] = set()
 
         def start(func: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -130,7 +132,7 @@ async def _coroutines(subject: str, n: int) -> Figures:
 
         watching = loop.create_task(watch())
         await asyncio.sleep(0)
-        burst = _Burst(n)
+        burst = Burst(n)
         heap.take_due(start)
         await asyncio.wait_for(over.wait(), 100)
         figures = burst.figures(tally)
@@ -146,10 +148,10 @@ async def _coroutines(subject: str, n: int) -> Figures:
         await warm.wait()
         await asyncio.sleep(0.01)
         scheduler.pause()
-        _add_due(scheduler, job, n)
+        add_due(scheduler, job, n)
         watching = loop.create_task(watch())
         await asyncio.sleep(0)
-        burst = _Burst(n)
+        burst = Burst(n)
         scheduler.resume()
         await asyncio.wait_for(over.wait(), 100)
         await stop_async(scheduler)

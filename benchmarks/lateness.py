@@ -18,42 +18,44 @@ from typing import Any
 from benchmarks._meters import asyncio_scheduler, background_scheduler, percentile, stop_async
 from benchmarks._plan import Case, Figures, Target
 
-__all__ = ["CASES", "TARGETS"]
+__all__ = ["CASES", "JOBS", "TARGETS", "Record"]
 
-_JOBS = 20
+JOBS = 20
 _SETUP_S = 0.5
 
 
-class _Record:
+class Record:
     """Notes how late each run was. ``seconds``: how long to measure."""
 
     def __init__(self, seconds: int) -> None:
         self._seconds = seconds
         self.start = datetime.now(UTC) + timedelta(seconds=_SETUP_S)
         self._start_s = self.start.timestamp()
-        self._counts = [0] * _JOBS
+        self._counts = [0] * JOBS
         self._late_s: list[float] = []
         self._warm_cpu_s = 0.0
 
     def due_s(self, serial: int) -> float:
         """When the run with this number, over all jobs, is due."""
-        return self._start_s + serial / _JOBS
+        return self._start_s + serial / JOBS
 
     def job(self, i: int) -> None:
+        """Note a run of the job with this number."""
         now_s = time()
         k = self._counts[i]
         self._counts[i] = k + 1
         if k:
-            self._late_s.append(now_s - self._start_s - i / _JOBS - k)
-        elif i == _JOBS - 1:
+            self._late_s.append(now_s - self._start_s - i / JOBS - k)
+        elif i == JOBS - 1:
             self._warm_cpu_s = process_time()
 
     async def coroutine_job(self, i: int) -> None:
         self.job(i)
 
     def left_s(self) -> float:
+        """Seconds until all was measured."""
         # Half a gap more, for the last run.
-        return self._start_s + 1 + self._seconds - 0.5 / _JOBS - time()
+        return self._start_s + 1 + self._seconds - 0.5 / JOBS - time()
 
     def figures(self) -> Figures:
         """To be called before anything is shut down."""
@@ -66,14 +68,15 @@ class _Record:
         }
 
     def add_jobs(self, scheduler: Any, func: Callable[[int], object]) -> None:
-        for i in range(_JOBS):
-            first = self.start + timedelta(seconds=i / _JOBS)
+        """Add the twenty jobs; ``func`` is ``job``, or calls it."""
+        for i in range(JOBS):
+            first = self.start + timedelta(seconds=i / JOBS)
             scheduler.add_job(func, "interval", (i,), seconds=1, id=str(i), start_date=first)
 
 
 def threads(subject: str, seconds: int) -> Figures:
     """Jobs in a thread pool."""
-    record = _Record(seconds)
+    record = Record(seconds)
     if subject.startswith("bare"):
         stop = Event()
         pool = ThreadPoolExecutor(10)
@@ -86,7 +89,7 @@ def threads(subject: str, seconds: int) -> Figures:
                 if left_s > 0:
                     stop.wait(left_s)
                 else:
-                    start(record.job, serial % _JOBS)
+                    start(record.job, serial % JOBS)
                     serial += 1
 
         thread = Thread(target=loop)
@@ -116,7 +119,7 @@ def coroutines(subject: str, seconds: int) -> Figures:
 
 
 async def _coroutines(subject: str, seconds: int) -> Figures:
-    record = _Record(seconds)
+    record = Record(seconds)
     if subject == "bare":
         loop = asyncio.get_running_loop()
         live: set[asyncio.Task[None]] = set()
@@ -126,7 +129,7 @@ async def _coroutines(subject: str, seconds: int) -> Figures:
         def fire(serial: int) -> None:
             left_s = record.due_s(serial) - time()
             if left_s <= 0:
-                task = loop.create_task(record.coroutine_job(serial % _JOBS))
+                task = loop.create_task(record.coroutine_job(serial % JOBS))
                 live.add(task)
                 task.add_done_callback(live.discard)
                 serial += 1
