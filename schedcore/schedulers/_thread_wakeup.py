@@ -49,6 +49,8 @@ class ThreadWakeup:
         self._callback = None
 
     def call_soon(self, callback: Callable[[], None]) -> None:
+        if self._stopping:
+            raise RuntimeError("the scheduler's loop has ended")
         self._calls.append(callback)
         self._ring()
 
@@ -59,14 +61,18 @@ class ThreadWakeup:
         callers.submit([lambda: self._call(call, done)])
 
     def _call(self, call: Callable[[], Any], done: Done) -> None:
+        result: Any = None
+        failure: Exception | None = None
         try:
             result = call()
         # SystemExit too: it would end this thread, and who asked for the call would wait for ever.
         except (Exception, SystemExit) as error:  # noqa: BLE001  # it is handed to who asked for the call
             failure = error if isinstance(error, Exception) else RuntimeError(f"the call ended with {error!r}")
-            self.call_soon(lambda: done(None, failure))
-        else:
-            self.call_soon(lambda: done(result, None))
+        try:
+            self.call_soon(lambda: done(result, failure))
+        except RuntimeError:
+            # The loop has ended meanwhile, and nobody waits for the result any more.
+            pass
 
     def _ring(self) -> None:
         try:
