@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["MAX_WAIT_S", "MIN_GAP_S", "Done", "Wakeup"]
+__all__ = ["MAX_WAIT_S", "MIN_GAP_S", "Done", "Wakeup", "outcome_of"]
 
 # Seconds. Longest single wait: the clocks are compared at least this often, so that steps and suspends are noticed, and no
 # framework's timer can overflow (Qt: 32-bit milliseconds; Windows: 4,294,967 s).
@@ -41,4 +41,23 @@ class Wakeup(Protocol):
         """
 
     def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
-        """Run ``call`` in a worker thread, then ``done(result, error)`` in the framework's thread. Framework's thread only."""
+        """Run ``call`` in a worker thread, then ``done(result, error)`` in the framework's thread. Framework's thread only.
+
+        Whatever ``call`` raises comes back as an ``Exception``; ``outcome_of`` sees to that.
+        """
+
+
+def outcome_of(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Make a call, in a worker thread; what ``done`` is to be told of it. For wakeups. Raises nothing that a store may raise.
+
+    ``SystemExit`` would end the worker, and who asked for the call would wait for ever; ``StopIteration`` is something that
+    futures and generators cannot carry. Both come back as a ``RuntimeError`` with the cause.
+    """
+    try:
+        return call(), None
+    except (StopIteration, SystemExit) as error:
+        failure = RuntimeError(f"the call ended with {error!r}")
+        failure.__cause__ = error
+        return None, failure
+    except Exception as error:  # noqa: BLE001  # it is handed to who asked for the call
+        return None, error

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from schedcore.wakeup import Done
+from schedcore.wakeup import Done, outcome_of
 
 __all__ = ["AsyncIOWakeup", "finish_future", "is_over", "is_running_here"]
 
@@ -30,11 +30,6 @@ def finish_future(future: asyncio.Future[Any]) -> Done:
             return
         if error is None:
             future.set_result(result)
-        elif isinstance(error, StopIteration):
-            # A future cannot carry it.
-            wrapped = RuntimeError("the call raised StopIteration")
-            wrapped.__cause__ = error
-            future.set_exception(wrapped)
         else:
             future.set_exception(error)
 
@@ -72,12 +67,11 @@ class AsyncIOWakeup:
                 return
             error = future.exception()
             if error is None:
-                done(future.result(), None)
-            elif isinstance(error, Exception):
-                done(None, error)
+                done(*future.result())
             else:
-                done(None, RuntimeError(f"the call ended with {error!r}"))
+                # Not of the call, but of the executor that was to make it.
+                done(None, error if isinstance(error, Exception) else RuntimeError(f"the call ended with {error!r}"))
 
-        future = self._loop.run_in_executor(None, call)
+        future = self._loop.run_in_executor(None, outcome_of, call)
         self._calls.add(future)
         future.add_done_callback(report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Set
 from datetime import datetime, tzinfo
+from types import FunctionType
 from typing import Any, Final
 
 from schedcore import plugins
@@ -59,6 +60,10 @@ CHANGES = (
     "trigger",
 )
 
+# Classes of triggers that have an alias and answer in closed form: to ask an abstract class each time takes longer.
+_grids: set[type] = set()
+
+_new = tuple.__new__
 _new_id: Callable[[], str] = lambda: os.urandom(16).hex()  # noqa: E731
 
 
@@ -76,8 +81,13 @@ def make_trigger(
             made = cls(**trigger_args)
         except TypeError as error:
             raise _bad_trigger_args(trigger, cls, trigger_args, error) from error
+        kind = type(made)
+        if kind not in _grids:
+            made = as_grid(made)
+            if type(made) is kind:
+                _grids.add(kind)
         # Made this instant, it is bound to the system's now already.
-        return as_grid(made) if timeline.is_system else _anchored(as_grid(made), timeline)
+        return made if timeline.is_system else _anchored(made, timeline)
     if trigger_args:
         names = ", ".join(repr(name) for name in trigger_args)
         raise InvalidTriggerError(
@@ -184,16 +194,23 @@ def make_record(
     policy: JobPolicy,
 ) -> JobRecord:
     """A job's definition. Raises the usage errors of its parts; an ``id`` that was left out is a random one of 32 hex digits."""
-    target, ref = _check_func(func)
+    # Checks are made here, and called only for what is not as usual: jobs are added by the thousand.
+    target: Callable[..., Any]
+    ref: str | None
+    if type(func) is FunctionType:
+        target, ref, called = func, None, func.__qualname__
+    else:
+        target, ref = _check_func(func)
+        called = callable_name(target)
     positional = () if args is None else _check_args(args)
     keywords = NO_KWARGS if kwargs is None else _check_kwargs(kwargs)
     check_arguments(target, positional, keywords)
-    # A named tuple's own constructor is a Python function; where jobs are added by the thousand this saves a call.
-    return tuple.__new__(
+    # A named tuple's own constructor is a Python function, and a call more.
+    return _new(
         JobRecord,
         (
-            _new_id() if id is None else _check_text("id", id),
-            callable_name(target) if name is None else _check_text("name", name),
+            _new_id() if id is None else id if type(id) is str and id else _check_text("id", id),
+            called if name is None else _check_text("name", name),
             target,
             ref,
             positional,

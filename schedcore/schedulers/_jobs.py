@@ -35,6 +35,8 @@ __all__ = ["Jobs", "Pending", "never"]
 
 # Looking a member of an enumeration up costs as much as a call; jobs are added by the thousand.
 _ACTIVE = JobState.ACTIVE
+# A named tuple's own constructor is a Python function.
+_new = tuple.__new__
 
 
 class Pending(NamedTuple):
@@ -67,11 +69,15 @@ class Jobs:
         """The jobs that wait for one job store, or all."""
         with self._lock:
             return [
-                Job(self._scheduler, its, JobEntry(item.job, JobState.ACTIVE), pending=True)
+                self._handle(its, item)
                 for its, items in self._pending.items()
                 if alias in (None, its)
                 for item in items.values()
             ]
+
+    def _handle(self, alias: str, waiting: Pending) -> Job:
+        entry = waiting.entry or JobEntry(waiting.job, JobState.ACTIVE)
+        return Job(self._scheduler, alias, entry, pending=True)
 
     def drop_pending(self, alias: str | None) -> None:
         """Forget the jobs that wait for one job store, or all."""
@@ -135,24 +141,31 @@ class Jobs:
         pump.store.add_entries((entry,))
         return entry, EVENT_JOB_ADDED
 
-    def placed(self, job: JobRecord, next_run: Any, now: Now) -> JobEntry:
-        """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does."""
+    def placed(self, job: JobRecord, next_run: Any, now: Now | None) -> JobEntry:
+        """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does.
+
+        ``now``: None where the trigger was made or bound this instant, which most often saves a look at the clock.
+        """
+        trigger = job.trigger
+        if next_run is UNSET:
+            fire_us = trigger.begin_us() if now is None else None
+            if fire_us is None:
+                at = self._scheduler._timeline.now() if now is None else now
+                fire_us = trigger.first_us(at.steady_us if trigger.elapsed else at.wall_us)
+                if fire_us is None:
+                    raise never(trigger)
+            if not trigger.jitter_us:
+                return _new(JobEntry, (job, _ACTIVE, fire_us, fire_us, None))
+            due_us = dispatch_us(trigger, fire_us, self._scheduler._random, job.id)
+            return JobEntry(job, JobState.ACTIVE, fire_us, due_us)
         if next_run is None:
             return JobEntry(job, JobState.PAUSED)
-        trigger = job.trigger
-        if next_run is not UNSET:
-            if trigger.elapsed:
-                # The user speaks of the wall clock; such a trigger is judged on the timeline that never goes back.
-                next_run += now.steady_us - now.wall_us
-            return JobEntry(job, JobState.ACTIVE, next_run, next_run)
-        fire_us = first_fire(trigger, now.steady_us if trigger.elapsed else now.wall_us)
-        if fire_us is None:
-            raise never(trigger)
-        if trigger.jitter_us:
-            return JobEntry(
-                job, JobState.ACTIVE, fire_us, dispatch_us(trigger, fire_us, self._scheduler._random, job.id)
-            )
-        return tuple.__new__(JobEntry, (job, _ACTIVE, fire_us, fire_us, None))
+        if trigger.elapsed:
+            if now is None:
+                now = self._scheduler._timeline.now()
+            # The user speaks of the wall clock; such a trigger is judged on the timeline that never goes back.
+            next_run += now.steady_us - now.wall_us
+        return JobEntry(job, JobState.ACTIVE, next_run, next_run)
 
     def _merged(self, old: JobEntry, pending: Pending, now: Now) -> JobEntry:
         """A job registered again: with an unchanged trigger it keeps its place in the schedule."""
@@ -247,8 +260,7 @@ class Jobs:
         with self._lock:
             for alias, items in self._pending.items():
                 if jobstore in (None, alias) and job_id in items:
-                    entry = JobEntry(items[job_id].job, JobState.ACTIVE)
-                    return alias, Job(self._scheduler, alias, entry, pending=True)
+                    return alias, self._handle(alias, items[job_id])
             if jobstore is not None and jobstore not in self._scheduler._pumps and jobstore not in self._pending:
                 raise self._scheduler._no_such_store(jobstore)
         if self._scheduler.running:
@@ -272,25 +284,31 @@ class Jobs:
                     # Computed now, it would be stale at start; only what the user named stays.
                     first_us = first_fire(new.job.trigger, self._scheduler._timeline.now().wall_us)
                     next_run = UNSET if new.due_us == first_us else new.due_us
-                self._pending[alias][job.id] = pending._replace(job=new.job, next_run=next_run, entry=None)
-                return Job(self._scheduler, alias, JobEntry(new.job, JobState.ACTIVE), pending=True)
-        pump = self._scheduler._pumps[alias]
+                placed = None
+                if pending.entry is not None:
+                    placed = self.placed(new.job, next_run, self._scheduler._timeline.now())
+                self._pending[alias][job.id] = changed = Pending(new.job, next_run, pending.replace, placed)
+                return self._handle(alias, changed)
+        return Job(self._scheduler, alias, self.change_stored(self._scheduler._pumps[alias], job.id, change))
+
+    def change_stored(self, pump: Pump, job_id: str, change: Callable[[JobEntry], JobEntry]) -> JobEntry:
+        """Change a job that is in this store. Raises ``JobLookupError``, and what ``change`` raises."""
         while True:
-            old = pump.store.get_entry(job.id)
+            old = pump.store.get_entry(job_id)
             if old is None:
-                raise JobLookupError(job.id)
+                raise JobLookupError(job_id)
             new = change(old)
             skips = self._missed_while_paused(old) if new.state is JobState.ACTIVE else ()
             now_us = self._scheduler.clock.wall_us()
-            if pump.store.replace_entry(old, new, [skip_record(job.id, skip, now_us) for skip in skips]):
+            if pump.store.replace_entry(old, new, [skip_record(job_id, skip, now_us) for skip in skips]):
                 break
         for skip in skips:
-            self._scheduler._reports.skipped(alias, new.job, skip)
+            self._scheduler._reports.skipped(pump.alias, new.job, skip)
         if self._scheduler._reports.bus.wants(EVENT_JOB_MODIFIED):
-            self._scheduler._reports.bus.publish(JobEvent(EVENT_JOB_MODIFIED, job.id, alias))
+            self._scheduler._reports.bus.publish(JobEvent(EVENT_JOB_MODIFIED, job_id, pump.alias))
         if new.due_us is not None:
             self._scheduler._touch(pump, new.due_us, new.job.trigger)
-        return Job(self._scheduler, alias, new)
+        return new
 
     def _missed_while_paused(self, entry: JobEntry) -> tuple[Skip, ...]:
         """The fire times that passed while a job was paused; it keeps the one at which it was."""

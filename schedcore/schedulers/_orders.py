@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,17 +20,14 @@ class Order(NamedTuple):
 
 
 class Orders:
-    """What was put off for one job store. Every method may be called from any thread; ``carry_out`` waits for the store."""
+    """What was put off for one job store. From any thread; ``carry_out`` waits for the store, and is called by one at a time."""
 
     def __init__(self, complain: Callable[[Order, Exception], None]) -> None:
         self._complain = complain
         self._waiting: deque[Order] = deque()
-        # Held while orders are carried out, so that who comes second knows, when his turn comes, that they have been.
-        self._turn = threading.RLock()
-        self._at_it = False
 
     def __bool__(self) -> bool:
-        return bool(self._waiting) or self._at_it
+        return bool(self._waiting)
 
     def put(self, order: Order) -> None:
         """Have this done, after what was asked for before."""
@@ -42,22 +38,15 @@ class Orders:
 
         What is wrong with an order itself is complained of, and the order is dropped: its caller has gone on.
         """
-        with self._turn:
-            if self._at_it:
-                return  # an order that looks at the store
-            self._at_it = True
+        while self._waiting:
+            order = self._waiting[0]
             try:
-                while self._waiting:
-                    order = self._waiting[0]
-                    try:
-                        order.make()
-                    except UsageError as error:
-                        self._complain(order, error)
-                    except Exception as error:  # noqa: BLE001  # a store or a trigger may be anybody's code
-                        # A store that is down raises again here, and the order is carried out when it is back. One that answers
-                        # is not what failed.
-                        store.next_due()
-                        self._complain(order, error)
-                    self._waiting.popleft()
-            finally:
-                self._at_it = False
+                order.make()
+            except UsageError as error:
+                self._complain(order, error)
+            except Exception as error:  # noqa: BLE001  # a store or a trigger may be anybody's code
+                # A store that is down raises again here, and the order is carried out when it is back. One that answers is not
+                # what failed.
+                store.next_due()
+                self._complain(order, error)
+            self._waiting.popleft()

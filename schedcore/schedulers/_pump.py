@@ -11,6 +11,7 @@ growing delays, up to the scheduler's ``jobstore_retry_interval``.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import sleep
@@ -77,9 +78,11 @@ class Pump:
         self.finished: deque[Finish] = deque()  # appended to by any thread
         self.begun: deque[tuple[Run, int]] = deque()  # likewise; for durable stores
         self.orders = Orders(self._complain_of_order)
+        self._turn = threading.Lock()
         self.touched = True  # somebody changed what is due; set by any thread
         self.busy = False
         self.opened = False
+        self.tried = threading.Event()  # whether its first cycle is over
         self.closed = False
         self.health = StoreHealth(True, None, scheduler.clock.wall_us())
         self._unwritten: list[Finish] = []
@@ -171,6 +174,24 @@ class Pump:
         self.orders.put(order)
         self.touched = True
         self.scheduler._ask()
+
+    def write_changes(self) -> list[JobEntry]:
+        """Do what was put off, and hand the store the jobs that wait for it; what was added. Wherever the store may be called.
+
+        One thread does it at a time, so that who comes second knows, when his turn comes, that it has been done.
+        """
+        with self._turn:
+            if self.orders:
+                self.orders.carry_out(self.store)
+            return self.scheduler._jobs.flush(self)
+
+    def catch_up(self) -> None:
+        """``write_changes`` between two cycles, for somebody who is about to read."""
+        added = self.write_changes()
+        if added:
+            self.scheduler._reports.added(self.alias, added)
+            self.touched = True
+            self.scheduler._ask()
 
     def _complain_of_order(self, order: Order, error: Exception) -> None:
         self.scheduler._reports.order_failed(self.alias, order.what, error)
@@ -338,6 +359,7 @@ class Pump:
             self._step(result, now)
         except Exception as error:  # noqa: BLE001  # a store may be anybody's code
             result.error = error
+        self.tried.set()
         return result
 
     def _step(self, result: CycleResult, now: Now) -> None:
@@ -346,9 +368,7 @@ class Pump:
         if not self.opened:
             store.start(scheduler, self.alias)
             self.opened = True
-        if self.orders:
-            self.orders.carry_out(store)
-        result.added = scheduler._jobs.flush(self)
+        result.added = self.write_changes()
         self._write_back(result)
         if self._unsure:
             result.recovered = store.recover(self._known_runs(result))
@@ -468,9 +488,10 @@ class Pump:
         """The last write, at shutdown: what was put off, what began and what ended. Wherever the store may be called."""
         result = CycleResult()
         try:
-            self.orders.carry_out(self.store)
             if self.alias in self.scheduler._promised:
-                self.scheduler._reports.added(self.alias, self.scheduler._jobs.flush(self))
+                self.scheduler._reports.added(self.alias, self.write_changes())
+            else:
+                self.orders.carry_out(self.store)
             self._write_back(result)
             if self._noted_us is not None:
                 rearrange.note_time(self.store, self.scheduler._timeline.now())

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from schedcore.schedulers._calls import CallPool, call_pool
-from schedcore.wakeup import Done
+from schedcore.wakeup import Done, outcome_of
 
 __all__ = ["ThreadWakeup"]
 
@@ -61,15 +61,9 @@ class ThreadWakeup:
         callers.submit([lambda: self._call(call, done)])
 
     def _call(self, call: Callable[[], Any], done: Done) -> None:
-        result: Any = None
-        failure: Exception | None = None
+        result, error = outcome_of(call)
         try:
-            result = call()
-        # SystemExit too: it would end this thread, and who asked for the call would wait for ever.
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # it is handed to who asked for the call
-            failure = error if isinstance(error, Exception) else RuntimeError(f"the call ended with {error!r}")
-        try:
-            self.call_soon(lambda: done(result, failure))
+            self.call_soon(lambda: done(result, error))
         except RuntimeError:
             # The loop has ended meanwhile, and nobody waits for the result any more.
             pass

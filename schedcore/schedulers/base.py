@@ -30,7 +30,7 @@ from random import random
 from typing import IO, Any, ClassVar, TypeVar
 
 from schedcore import config, plugins
-from schedcore.clock import CORRECTION_US, Clock, SystemClock, Timeline, to_datetime
+from schedcore.clock import CORRECTION_US, Clock, SystemClock, Timeline
 from schedcore.errors import (
     ConfigurationError,
     InvalidTriggerError,
@@ -603,7 +603,6 @@ class BaseScheduler(ABC):
         ``ReferenceLookupError``, ``UnknownOptionError``, ``ConflictingIdError``, ``TransientJobError``, ``ConfigurationError``.
         """
         grid = make_trigger(trigger, trigger_args, self._timezone or self.timezone, self._timeline)
-        now = self._timeline.now()
         policy = self._policies.get(executor) if isinstance(executor, str) else None
         if policy is None:
             policy = policy_with(self._default_policy, {"executor": executor})
@@ -625,9 +624,11 @@ class BaseScheduler(ABC):
             policy = policy_with(policy, {key: value for key, value in options.items() if value is not UNSET})
         record = make_record(func, grid, args, kwargs, id, name, policy)
         next_run = next_run_time
-        if isinstance(next_run_time, (datetime, str)):
+        if next_run_time is UNSET or next_run_time is None:
+            pass
+        elif isinstance(next_run_time, (datetime, str)):
             next_run = instant_of(next_run_time, self.timezone, "next_run_time")  # type: ignore[assignment]
-        elif next_run_time is not None and next_run_time is not UNSET:
+        else:
             raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
         if not isinstance(jobstore, str):
             raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
@@ -636,17 +637,15 @@ class BaseScheduler(ABC):
         pump = self._pumps.get(jobstore)
         if pump is None:
             raise self._no_such_store(jobstore)
-        if not pump.opened:
-            return self._jobs.add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
         record = seeded(record)
-        if pump.store.traits.blocking and self._on_loop():
-            entry = self._jobs.placed(record, next_run, now)
+        if not pump.opened or (pump.store.traits.blocking and self._on_loop()):
+            entry = self._jobs.placed(record, next_run, None)
             self._jobs.put_down(jobstore, Pending(record, next_run, replace_existing, entry))
             return Job(self, jobstore, entry, pending=True)
         if replace_existing:
-            entry, code = self._jobs.store(pump, Pending(record, next_run, True), now)
+            entry, code = self._jobs.store(pump, Pending(record, next_run, True), self._timeline.now())
         else:
-            entry, code = self._jobs.placed(record, next_run, now), EVENT_JOB_ADDED
+            entry, code = self._jobs.placed(record, next_run, None), EVENT_JOB_ADDED
             pump.store.add_entries((entry,))
         if self._reports.bus.mask & code:
             self._reports.bus.publish(JobEvent(code, entry.job.id, jobstore))
@@ -753,15 +752,8 @@ class BaseScheduler(ABC):
         if next_run is not UNSET and next_run is not None:
             next_run = instant_of(next_run, self.timezone, "next_run_time")
         check_changes(changes)
-        if self._must_put_off(job_id, jobstore):
-            if grid is not None and next_run is UNSET:
-                self._jobs.check_fires(grid, now)
-            if grid is not None:
-                changes["trigger"] = grid
-            if next_run is not UNSET:
-                changes["next_run_time"] = None if next_run is None else to_datetime(next_run)
-            return self._put_off(job_id, jobstore, "modify_job", lambda: self.modify_job(job_id, jobstore, **changes))
-        alias, job = self._jobs.find(job_id, jobstore)
+        if grid is not None and next_run is UNSET:
+            self._jobs.check_fires(grid.seeded(job_id), now)
 
         def change(entry: JobEntry) -> JobEntry:
             record = change_record(entry.job, changes)
@@ -776,7 +768,7 @@ class BaseScheduler(ABC):
                 return JobEntry(record, JobState.PAUSED, entry.fire_us if grid is None else None)
             return self._jobs.placed(record, next_run, now)
 
-        return self._jobs.change(alias, job, change)
+        return self._change(job_id, jobstore, "modify_job", change)
 
     def reschedule_job(
         self,
@@ -788,17 +780,12 @@ class BaseScheduler(ABC):
         """Give a job another trigger and compute its next run time afresh; a paused job goes on."""
         grid = make_trigger(trigger, trigger_args, self.timezone, self._timeline)
         now = self._timeline.now()
-        if self._must_put_off(job_id, jobstore):
-            self._jobs.check_fires(grid, now)
-            return self._put_off(
-                job_id, jobstore, "reschedule_job", lambda: self.reschedule_job(job_id, jobstore, grid)
-            )
-        alias, job = self._jobs.find(job_id, jobstore)
+        self._jobs.check_fires(grid.seeded(job_id), now)
 
         def change(entry: JobEntry) -> JobEntry:
             return self._jobs.placed(seeded(entry.job._replace(trigger=grid)), UNSET, now)
 
-        return self._jobs.change(alias, job, change)
+        return self._change(job_id, jobstore, "reschedule_job", change)
 
     def pause_job(self, job_id: str, jobstore: str | None = None) -> Job:
         """Suspend a job's schedule until ``resume_job``."""
@@ -806,14 +793,20 @@ class BaseScheduler(ABC):
 
     def resume_job(self, job_id: str, jobstore: str | None = None) -> Job | None:
         """Take a job's schedule up again from now; None, and the job is removed, when the schedule has ended meanwhile."""
-        if self._must_put_off(job_id, jobstore):
-            return self._put_off(job_id, jobstore, "resume_job", lambda: self.resume_job(job_id, jobstore))
-        alias, job = self._jobs.find(job_id, jobstore)
         now = self._timeline.now()
 
         def change(entry: JobEntry) -> JobEntry:
             return self._jobs.placed(entry.job, UNSET, now)
 
+        def resume(pump: Pump) -> None:
+            try:
+                self._jobs.change_stored(pump, job_id, change)
+            except InvalidTriggerError:
+                self._remove_stored(pump, job_id)
+
+        if self._must_put_off(job_id, jobstore):
+            return self._put_off(job_id, jobstore, "resume_job", resume)
+        alias, job = self._jobs.find(job_id, jobstore)
         try:
             return self._jobs.change(alias, job, change)
         except InvalidTriggerError:
@@ -823,9 +816,16 @@ class BaseScheduler(ABC):
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
         """Remove a job; its live runs go on. Raises ``JobLookupError``."""
         if self._must_put_off(job_id, jobstore):
-            self._put_off(job_id, jobstore, "remove_job", lambda: self.remove_job(job_id, jobstore))
+            self._put_off(job_id, jobstore, "remove_job", lambda pump: self._remove_stored(pump, job_id))
             return
         alias = self._jobs.remove(job_id, jobstore)
+        self._report_removed(alias, job_id)
+
+    def _remove_stored(self, pump: Pump, job_id: str) -> None:
+        pump.store.remove_job(job_id)
+        self._report_removed(pump.alias, job_id)
+
+    def _report_removed(self, alias: str, job_id: str) -> None:
         if self._reports.bus.wants(EVENT_JOB_REMOVED):
             self._reports.bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
 
@@ -890,11 +890,29 @@ class BaseScheduler(ABC):
         quick = (pump for pump in pumps if pump.opened and not pump.store.traits.blocking)
         return all(pump.store.get_entry(job_id) is None for pump in quick)
 
-    def _put_off(self, job_id: str, jobstore: str | None, what: str, make: Callable[[], object]) -> Job:
-        """Have a worker thread make this call; returns a handle that reads the job when it is looked at."""
-        pump = next(pump for pump in self._pumps_of(jobstore) if pump.store.traits.blocking)
-        pump.put_off(Order(f"{what}({job_id!r})", make))
-        return UnreadJob(self, pump.alias, job_id)
+    def _put_off(self, job_id: str, jobstore: str | None, what: str, make: Callable[[Pump], object]) -> Job:
+        """Have a worker thread make this change in the store that has the job; returns a handle that reads the job when it is
+        looked at.
+        """
+        pumps = [pump for pump in self._pumps_of(jobstore) if pump.store.traits.blocking]
+
+        def make_where_it_is() -> None:
+            for pump in pumps:
+                try:
+                    make(pump)
+                except JobLookupError:
+                    continue
+                return
+            raise JobLookupError(job_id)
+
+        pumps[0].put_off(Order(f"{what}({job_id!r})", make_where_it_is))
+        return UnreadJob(self, pumps[0].alias, job_id)
+
+    def _change(self, job_id: str, jobstore: str | None, what: str, change: Callable[[JobEntry], JobEntry]) -> Job:
+        if self._must_put_off(job_id, jobstore):
+            return self._put_off(job_id, jobstore, what, lambda pump: self._jobs.change_stored(pump, job_id, change))
+        alias, job = self._jobs.find(job_id, jobstore)
+        return self._jobs.change(alias, job, change)
 
     def _pumps_of(self, jobstore: str | None) -> list[Pump]:
         return [pump for alias, pump in list(self._pumps.items()) if jobstore in (None, alias)]
@@ -904,6 +922,9 @@ class BaseScheduler(ABC):
         if self._state == STATE_STOPPED:
             return
         for pump in self._pumps_of(jobstore):
+            if what is None:
+                # In a worker thread: what is asked for now is asked of an open store, unless it cannot be opened.
+                pump.tried.wait(MAX_WAIT_S)
             if pump.opened and pump.store.traits.blocking:
                 if what is not None and not self._warned_of_waiting and self._on_loop():
                     self._warned_of_waiting = True
@@ -914,8 +935,7 @@ class BaseScheduler(ABC):
                         pump.alias,
                         what,
                     )
-                if pump.orders:
-                    pump.orders.carry_out(pump.store)
+                pump.catch_up()
 
     # -- finding and changing ---------------------------------------------------------------------------------------------
 
