@@ -7,202 +7,49 @@ the next candidate, and when all answer the candidate itself it is a meeting. Th
 * **What merges is merged.** Cron rules of one zone become one rule, with the days, hours, minutes and seconds that all of
   them have; intervals become one interval (Chinese remainders, exact to the microsecond). What is left of ``minute=0`` and
   ``minute=30``, or of two intervals that are out of step, is nothing.
-* **Traces.** Of every trigger it is known, without asking, that it fires at most at the points of some lattice
-  ``offset + k * period`` and in some minutes of the UTC day, whatever its zone's clocks do. Lattices and minutes that have
-  nothing in common prove "never"; what they have in common is where the search lands.
-* **The calendar repeats** after 400 years. Where all children go by it, a meeting that has not come until then never comes.
+* **Boxes** (``_where``). Candidates are looked for where all children can fire at most: on a lattice, in some minutes of
+  some days. Weekdays in different zones, dates and intervals of days meet there by a few operations on integers, for
+  all years to come.
+* **What was found is remembered**, with the trigger and for others that are equal to it: that a search found nothing, too.
 
 Cron rules of one zone meet by their local times: both must name the time that the wall clock shows. Rules that run after a gap
 what the gap swallowed (see ``dst``) do not meet because two different times were swallowed together.
 
 A search that can neither find nor prove ends after ``MAX_LEAPS`` and raises: the job is then set aside with that reason,
-rather than dropped in silence.
+rather than dropped in silence. Triggers of third parties alone are known to need it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import tzinfo
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, reduce
 from math import gcd
-from typing import NamedTuple
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._local import DAY_S, gaps, is_fixed
+from schedcore.triggers._local import DAY_S
+from schedcore.triggers._where import ANY_MINUTE, ANY_SECOND, ANYWHERE, KNOWN_US, Box, Finder, boxes_of, near, shared
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone
 from schedcore.triggers.base import EngineTrigger, GridTrigger
-from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
-from schedcore.triggers.cron._dst import offsets_for
-from schedcore.triggers.cron._search import Plan
+from schedcore.triggers.cron._search import Plan, first_day
 from schedcore.triggers.cron._trigger import CronTrigger
-from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
-__all__ = ["ANY_MINUTE", "MAX_LEAPS", "Meeting", "Trace", "join", "trace_of"]
+__all__ = ["MAX_LEAPS", "Meeting", "last_of", "meeting_of"]
 
-# Leaps of one search. Each asks one trigger, at some 2 us; the worst search thus takes half a second. They suffice for two
-# weekdays that never fall together, over the 400 years after which the calendar repeats.
-MAX_LEAPS = 150_000
+# Leaps of one search. Each asks one trigger, at some 2 us.
+MAX_LEAPS = 50_000
+# Steps of one look into boxes, of a microsecond or so each.
+MAX_STEPS = 2000
 
 _SECOND_US = 1_000_000
-_MINUTE_US = 60_000_000
 _DAY_US = DAY_S * _SECOND_US
-#: All minutes of the day, as bits.
-ANY_MINUTE = (1 << 1440) - 1
-# The offsets of a zone are looked up in these years; the rules of the tz database do not change after them.
-_KNOWN_FROM_S, _KNOWN_UNTIL_S = 0, 4_102_444_800  # 1970 to 2100
-# From here on, 400 years and a few days later everything that follows the calendar has come round.
+# 400 years and a few days after all have begun, everything that follows the calendar has come round.
 _CYCLE_US = (146_097 + 8) * _DAY_US
-
-
-class Trace(NamedTuple):
-    """Where a trigger can fire at most: at ``offset_us + k * period_us``, in these minutes of the UTC day, and from 1970 on."""
-
-    period_us: int = 1
-    offset_us: int = 0
-    minutes: int = ANY_MINUTE
-    #: Whether what it does repeats with the calendar after 400 years.
-    periodic: bool = False
-
-    def shared(self, other: Trace) -> Trace | None:
-        """Where both can fire; None when there is no such instant."""
-        step = gcd(self.period_us, other.period_us)
-        apart = other.offset_us - self.offset_us
-        minutes = self.minutes & other.minutes
-        if apart % step or not minutes:
-            return None
-        ratio = other.period_us // step
-        times = apart // step * pow(self.period_us // step, -1, ratio) % ratio if ratio > 1 else 0
-        period = self.period_us * ratio
-        shared = Trace(
-            period, (self.offset_us + self.period_us * times) % period, minutes, self.periodic and other.periodic
-        )
-        return shared._replace(minutes=minutes & _minutes_of(period, shared.offset_us)) if period > 1 else shared
-
-    def joined(self, other: Trace) -> Trace:
-        """Where one of both can fire."""
-        step = gcd(self.period_us, other.period_us, self.offset_us - other.offset_us)
-        return Trace(step, self.offset_us % step, self.minutes | other.minutes, self.periodic and other.periodic)
-
-    def at_or_after(self, at_us: int) -> int | None:
-        """The first instant of the trace that is not before ``at_us``, or a later one that is; None: there is none."""
-        period_us, offset_us, minutes, _ = self
-        if not minutes:
-            return None
-        while True:
-            at_us += (offset_us - at_us) % period_us
-            day, rest_us = divmod(at_us, _DAY_US)
-            later = minutes >> rest_us // _MINUTE_US
-            if later & 1:
-                return at_us
-            if later:
-                minute = rest_us // _MINUTE_US + (later & -later).bit_length() - 1
-            else:
-                day, minute = day + 1, (minutes & -minutes).bit_length() - 1
-            if at_us > LAST_US:
-                return None
-            at_us = day * _DAY_US + minute * _MINUTE_US
-
-
-def _minutes_of(period_us: int, offset_us: int) -> int:
-    """The minutes of the day that hold points of a lattice."""
-    step = gcd(period_us, _DAY_US)
-    if step <= _MINUTE_US:
-        return ANY_MINUTE
-    first = offset_us % step
-    return reduce(lambda mask, at_us: mask | 1 << at_us // _MINUTE_US, range(first, _DAY_US, step), 0)
-
-
-class _Clocks(NamedTuple):
-    """What the clocks of a zone do: its offsets, and its gaps as (first local second, end, instant of the jump)."""
-
-    offsets: tuple[int, ...]
-    gaps: tuple[tuple[int, int, int], ...]
-
-
-@lru_cache(maxsize=64)
-def _clocks(zone: tzinfo) -> _Clocks | None:
-    """None when nothing can be known of a zone's future."""
-    table = offsets_for(zone)
-    if not table.periodic:
-        return None
-    if is_fixed(zone):
-        offset = zone.utcoffset(None)
-        assert offset is not None
-        return _Clocks((offset.days * DAY_S + offset.seconds,), ())
-    pieces = list(table.spans(_KNOWN_FROM_S, _KNOWN_UNTIL_S))
-    starts = {start_s + offset: start_s for start_s, _, offset in pieces}
-    jumps = tuple((low_s, high_s, starts[high_s]) for low_s, high_s in gaps(table, _KNOWN_FROM_S, _KNOWN_UNTIL_S))
-    return _Clocks(tuple({offset for _, _, offset in pieces}), jumps)
-
-
-def _local_trace(zone: tzinfo, minutes: int, seconds: int, moved: bool, shifted: bool, periodic: bool) -> Trace:
-    """The trace of a rule that names minutes of the local day (1,440 bits) and seconds of the minute (60 bits)."""
-    clocks = _clocks(zone)
-    if clocks is None or not minutes or not seconds:
-        return Trace(_SECOND_US)
-    first = 60 * _lowest(minutes) + _lowest(seconds)
-    step = DAY_S
-    for minute in range(1440):
-        if minutes >> minute & 1:
-            step = gcd(step, 60 * minute + _lowest(seconds) - first)
-    for second in range(60):
-        if seconds >> second & 1:
-            step = gcd(step, second - _lowest(seconds))
-    point = first - clocks.offsets[0]
-    mask = 0
-    for offset in clocks.offsets:
-        step = gcd(step, offset - clocks.offsets[0])
-        whole, rest = divmod(-offset, 60)
-        mask |= _turned(minutes, whole) | (_turned(minutes, whole + 1) if rest else 0)
-    for low_s, high_s, at_s in clocks.gaps if moved or shifted else ():
-        width = min(-(-(high_s - low_s) // 60) + 1, 1440)
-        swallowed = _turned(minutes, -(low_s // 60)) & (1 << width) - 1
-        if swallowed and moved:
-            step = gcd(step, at_s - point)
-            mask |= 1 << at_s % DAY_S // 60
-        # Shifted by the width of the gap: read with the offset before it, which is one of the offsets.
-    return Trace(step * _SECOND_US, point % step * _SECOND_US, mask, periodic)
-
-
-def _turned(minutes: int, by: int) -> int:
-    """The minutes of the day, later by so many minutes."""
-    by %= 1440
-    return (minutes << by | minutes >> 1440 - by) & ANY_MINUTE
-
-
-def _lowest(mask: int) -> int:
-    return (mask & -mask).bit_length() - 1
-
-
-def trace_of(trigger: EngineTrigger) -> Trace | None:
-    """Where a trigger can fire at most; None: never."""
-    own = getattr(trigger, "_trace", None)
-    if own is not None:
-        found: Trace | None = own()
-        return found
-    if type(trigger) is IntervalTrigger:
-        period_us = trigger.interval_us
-        periodic = 146_097 * _DAY_US % period_us == 0
-        return Trace(period_us, trigger._start_us % period_us, _minutes_of(period_us, trigger._start_us), periodic)
-    if type(trigger) is CronTrigger:
-        if not _is_plain(trigger._plan):
-            return Trace(_SECOND_US)
-        plan = trigger._plan
-        return _local_trace(trigger.timezone, plan._minutes, plan._seconds, trigger._once, False, True)
-    if type(trigger) is CalendarIntervalTrigger:
-        time_s = trigger._time_s
-        comes_round = (trigger._months and not trigger._days and 4800 % trigger._months == 0) or (
-            not trigger._months and 146_097 % trigger._days == 0
-        )
-        dst = trigger.dst
-        return _local_trace(
-            trigger.timezone, 1 << time_s // 60, 1 << time_s % 60, dst == "cron", dst == "shift", bool(comes_round)
-        )
-    if type(trigger) is DateTrigger:
-        return Trace(1, 0, 1 << trigger.run_us % _DAY_US // _MINUTE_US, True)
-    return Trace()
+# From here on the rules of the tz database are the same each year.
+_STABLE_US = 4_102_444_800 * _SECOND_US  # 2100
+# Searches that are remembered.
+_KEPT = 256
 
 
 def _is_plain(plan: Plan) -> bool:
@@ -218,7 +65,7 @@ class _JointPlan(Plan):
         self._plans = plans
         super().__init__(plans[0].rule)
         self._minutes = reduce(lambda mask, plan: mask & plan._minutes, plans, ANY_MINUTE)
-        self._seconds = reduce(lambda mask, plan: mask & plan._seconds, plans, (1 << 60) - 1)
+        self._seconds = reduce(lambda mask, plan: mask & plan._seconds, plans, ANY_SECOND)
         self._low_second = _lowest(self._seconds)
         self._first_s = 60 * _lowest(self._minutes) + self._low_second
         self._last_s = 60 * (self._minutes.bit_length() - 1) + self._seconds.bit_length() - 1
@@ -226,18 +73,20 @@ class _JointPlan(Plan):
         named = [set(plan._years) for plan in plans if plan._years is not None]
         if named:
             years = set.intersection(*named)
-            self._years = sorted(year for year in years if self._days_of(year, _first_day(year)))
+            self._years = sorted(year for year in years if self._days_of(year, first_day(year)))
         self._later = {}
         self._year = self._enter(1970)
 
     def _days_of(self, year: int, first_day: int) -> int:
         return reduce(lambda mask, plan: mask & plan._days_of(year, first_day), self._plans, (1 << 366) - 1)
 
+    @property
+    def every_day(self) -> bool:
+        return all(plan.every_day for plan in self._plans)
 
-def _first_day(year: int) -> int:
-    from schedcore.triggers._local import day_number
 
-    return day_number(year, 1, 1)
+def _lowest(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1
 
 
 def _merge_cron(triggers: Sequence[CronTrigger], once: bool) -> CronTrigger | None:
@@ -262,28 +111,29 @@ def _merge_cron(triggers: Sequence[CronTrigger], once: bool) -> CronTrigger | No
 
 def _merge_intervals(triggers: Sequence[IntervalTrigger]) -> IntervalTrigger | None:
     """One interval for the instants that several have in common; None when they have none."""
-    trace: Trace | None = Trace()
+    box: Box | None = Box()
     for trigger in triggers:
         period_us = trigger.interval_us
-        trace = trace and trace.shared(Trace(period_us, trigger._start_us % period_us))
-    if trace is None:
+        box = box and box.shared(Box(period_us, trigger._start_us % period_us))
+    if box is None:
         return None
     start_us = max(trigger._start_us for trigger in triggers)
-    start_us += (trace.offset_us - start_us) % trace.period_us
+    start_us += (box.offset_us - start_us) % box.period_us
     end_us = min((trigger.end_us for trigger in triggers if trigger.end_us is not None), default=None)
     merged = object.__new__(IntervalTrigger)
     state = {"timezone": "UTC", "start_us": start_us, "end_us": end_us, "jitter_us": 0, "floating": False}
-    merged.__setstate__(state | {"version": 3, "interval_us": trace.period_us})
+    merged.__setstate__(state | {"version": 3, "interval_us": box.period_us})
     return merged
 
 
 class Meeting:
-    """The search for the instants at which all of several triggers fire. Immutable, and safe to share between threads.
+    """The search for the instants at which all of several triggers fire. What it remembers only saves time; safe to share
+    between threads.
 
     With a tolerance it is the fire times of the first trigger from which each other one has a fire time no farther away.
     """
 
-    __slots__ = ("_names", "_never", "_parts", "_tolerance_us", "_trace", "exact")
+    __slots__ = ("_finder", "_found", "_names", "_parts", "_tolerance_us", "exact")
 
     #: The one trigger that fires when all do, where there is such a one: it answers in closed form.
     exact: GridTrigger | None
@@ -291,53 +141,48 @@ class Meeting:
     def __init__(self, triggers: Sequence[EngineTrigger], tolerance_us: int = 0) -> None:
         self._tolerance_us = tolerance_us
         self._names = ", ".join(map(str, triggers))
-        self._never = False
+        self._found: tuple[int, int | None] = (LAST_US + 1, None)  # a question and its answer, which holds in between
         self.exact = None
-        traces = [trace_of(trigger) for trigger in triggers]
-        self._trace: Trace | None = None
+        boxes: tuple[Box, ...] = ANYWHERE
         if tolerance_us:
             self._parts = tuple(triggers)
-            self._never = any(
-                trace is None or traces[0] is None or _apart_us(traces[0], trace) > tolerance_us for trace in traces
-            )
-            return
-        parts = _merged(triggers)
-        self._never = parts is None
-        self._parts = tuple(parts or ())
-        for part in self._parts:
-            trace = trace_of(part)
-            self._trace = trace if self._trace is None or trace is None else self._trace.shared(trace)
-            if self._trace is None:
-                self._never = True
-                break
-        if len(self._parts) == 1 and isinstance(self._parts[0], GridTrigger):
-            self.exact = self._parts[0]
+            first = boxes_of(triggers[0])
+            boxes = reduce(shared, (near(boxes_of(each), tolerance_us) for each in triggers[1:]), first)
+            if any(_never_near(first, boxes_of(each), tolerance_us) for each in triggers[1:]):
+                boxes = ()
+        else:
+            parts = _merged([each for trigger in triggers for each in _children(trigger)])
+            self._parts = tuple(parts or ())
+            boxes = reduce(shared, map(boxes_of, self._parts), boxes) if parts else ()
+            if len(self._parts) == 1 and isinstance(self._parts[0], GridTrigger):
+                self.exact = self._parts[0]
+        self._finder = Finder(boxes)
 
-    def trace(self) -> Trace | None:
-        """Where they can meet at most; None: nowhere."""
-        if self._never:
-            return None
-        return self._trace if not self._tolerance_us else trace_of(self._parts[0])
+    def boxes(self) -> tuple[Box, ...]:
+        """Where they can meet at most; none: nowhere."""
+        return () if self._finder.is_empty() else self._finder.boxes
 
     def next_us(self, after_us: int, budget: list[int] | None = None) -> int | None:
         """The first meeting later than ``after_us``, or None when there is none.
 
         ``budget``: leaps that are left, counted down in place. Raises ``InvalidTriggerError`` when they are used up.
         """
-        if self._never:
+        asked_us, answer_us = self._found
+        if after_us < asked_us or (answer_us is not None and answer_us <= after_us):
+            budget = [MAX_LEAPS] if budget is None else budget
+            answer_us = (self._next_near if self._tolerance_us else self._next)(max(after_us, FIRST_US - 1), budget)
+            self._found = after_us, answer_us
+        return answer_us
+
+    def _next(self, after_us: int, budget: list[int]) -> int | None:
+        finder = self._finder
+        if not finder.boxes:
             return None
-        budget = [MAX_LEAPS] if budget is None else budget
-        after_us = max(after_us, FIRST_US - 1)
-        if self._tolerance_us:
-            return self._next_near(after_us, budget)
-        trace = self._trace if after_us >= 0 else None
-        limit_us = LAST_US
-        if trace is not None and trace.periodic:
-            limit_us = max(after_us, _KNOWN_UNTIL_S * _SECOND_US) + _CYCLE_US
+        limit_us = max(after_us, _STABLE_US) + _CYCLE_US if finder.periodic else LAST_US
         at_us: int | None = after_us + 1
         while True:
-            if trace is not None and at_us is not None:
-                at_us = trace.at_or_after(at_us)
+            if at_us is not None and at_us >= KNOWN_US:
+                at_us = finder.at_or_after(at_us, [MAX_STEPS])
             for part in self._parts:
                 if at_us is None or at_us > LAST_US:
                     return None
@@ -359,9 +204,19 @@ class Meeting:
 
     def _next_near(self, after_us: int, budget: list[int]) -> int | None:
         first, *others = self._parts
+        finder = self._finder
         near_us = self._tolerance_us
         at_us = first.next_us(after_us)
-        while at_us is not None:
+        while at_us is not None and finder.boxes:
+            found_us = finder.at_or_after(at_us, [MAX_STEPS]) if at_us >= KNOWN_US else at_us
+            if found_us is None:
+                return None
+            if found_us > at_us:
+                at_us = first.next_us(found_us - 1)
+                budget[0] -= 1
+                if budget[0] <= 0:
+                    raise self._lost(after_us, found_us)
+                continue
             for other in others:
                 answer_us = other.next_us(at_us - near_us - 1)
                 budget[0] -= 1
@@ -376,32 +231,6 @@ class Meeting:
                 return at_us
         return None
 
-    def last_us(self, upto_us: int, floor_us: int) -> int | None:
-        """The last meeting in (``floor_us``, ``upto_us``], or None when there is none.
-
-        Raises ``LookupError`` when it cannot be found: a part cannot be asked backwards, or the search is too long.
-        """
-        grids = [part for part in self._parts if hasattr(part, "last_us")]
-        if len(grids) < len(self._parts):
-            raise LookupError
-        if self._never:
-            return None
-        near_us = self._tolerance_us
-        first, *others = grids
-        at_us: int | None = first.last_us(upto_us)
-        for _ in range(MAX_LEAPS):
-            if at_us is None or at_us <= floor_us:
-                return None
-            for other in others:
-                answer_us = other.last_us(at_us + near_us)
-                if answer_us is None or answer_us < at_us - near_us:
-                    back_us = floor_us if answer_us is None else answer_us + near_us
-                    at_us = first.last_us(back_us)
-                    break
-            else:
-                return at_us
-        raise LookupError
-
     def _lost(self, after_us: int, at_us: int) -> InvalidTriggerError:
         return InvalidTriggerError(
             f"these triggers did not meet between {_shown(after_us)} and {_shown(at_us)}, where the search ended: {self._names}; "
@@ -410,11 +239,68 @@ class Meeting:
         )
 
 
-def _apart_us(one: Trace, other: Trace) -> int:
-    """The least distance between two lattices."""
-    step = gcd(one.period_us, other.period_us)
-    rest = (one.offset_us - other.offset_us) % step
-    return min(rest, step - rest)
+@lru_cache(maxsize=_KEPT)
+def _kept(triggers: tuple[EngineTrigger, ...], tolerance_us: int) -> Meeting:
+    return Meeting(triggers, tolerance_us)
+
+
+def meeting_of(triggers: tuple[EngineTrigger, ...], tolerance_us: int = 0) -> Meeting:
+    """The search for when triggers meet; one for all that are equal, so that what it found once need not be found again when
+    a job store makes the trigger anew.
+    """
+    # What a user's own class calls equal need not be so.
+    return (_kept if all(trigger.plain for trigger in triggers) else Meeting)(triggers, tolerance_us)
+
+
+def last_of(next_us: Callable[[int], int | None], upto_us: int, floor_us: int = FIRST_US - 1) -> int | None:
+    """The last fire time in (``floor_us``, ``upto_us``] of a trigger that can only be asked forward; None when there is none.
+
+    By halves: some dozens of questions, however far back it is.
+    """
+    low_us: int | None = None
+    step_us = _SECOND_US
+    while low_us is None:  # farther and farther back, until there is one
+        from_us = max(upto_us - step_us, floor_us)
+        found_us = next_us(from_us)
+        if found_us is not None and found_us <= upto_us:
+            low_us = found_us
+        elif from_us == floor_us:
+            return None
+        step_us *= 16
+    high_us = upto_us
+    while True:
+        found_us = next_us(low_us)
+        if found_us is None or found_us > upto_us:
+            return low_us
+        low_us = found_us
+        middle_us = (low_us + high_us) // 2
+        found_us = next_us(middle_us)
+        if found_us is None or found_us > upto_us:
+            high_us = middle_us
+        else:
+            low_us = found_us
+
+
+def _never_near(one: Sequence[Box], other: Sequence[Box], distance_us: int) -> bool:
+    """Whether the lattices of all boxes are farther apart than a distance."""
+    for a in one:
+        for b in other:
+            step = gcd(a.period_us, b.period_us)
+            rest = (a.offset_us - b.offset_us) % step
+            if min(rest, step - rest) <= distance_us:
+                return False
+    return True
+
+
+def _children(trigger: EngineTrigger) -> Iterator[EngineTrigger]:
+    """What fires when a trigger does: the children of an ``and`` within an ``and``, else the trigger."""
+    all_of: Callable[[], Sequence[EngineTrigger] | None] | None = getattr(trigger, "_all_of", None)
+    children = None if all_of is None else all_of()
+    if children is None:
+        yield trigger
+    else:
+        for child in children:
+            yield from _children(child)
 
 
 def _merged(triggers: Sequence[EngineTrigger]) -> list[EngineTrigger] | None:
@@ -448,9 +334,3 @@ def _merged(triggers: Sequence[EngineTrigger]) -> list[EngineTrigger] | None:
 
 def _shown(at_us: int) -> str:
     return to_datetime(min(max(at_us, FIRST_US), LAST_US)).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def join(traces: Iterable[Trace | None]) -> Trace | None:
-    """Where any of several triggers can fire."""
-    known = [trace for trace in traces if trace is not None]
-    return reduce(Trace.joined, known) if known else None

@@ -28,7 +28,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
 from schedcore.triggers._local import DAY_S, Gap, civil, day_number, month_length, offset_at, wall_instant
-from schedcore.triggers._meet import Trace, trace_of
 from schedcore.triggers._values import (
     Frozen,
     check_version,
@@ -38,6 +37,7 @@ from schedcore.triggers._values import (
     unpack_trigger,
     zone_stamp,
 )
+from schedcore.triggers._where import ANYWHERE, Box, boxes_of
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
 from schedcore.triggers.cron._dst import Offsets, offsets_for
@@ -667,8 +667,8 @@ class Excluding(_Zoned):
         """Whether the trigger follows elapsed time."""
         return self._child.elapsed
 
-    def _trace(self) -> Trace | None:
-        return trace_of(self._child) if self.roll == "skip" else Trace()
+    def _boxes(self) -> tuple[Box, ...]:
+        return boxes_of(self._child) if self.roll == "skip" else ANYWHERE
 
     # -- left out ------------------------------------------------------------------------------------------------------
 

@@ -23,9 +23,10 @@ from time import time_ns
 from typing import Any, Self
 
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._meet import MAX_LEAPS, Meeting, Trace, join, trace_of
+from schedcore.triggers._meet import MAX_LEAPS, Meeting, last_of, meeting_of
 from schedcore.triggers._old_states import OLD_VERSIONS
 from schedcore.triggers._values import Frozen, check_version, pack_trigger, to_triggers, unpack_trigger
+from schedcore.triggers._where import Box, boxes_of, either
 from schedcore.triggers._zones import same_zone, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
@@ -225,20 +226,23 @@ class AndTrigger(_Combination):
     def _meeting(self) -> Meeting:
         solver: Meeting | None = self._solver
         if solver is None:
-            solver = Meeting(self._children, self._tolerance_us)
+            solver = meeting_of(self._children, self._tolerance_us)
             object.__setattr__(self, "_solver", solver)
         return solver
 
-    def _trace(self) -> Trace | None:
-        return self._meeting().trace()
+    def _boxes(self) -> tuple[Box, ...]:
+        return self._meeting().boxes()
+
+    def _all_of(self) -> tuple[EngineTrigger, ...] | None:
+        return None if self._tolerance_us else self._children
 
     def next_us(self, after_us: int) -> int | None:
         return self._meeting().next_us(after_us)
 
     def last_us(self, upto_us: int) -> int | None:
-        """The last fire time not later than ``upto_us``. Raises ``LookupError`` where that cannot be found."""
+        """The last fire time not later than ``upto_us``."""
         meeting = self._meeting()
-        return meeting.exact.last_us(upto_us) if meeting.exact else meeting.last_us(upto_us, -(1 << 62))
+        return meeting.exact.last_us(upto_us) if meeting.exact else last_of(meeting.next_us, upto_us)
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         meeting = self._meeting()
@@ -252,8 +256,8 @@ class AndTrigger(_Combination):
                 return Backlog(times, last_us, next_us)
             times, last_us, at_us = times + 1, next_us, next_us
         try:
-            last_us = meeting.last_us(upto_us, at_us) or last_us
-        except LookupError:
+            last_us = last_of(lambda from_us: meeting.next_us(from_us, budget), upto_us, at_us) or last_us
+        except InvalidTriggerError:
             # What lies beyond is left for the next decision.
             return Backlog(times, last_us, meeting.next_us(at_us))
         return Backlog(times + (last_us != at_us), last_us, meeting.next_us(upto_us))
@@ -306,8 +310,8 @@ class OrTrigger(_Combination):
         known = list(ends)
         return max(end_us for end_us in known if end_us is not None) if None not in known else None
 
-    def _trace(self) -> Trace | None:
-        return join(trace_of(child) for child in self._children)
+    def _boxes(self) -> tuple[Box, ...]:
+        return either(boxes_of(child) for child in self._children)
 
     def next_us(self, after_us: int) -> int | None:
         return _least(child.next_us(after_us) for child in self._children)
@@ -401,10 +405,10 @@ def _signed(children: tuple[EngineTrigger, ...]) -> tuple[tuple[int, GridTrigger
                     return None
                 found.append((1, some[0]))
                 continue
-            meeting = Meeting(some)
+            meeting = meeting_of(some)
             if meeting.exact is not None:
                 found.append((prod([-1] * (size - 1)), meeting.exact))
-            elif meeting.trace() is not None:
+            elif meeting.boxes():
                 return None
     return tuple(found)
 

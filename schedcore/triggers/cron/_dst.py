@@ -28,18 +28,22 @@ all of the tz database the shortest such visit is 3.98 days (Africa/Freetown, Se
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import datetime, timedelta, tzinfo
 from functools import lru_cache
 
 from schedcore.triggers._zones import FIRST_US, LAST_US
-from schedcore.triggers.cron._search import Plan
+from schedcore.triggers.cron._search import Plan, first_day, year_of
+from schedcore.triggers.cron._tzfile import read_transitions
 
 __all__ = ["BLOCK_S", "Offsets", "count", "last_upto", "literal_next", "offsets_for", "once_next", "shown_before"]
 
 # Seconds.
 _DAY_S = 86400
 _LOOK_S = 302400
+# Beyond what a zone's file lists, its rule names two changes a year at the most; they are months apart.
+_APART_S = 1_209_600
 #: The width of a block; with a day on both sides it is two looks wide.
 BLOCK_S = 2 * _LOOK_S - 2 * _DAY_S
 # The width of a chunk in the table of transitions.
@@ -62,19 +66,28 @@ Piece = tuple[int, int, int]
 class Offsets(dict[int, int | tuple[Piece, ...]]):
     """A zone's offsets by block, found when first asked for. ``offsets[instant_s // BLOCK_S]``."""
 
-    __slots__ = ("_chunks", "_epoch", "_zone", "periodic")
+    __slots__ = ("_chunks", "_epoch", "_kinds", "_stable_s", "_table", "_zone", "periodic")
 
     def __init__(self, zone: tzinfo) -> None:
         super().__init__()
         self._zone = zone
         self._epoch = datetime(1970, 1, 1, tzinfo=zone)
         self._chunks: dict[int, tuple[tuple[int, int], ...]] = {}
+        # By the kind of year, once the rules are stable: the seconds since the year began, and the offset after.
+        self._kinds: dict[int, tuple[tuple[int, int], ...]] = {}
+        # All transitions up to where the rules are stable, as the zone's file has them; None: not known, or not read yet.
+        self._table: list[tuple[int, int]] | None = None
+        self._stable_s: int | None = None
         #: Whether the zone's rules repeat with the calendar: true of the tz database, unknown of other classes.
         self.periodic = type(zone).__module__ in ("zoneinfo", "datetime")
 
     def __missing__(self, block: int) -> int | tuple[Piece, ...]:
         start_s = block * BLOCK_S - _DAY_S
-        cuts = self._cuts(start_s, 2)
+        end_s = start_s + 2 * _LOOK_S
+        if self._stable_s is None:  # a few looks are less than a whole file
+            cuts = self._cuts(start_s, 2)
+        else:
+            cuts = [cut for cut in self._transitions(start_s, end_s + 1) if start_s < cut[0] <= end_s]
         found: int | tuple[Piece, ...]
         if not cuts:
             found = self._look(start_s)
@@ -103,18 +116,72 @@ class Offsets(dict[int, int | tuple[Piece, ...]]):
         """The pieces of [``from_s``, ``until_s``), cut to it, in order. Takes time in proportion to its
         length."""
         offset = _offset_at(self.pieces(from_s), from_s)
-        for chunk in range(from_s // _CHUNK_S, (until_s - 1) // _CHUNK_S + 1):
-            try:
-                cuts = self._chunks[chunk]
-            except KeyError:
-                if len(self._chunks) >= _TABLE_LIMIT:
-                    self._chunks.clear()
-                cuts = self._chunks[chunk] = tuple(self._cuts(chunk * _CHUNK_S, 10))
-            for at_s, after in cuts:
-                if from_s < at_s < until_s:
-                    yield from_s, at_s, offset
-                    from_s, offset = at_s, after
+        for at_s, after in self._transitions(from_s, until_s):
+            if from_s < at_s < until_s:
+                yield from_s, at_s, offset
+                from_s, offset = at_s, after
         yield from_s, until_s, offset
+
+    def _transitions(self, from_s: int, until_s: int) -> Iterator[tuple[int, int]]:
+        """The transitions of [``from_s``, ``until_s``), and perhaps some before and after it: instants, and offsets after."""
+        if self._stable_s is None:
+            self._read_file()
+        assert self._stable_s is not None
+        known_s = min(until_s, self._stable_s)
+        if self._table is not None:
+            yield from self._table[bisect_left(self._table, (from_s,)) : bisect_left(self._table, (known_s,))]
+        else:
+            for chunk in range(from_s // _CHUNK_S, (known_s - 1) // _CHUNK_S + 1):
+                try:
+                    cuts = self._chunks[chunk]
+                except KeyError:
+                    if len(self._chunks) >= _TABLE_LIMIT:
+                        self._chunks.clear()
+                    cuts = self._chunks[chunk] = tuple(self._cuts(chunk * _CHUNK_S, 10))
+                for cut in cuts:
+                    if cut[0] < known_s:
+                        yield cut
+        if known_s < until_s:
+            for year in range(year_of(max(from_s, known_s) // _DAY_S), year_of(until_s // _DAY_S) + 1):
+                start_s = first_day(year) * _DAY_S
+                for since_s, after in self._cuts_of_year(year):
+                    yield start_s + since_s, after
+
+    def _read_file(self) -> None:
+        """Learn the transitions from the zone's file, where it agrees with what the zone says."""
+        stable_s = _STABLE_S if self.periodic else _LAST_S + _DAY_S
+        key = getattr(self._zone, "key", None)
+        table = read_transitions(key) if self.periodic and isinstance(key, str) else None
+        if table is not None:
+            first = before = self._look(table[0][0] - 1) if table else 0
+            for at_s, after in table:
+                if at_s > _FIRST_S and (self._look(at_s - 1), self._look(at_s)) != (before, after):
+                    table = None
+                    break
+                before = after
+        if table is not None:
+            if table and table[0][1] == first:  # it changed the name of the time, and not the clocks
+                table = table[1:]
+            last_s = table[-1][0] if table else 0
+            stable_s = first_day(year_of(last_s // _DAY_S) + 1) * _DAY_S
+            # In the year of the last one, its yearly rules may hold already.
+            rest = self._cuts(last_s, -(-(stable_s - last_s) // _LOOK_S))
+            table = table + [cut for cut in rest if cut[0] < stable_s]
+        self._table = table
+        self._stable_s = stable_s
+
+    def _cuts_of_year(self, year: int) -> tuple[tuple[int, int], ...]:
+        """The transitions of a year in which the zone's rules are stable: they go by its length and the weekday of 1 January."""
+        start_s = first_day(year) * _DAY_S
+        end_s = first_day(year + 1) * _DAY_S
+        kind = 2 * (start_s // _DAY_S % 7) + (end_s - start_s) // _DAY_S - 365
+        try:
+            return self._kinds[kind]
+        except KeyError:
+            apart_s = _LOOK_S if self._table is None else _APART_S
+            cuts = self._cuts(start_s - 1, -(-(end_s - start_s) // apart_s), apart_s)
+            found = self._kinds[kind] = tuple((at_s - start_s, after) for at_s, after in cuts if at_s < end_s)
+            return found
 
     def _look(self, instant_s: int) -> int:
         """The offset at an instant."""
@@ -123,15 +190,14 @@ class Offsets(dict[int, int | tuple[Piece, ...]]):
         offset = self._zone.fromutc(utc) - utc
         return offset.days * _DAY_S + offset.seconds
 
-    def _cuts(self, start_s: int, looks: int) -> list[tuple[int, int]]:
-        """The transitions in (``start_s``, ``start_s`` + ``looks`` * 3.5 days]: their instants, and the
-        offsets after."""
+    def _cuts(self, start_s: int, looks: int, apart_s: int = _LOOK_S) -> list[tuple[int, int]]:
+        """The transitions in (``start_s``, ``start_s`` + ``looks`` * ``apart_s``]: their instants, and the offsets after."""
         cuts: list[tuple[int, int]] = []
         offset = self._look(start_s)
         for number in range(1, looks + 1):
-            end_s = start_s + number * _LOOK_S
+            end_s = start_s + number * apart_s
             there = self._look(end_s)
-            low_s = end_s - _LOOK_S
+            low_s = end_s - apart_s
             while offset != there:
                 high_s = end_s
                 while high_s - low_s > 1:

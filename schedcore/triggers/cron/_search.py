@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from functools import lru_cache
+from typing import Any
 
 from schedcore.triggers.cron._rule import LAST_YEAR, CronRule
 
-__all__ = ["Plan", "plan_for"]
+__all__ = ["Plan", "first_day", "plan_for", "year_of"]
 
 _DAY_S = 86400
 # Years. The Gregorian calendar repeats after this many, weekdays and ISO weeks included.
@@ -34,7 +35,7 @@ _EVERY_7TH = sum(1 << day for day in range(0, 371, 7))
 _Year = tuple[int, int, int, int]
 
 
-def _first_day(year: int) -> int:
+def first_day(year: int) -> int:
     """Days from 1970-01-01 to 1 January of the year."""
     return 365 * (year - 1970) + (year - 1969) // 4 - (year - 1901) // 100 + (year - 1601) // 400
 
@@ -43,11 +44,12 @@ def _is_leap(year: int) -> bool:
     return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
 
 
-def _year_of(day: int) -> int:
+def year_of(day: int) -> int:
+    """The year of a day number."""
     year = 1970 + day * _CYCLE // _CYCLE_DAYS
-    if day < _first_day(year):
+    if day < first_day(year):
         return year - 1
-    return year + 1 if day >= _first_day(year + 1) else year
+    return year + 1 if day >= first_day(year + 1) else year
 
 
 class Plan:
@@ -66,11 +68,14 @@ class Plan:
         "_seconds",
         "_year",
         "_years",
+        "day_set",
         "rule",
     )
 
     def __init__(self, rule: CronRule) -> None:
         self.rule = rule
+        #: For whoever works with the days of the rule as a whole (``schedcore.triggers._days``); made when first asked for.
+        self.day_set: Any = None
         minutes = 0
         for hour in range(24):
             if rule.hours >> hour & 1:
@@ -87,7 +92,7 @@ class Plan:
         self._years: list[int] | None = None
         if rule.years is not None:
             named = (year for year, bit in enumerate(reversed(f"{rule.years:b}")) if bit == "1")
-            self._years = [year for year in named if self._days_of(year, _first_day(year))]
+            self._years = [year for year in named if self._days_of(year, first_day(year))]
         self._year: _Year = (0, 0, 0, 1970)  # none yet
 
     @property
@@ -100,14 +105,26 @@ class Plan:
             return None
         if not self._years:
             return 0, 0
-        return _first_day(self._years[0]) * _DAY_S, _first_day(self._years[-1] + 1) * _DAY_S
+        return first_day(self._years[0]) * _DAY_S, first_day(self._years[-1] + 1) * _DAY_S
+
+    @property
+    def every_day(self) -> bool:
+        """Whether it is known at a glance that each day matches."""
+        rule = self.rule
+        return (
+            rule.years is None
+            and rule.weeks is None
+            and rule.months == 0x1FFE
+            and rule.days == 0xFFFFFFFE
+            and rule.weekdays == 0x7F
+        )
 
     def at_or_after(self, local_s: int) -> int | None:
         """The first matching local second that is not before ``local_s``, or None."""
         day, second = divmod(local_s, _DAY_S)
         first, end, mask, year = self._year
         if not first <= day < end:
-            first, end, mask, year = self._year = self._enter(_year_of(day))
+            first, end, mask, year = self._year = self._enter(year_of(day))
         days = mask >> (day - first)
         if days & 1:
             minute, second = divmod(second, 60)
@@ -133,7 +150,7 @@ class Plan:
     def at_or_before(self, local_s: int) -> int | None:
         """The last matching local second that is not after ``local_s``, or None."""
         day, second = divmod(local_s, _DAY_S)
-        first, _, mask, year = self._enter(_year_of(day))
+        first, _, mask, year = self._enter(year_of(day))
         days = mask & (2 << (day - first)) - 1
         if days >> (day - first):
             minute, second = divmod(second, 60)
@@ -178,17 +195,17 @@ class Plan:
     def _has_day(self, day: int) -> bool:
         first, end, mask, _ = self._year
         if not first <= day < end:
-            first, end, mask, _ = self._enter(_year_of(day))
+            first, end, mask, _ = self._enter(year_of(day))
         return bool(mask >> (day - first) & 1)
 
     def _count_days(self, from_day: int, until_day: int) -> int:
         """The number of matching days in [``from_day``, ``until_day``)."""
-        first, end, mask, year = self._enter(_year_of(from_day))
+        first, end, mask, year = self._enter(year_of(from_day))
         days = mask >> (from_day - first)
         if until_day <= end:
             return (days & (1 << (until_day - from_day)) - 1).bit_count()
         total = days.bit_count()
-        last_year = _year_of(until_day)
+        last_year = year_of(until_day)
         if self._years is None:
             cycles, rest = divmod(last_year - year - 1, _CYCLE)
             if cycles:
@@ -197,19 +214,19 @@ class Plan:
         else:
             between = self._years[bisect_right(self._years, year) : bisect_left(self._years, last_year)]  # type: ignore[assignment]
         for middle in between:
-            total += self._days_of(middle, _first_day(middle)).bit_count()
+            total += self._days_of(middle, first_day(middle)).bit_count()
         first, _, mask, _ = self._enter(last_year)
         return total + (mask & (1 << (until_day - first)) - 1).bit_count()
 
     def _days_in_a_cycle(self) -> int:
         if self._cycle_days is None:
             self._cycle_days = sum(
-                self._days_of(year, _first_day(year)).bit_count() for year in range(2000, 2000 + _CYCLE)
+                self._days_of(year, first_day(year)).bit_count() for year in range(2000, 2000 + _CYCLE)
             )
         return self._cycle_days
 
     def _enter(self, year: int) -> _Year:
-        first = _first_day(year)
+        first = first_day(year)
         if self._years is not None:
             place = bisect_left(self._years, year)
             if place == len(self._years) or self._years[place] != year:
@@ -229,7 +246,7 @@ class Plan:
                 found = self._enter(self._years[place])
         else:
             for later in range(year + 1, min(year + _CYCLE, LAST_YEAR) + 1):
-                if self._days_of(later, _first_day(later)):
+                if self._days_of(later, first_day(later)):
                     found = self._enter(later)
                     break
         if len(self._later) >= _TABLE_LIMIT:
@@ -243,9 +260,13 @@ class Plan:
             place = bisect_left(self._years, year)
             return self._enter(self._years[place - 1]) if place else None
         for earlier in range(year - 1, max(year - _CYCLE, 1) - 1, -1):
-            if self._days_of(earlier, _first_day(earlier)):
+            if self._days_of(earlier, first_day(earlier)):
                 return self._enter(earlier)
         return None
+
+    def days_of(self, year: int) -> int:
+        """The matching days of a year: bit 0 is 1 January."""
+        return self._enter(year)[2]
 
     def _days_of(self, year: int, first_day: int) -> int:
         """The matching days of a year, whether or not the rule names the year: bit 0 is 1 January."""

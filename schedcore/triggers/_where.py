@@ -1,0 +1,447 @@
+"""Where a trigger can fire at most, known without asking it.
+
+A *box* is a set of instants that are on a lattice ``offset + k * period``, in some minutes of the UTC day, in some seconds of the
+minute, and on some days. Of every trigger of ours it is known, whatever its zone's clocks do, that it fires in one of a few
+boxes: a cron rule has one for each offset of its zone, with the days on which that offset holds, and one for the ends of the
+gaps that swallow its times. What two triggers have in common lies in what two of their boxes have in common, which is found
+by arithmetic: Chinese remainders for the lattices, ``&`` for the rest. Where nothing is left there is nothing to search, and what
+is left is so near to the truth that nearly all that is found in it is a fire time.
+
+A box may hold more instants than the trigger has fire times, never fewer. All this is about the years from 2000 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import tzinfo
+from functools import lru_cache, reduce
+from math import gcd
+from typing import NamedTuple
+
+from schedcore.triggers._days import (
+    CHUNK,
+    FIRST_DAY,
+    LAST_CHUNK,
+    DayLattice,
+    Days,
+    InEffect,
+    Jumps,
+    MonthSteps,
+    Shown,
+    Smeared,
+    common_days,
+    days_of_plan,
+    repeating_from,
+)
+from schedcore.triggers._local import DAY_S, civil, gaps, is_fixed
+from schedcore.triggers._zones import FIRST_US, LAST_US
+from schedcore.triggers.base import EngineTrigger
+from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
+from schedcore.triggers.cron._dst import offsets_for
+from schedcore.triggers.cron._trigger import CronTrigger, _Unseeded
+from schedcore.triggers.date import DateTrigger
+from schedcore.triggers.interval import IntervalTrigger
+
+__all__ = [
+    "ANYWHERE",
+    "ANY_MINUTE",
+    "ANY_SECOND",
+    "KNOWN_US",
+    "Box",
+    "Finder",
+    "boxes_of",
+    "either",
+    "local_boxes",
+    "near",
+    "shared",
+]
+
+_SECOND_US = 1_000_000
+_MINUTE_US = 60_000_000
+_DAY_US = DAY_S * _SECOND_US
+#: All minutes of the day, and all seconds of the minute, as bits.
+ANY_MINUTE = (1 << 1440) - 1
+ANY_SECOND = (1 << 60) - 1
+#: From here on the boxes hold.
+KNOWN_US = FIRST_DAY * _DAY_US
+# The offsets of a zone are looked up in these years; the rules of the tz database do not change after them.
+_KNOWN_FROM_S, _KNOWN_UNTIL_S = FIRST_DAY * DAY_S, 4_102_444_800  # 2000 to 2100
+# Boxes of one set; more are put together into one that holds them all.
+_MANY = 64
+# A box whose lattice meets its minutes in no more instants of the day than this is split into one for each.
+_SPLIT = 48
+# Days; a tolerance that is longer leaves nothing of what is known about days.
+_FAR_DAYS = 40
+
+
+class Box(NamedTuple):
+    """A set of instants; see the module."""
+
+    period_us: int = 1
+    offset_us: int = 0
+    minutes: int = ANY_MINUTE
+    seconds: int = ANY_SECOND
+    days: tuple[Days, ...] = ()  #: those that all of these sets have
+    from_us: int = FIRST_US
+    upto_us: int = LAST_US
+
+    def shared(self, other: Box) -> Box | None:
+        """What two boxes have in common; None when it is known to be nothing."""
+        step = gcd(self.period_us, other.period_us)
+        apart = other.offset_us - self.offset_us
+        minutes = self.minutes & other.minutes
+        seconds = self.seconds & other.seconds
+        from_us, upto_us = max(self.from_us, other.from_us), min(self.upto_us, other.upto_us)
+        if apart % step or not minutes or not seconds or from_us > upto_us:
+            return None
+        ratio = other.period_us // step
+        times = apart // step * pow(self.period_us // step, -1, ratio) % ratio if ratio > 1 else 0
+        period_us = self.period_us * ratio
+        offset_us = (self.offset_us + self.period_us * times) % period_us
+        if period_us > 1:
+            minutes &= _minutes_on(gcd(period_us, _DAY_US), offset_us)
+            seconds &= _seconds_on(gcd(period_us, _MINUTE_US), offset_us)
+            if not minutes or not seconds:
+                return None
+        days = self.days + tuple(each for each in other.days if each not in self.days)
+        return Box(period_us, offset_us, minutes, seconds, days, from_us, upto_us)
+
+    @property
+    def periodic(self) -> bool:
+        """Whether all repeats with the calendar after 400 years, from the second of them on."""
+        return CHUNK * _DAY_US % self.period_us == 0 and repeating_from(self.days) <= 1
+
+
+#: Nothing is known.
+ANYWHERE = (Box(),)
+
+
+def _minutes_on(step_us: int, offset_us: int) -> int:
+    """The minutes of the day that hold points of a lattice whose step divides the day."""
+    return ANY_MINUTE if step_us <= _MINUTE_US else _places(step_us, offset_us % step_us, _DAY_US, _MINUTE_US)
+
+
+def _seconds_on(step_us: int, offset_us: int) -> int:
+    return ANY_SECOND if step_us <= _SECOND_US else _places(step_us, offset_us % step_us, _MINUTE_US, _SECOND_US)
+
+
+@lru_cache(maxsize=512)
+def _places(step_us: int, first_us: int, whole_us: int, unit_us: int) -> int:
+    return reduce(lambda mask, at_us: mask | 1 << at_us // unit_us, range(first_us, whole_us, step_us), 0)
+
+
+def shared(one: Sequence[Box], other: Sequence[Box]) -> tuple[Box, ...]:
+    """What two sets of boxes have in common; none: nothing."""
+    found = [both for a in one for b in other if (both := a.shared(b)) is not None]
+    return either((found,))
+
+
+def either(sets: Iterable[Sequence[Box]]) -> tuple[Box, ...]:
+    """All boxes of several sets, of which there are not too many."""
+    found = [box for boxes in sets for box in boxes]
+    return tuple(found) if len(found) <= _MANY else (reduce(_around, found),)
+
+
+def _around(one: Box, other: Box) -> Box:
+    """A box that holds two."""
+    step = gcd(one.period_us, other.period_us, one.offset_us - other.offset_us)
+    return Box(
+        step,
+        one.offset_us % step,
+        one.minutes | other.minutes,
+        one.seconds | other.seconds,
+        (),
+        min(one.from_us, other.from_us),
+        max(one.upto_us, other.upto_us),
+    )
+
+
+def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
+    """Boxes of all that is no farther away than a distance."""
+    minutes = -(-distance_us // _MINUTE_US)
+    days = -(-distance_us // _DAY_US)
+    found = []
+    for box in boxes:
+        mask = box.minutes
+        if minutes >= 720 or mask == ANY_MINUTE:
+            mask = ANY_MINUTE
+        else:
+            done = 0
+            while done < minutes:  # each turn widens by what is there already, at the most
+                by = min(done + 1, minutes - done)
+                mask |= _turned(mask, by) | _turned(mask, -by)
+                done += by
+        sets: tuple[Days, ...] = (Smeared(box.days, -days, days),) if box.days and days <= _FAR_DAYS else ()
+        found.append(Box(minutes=mask, days=sets, from_us=box.from_us - distance_us, upto_us=box.upto_us + distance_us))
+    return tuple(found)
+
+
+def _turned(minutes: int, by: int) -> int:
+    """The minutes of the day, later by so many minutes."""
+    by %= 1440
+    return (minutes << by | minutes >> 1440 - by) & ANY_MINUTE
+
+
+def _lowest(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1
+
+
+# --- from the wall clock to UTC -------------------------------------------------------------------------------------------
+
+
+class _Clocks(NamedTuple):
+    """What the clocks of a zone do: its offsets and their days; its gaps as (first local second, end, instant of the jump)."""
+
+    offsets: tuple[int, ...]
+    in_effect: tuple[Days, ...]  # none where there is but one offset
+    gaps: tuple[tuple[int, int, int], ...]
+    jumps: Days | None
+
+
+@lru_cache(maxsize=64)
+def _clocks(zone: tzinfo) -> _Clocks | None:
+    """None when nothing can be known of a zone's future."""
+    table = offsets_for(zone)
+    if not table.periodic:
+        return None
+    if is_fixed(zone):
+        offset = zone.utcoffset(None)
+        assert offset is not None
+        return _Clocks((offset.days * DAY_S + offset.seconds,), (), (), None)
+    pieces = list(table.spans(_KNOWN_FROM_S, _KNOWN_UNTIL_S))
+    starts = {start_s + offset: start_s for start_s, _, offset in pieces}
+    jumps = tuple((low_s, high_s, starts[high_s]) for low_s, high_s in gaps(table, _KNOWN_FROM_S, _KNOWN_UNTIL_S))
+    offsets = tuple({offset: None for _, _, offset in pieces})
+    shown = Shown(table)
+    in_effect = tuple(InEffect(shown, offset) for offset in offsets) if len(offsets) > 1 else ()
+    return _Clocks(offsets, in_effect, jumps, Jumps(shown) if jumps else None)
+
+
+def local_boxes(
+    zone: tzinfo, minutes: int, seconds: int, days: Days | None = None, moved: bool = False
+) -> tuple[Box, ...]:
+    """The boxes of a rule that names minutes of the local day (1,440 bits), seconds of the minute (60 bits) and local days.
+
+    ``moved``: whether it runs at the end of a gap what the gap swallowed.
+    """
+    try:
+        return _local_boxes(zone, minutes, seconds, days, moved)
+    except TypeError:  # a zone class of the user's own that cannot be hashed
+        return (Box(_SECOND_US),)
+
+
+@lru_cache(maxsize=512)
+def _local_boxes(zone: tzinfo, minutes: int, seconds: int, days: Days | None, moved: bool) -> tuple[Box, ...]:
+    clocks = _clocks(zone)
+    if clocks is None:
+        return (Box(_SECOND_US),)
+    found = []
+    for number, offset in enumerate(clocks.offsets):
+        holds = clocks.in_effect[number : number + 1]
+        earlier, odd = divmod(offset, 60)
+        # A second of the local minute before ``odd`` belongs to the minute of UTC before.
+        for back, these in (
+            (earlier, seconds >> odd),
+            (earlier + 1, (seconds & (1 << odd) - 1) << 60 - odd),
+        ):
+            if not these:
+                continue
+            places = minutes << 2880 - back
+            for later in (-2, -1, 0, 1, 2):
+                mask = places >> 1440 * (later + 2) & ANY_MINUTE
+                if mask:
+                    sets = holds if days is None else (*holds, days.shifted(later))
+                    period_us, offset_us = _lattice(mask, these)
+                    found.append(Box(period_us, offset_us, mask, these, sets))
+    if moved and clocks.jumps is not None:
+        mask = ends = 0
+        for low_s, high_s, at_s in clocks.gaps:
+            width = min(-(-(high_s - low_s) // 60) + 1, 1440)
+            if _turned(minutes, -(low_s // 60)) & (1 << width) - 1:
+                mask |= 1 << at_s % DAY_S // 60
+                ends |= 1 << at_s % 60
+        if mask:
+            # The swallowed times are of the day of the jump, or of one beside it.
+            sets = (clocks.jumps,) if days is None else (clocks.jumps, Smeared((days,), -2, 2))
+            period_us, offset_us = _lattice(mask, ends)
+            found.append(Box(period_us, offset_us, mask, ends, sets))
+    return either((found,))
+
+
+@lru_cache(maxsize=512)
+def _lattice(minutes: int, seconds: int) -> tuple[int, int]:
+    """The coarsest lattice that has all these minutes of the day and seconds of the minute."""
+    first = 60 * _lowest(minutes) + _lowest(seconds)
+    step = DAY_S
+    for mask, unit, least in ((minutes, 60, _lowest(minutes)), (seconds, 1, _lowest(seconds))):
+        rest = mask >> least
+        while rest := rest & rest - 1:  # without its lowest bit
+            step = gcd(step, _lowest(rest) * unit)
+            if step == 1 or (unit == 60 and step == 60):
+                break
+    return step * _SECOND_US, first % step * _SECOND_US
+
+
+# --- what a trigger is ----------------------------------------------------------------------------------------------------
+
+
+def boxes_of(trigger: EngineTrigger) -> tuple[Box, ...]:
+    """The boxes in which a trigger fires; none: never. A trigger that says nothing of them (``_boxes``) fires anywhere."""
+    own: Callable[[], tuple[Box, ...]] | None = getattr(trigger, "_boxes", None)
+    if own is not None:
+        return own()
+    if type(trigger) is IntervalTrigger:
+        return (_interval_box(trigger.interval_us, trigger._start_us, trigger.end_us),)
+    if type(trigger) is CronTrigger and not isinstance(trigger._plan, _Unseeded):
+        plan = trigger._plan
+        days = None if plan.every_day else days_of_plan(plan)
+        found = local_boxes(trigger.timezone, plan._minutes, plan._seconds, days, trigger._once)
+        return _within(found, trigger._from_us, trigger._upto_us)
+    if type(trigger) is CalendarIntervalTrigger:
+        minute, second = divmod(trigger._time_s, 60)
+        dates = _dates(trigger._months, trigger._days, trigger._start_day, trigger.overflow == "clamp")
+        found = local_boxes(trigger.timezone, 1 << minute, 1 << second, dates, trigger.dst == "cron")
+        return _within(found, (trigger._start_day - 2) * _DAY_US, trigger._upto_us)
+    if type(trigger) is DateTrigger:
+        return (Box(from_us=trigger.run_us, upto_us=trigger.run_us),)
+    return ANYWHERE
+
+
+def _within(boxes: Sequence[Box], from_us: int, upto_us: int) -> tuple[Box, ...]:
+    return tuple(box._replace(from_us=max(box.from_us, from_us), upto_us=min(box.upto_us, upto_us)) for box in boxes)
+
+
+def _interval_box(period_us: int, start_us: int, end_us: int | None) -> Box:
+    minutes = _minutes_on(gcd(period_us, _DAY_US), start_us)
+    seconds = _seconds_on(gcd(period_us, _MINUTE_US), start_us)
+    upto_us = LAST_US if end_us is None else end_us
+    return Box(period_us, start_us % period_us, minutes, seconds, (), start_us, upto_us)
+
+
+@lru_cache(maxsize=256)
+def _dates(months: int, days: int, start_day: int, clamp: bool) -> Days | None:
+    """The dates that come every so many months or days; None where that is not known."""
+    if not months:
+        return _day_lattice(days, start_day)
+    if days:
+        return None
+    year, month, day = civil(start_day)
+    return MonthSteps(months, 12 * year + month - 1, day, clamp)
+
+
+# --- looking into boxes ---------------------------------------------------------------------------------------------------
+
+
+class Finder:
+    """Looks for instants in boxes. What it remembers of the last look only saves time; safe to share between threads."""
+
+    __slots__ = ("_known", "boxes", "periodic")
+
+    def __init__(self, boxes: Sequence[Box]) -> None:
+        self.boxes = tuple(box for each in boxes for box in _split(each))
+        #: Whether all of them repeat after 400 years.
+        self.periodic = all(box.periodic for box in self.boxes)
+        # For each box a question and its answer, which holds for all questions in between.
+        self._known: list[tuple[int, int | None]] = [(LAST_US + 1, None)] * len(self.boxes)
+
+    def is_empty(self) -> bool:
+        """Whether it is known that there is nothing in the boxes, which is looked for only where all their days repeat."""
+        return all(_is_empty(box) for box in self.boxes)
+
+    def at_or_after(self, at_us: int, steps: list[int]) -> int | None:
+        """The first instant of the boxes that is not before ``at_us``, or one that is earlier than it but not before ``at_us``.
+
+        None: there is none. ``steps``: those that are left, counted down in place; when they are used up, the answer is how far
+        the look came, which may be an instant of no box.
+        """
+        best: int | None = None
+        for number, box in enumerate(self.boxes):
+            asked_us, answer_us = self._known[number]
+            if at_us < asked_us or (answer_us is not None and answer_us < at_us):
+                answer_us = _look(box, at_us, steps)
+                self._known[number] = at_us, answer_us
+            if answer_us is not None and (best is None or answer_us < best):
+                best = answer_us
+        return best
+
+
+def _split(box: Box) -> list[Box]:
+    """The box as several, each with one time of the day, where the lattice meets its minutes but rarely."""
+    period_us = box.period_us
+    step_us = gcd(period_us, _DAY_US)
+    if step_us in (period_us, _DAY_US) or step_us < _MINUTE_US:
+        return [box]
+    found: list[Box] = []
+    for at_us in range(box.offset_us % step_us, _DAY_US, step_us):
+        if box.minutes >> at_us // _MINUTE_US & 1 and box.seconds >> at_us % _MINUTE_US // _SECOND_US & 1:
+            if len(found) == _SPLIT:
+                return [box]
+            one = box.shared(Box(_DAY_US, at_us))
+            if one is not None:
+                found.append(one)
+    return found
+
+
+def _is_empty(box: Box) -> bool:
+    """Whether it is known that there is no day in a box, which is looked for only where all its days repeat."""
+    last = repeating_from(_day_sets(box))
+    return last <= 1 and not any(common_days(_day_sets(box), chunk) for chunk in range(last + 1))
+
+
+def _day_sets(box: Box) -> tuple[Days, ...]:
+    """The sets of days of a box, with those of its lattice."""
+    if box.period_us % _DAY_US == 0 and box.period_us > _DAY_US:
+        return (*box.days, _day_lattice(box.period_us // _DAY_US, box.offset_us // _DAY_US))
+    return box.days
+
+
+@lru_cache(maxsize=256)
+def _day_lattice(period: int, day: int) -> DayLattice:
+    return DayLattice(period, day % period)
+
+
+def _look(box: Box, at_us: int, steps: list[int]) -> int | None:
+    """The first instant of a box that is not before another; or how far the look came when its steps were used up."""
+    period_us, offset_us, minutes, seconds, _, from_us, upto_us = box
+    upto_us = min(upto_us, LAST_US)
+    sets = _day_sets(box)
+    repeats = repeating_from(sets)
+    at_us = max(at_us, from_us)
+    first_us = _MINUTE_US * _lowest(minutes) + _SECOND_US * _lowest(seconds)
+    while True:
+        at_us += (offset_us - at_us) % period_us
+        if at_us > upto_us:
+            return None
+        steps[0] -= 1
+        if steps[0] < 0:
+            return at_us
+        day, rest_us = divmod(at_us, _DAY_US)
+        if sets and day >= FIRST_DAY:
+            chunk, place = divmod(day - FIRST_DAY, CHUNK)
+            found = common_days(sets, min(chunk, repeats)) >> place
+            if not found & 1:
+                whole = not place
+                while not found:
+                    if chunk >= LAST_CHUNK or (whole and chunk >= repeats):
+                        return None
+                    chunk, place, whole = chunk + 1, 0, True
+                    found = common_days(sets, min(chunk, repeats))
+                near_days = found & (1 << 512) - 1
+                at_us = (FIRST_DAY + chunk * CHUNK + place + _lowest(near_days or found)) * _DAY_US + first_us
+                continue
+        minute, rest_us = divmod(rest_us, _MINUTE_US)
+        later = minutes >> minute
+        if later & 1:
+            more = seconds >> rest_us // _SECOND_US
+            if more & 1:
+                return at_us
+            if more:
+                at_us += _SECOND_US * _lowest(more) - rest_us % _SECOND_US
+                continue
+            later ^= 1
+        if later:
+            at_us = day * _DAY_US + _MINUTE_US * (minute + _lowest(later)) + _SECOND_US * _lowest(seconds)
+        else:
+            at_us = (day + 1) * _DAY_US
+            if not sets:
+                at_us += first_us
