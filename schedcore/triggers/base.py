@@ -144,6 +144,12 @@ class EngineTrigger(BaseTrigger):
         """
         return self.next_us(at_us - 1)
 
+    def begin_us(self) -> int | None:
+        """The first fire time where it is counted from a start that the user left out, so that nobody has to look at the clock
+        right after that was bound to it; else None.
+        """
+        return None
+
     @abstractmethod
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         """The fire times in (``after_us``, ``upto_us``], counted and not listed."""

@@ -140,12 +140,10 @@ class IntervalTrigger(GridTrigger):
         end_us = self.end_us
         return answer_us if answer_us <= (LAST_US if end_us is None else end_us) else None
 
-    def first_us(self, at_us: int) -> int | None:
-        start_us = self._start_us
-        # As good as always, for a start that was left out; it saves jobs that are added by the thousand the arithmetic.
-        if at_us <= start_us <= LAST_US and self.end_us is None:
-            return start_us
-        return self.next_us(at_us - 1)
+    def begin_us(self) -> int | None:
+        if self._floating and self.end_us is None and self._start_us <= LAST_US:
+            return self._start_us
+        return None
 
     def last_us(self, upto_us: int) -> int | None:
         upto_us = min(upto_us, LAST_US if self.end_us is None else self.end_us)
