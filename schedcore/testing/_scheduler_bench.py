@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from schedcore.events import EVENT_SCHEDULER_SHUTDOWN
@@ -16,7 +18,7 @@ from schedcore.testing.handclock import HandClock
 from schedcore.testing.log import EventLog
 from schedcore.testing.runtime import Runtime, SchedulerTraits, Steps
 
-__all__ = ["Bench", "Calls", "behaviour", "bench_on", "suite"]
+__all__ = ["Bench", "Calls", "behaviour", "bench_on", "minutes", "suite"]
 
 T = TypeVar("T")
 
@@ -35,6 +37,11 @@ suite: Suite[Bench, SchedulerTraits] = Suite(
     },
 )
 behaviour = suite.behaviour
+
+
+def minutes(number: int) -> datetime:
+    """So many minutes after a ``HandClock`` begins."""
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
 
 
 class Calls:
@@ -162,6 +169,30 @@ class Bench:
 
     def loop_thread(self) -> int:
         return self.call(threading.get_ident)
+
+    def go_round(self, scheduler: BaseScheduler, times: int = 3) -> None:
+        """Have the scheduler look at what is due, a few times; what it does then has been begun."""
+        for _ in range(times):
+            self.call(scheduler.wakeup)
+            # It looks at most once in a millisecond.
+            time.sleep(0.004)
+
+    def settle(self, scheduler: BaseScheduler) -> None:
+        """Have a job run: what was due before it has been dealt with, and its outcome is written."""
+        calls = self.calls()
+        self.call(scheduler.wakeup)
+        self.add(scheduler, calls, id="the suite's own")
+        calls.wait_ended()
+        self.go_round(scheduler, 1)
+
+    def told(self, log: EventLog, code: int, count: int = 1, job_id: str | None = None) -> list[Any]:
+        """The events with this code, when there are so many; those about ``settle``'s own job never count."""
+
+        def mine() -> list[Any]:
+            return [event for event in log.of(code, job_id) if getattr(event, "job_id", None) != "the suite's own"]
+
+        log.wait_for(lambda _: len(mine()) >= count, PATIENCE_S)
+        return mine()
 
     # -- what jobs do ----------------------------------------------------------------------------------------------------
 

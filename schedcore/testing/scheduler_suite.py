@@ -18,8 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from schedcore.testing import (  # noqa: F401  # each registers its behaviours; this is their order
+from schedcore.testing import (  # noqa: F401  # each registers its behaviours
+    _scheduler_failures,
+    _scheduler_firing,
+    _scheduler_jobs,
     _scheduler_life,
+    _scheduler_native,
 )
 from schedcore.testing._scheduler_bench import Bench, bench_on, suite
 from schedcore.testing.runtime import Runtime, SchedulerTraits

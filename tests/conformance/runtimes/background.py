@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.base import BaseScheduler
-from schedcore.testing.runtime import Runtime, SchedulerTraits, Steps
+from schedcore.testing.runtime import NativeJob, Runtime, SchedulerTraits, Steps
 
 NAME = "background"
 NEEDS = None
 TRAITS = SchedulerTraits(native=("coroutine",))
 
 
-def _coroutine_job(steps: Steps) -> Any:
+def _coroutine_job(steps: Steps) -> Callable[[], Any]:
     # Run to its end in a worker thread, on a loop made for it.
-    import asyncio
-
     async def job() -> Any:
         steps.begin()
         while not steps.may_end():
@@ -29,7 +28,7 @@ def _coroutine_job(steps: Steps) -> Any:
 
 
 class BackgroundRuntime(Runtime):
-    native_jobs = {"coroutine": _coroutine_job}  # noqa: RUF012
+    native_jobs: ClassVar[Mapping[str, NativeJob]] = {"coroutine": _coroutine_job}
 
     def make(self, **options: Any) -> BaseScheduler:
         return BackgroundScheduler(**options)

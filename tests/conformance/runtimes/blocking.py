@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 from schedcore.events import EVENT_SCHEDULER_STARTED
 from schedcore.schedulers._thread_wakeup import ThreadWakeup
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.schedulers.blocking import BlockingScheduler
-from schedcore.testing.runtime import Runtime, SchedulerTraits
+from schedcore.testing.runtime import LoopRuntime, NativeJob, Runtime, SchedulerTraits, Steps
 from schedcore.testing.wakeup_suite import WakeupBench, WakeupTraits
-
-T = TypeVar("T")
 
 NAME = "blocking"
 NEEDS = None
-TRAITS = SchedulerTraits()
+TRAITS = SchedulerTraits(native=("coroutine",))
 WAKEUP_TRAITS = WakeupTraits()
 
 
+def _coroutine_job(steps: Steps) -> Callable[[], Any]:
+    # Run to its end in a worker thread, on a loop made for it.
+    async def job() -> Any:
+        steps.begin()
+        while not steps.may_end():
+            await asyncio.sleep(0.002)
+        return steps.end()
+
+    return job
+
+
 class BlockingRuntime(Runtime):
+    native_jobs: ClassVar[Mapping[str, NativeJob]] = {"coroutine": _coroutine_job}
+
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
 
@@ -72,8 +84,6 @@ class _WakeupBench:
     """The wakeup of this scheduler and of the one in the background: its loop is its own."""
 
     def __init__(self) -> None:
-        from schedcore.testing.runtime import LoopRuntime
-
         class ThreadRuntime(LoopRuntime):
             def make(self, **options: Any) -> BaseScheduler:
                 raise NotImplementedError

@@ -1,0 +1,265 @@
+"""Behaviours of schedulers: jobs as the framework has them, and the loop, which belongs to the program."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from schedcore.errors import RunCancelledError
+from schedcore.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_SCHEDULER_SHUTDOWN,
+)
+from schedcore.testing._scheduler_bench import Bench, behaviour
+from schedcore.testing._suite import Aside, until
+from schedcore.testing.log import EventLog
+
+__all__: list[str] = []
+
+
+@behaviour("runs native jobs to their end, and tells what they return", "native jobs")
+def _native(bench: Bench) -> None:
+    for kind in bench.traits.native:
+        scheduler, log = bench.start_logged()
+        gate = bench.gate()
+        func, steps, options = bench.native(kind, lambda: {"a": 1}, gate=gate)
+        bench.add(scheduler, func, id=kind, **options)
+        until(lambda: steps.begun, f"the {kind} never began")  # noqa: B023  # it is over
+        bench.settle(scheduler)
+        assert log.of(EVENT_JOB_EXECUTED, kind) == [], f"the {kind} was taken for over while it waited"
+        assert len(steps.begun) == 1
+        gate.set()
+        (executed,) = bench.told(log, EVENT_JOB_EXECUTED, 1, kind)
+        assert executed.retval == {"a": 1}, f"the {kind} returned {executed.retval!r}"
+        assert len(steps.ended) == 1
+
+
+@behaviour("runs native jobs in the loop's thread", "loop", "native jobs")
+def _native_on_loop(bench: Bench) -> None:
+    loop = bench.loop_thread()
+    for kind in bench.traits.native:
+        scheduler, log = bench.start_logged()
+        func, steps, options = bench.native(kind)
+        bench.add(scheduler, func, id=kind, **options)
+        bench.told(log, EVENT_JOB_EXECUTED, 1, kind)
+        assert steps.begun == steps.ended == [loop], f"the {kind} ran in another thread"
+
+
+@behaviour("tells of native jobs that raise, with the traceback", "native jobs")
+def _native_raises(bench: Bench) -> None:
+    def fails_as_wanted() -> None:
+        raise LookupError("as the suite wants it")
+
+    for kind in bench.traits.native:
+        scheduler, log = bench.start_logged()
+        func, _, options = bench.native(kind, fails_as_wanted)
+        for number in (1, 2):
+            bench.add(scheduler, func, id=kind, **options)
+            failed = bench.told(log, EVENT_JOB_ERROR, number, kind)[-1]
+            assert isinstance(failed.exception, LookupError), f"the {kind} failed with {failed.exception!r}"
+            assert "in fails_as_wanted" in failed.traceback, f"its traceback does not lead there: {failed.traceback}"
+
+
+@behaviour("goes on when a native job exits", "native jobs")
+def _native_exits(bench: Bench) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    for kind in bench.traits.native:
+        scheduler, log = bench.start_logged()
+        func, _, options = bench.native(kind, leave)
+        bench.add(scheduler, func, id=kind, **options)
+        (failed,) = bench.told(log, EVENT_JOB_ERROR, 1, kind)
+        assert isinstance(failed.exception, Exception), f"the {kind} failed with {failed.exception!r}"
+        bench.settle(scheduler)
+
+
+@behaviour("runs many native jobs at a time", "loop", "native jobs")
+def _native_many(bench: Bench) -> None:
+    for kind in bench.traits.native:
+        scheduler, log = bench.start_logged()
+        gate = bench.gate()
+        func, steps, options = bench.native(kind, gate=gate)
+        for number in range(20):
+            bench.add(scheduler, func, id=f"{kind} {number}", **options)
+        until(lambda: len(steps.begun) == 20, f"only {len(steps.begun)} of 20 began")  # noqa: B023
+        gate.set()
+        bench.told(log, EVENT_JOB_EXECUTED, 20)
+
+
+@behaviour("waits at shutdown for native jobs, and does not cancel them", "native jobs")
+def _native_waits(bench: Bench) -> None:
+    for kind in bench.traits.native:
+        scheduler, log = bench.start_logged()
+        gate = bench.gate()
+        func, steps, options = bench.native(kind, gate=gate)
+        bench.add(scheduler, func, id=kind, **options)
+        until(lambda: steps.begun, f"the {kind} never began")  # noqa: B023
+        closing = Aside(lambda: bench.runtime.shutdown(scheduler))  # noqa: B023
+        until(lambda: not scheduler.running, "shutdown did not stop it")  # noqa: B023
+        time.sleep(0.01)
+        assert not closing.over, f"shutdown returned while a {kind} was running"
+        gate.set()
+        assert closing.result() == []
+        assert len(steps.ended) == 1
+        assert len(log.of(EVENT_JOB_EXECUTED, kind)) == 1
+
+
+@behaviour("ends native jobs when the time of a shutdown is up, and says which", "ends jobs")
+def _native_cut(bench: Bench) -> None:
+    for kind in bench.traits.ended:
+        scheduler, log = bench.start_logged()
+        gate = bench.gate()
+        func, steps, options = bench.native(kind, gate=gate)
+        for number in range(3):
+            bench.add(scheduler, func, id=f"{kind} {number}", **options)
+        until(lambda: len(steps.begun) == 3, f"the {kind} never began")  # noqa: B023
+        cut = bench.shutdown(scheduler, timeout=0.02)
+        assert sorted(run.job.id for run in cut) == [f"{kind} {number}" for number in range(3)]
+        failed = bench.told(log, EVENT_JOB_ERROR, 3)
+        assert all(isinstance(event.exception, RunCancelledError) for event in failed), (
+            f"it was told of {[event.exception for event in failed]}"
+        )
+        gate.set()
+        time.sleep(0.01)
+        bench.call(lambda: None)
+        assert steps.ended == [], f"a {kind} that was cut went on"
+
+
+@behaviour("lets go on native jobs that have begun when a shutdown does not wait", "native jobs")
+def _native_not_waited(bench: Bench) -> None:
+    for kind in bench.traits.native:
+        scheduler, log = bench.start_logged()
+        gate = bench.gate()
+        func, steps, options = bench.native(kind, gate=gate)
+        bench.add(scheduler, func, id=kind, **options)
+        until(lambda: steps.begun, f"the {kind} never began")  # noqa: B023
+        bench.shutdown(scheduler, wait=False)
+        assert log.of(EVENT_SCHEDULER_SHUTDOWN) == []
+        gate.set()
+        bench.wait_closed(scheduler)
+        assert len(steps.ended) == 1
+        assert len(log.of(EVENT_JOB_EXECUTED, kind)) == 1
+
+
+@behaviour("may be shut down by a native job", "loop", "native jobs")
+def _native_stops(bench: Bench) -> None:
+    for kind in bench.traits.native:
+        scheduler, log = bench.start_logged()
+        func, steps, options = bench.native(kind, lambda: scheduler.shutdown() and None)  # noqa: B023
+        bench.add(scheduler, func, id=kind, **options)
+        bench.wait_closed(scheduler)
+        assert len(steps.ended) == 1
+        assert log.names()[-1] == "SCHEDULER_SHUTDOWN"
+
+
+@behaviour("runs plain functions off the loop, which goes on meanwhile", "loop", "threads")
+def _functions(bench: Bench) -> None:
+    loop = bench.loop_thread()
+    scheduler = bench.start()
+    gate = bench.gate()
+    calls = bench.calls(gate)
+    bench.add(scheduler, calls)
+    calls.wait_begun()
+    for _ in range(50):
+        bench.call(lambda: None)
+    gate.set()
+    calls.wait_ended()
+    assert loop not in calls.threads, "a plain function ran on the loop"
+
+
+@behaviour("calls no listener on the loop", "loop")
+def _listeners_off_loop(bench: Bench) -> None:
+    from threading import get_ident
+
+    loop = bench.loop_thread()
+    scheduler = bench.make()
+    log = EventLog(scheduler)
+    wrong: list[Any] = []
+    scheduler.add_listener(lambda event: wrong.append(event) if get_ident() == loop else None)
+    bench.start(scheduler)
+    bench.add(scheduler, bench.calls(), "interval", hours=1, id="j")
+    bench.call(lambda: scheduler.modify_job("j", name="x"))
+    bench.call(scheduler.pause)
+    bench.call(scheduler.resume)
+    bench.settle(scheduler)
+    bench.call(lambda: scheduler.remove_job("j"))
+    bench.shutdown(scheduler)
+    assert log.names()[-1] == "SCHEDULER_SHUTDOWN"
+    assert wrong == [], f"on the loop it was told of {wrong}"
+
+
+@behaviour("gives its loop a turn between the jobs of a burst of 5,000", "loop")
+def _burst(bench: Bench) -> None:
+    scheduler, log, clock = bench.start_at()
+    bench.call(scheduler.pause)
+
+    def add() -> None:
+        for _ in range(5000):
+            scheduler.add_job(int, "date", run_date=clock.now())
+
+    Aside(add).result()
+    bench.call(scheduler.resume)
+    turns = 0
+    while len(log.of(EVENT_JOB_EXECUTED)) < 5000:
+        bench.call(lambda: None)
+        turns += 1
+    assert turns >= 10, f"the loop had {turns} turns while 5,000 jobs were handed over"
+
+
+@behaviour("has its end learnt by all who wait for it", "loop")
+def _all_learn(bench: Bench) -> None:
+    scheduler = bench.start()
+    gate = bench.gate()
+    calls = bench.calls(gate)
+    bench.add(scheduler, calls)
+    calls.wait_begun()
+    waiting = [Aside(lambda: bench.runtime.shutdown(scheduler)) for _ in range(4)]
+    until(lambda: not scheduler.running, "shutdown did not stop it")
+    time.sleep(0.01)
+    assert not any(aside.over for aside in waiting), "one did not wait"
+    gate.set()
+    for aside in waiting:
+        assert aside.result() == []
+    assert bench.shutdown(scheduler) == []
+
+
+@behaviour("makes a call that may wait off the loop, and gives what the framework awaits", "loop")
+def _calls(bench: Bench) -> None:
+    from threading import get_ident
+
+    loop = bench.loop_thread()
+    scheduler = bench.start()
+    call: Any = scheduler.call  # type: ignore[attr-defined]
+    assert bench.runtime.result(lambda: call(get_ident)) != loop, "the call was made on the loop"
+    bench.add(scheduler, bench.calls(), "interval", hours=1, id="j")
+    assert [job.id for job in bench.runtime.result(lambda: call(scheduler.get_jobs))] == ["j"]
+    try:
+        bench.runtime.result(lambda: call(scheduler.remove_job, "nobody"))
+    except LookupError:
+        pass
+    else:
+        raise AssertionError("what the call raised did not come back")
+
+
+@behaviour("is a context manager, which has waited when it is left", "context manager")
+def _context_manager(bench: Bench) -> None:
+    scheduler = bench.make()
+    log = EventLog(scheduler)
+    gate = bench.gate()
+    calls = bench.calls(gate)
+
+    def body() -> None:
+        assert scheduler.running
+        scheduler.add_job(calls, id="j")
+        calls.wait_begun()
+
+    inside = Aside(lambda: bench.runtime.within(scheduler, body))
+    calls.wait_begun()
+    until(lambda: not scheduler.running, "it was left, and runs on")
+    assert not inside.over, "it did not wait when it was left"
+    gate.set()
+    inside.result()
+    assert len(log.of(EVENT_JOB_EXECUTED, "j")) == 1
+    assert log.names()[-1] == "SCHEDULER_SHUTDOWN"
