@@ -16,10 +16,11 @@ numbers. So ``live`` is exact at any time, and no item can be reported twice.
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from queue import Empty, SimpleQueue
+from queue import Empty
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -57,7 +58,8 @@ class WorkerPool(Generic[T, R]):
         self._begin = begin
         self._end = end
         # The numbers of the items that wait; None tells one worker to end.
-        self._queue: SimpleQueue[int | None] = SimpleQueue()
+        # By its module: gevent, where it replaces threads, replaces this along with them.
+        self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._live: dict[int, T] = {}
         self._next = 0
         self._lock = threading.Lock()
@@ -203,16 +205,16 @@ class WorkerPool(Generic[T, R]):
                 self._ended.notify_all()
 
     def _drain(self) -> None:
-        queue, live = self._queue, self._live
+        numbers, live = self._queue, self._live
         work, report = self._work, self._report
         ready = self._begin is None
         while True:
             try:
-                number = queue.get_nowait()
+                number = numbers.get_nowait()
             except Empty:
                 with self._lock:
                     self._idle += 1
-                number = queue.get()
+                number = numbers.get()
                 with self._lock:
                     self._idle -= 1
                     if number is not None:

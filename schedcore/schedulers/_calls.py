@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from schedcore.executors._workers import WorkerPool
 
-__all__ = ["CallPool", "call_pool"]
+__all__ = ["CallPool", "Teller", "call_pool"]
 
 CallPool = WorkerPool[Callable[[], None], None]
+
+
+class Teller(Protocol):
+    """Makes calls one after the other, elsewhere. A ``CallPool`` of one thread is one."""
+
+    def submit(self, items: Sequence[Callable[[], None]]) -> None:
+        """Have calls made. From any thread. Raises ``RuntimeError`` when closed."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait, after ``close``, until what was taken is made; False when ``timeout`` s ran out first."""
+
 
 _logger = logging.getLogger("schedcore.scheduler")
 

@@ -7,6 +7,7 @@ executors drain, whose outcomes go into the stores; then the stores are closed, 
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, SchedulerEvent
@@ -42,7 +43,7 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         scheduler._quiesce(pumps, left())
         for pump in pumps:
             pump.closed = True
-            _close_store(scheduler, pump)
+            scheduler._close_store(pump.store, partial(_close_store, scheduler, pump))
     finally:
         scheduler._reports.logger.info("scheduler has been shut down")
         scheduler._reports.stop()

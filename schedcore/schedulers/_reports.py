@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from schedcore.clock import to_datetime
@@ -39,7 +40,7 @@ from schedcore.events import (
 )
 from schedcore.job import JobEntry, JobRecord
 from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason
-from schedcore.schedulers._calls import CallPool, call_pool
+from schedcore.schedulers._calls import Teller, call_pool
 
 __all__ = ["Reports"]
 
@@ -50,11 +51,12 @@ _SUCCEEDED = RunState.SUCCEEDED
 class Reports:
     """The log and the listeners of one scheduler. Every method may be called from any thread."""
 
-    def __init__(self, on_loop: Callable[[], bool]) -> None:
+    def __init__(self, must_not_listen: Callable[[], bool], make_teller: Callable[[str], Teller] | None = None) -> None:
         self.logger: Any = logging.getLogger("schedcore.scheduler")
-        self.bus = EventBus(lambda: self.logger, on_loop)
+        self.bus = EventBus(lambda: self.logger, must_not_listen)
         self._lock = threading.Lock()
-        self._teller: CallPool | None = None
+        self._make_teller = make_teller or partial(call_pool, 1)
+        self._teller: Teller | None = None
         self._teller_name = f"schedcore-events-{id(self):x}"
 
     def start(self) -> None:
@@ -86,7 +88,7 @@ class Reports:
             with self._lock:
                 teller = self._teller
                 if teller is None:
-                    self._teller = teller = call_pool(1, self._teller_name)
+                    self._teller = teller = self._make_teller(self._teller_name)
         try:
             teller.submit([deliver])
         except RuntimeError:

@@ -26,6 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, tzinfo
+from functools import partial
 from random import random
 from typing import IO, Any, ClassVar, TypeVar
 
@@ -62,6 +63,7 @@ from schedcore.executors.base import BaseExecutor, RunExecutor, failed
 from schedcore.job import Job, JobEntry, JobPolicy, JobState, UnreadJob
 from schedcore.jobstores.base import BaseJobStore, JobStore
 from schedcore.run import Finish, Run, RunRecord, RunState, SkipReason, current_run
+from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.schedulers._closing import close, quiesce, stop_executor
 from schedcore.schedulers._definition import (
     UNSET,
@@ -128,7 +130,7 @@ class BaseScheduler(ABC):
         self._pumps: dict[str, Pump] = {}
         self._removed: dict[str, Pump] = {}
         self._jobs = Jobs(self)
-        self._reports = Reports(self._on_loop)
+        self._reports = Reports(self._must_not_listen, self._make_teller)
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
         self._closing_id: int | None = None
@@ -216,9 +218,30 @@ class BaseScheduler(ABC):
         """Whether the calling thread runs an event loop, so that waiting in it would hold up the program."""
         return False
 
+    def _must_not_listen(self) -> bool:
+        """Whether the calling thread must not call listeners itself."""
+        return self._on_loop()
+
+    def _make_teller(self, name: str) -> Teller:
+        """What calls listeners elsewhere, one event at a time; ``name``: how its thread is to be called."""
+        return call_pool(1, name)
+
+    def _in_background(self, call: Callable[[], None]) -> None:
+        """Make a call that waits for jobs and job stores, beside all else. Raises ``RuntimeError`` when it cannot be made."""
+        # A daemon, because it is the exit hook that waits for it, unless it was told not to.
+        threading.Thread(target=call, name="schedcore-closing", daemon=True).start()
+
+    def _wait_closed(self) -> None:
+        """At the end of the program: wait until all is closed."""
+        self._closed.wait()
+
     def _shut_store(self, pump: Pump, shut: Callable[[], None]) -> None:
         """Let go of a job store that was removed, where that may wait."""
         shut()
+
+    def _close_store(self, store: JobStore, close: Callable[[], None]) -> None:
+        """Write the last into a job store and close it. Called where ``_in_background`` calls."""
+        close()
 
     def _may_open_here(self, store: JobStore) -> bool:
         """Whether a job store that is added may be opened in the calling thread."""
@@ -375,8 +398,7 @@ class BaseScheduler(ABC):
             # Now, and not in a moment: what has not begun when this returns does not begin.
             for executor in self._all_executors():
                 self._cut += stop_executor(self, executor, False, None)
-        # A daemon, because it is the exit hook that waits for it, unless it was told not to.
-        threading.Thread(target=close, args=(self, True, timeout), name="schedcore-closing", daemon=True).start()
+        self._in_background(partial(close, self, True, timeout))
 
     def _quiesce(self, pumps: list[Pump], timeout: float | None) -> None:
         quiesce(self, pumps, timeout)
@@ -1215,7 +1237,7 @@ def _at_exit() -> None:
             logging.getLogger("schedcore.scheduler").debug("closing in the main thread", exc_info=True)
             close(scheduler, False, None)
     for scheduler in schedulers:
-        scheduler._closed.wait()
+        scheduler._wait_closed()
 
 
 def _after_fork_in_child() -> None:

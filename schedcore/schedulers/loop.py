@@ -75,13 +75,18 @@ class LoopScheduler(BaseScheduler):
         ``timeout`` (s). Inside a job of this scheduler's there is nothing to wait for, because the job would wait for itself.
         """
         inside = self._in_own_job()
-        waiter, finish = self._make_waiter()
         if self._begin_shutdown():
             self._disarm()
             self._close_elsewhere(wait, timeout)
         if not wait or inside:
+            waiter, finish = self._make_waiter()
             finish([], None)
             return waiter
+        return self._wait_for_end()
+
+    def _wait_for_end(self) -> Any:
+        """What the framework awaits until all is closed, which gives the runs that were cut."""
+        waiter, finish = self._make_waiter()
         with self._waiters_lock:
             if not self._closed.is_set():
                 self._waiters.append(finish)
