@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
@@ -27,14 +27,29 @@ _SUCCEEDED = RunState.SUCCEEDED
 _LOOK_S = 1.0
 
 
+def is_the_programs(error: BaseException) -> bool:
+    """Whether an exception that came up in a job may be Ctrl-C, which belongs to the program."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
 class _Threads(ThreadPoolExecutor):
     """For plain functions. One that returns an awaitable means the loop's: it is awaited there."""
 
     loop: asyncio.AbstractEventLoop | None = None
 
     def _finish_awaitable(self, awaitable: Any) -> Any:
+        stopped: list[BaseException] = []
+
         async def value() -> Any:
-            return await awaitable
+            try:
+                return await awaitable
+            except (Exception, asyncio.CancelledError, GeneratorExit):
+                raise
+            # What is left would end the loop, which is not the job's: it goes back to the job's thread.
+            except BaseException as error:
+                if is_the_programs(error):
+                    raise
+                stopped.append(error)
 
         loop = self.loop
         assert loop is not None
@@ -48,13 +63,19 @@ class _Threads(ThreadPoolExecutor):
             if is_over(loop):
                 raise RuntimeError("the event loop ended before the awaitable that the job returned")
         try:
-            return future.result()
+            retval = future.result()
         except CancelledError as error:
             raise RuntimeError("the awaitable that the job returned was cancelled") from error
+        if stopped:
+            raise stopped.pop()
+        return retval
 
 
 class AsyncIOExecutor(RunExecutor):
     """``max_workers``: threads for jobs that are plain functions. Coroutine jobs are not limited in number."""
+
+    #: Whose loop it runs on, as a rule.
+    _SCHEDULER = "AsyncIOScheduler"
 
     def __init__(self, max_workers: int = 10) -> None:
         self._threads = _Threads(max_workers)
@@ -76,7 +97,7 @@ class AsyncIOExecutor(RunExecutor):
             except RuntimeError:
                 raise SchedulerStartError(
                     f"the executor {alias!r} runs coroutines on an event loop, and none is running in the thread that starts the "
-                    f"scheduler; use AsyncIOScheduler, or start() from a coroutine, or another executor (a thread pool runs "
+                    f"scheduler; use {self._SCHEDULER}, or start() from a coroutine, or another executor (a thread pool runs "
                     f"coroutines, too)"
                 ) from None
         super().start(scheduler, alias)
@@ -104,15 +125,15 @@ class AsyncIOExecutor(RunExecutor):
         serial = self._serial
         plain: list[Run] = []
         last: object = None
-        coroutine = False
+        call: Callable[..., Awaitable[Any]] | None = None
         for run in runs:
             func = run.job.func
             if func is not last:
-                coroutine = func is not None and is_coroutine_callable(func)
+                call = None if func is None else self._native(func)
                 last = func
-            if coroutine:
+            if call is not None:
                 serial += 1
-                coro = drive(run, serial)
+                coro = drive(run, serial, call)
                 name = run.job.name
                 task = asyncio.Task(coro, loop=loop, name=name) if direct else loop.create_task(coro, name=name)
                 tasks[serial] = (task, run)
@@ -122,31 +143,37 @@ class AsyncIOExecutor(RunExecutor):
         if plain:
             self._threads.submit(plain)
 
-    async def _drive(self, run: Run, serial: int) -> None:
+    def _native(self, func: Callable[..., Any]) -> Callable[..., Awaitable[Any]] | None:
+        """What to call and await on the loop for a job of this function; None for one that runs in a thread."""
+        return func if is_coroutine_callable(func) else None
+
+    async def _drive(self, run: Run, serial: int, call: Callable[..., Awaitable[Any]]) -> None:
         if self._taking_back:
             self._taken_back.append(run)
             self._over(serial, Finish(run, RunState.CANCELLED, None, self._wall_us()))
             return
-        job, func = run.job, run.job.func
-        assert func is not None
+        job = run.job
         self._run_started(run)
         current_run.set(run)
         wall_us = self._wall_us
         started_us = wall_us()
         finish: Finish | None = None
         try:
-            retval = await func(*job.args, **job.kwargs)
+            retval = await call(*job.args, **job.kwargs)
             if retval is not None and hasattr(type(retval), "__await__"):
                 retval = await retval
             finish = _new(Finish, (run, _SUCCEEDED, started_us, wall_us(), retval, None, None))
-        except Exception as error:  # noqa: BLE001  # whatever a job raises is the outcome of its run
+        except (asyncio.CancelledError, GeneratorExit):
+            # The task was cancelled, or its loop was closed under it.
+            raise
+        # All there is else, and not Exception alone: whatever a job raises is the outcome of its run. SystemExit would end the
+        # loop, which is not the job's, and of the rest the loop would complain.
+        except BaseException as error:
             finish = failed(run, started_us, wall_us(), error)
-        except SystemExit as error:
-            # It would end the loop, which is not the job's.
-            finish = failed(run, started_us, wall_us(), error)
+            if is_the_programs(error):
+                raise
         finally:
             if finish is None:
-                # Cancelled, or its loop was closed under it.
                 finish = Finish(run, RunState.CANCELLED, started_us, wall_us())
             current_run.set(None)
             self._over(serial, finish)

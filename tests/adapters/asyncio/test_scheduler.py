@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import subprocess
 import sys
@@ -148,6 +149,38 @@ async def test_a_job_that_raises_is_an_event_with_its_traceback() -> None:
         assert isinstance(errors["raises"].exception, LookupError)
         assert "nothing there" in errors["raises"].traceback
         assert "sys.exit(3)" in str(errors["leaves"].exception)
+
+
+@on_loop
+async def test_whatever_a_job_raises_neither_ends_the_loop_nor_troubles_it() -> None:
+    class OddError(BaseException):
+        pass
+
+    async def leave() -> None:
+        await asyncio.sleep(0)
+        sys.exit(3)
+
+    async def odd() -> None:
+        await asyncio.sleep(0)
+        raise OddError("odd")
+
+    troubles: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+    async with AsyncIOScheduler() as scheduler:
+        log = Log()
+        scheduler.add_listener(log, EVENT_JOB_ERROR)
+        for job in (leave, odd):
+            scheduler.add_job(job, id=f"{job.__name__} on the loop")
+            scheduler.add_job(lambda job=job: job(), id=f"{job.__name__} from a thread")
+        errors = {event.job_id: str(event.exception) for event in await log.wait_for(EVENT_JOB_ERROR, 4)}
+    assert errors == {
+        "leave on the loop": "the job called sys.exit(3)",
+        "leave from a thread": "the job called sys.exit(3)",
+        "odd on the loop": "the job raised OddError: odd",
+        "odd from a thread": "the job raised OddError: odd",
+    }
+    gc.collect()
+    assert troubles == []
 
 
 @on_loop
