@@ -1,0 +1,78 @@
+"""The wakeup on a Twisted reactor: its timers, its calls from threads, its thread pool for what blocks."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.python import threadable
+
+from schedcore.wakeup import Done
+
+__all__ = ["TwistedWakeup", "is_over", "is_running_here", "was_stopped"]
+
+_in_io_thread: Callable[[], bool] = threadable.isInIOThread
+
+
+def was_stopped(reactor: Any) -> bool:
+    """Whether ``reactor.stop`` was called, after which no reactor runs again."""
+    # Twisted says in public only whether it runs; one that does not may be about to.
+    return bool(getattr(reactor, "_startedBefore", False))
+
+
+def is_over(reactor: Any) -> bool:
+    """Whether a reactor will not call back any more: it was stopped, or the program ends and has left it standing."""
+    return not reactor.running and (was_stopped(reactor) or not threading.main_thread().is_alive())
+
+
+def is_running_here(reactor: Any) -> bool:
+    """Whether a reactor runs in the calling thread."""
+    return bool(reactor.running) and _in_io_thread()
+
+
+class TwistedWakeup:
+    """See ``schedcore.wakeup.Wakeup``."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._timer: Any = None
+        self._calls: deque[Callable[[], None]] = deque()
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.disarm()
+        self._timer = self._reactor.callLater(delay_s, self._fire, callback)
+
+    def _fire(self, callback: Callable[[], None]) -> None:
+        self._timer = None
+        callback()
+
+    def disarm(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        if is_over(self._reactor):
+            raise RuntimeError("the reactor was stopped")
+        # A queue of its own keeps the order: the reactor on asyncio's loop makes timers of such calls.
+        self._calls.append(callback)
+        self._reactor.callFromThread(self._call_next)
+
+    def _call_next(self) -> None:
+        self._calls.popleft()()
+
+    def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+        def report(succeeded: bool, result: Any) -> None:
+            self._reactor.callFromThread(
+                partial(done, result, None) if succeeded else partial(done, None, _error(result))
+            )
+
+        self._reactor.getThreadPool().callInThreadWithCallback(report, call)
+
+
+def _error(failure: Any) -> Exception:
+    error = failure.value
+    return error if isinstance(error, Exception) else RuntimeError(f"the call ended with {error!r}")
