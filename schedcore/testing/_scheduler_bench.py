@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ from schedcore.events import EVENT_SCHEDULER_SHUTDOWN
 from schedcore.job import Job
 from schedcore.run import Run, current_run
 from schedcore.schedulers.base import BaseScheduler
-from schedcore.testing._suite import PATIENCE_S, Aside, Suite
+from schedcore.testing._suite import Aside, Suite, patience
 from schedcore.testing.handclock import HandClock
 from schedcore.testing.log import EventLog
 from schedcore.testing.runtime import Runtime, SchedulerTraits, Steps
@@ -33,6 +34,7 @@ suite: Suite[Bench, SchedulerTraits] = Suite(
             lambda traits: not traits.functions_on_loop,
             "jobs that are plain functions run on the loop, as its framework has it",
         ),
+        "fork": (lambda traits: hasattr(os, "fork"), "the system has no fork"),
         "context manager": (lambda traits: traits.context_manager, "it is no context manager"),
     },
 )
@@ -90,12 +92,12 @@ class Calls:
 
     def wait_begun(self, count: int = 1) -> None:
         with self._told:
-            came = self._told.wait_for(lambda: len(self.begun) >= count, PATIENCE_S)
+            came = self._told.wait_for(lambda: len(self.begun) >= count, patience.seconds)
         assert came, f"a job was to be called {count} times, and was {len(self.begun)} times"
 
     def wait_ended(self, count: int = 1) -> None:
         with self._told:
-            came = self._told.wait_for(lambda: len(self.ended) >= count, PATIENCE_S)
+            came = self._told.wait_for(lambda: len(self.ended) >= count, patience.seconds)
         assert came, f"{count} calls of a job were to end, and {len(self.ended)} did"
 
 
@@ -152,10 +154,11 @@ class Bench:
         return Aside(lambda: self.runtime.shutdown(scheduler, wait, timeout)).result()  # type: ignore[no-any-return]
 
     def wait_closed(self, scheduler: BaseScheduler) -> None:
-        """Wait until a scheduler has told that it is shut down."""
+        """Wait until a scheduler that was shut down has told so, and has come to its end."""
         for known, closed in self._schedulers:
             if known is scheduler:
-                assert closed.wait(PATIENCE_S), "it never told of the end of its shutdown"
+                assert closed.wait(patience.seconds), "it never told of the end of its shutdown"
+        self.shutdown(scheduler)
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
@@ -191,7 +194,7 @@ class Bench:
         def mine() -> list[Any]:
             return [event for event in log.of(code, job_id) if getattr(event, "job_id", None) != "the suite's own"]
 
-        log.wait_for(lambda _: len(mine()) >= count, PATIENCE_S)
+        log.wait_for(lambda _: len(mine()) >= count, patience.seconds)
         return mine()
 
     # -- what jobs do ----------------------------------------------------------------------------------------------------
@@ -222,11 +225,8 @@ class Bench:
         """Nothing is left running."""
         for gate in self._gates:
             gate.set()
-        for scheduler, closed in reversed(self._schedulers):
-            if scheduler.running:
-                self.shutdown(scheduler)
-            elif not scheduler._closed.is_set():
-                closed.wait(PATIENCE_S)
+        for scheduler, _ in reversed(self._schedulers):
+            self.shutdown(scheduler)
 
     def let_go(self) -> None:
         """After a failed check: leave as little running as can be."""

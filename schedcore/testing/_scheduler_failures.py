@@ -21,7 +21,7 @@ from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import Run
 from schedcore.testing._scheduler_bench import Bench, behaviour
-from schedcore.testing._suite import PATIENCE_S, until
+from schedcore.testing._suite import patience, until
 from schedcore.testing.log import EventLog
 from schedcore.triggers.base import BaseTrigger
 
@@ -80,12 +80,12 @@ def _listener_slow(bench: Bench) -> None:
 
     def wait(event: object) -> None:
         stuck.set()
-        gate.wait(PATIENCE_S)
+        gate.wait(patience.seconds)
 
     scheduler.add_listener(wait, EVENT_JOB_EXECUTED)
     bench.start(scheduler)
     bench.add(scheduler, bench.calls())
-    assert stuck.wait(PATIENCE_S)
+    assert stuck.wait(patience.seconds)
     for _ in range(3):
         calls = bench.calls()
         bench.add(scheduler, calls)
@@ -199,7 +199,7 @@ class _Far(MemoryJobStore):
         gate = self.gate
         if gate is not None:
             self.stuck.set()
-            gate.wait(PATIENCE_S)
+            gate.wait(patience.seconds)
         if self.failures:
             self.failures -= 1
             raise OSError("the store is down, as the suite wants it")
@@ -248,7 +248,7 @@ def _store_stuck(bench: Bench) -> None:
     store = _Far()
     store.gate = gate = bench.gate()
     scheduler = bench.start(jobstores={"default": MemoryJobStore(), "far": store})
-    assert store.stuck.wait(PATIENCE_S), "the store was never asked"
+    assert store.stuck.wait(patience.seconds), "the store was never asked"
     for _ in range(3):
         bench.settle(scheduler)
     gate.set()
@@ -263,7 +263,7 @@ def _store_off_the_loop(bench: Bench) -> None:
     scheduler = bench.make(jobstores={"default": store})
     bench.add(scheduler, calls)
     bench.start(scheduler)
-    assert store.stuck.wait(PATIENCE_S), "the store was never asked"
+    assert store.stuck.wait(patience.seconds), "the store was never asked"
     for _ in range(50):
         bench.call(lambda: None)
     assert calls.count == 0

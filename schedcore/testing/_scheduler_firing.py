@@ -10,6 +10,7 @@ from schedcore.events import (
     EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_MISSED,
     EVENT_JOB_REMOVED,
+    EVENT_JOB_SKIPPED,
     EVENT_JOB_STARTED,
     EVENT_JOB_SUBMITTED,
 )
@@ -183,6 +184,7 @@ def _overlap(bench: Bench) -> None:
     bench.move(scheduler, clock, 60)
     (refused,) = bench.told(log, EVENT_JOB_MAX_INSTANCES)
     assert refused.scheduled_run_times == [minutes(2)]
+    bench.told(log, EVENT_JOB_SKIPPED)
     assert log.skips("j") == [("overlap", 1)]
     gate.set()
     bench.told(log, EVENT_JOB_EXECUTED)

@@ -19,7 +19,7 @@ from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.testing._scheduler_bench import Bench, behaviour, minutes
-from schedcore.testing._suite import PATIENCE_S, Aside
+from schedcore.testing._suite import Aside, patience
 from schedcore.testing.log import EventLog
 
 __all__ = ["work"]
@@ -121,7 +121,7 @@ def _many_from_threads(bench: Bench) -> None:
     start = threading.Barrier(8)
 
     def add(thread: int) -> None:
-        start.wait(PATIENCE_S)
+        start.wait(patience.seconds)
         for number in range(50):
             scheduler.add_job(calls, args=[thread, number])
 
@@ -140,7 +140,7 @@ def _storm(bench: Bench) -> None:
     start = threading.Barrier(8)
 
     def storm(thread: int) -> None:
-        start.wait(PATIENCE_S)
+        start.wait(patience.seconds)
         for number in range(10):
             name = f"{thread}-{number}"
             scheduler.add_job(calls, "interval", hours=1, id=name, args=[name])

@@ -12,12 +12,19 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from schedcore.errors import did_you_mean
 
-__all__ = ["PATIENCE_S", "Aside", "Suite", "Traits", "until"]
+__all__ = ["Aside", "Suite", "Traits", "patience", "until"]
 
-# Seconds. How long anything may take that should happen at once: it bounds a failing check, a passing one never waits so long.
-PATIENCE_S = 30.0
-# Seconds. How long a whole behaviour may take before it is given up.
-LIMIT_S = 45.0
+
+class _Patience:
+    # Seconds. How long anything may take that should happen at once: it bounds a failing check, a passing one never waits
+    # so long.
+    seconds = 30.0
+    # Seconds. How long a whole behaviour may take before it is given up.
+    limit = 45.0
+
+
+#: Of both suites. Tests of the suites themselves, which have checks fail, have less of it.
+patience = _Patience()
 
 
 class Traits(Protocol):
@@ -92,7 +99,7 @@ class Suite(Generic[BenchT, TraitsT]):
             try:
                 with make_bench() as bench:
                     # In a thread of its own, so that whatever hangs there can be given up.
-                    Aside(lambda: behaviour.check(bench)).result(LIMIT_S)  # noqa: B023  # it is over before the next one
+                    Aside(lambda: behaviour.check(bench)).result(patience.limit)  # noqa: B023  # it is over before the next one
             except (AssertionError, TimeoutError) as error:
                 raise AssertionError(f"{self._subject} {behaviour.name}: {error}") from error
             except Exception as error:
@@ -123,8 +130,9 @@ class Aside:
         """Whether it has returned or raised."""
         return not self.thread.is_alive()
 
-    def result(self, timeout: float = PATIENCE_S) -> Any:
+    def result(self, timeout: float | None = None) -> Any:
         """What it returned or raised, waited for. Raises ``AssertionError`` that says where it is, if it does not end."""
+        timeout = patience.seconds if timeout is None else timeout
         self.thread.join(timeout)
         if self.thread.is_alive():
             frame = sys._current_frames().get(self.thread.ident or 0)
@@ -137,7 +145,7 @@ class Aside:
 
 def until(condition: Callable[[], object], otherwise: str) -> None:
     """Wait until a condition holds that nobody announces. ``AssertionError`` with the text ``otherwise`` if it never does."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience.seconds
     while not condition():
         assert time.monotonic() < deadline, otherwise
         time.sleep(0.001)

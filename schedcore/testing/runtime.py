@@ -68,7 +68,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from schedcore.run import Run
 from schedcore.schedulers.base import BaseScheduler
-from schedcore.testing._suite import PATIENCE_S
+from schedcore.testing._suite import patience
 
 __all__ = ["LoopRuntime", "NativeJob", "Runtime", "SchedulerTraits", "Steps"]
 
@@ -140,12 +140,12 @@ class Runtime(ABC):
     def call(self, call: Callable[[], T]) -> T:
         """Make a call where the code of the framework's users runs; returns what it returns, raises what it raises.
 
-        Must not wait longer than ``PATIENCE_S`` for a loop that does not answer: ``TimeoutError``.
+        Must not wait longer than some 30 s for a loop that does not answer: ``TimeoutError``.
         """
         return call()
 
-    def result(self, call: Callable[[], Any], timeout: float = PATIENCE_S) -> Any:
-        """``call``, and wait for what it returns as the framework waits for it. ``TimeoutError`` after ``timeout`` s."""
+    def result(self, call: Callable[[], Any], timeout: float | None = None) -> Any:
+        """``call``, and wait for what it returns as the framework waits for it. ``TimeoutError`` after ``timeout`` s (30)."""
         return self.call(call)
 
     def start(self, scheduler: BaseScheduler, paused: bool = False) -> None:
@@ -161,7 +161,7 @@ class Runtime(ABC):
         """Called in a job that is a plain function: wait for an event that another thread sets. On a loop: without
         keeping it from its work.
         """
-        event.wait(PATIENCE_S)
+        event.wait(patience.seconds)
 
     def wrong_starts(self) -> Mapping[str, tuple[Callable[[], object], str]]:
         """Cases in which a scheduler cannot be started here: case -> (a call that tries to, to be made in the control
@@ -195,9 +195,9 @@ class LoopRuntime(Runtime):
                 future.set_exception(error)
 
         self.post(make_call)
-        return future.result(PATIENCE_S)
+        return future.result(patience.seconds)
 
-    def result(self, call: Callable[[], Any], timeout: float = PATIENCE_S) -> Any:
+    def result(self, call: Callable[[], Any], timeout: float | None = None) -> Any:
         future: Future[Any] = Future()
 
         def done(value: Any, error: BaseException | None) -> None:
@@ -207,4 +207,4 @@ class LoopRuntime(Runtime):
                 future.set_result(value)
 
         self.call(lambda: self.when_done(call(), done))
-        return future.result(timeout)
+        return future.result(patience.seconds if timeout is None else timeout)

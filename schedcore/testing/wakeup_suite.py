@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from schedcore.testing._suite import PATIENCE_S, Aside, Suite, until
+from schedcore.testing._suite import Aside, Suite, patience, until
 from schedcore.wakeup import Wakeup
 
 __all__ = ["WakeupBench", "WakeupTraits", "check_wakeup", "wakeup_behaviours"]
@@ -107,7 +107,7 @@ class _Bench:
 
     def wait(self, count: int = 1) -> list[Any]:
         with self._told:
-            came = self._told.wait_for(lambda: len(self.calls) >= count, PATIENCE_S)
+            came = self._told.wait_for(lambda: len(self.calls) >= count, patience.seconds)
             told = [what for what, _, _ in self.calls]
         assert came, f"{count} were to be called back, and {len(told)} were: {told[:10]}"
         return told
@@ -405,7 +405,7 @@ def _soon_threads(bench: _Bench) -> None:
     start = threading.Barrier(8)
 
     def ask(thread: int) -> None:
-        start.wait(PATIENCE_S)
+        start.wait(patience.seconds)
         for number in range(200):
             bench.wakeup.call_soon(bench.teller((thread, number)))
 
@@ -507,7 +507,7 @@ def _blocking_exits(bench: _Bench) -> None:
 def _blocking_waits(bench: _Bench) -> None:
     go = threading.Event()
     try:
-        bench.call(lambda: bench.wakeup.run_blocking(lambda: go.wait(PATIENCE_S), bench.done))
+        bench.call(lambda: bench.wakeup.run_blocking(lambda: go.wait(patience.seconds), bench.done))
         bench.wakeup.call_soon(bench.teller("soon"))
         bench.arm(0.001, "armed")
         assert sorted(bench.wait(2)) == ["armed", "soon"]
@@ -521,7 +521,7 @@ def _blocking_several(bench: _Bench) -> None:
     together = threading.Barrier(4)
 
     def meet() -> str:
-        together.wait(PATIENCE_S)
+        together.wait(patience.seconds)
         return "met"
 
     def ask() -> None:
@@ -587,7 +587,7 @@ def _done_raises(bench: _Bench) -> None:
 def _blocking_disarmed(bench: _Bench) -> None:
     go = threading.Event()
     try:
-        bench.call(lambda: bench.wakeup.run_blocking(lambda: go.wait(PATIENCE_S), bench.done))
+        bench.call(lambda: bench.wakeup.run_blocking(lambda: go.wait(patience.seconds), bench.done))
         bench.call(bench.wakeup.disarm)
     finally:
         go.set()
@@ -624,7 +624,7 @@ def _closed_blocking(bench: _Bench) -> None:
     go, ended = threading.Event(), threading.Event()
 
     def wait() -> None:
-        go.wait(PATIENCE_S)
+        go.wait(patience.seconds)
         ended.set()
 
     bench.call(lambda: bench.wakeup.run_blocking(wait, bench.done))
@@ -632,7 +632,7 @@ def _closed_blocking(bench: _Bench) -> None:
     time.sleep(0.005)
     go.set()
     closing.result()
-    assert ended.wait(PATIENCE_S), "the call did not come to its end"
+    assert ended.wait(patience.seconds), "the call did not come to its end"
     assert bench.threads <= {bench.thread}, "the result came in another thread"
 
 
