@@ -123,6 +123,14 @@ class ReferenceLookupError(UsageError, LookupError):
     """A textual reference (``"package.module:qualname"``) does not lead to an object."""
 
 
+class ReferenceNotAllowedError(ReferenceLookupError, ValueError):
+    """A stored record names code that its job store may not hold (``schedcore.allowed``). ``reference`` is the name."""
+
+    def __init__(self, reference: str, message: str) -> None:
+        super().__init__(message)
+        self.reference = reference
+
+
 class JobArgumentsError(UsageError, ValueError):
     """The arguments given for a job do not fit the signature of its callable."""
 

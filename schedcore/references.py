@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from schedcore.allowed import limits
 from schedcore.errors import JobArgumentsError, ReferenceLookupError, error_text
 
 __all__ = [
@@ -65,9 +66,13 @@ def resolve(text: str) -> Any:
     """The object that ``"package.module:qualname"`` names; the module is imported if need be.
 
     Raises ``ReferenceLookupError`` when the text is malformed, the module cannot be imported (its own error
-    is the ``__cause__``) or has no such attribute.
+    is the ``__cause__``) or has no such attribute, and ``ReferenceNotAllowedError`` for what stored text may not name
+    (``schedcore.allowed``).
     """
     module_name, path = _split(text)
+    limit = limits()
+    if limit is not None:
+        limit.check_text(text)
     module = sys.modules.get(module_name)
     if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
         module = _import(module_name, text)
@@ -84,6 +89,10 @@ def resolve(text: str) -> Any:
             raise ReferenceLookupError(
                 f"cannot resolve {text!r}: reading {name!r} raised {error_text(error)}"
             ) from error
+        if limit is not None:
+            limit.check_step(text, target)
+    if limit is not None:
+        limit.check_object(text, target)
     return target
 
 
@@ -93,8 +102,16 @@ def ref_of(obj: object) -> str:
     A bound method of an instance is named by class and method; what resolves is the plain function, which
     takes the instance as its first argument (``unbind`` gives both). Raises ``UnnameableCallableError`` (a
     ``ValueError``) for lambdas, nested functions and classes, partials, and whatever its module knows under
-    another name or not at all.
+    another name or not at all, and ``ReferenceNotAllowedError`` as ``resolve`` does.
     """
+    reference = _ref_of(obj)
+    limit = limits()
+    if limit is not None:
+        limit.check_text(reference)
+    return reference
+
+
+def _ref_of(obj: object) -> str:
     if type(obj) is FunctionType:
         return _checked(obj, obj.__module__, obj.__qualname__)
     if isinstance(obj, functools.partial):

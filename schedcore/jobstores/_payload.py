@@ -2,32 +2,38 @@
 
 A payload is what a serializer makes of this (version 1)::
 
-    {"v": 1, "name": …, "func": "module:qualname", "args": […], "kwargs": {…},
+    {"v": 1, "id": …, "name": …, "func": "module:qualname", "args": […], "kwargs": {…},
      "trigger": {"type": plug-in alias, "state": what its __getstate__ gave}, "policy": {field: value}}
 
 (and ``"self"``, the instance, where the callable is a bound method and the serializer can keep objects). The id and the place in
 the schedule have columns of their own.
 
 A payload is data, whoever wrote it. Reading one imports the module of the function that it names and the trigger that is
-registered under its alias, and nothing else; it never raises for what it finds. What cannot be loaded becomes a record without
-function, and a reason: the job is set aside, and its payload stays as it is until its code is back.
+registered under its alias, as far as ``allowed_refs`` lets it, and nothing else; it never raises for what it finds. What cannot
+be loaded becomes a record without function, and a reason: the job is set aside, and its payload stays as it is until its code
+is back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import UTC
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from schedcore import plugins
-from schedcore.errors import BrokenJobError, SerializationError, TransientJobError, error_text
+from schedcore.allowed import AllowedRefs, limited, limits
+from schedcore.errors import BrokenJobError, ConfigurationError, SerializationError, TransientJobError, error_text
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import UnnameableCallableError, callable_name, ref_of, resolve, unbind
+from schedcore.serializers import PickleSerializer
+from schedcore.serializers import load as load_serializer
 from schedcore.serializers.base import Serializer
+from schedcore.serializers.signed import SignedSerializer, is_signed
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-__all__ = ["Loaded", "StoredRecord", "UnknownTrigger", "decode", "encode", "reference"]
+__all__ = ["Codec", "Loaded", "StoredRecord", "UnknownTrigger", "decode", "encode", "reference"]
 
 _VERSION = 1
 
@@ -44,6 +50,38 @@ class Loaded(NamedTuple):
 
     record: StoredRecord
     reason: str | None
+
+
+class Codec:
+    """How a job store turns definitions into bytes and back: its options ``serializer``, ``pickle_protocol``, ``signing_key`` and
+    ``allowed_refs``, which are the same for all stores. Raises ``ConfigurationError`` for what they cannot be.
+    """
+
+    __slots__ = ("allowed", "serializer")
+
+    def __init__(
+        self,
+        serializer: str | Serializer = "json",
+        *,
+        pickle_protocol: int | None = None,
+        signing_key: bytes | str | Sequence[bytes | str] | None = None,
+        allowed_refs: Iterable[str] | None = None,
+    ) -> None:
+        if pickle_protocol is not None and serializer != "pickle":
+            raise ConfigurationError('pickle_protocol goes with serializer="pickle"')
+        made: Serializer = load_serializer(serializer) if pickle_protocol is None else PickleSerializer(pickle_protocol)
+        self.serializer = made if signing_key is None else SignedSerializer(made, signing_key)
+        self.allowed = AllowedRefs(allowed_refs)
+
+    def encode(self, job: JobRecord) -> bytes:
+        """See ``encode``."""
+        return encode(self.serializer, job, self.allowed)
+
+    def decode(self, job_id: str, payload: object, *, import_func: bool = True) -> Loaded:
+        """See ``decode``."""
+        if isinstance(payload, bytes) and is_signed(payload) and not isinstance(self.serializer, SignedSerializer):
+            return _unreadable(job_id, "its record is signed, and the job store has no signing_key to verify it with")
+        return decode(self.serializer, job_id, payload, import_func=import_func, allowed=self.allowed)
 
 
 class UnknownTrigger(EngineTrigger):
@@ -78,6 +116,9 @@ class UnknownTrigger(EngineTrigger):
 def reference(job: JobRecord) -> str:
     """The text that names the job's callable. Raises ``TransientJobError`` when there is none."""
     if job.func_ref is not None:
+        limit = limits()
+        if limit is not None:
+            limit.check_text(job.func_ref)
         return job.func_ref
     if job.func is None:
         raise BrokenJobError(job.id, "its function is not known; give it one")
@@ -87,13 +128,18 @@ def reference(job: JobRecord) -> str:
         raise TransientJobError(job.id, error.reason) from error
 
 
-def encode(serializer: Serializer, job: JobRecord) -> bytes:
-    """The payload of a job.
+def encode(serializer: Serializer, job: JobRecord, allowed: AllowedRefs | None = None) -> bytes:
+    """The payload of a job. ``allowed``: what it may name.
 
     Raises ``TransientJobError`` for a callable that text cannot name, ``SerializationError`` for what the serializer refuses,
-    with the path to it, and ``BrokenJobError`` for a job whose function is not known.
+    with the path to it, ``ReferenceNotAllowedError``, and ``BrokenJobError`` for a job whose function is not known.
     """
-    data: dict[str, Any] = {"v": _VERSION, "name": job.name}
+    with limited(allowed):
+        return _encode(serializer, job)
+
+
+def _encode(serializer: Serializer, job: JobRecord) -> bytes:
+    data: dict[str, Any] = {"v": _VERSION, "id": job.id, "name": job.name}
     func = job.func
     data["func"] = reference(job)
     if job.func_ref is None and func is not None and type(func) is not FunctionType:
@@ -139,8 +185,23 @@ class _Unusable(Exception):
     """Part of a payload is not what it has to be."""
 
 
-def decode(serializer: Serializer, job_id: str, payload: object, *, import_func: bool = True) -> Loaded:
-    """The job that a payload describes. Raises nothing. ``import_func=False``: leave the function alone, for who only looks."""
+def decode(
+    serializer: Serializer,
+    job_id: str,
+    payload: object,
+    *,
+    import_func: bool = True,
+    allowed: AllowedRefs | None = None,
+) -> Loaded:
+    """The job that a payload describes. Raises nothing.
+
+    ``import_func=False``: leave the function alone, for who only looks. ``allowed``: what it may name.
+    """
+    with limited(allowed):
+        return _decode(serializer, job_id, payload, import_func)
+
+
+def _decode(serializer: Serializer, job_id: str, payload: object, import_func: bool) -> Loaded:
     if not isinstance(payload, bytes | bytearray | memoryview):
         return _unreadable(job_id, "its record cannot be read: there are no bytes")
     try:
@@ -154,6 +215,9 @@ def decode(serializer: Serializer, job_id: str, payload: object, *, import_func:
             job_id,
             f"its record has version {data['v']!r}, and this release reads {_VERSION}; was it made by a newer one?",
         )
+    if job_id and data.get("id", job_id) != job_id:
+        # A signed record says what it says under its own id only.
+        return _unreadable(job_id, f"its record is that of another job, {str(data['id'])[:80]!r}")
     try:
         name = _text(data, "name")
         ref = _text(data, "func")

@@ -47,12 +47,11 @@ from schedcore.errors import (
 )
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import outcome
-from schedcore.jobstores._payload import Loaded, StoredRecord, decode, encode, reference
+from schedcore.jobstores._payload import Codec, Loaded, StoredRecord, reference
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreHost, StoreTraits
 from schedcore.references import resolve
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
-from schedcore.serializers import PickleSerializer, Serializer
-from schedcore.serializers import load as load_serializer
+from schedcore.serializers import Serializer
 from schedcore.triggers._zones import FIRST_US, LAST_US
 from schedcore.triggers.foreign import ForeignTrigger
 
@@ -118,7 +117,11 @@ class SQLAlchemyJobStore(JobStore):
     :param pickle_protocol: with ``serializer="pickle"``: the protocol.
     :param tableschema: the schema (on SQLite: the attached database) of the tables.
     :param engine_options: arguments for ``sqlalchemy.create_engine``, beside the URL.
-    :param serializer: ``"json"``, ``"pickle"`` or a ``Serializer``; how jobs become bytes.
+    :param serializer: ``"json"``, ``"cbor"``, ``"pickle"`` or a ``Serializer``; how jobs become bytes.
+    :param signing_key: one or several keys (bytes, or text): records are signed with the first, and read only if one of them
+        signed them (``schedcore.serializers.signed``).
+    :param allowed_refs: what functions stored jobs may name, such as ``["myapp.jobs:*"]``; None: all but those that run programs
+        or code, or change files (``schedcore.allowed``).
     :param history: finished runs kept for each job, from 1 up.
     :param history_age: seconds that a finished run is kept; None: however old.
     :param read_only: only look: nothing is locked, created or changed, and no function is imported (see ``open_reader``).
@@ -137,6 +140,8 @@ class SQLAlchemyJobStore(JobStore):
         engine_options: Mapping[str, Any] | None = None,
         *,
         serializer: str | Serializer = "json",
+        signing_key: bytes | str | Sequence[bytes | str] | None = None,
+        allowed_refs: Iterable[str] | None = None,
         history: int = 100,
         history_age: float | None = 30 * 86400.0,
         read_only: bool = False,
@@ -152,7 +157,9 @@ class SQLAlchemyJobStore(JobStore):
         number = isinstance(history_age, int | float) and not isinstance(history_age, bool)
         if history_age is not None and not (number and history_age > 0):
             raise ConfigurationError(f"history_age must be a number of seconds above 0, or None, not {history_age!r}")
-        self.serializer = _serializer(serializer, pickle_protocol)
+        self.codec = Codec(
+            serializer, pickle_protocol=pickle_protocol, signing_key=signing_key, allowed_refs=allowed_refs
+        )
         self._history = history
         self._history_age_us = None if history_age is None else int(history_age * 1e6)
         self._read_only = bool(read_only)
@@ -423,7 +430,7 @@ class SQLAlchemyJobStore(JobStore):
             else:
                 missing.append(uid)
         for uid, version, job_id, payload in _by_keys(cursor, self._sql.payloads, missing):
-            loaded = decode(self.serializer, _text(job_id) or "", payload, import_func=not self._read_only)
+            loaded = self.codec.decode(_text(job_id) or "", payload, import_func=not self._read_only)
             record = loaded.record
             record.uid, record.version = uid, version
             found[uid] = loaded
@@ -447,14 +454,14 @@ class SQLAlchemyJobStore(JobStore):
     # -- jobs -----------------------------------------------------------------------------------------------------------
 
     def add_entries(self, entries: Sequence[JobEntry]) -> None:
-        serializer = self.serializer
+        codec = self.codec
         rows = []
         for job, state, fire_us, due_us, reason in entries:
             _check_id(job.id)
             rows.append(
                 (
                     job.id,
-                    encode(serializer, job),
+                    codec.encode(job),
                     str(state),
                     int(job.trigger.elapsed),
                     fire_us,
@@ -506,7 +513,7 @@ class SQLAlchemyJobStore(JobStore):
 
     def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id
-        payload = None if new.job is old.job else encode(self.serializer, new.job)
+        payload = None if new.job is old.job else self.codec.encode(new.job)
         with self._writing("change a job") as cursor:
             cursor.execute(self._sql.entry, (job_id,))
             row = cursor.fetchone()
@@ -534,7 +541,7 @@ class SQLAlchemyJobStore(JobStore):
         if isinstance(job, StoredRecord) and job.version:
             return (job.uid, job.version) == (uid, version)
         cursor.execute(self._sql.payload, (uid,))
-        return bool(cursor.fetchone()[0] == encode(self.serializer, job))
+        return bool(cursor.fetchone()[0] == self.codec.encode(job))
 
     def _drop(self, uid: int) -> None:
         """A job was changed or removed: nothing that was known of it holds any more."""
@@ -914,15 +921,6 @@ def _is_value(job: JobRecord) -> bool:
 def _check_id(job_id: str) -> None:
     if not _is_text(job_id) or "\0" in job_id:
         raise SerializationError(f"the job id {job_id!r} has characters that a database cannot hold", path="id")
-
-
-def _serializer(serializer: str | Serializer, pickle_protocol: int | None) -> Serializer:
-    if pickle_protocol is None:
-        return load_serializer(serializer)
-    if serializer != "pickle":
-        raise ConfigurationError('pickle_protocol goes with serializer="pickle"')
-    made: Serializer = PickleSerializer(pickle_protocol)
-    return made
 
 
 def _is_memory(url: sa.URL) -> bool:

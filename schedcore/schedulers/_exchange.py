@@ -23,6 +23,7 @@ from schedcore.jobstores._payload import decode, encode
 from schedcore.schedulers._definition import UNSET
 from schedcore.serializers import Serializer
 from schedcore.serializers.json import JSONSerializer
+from schedcore.serializers.signed import SignedSerializer
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
@@ -66,7 +67,10 @@ def _export(scheduler: BaseScheduler, job: Job) -> dict[str, Any]:
         # Where it is imported nothing may be wrong with it.
         state, due_us = (_PENDING, None) if fire_us is None else (JobState.ACTIVE, fire_us)
     payload = encode(_serializer(scheduler, job.jobstore), entry.job)
-    return {"id": job.id, "state": str(state), "fire_us": fire_us, "due_us": due_us, "job": json.loads(payload)}
+    definition = json.loads(payload)
+    # It is said once, beside it, where whoever edits the file finds it.
+    del definition["d"]["id"]
+    return {"id": job.id, "state": str(state), "fire_us": fire_us, "due_us": due_us, "job": definition}
 
 
 def import_jobs(scheduler: BaseScheduler, infile: str | os.PathLike[str] | IO[str], jobstore: str) -> None:
@@ -157,5 +161,8 @@ def _import(name: str, item: Any, serializer: Serializer) -> tuple[JobRecord, An
 def _serializer(scheduler: BaseScheduler, alias: str) -> Serializer:
     """JSON, with the classes that are registered for the job store, if any are."""
     pump = scheduler._pumps.get(alias)
-    mine = getattr(pump.store, "serializer", None) if pump is not None else None
+    codec = getattr(pump.store, "codec", None) if pump is not None else None
+    mine = None if codec is None else codec.serializer
+    if isinstance(mine, SignedSerializer):
+        mine = mine.inner
     return mine if isinstance(mine, JSONSerializer) else JSONSerializer()

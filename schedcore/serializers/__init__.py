@@ -9,16 +9,20 @@ from schedcore.serializers.base import Serializer
 
 __all__ = ["JSONSerializer", "PickleSerializer", "Serializer", "load"]
 
-_NAMES = ("json", "pickle")
+_NAMES = ("json", "cbor", "pickle")
 
 
 def load(name: str | Serializer) -> Serializer:
-    """The serializer called *name* ("json" or "pickle"), or *name* itself when it is one. Raises
-    ``ConfigurationError``."""
+    """The serializer called *name* ("json", "cbor" or "pickle"), or *name* itself when it is one. Raises
+    ``ConfigurationError``, and ``MissingExtraError`` for one whose library is not installed."""
     if name == "json":
         from schedcore.serializers.json import JSONSerializer
 
         return JSONSerializer()
+    if name == "cbor":
+        from schedcore.serializers.cbor import CBORSerializer
+
+        return CBORSerializer()
     if name == "pickle":
         from schedcore.serializers.pickle import PickleSerializer
 
@@ -28,7 +32,9 @@ def load(name: str | Serializer) -> Serializer:
     if isinstance(name, type):
         raise ConfigurationError(f"serializer={name!r}: must be an instance, not a class: {name.__name__}()")
     if not (callable(getattr(name, "dumps", None)) and callable(getattr(name, "loads", None))):
-        raise ConfigurationError(f'serializer={name!r}: must be "json", "pickle" or an object with dumps() and loads()')
+        raise ConfigurationError(
+            f'serializer={name!r}: must be "json", "cbor", "pickle" or an object with dumps() and loads()'
+        )
     if not isinstance(getattr(name, "name", None), str):
         raise ConfigurationError(f"serializer={name!r}: its attribute name must be text")
     return name

@@ -31,6 +31,7 @@ from schedcore.errors import (
 from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOBSTORE_FAILED
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
 from schedcore.jobstores import sqlalchemy as module
+from schedcore.jobstores._payload import Codec
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from schedcore.run import Finish, Run, RunState
@@ -618,7 +619,7 @@ class TestSetAside:
         query(url, "UPDATE schedcore_jobs SET id = x'ff', reason = x'ff', state = 'paused', version = 2")
         query(url, "UPDATE schedcore_jobs_runs SET output = x'ff', reason = 5, exit_code = 'odd', times = 'odd'")
         (found,) = store.list_entries()
-        assert (found.job.id, found.reason) == ("\ufffd", "\ufffd")
+        assert (found.job.id, found.reason) == ("\ufffd", "its record is that of another job, 'bad'")
         (run,) = store.runs()
         assert (run.job_id, run.reason, run.output, run.exit_code, run.times) == ("\ufffd", "5", "\ufffd", None, 1)
 
@@ -827,12 +828,12 @@ def test_the_latest_runs_are_found_without_sorting(url: str, start: Start, key: 
 def test_payloads_are_read_once(url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def decode(serializer: Any, job_id: str, *rest: Any, **options: Any) -> Any:
+    def decode(codec: Codec, job_id: str, *rest: Any, **options: Any) -> Any:
         read.append(job_id)
-        return _decode(serializer, job_id, *rest, **options)
+        return _decode(codec, job_id, *rest, **options)
 
-    _decode = module.decode  # type: ignore[attr-defined]
-    monkeypatch.setattr(module, "decode", decode)
+    _decode = Codec.decode
+    monkeypatch.setattr(Codec, "decode", decode)
     monkeypatch.setattr(module, "_CACHE", 3)
     store = start(SQLAlchemyJobStore(url))
     store.add_entries([entry(name) for name in "abc"])

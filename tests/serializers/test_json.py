@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import importlib.util
 import json
 import math
 import subprocess
@@ -23,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedcore.errors import ConfigurationError, SerializationError
+from schedcore.serializers._tagged import TaggedSerializer
 from schedcore.serializers.json import MAX_DEPTH, JSONSerializer
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -104,7 +106,16 @@ class OwnZone(tzinfo):
 Pair = namedtuple("Pair", "a b")
 
 PLAIN = JSONSerializer()
-RICH = JSONSerializer([Color, Level, Word, Rights, Point, Frozen, Path, PurePosixPath, PureWindowsPath])
+TYPES = [Color, Level, Word, Rights, Point, Frozen, Path, PurePosixPath, PureWindowsPath]
+RICH = JSONSerializer(TYPES)
+
+# Those that share the data model.
+KINDS: dict[str, type[TaggedSerializer]] = {"json": JSONSerializer}
+if importlib.util.find_spec("cbor2") is not None:
+    from schedcore.serializers.cbor import CBORSerializer
+
+    KINDS["cbor"] = CBORSerializer
+of_each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def same(one: object, other: object) -> bool:
@@ -128,7 +139,7 @@ def same(one: object, other: object) -> bool:
     return one == other
 
 
-def round_trip(value: object, serializer: JSONSerializer = RICH) -> Any:
+def round_trip(value: object, serializer: TaggedSerializer = RICH) -> Any:
     payload = serializer.dumps(value)
     assert type(payload) is bytes
     loaded = serializer.loads(payload)
@@ -177,11 +188,12 @@ VALUES: list[object] = [
 ]
 
 
+@of_each_kind
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
-def test_round_trip(value: object) -> None:
-    serializer = JSONSerializer([Color, Level, Word, Rights, Point, Frozen, Path, PureWindowsPath])
+def test_round_trip(value: object, kind: str) -> None:
+    serializer = KINDS[kind]([Color, Level, Word, Rights, Point, Frozen, Path, PureWindowsPath])
     if isinstance(value, PurePosixPath) and not isinstance(value, Path):
-        serializer = JSONSerializer([PurePosixPath])
+        serializer = KINDS[kind]([PurePosixPath])
     for wrapped in (value, [value], {"key": value}, (value,), {1: value}):
         assert same(round_trip(wrapped, serializer), wrapped)
 
@@ -285,10 +297,11 @@ values = st.recursive(
 )
 
 
+@of_each_kind
 @settings(derandomize=True, deadline=None, max_examples=200)
-@given(values)
-def test_everything_comes_back_as_it_was(value: object) -> None:
-    assert same(round_trip(value), value)
+@given(value=values)
+def test_everything_comes_back_as_it_was(value: object, kind: str) -> None:
+    assert same(round_trip(value, KINDS[kind](TYPES)), value)
 
 
 json_values = st.recursive(

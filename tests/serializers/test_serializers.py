@@ -41,8 +41,8 @@ def test_load_an_instance() -> None:
     ("value", "message"),
     [
         ("jsom", "serializer='jsom': there is no such serializer; did you mean 'json'?"),
-        ("xml", "there is no such serializer; known: json, pickle"),
-        (None, 'serializer=None: must be "json", "pickle" or an object with dumps() and loads()'),
+        ("xml", "there is no such serializer; known: cbor, json, pickle"),
+        (None, 'serializer=None: must be "json", "cbor", "pickle" or an object with dumps() and loads()'),
         (Own, "must be an instance, not a class: Own()"),
         (Nameless(), "its attribute name must be text"),
     ],

@@ -1,0 +1,144 @@
+"""What the text of a stored record may name: promise 10, data and not code.
+
+A record is data, but it names code: the job's function, and the functions that its trigger's calendars are made of. Whoever can
+write to a job store could thus have any function run that the interpreter can import. ``allowed_refs`` says which ones may
+be; it is asked when a job is added, before it is stored, and again when it is loaded, before anything is imported.
+
+A pattern is ``"module:name"`` with ``*`` for any part of either: ``"myapp.jobs:*"``, ``"myapp.*:*"``, ``"backup:run"``. What a
+module merely imports is not its own: ``"myapp.jobs:*"`` allows neither ``"myapp.jobs:os.system"`` nor, after ``from os import
+system``, ``"myapp.jobs:system"``; a name without ``*`` allows what it says.
+
+Without ``allowed_refs`` everything may be named but what ``RISKY`` lists: the parts of the standard library that run programs or
+code, or change files. A program whose job really is ``os.system`` says so: ``allowed_refs=["os:system", "myapp.jobs:*"]``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+from schedcore.errors import ConfigurationError, ReferenceNotAllowedError
+
+__all__ = ["RISKY", "AllowedRefs", "limited", "limits"]
+
+#: Modules of the standard library, with all that is below them, that only ``allowed_refs`` makes available to stored records.
+RISKY: Final = frozenset(
+    """
+    _ctypes _frozen_importlib _frozen_importlib_external _io _pickle _posixsubprocess _winapi atexit bdb cProfile code codeop
+    compileall concurrent ctypes doctest ensurepip fileinput glob imp importlib io marshal mmap msvcrt multiprocessing nt os
+    pathlib pdb pickle pip pkgutil posix profile pty py_compile pydoc resource runpy shelve shutil signal site subprocess sys
+    tempfile timeit trace unittest venv webbrowser winreg zipapp zipfile zipimport
+    """.split()  # noqa: SIM905  # names one under the other would fill a page
+)
+# The same in builtins, where most names are harmless.
+_RISKY_BUILTINS: Final = frozenset(
+    """
+    __build_class__ __import__ breakpoint compile delattr eval exec exit getattr globals input locals open quit setattr vars
+    """.split()  # noqa: SIM905
+)
+_PATTERN: Final = re.compile(r"[\w.*]+:[\w.*]+")
+# Whose ``__module__`` says where they were defined. Other objects say where their class was.
+_DEFINED: Final = (FunctionType, BuiltinFunctionType, MethodType, type)
+
+_limit: ContextVar[AllowedRefs | None] = ContextVar("schedcore_allowed_refs", default=None)
+
+
+class AllowedRefs:
+    """Which references a job store may hold.
+
+    ``patterns``: see the module's docstring; None: everything but ``RISKY``. Raises ``ConfigurationError`` naming what is no
+    pattern.
+    """
+
+    __slots__ = ("_exact", "_patterns", "_wild")
+
+    def __init__(self, patterns: Iterable[str] | None = None) -> None:
+        if isinstance(patterns, str):
+            patterns = [pattern for pattern in re.split(r"[,\s]+", patterns) if pattern]
+        self._patterns = None if patterns is None else tuple(patterns)
+        self._exact: set[str] = set()
+        self._wild: list[re.Pattern[str]] = []
+        for pattern in self._patterns or ():
+            if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
+                raise ConfigurationError(
+                    f'allowed_refs: {pattern!r} is no pattern; write "package.module:name", with * for any part of it, such as '
+                    f'"myapp.jobs:*"'
+                )
+            if "*" in pattern:
+                self._wild.append(re.compile(re.escape(pattern).replace(r"\*", r"[\w.]*")))
+            else:
+                self._exact.add(pattern)
+
+    def check_text(self, reference: str) -> None:
+        """Raise ``ReferenceNotAllowedError`` unless a reference may be looked up."""
+        if self._patterns is None:
+            module, _, path = reference.partition(":")
+            if not _is_risky(module, path):
+                return
+            raise ReferenceNotAllowedError(
+                reference,
+                f"{reference!r} runs programs or code, or changes files, and stored jobs may name it only where the job store's "
+                f"allowed_refs says so",
+            )
+        if reference in self._exact or any(wild.fullmatch(reference) for wild in self._wild):
+            return
+        raise ReferenceNotAllowedError(
+            reference,
+            f"{reference!r} is none of the references that this job store may hold "
+            f"(allowed_refs: {', '.join(self._patterns) or 'none'})",
+        )
+
+    def check_step(self, reference: str, found: object) -> None:
+        """Raise ``ReferenceNotAllowedError`` if a reference leads through a module that another one merely imported."""
+        if isinstance(found, ModuleType) and reference not in self._exact:
+            raise ReferenceNotAllowedError(
+                reference, f"{reference!r} leads into {found.__name__!r}, which that module only imports"
+            )
+
+    def check_object(self, reference: str, found: Any) -> None:
+        """Raise ``ReferenceNotAllowedError`` unless what a reference led to may be used."""
+        if reference in self._exact or not isinstance(found, _DEFINED):
+            return
+        home: object = found.__module__
+        path: object = found.__qualname__
+        if not isinstance(home, str) or not isinstance(path, str):
+            return
+        own = reference.partition(":")[0]
+        if self._patterns is None:
+            if not _is_risky(home, path):
+                return
+        elif home.partition(".")[0] == own.partition(".")[0] or any(
+            wild.fullmatch(f"{home}:{path}") for wild in self._wild
+        ):
+            return
+        raise ReferenceNotAllowedError(
+            reference,
+            f"{reference!r} is {home}:{path} under another name; to allow it, name it without * in allowed_refs",
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({None if self._patterns is None else list(self._patterns)!r})"
+
+
+def _is_risky(module: str, path: str) -> bool:
+    top = module.partition(".")[0]
+    return top in RISKY or (top == "builtins" and path.partition(".")[0] in _RISKY_BUILTINS)
+
+
+@contextmanager
+def limited(allowed: AllowedRefs | None) -> Iterator[None]:
+    """Within this, references that are looked up or made are held to ``allowed``."""
+    token = _limit.set(allowed)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def limits() -> AllowedRefs | None:
+    """What references are held to here, or None."""
+    return _limit.get()

@@ -1,0 +1,146 @@
+"""What stored records may name. What stores make of it is tested with them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedcore.allowed import RISKY, AllowedRefs, limited
+from schedcore.errors import ConfigurationError, ReferenceLookupError, ReferenceNotAllowedError
+from schedcore.references import ref_of, resolve
+
+MODULE = """
+import os
+import os.path as path
+from os import system
+from functools import lru_cache, partial, wraps
+
+def work(): ...
+class Kind:
+    def method(self): ...
+    @classmethod
+    def make(cls): ...
+cached = lru_cache(work)
+half = partial(work)
+alias = os.getcwd
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    name = "allowed_refs_app"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("")
+    (tmp_path / name / "jobs.py").write_text(MODULE)
+    (tmp_path / name / "api.py").write_text(f"from {name}.jobs import work\nfrom json import dumps\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield name
+    for loaded in [each for each in sys.modules if each.partition(".")[0] == name]:
+        del sys.modules[loaded]
+
+
+def found(reference: str, patterns: Any = None) -> Any:
+    with limited(AllowedRefs(patterns)):
+        return resolve(reference)
+
+
+@pytest.mark.parametrize(
+    "name", ["jobs:work", "jobs:Kind", "jobs:Kind.method", "jobs:Kind.make", "jobs:cached", "jobs:half", "api:work"]
+)
+@pytest.mark.parametrize("pattern", [None, "{0}.jobs:*|{0}.api:*", "{0}.*:*", "{0}*:*", "*:*", "{1}"])
+def test_allowed(module: str, name: str, pattern: str | None) -> None:
+    reference = f"{module}.{name}"
+    patterns = None if pattern is None else pattern.format(module, reference).split("|")
+    assert callable(found(reference, patterns))
+
+
+@pytest.mark.parametrize("name", ["jobs:os.system", "jobs:path.join", "jobs:system", "jobs:alias", "api:dumps"])
+def test_what_a_module_imports_is_not_its_own(module: str, name: str) -> None:
+    reference = f"{module}.{name}"
+    with pytest.raises(ReferenceNotAllowedError):
+        found(reference, [f"{module}.*:*"])
+    assert callable(found(reference, [reference]))
+
+
+@pytest.mark.parametrize("name", ["jobs:os.system", "jobs:system", "jobs:alias"])
+def test_a_risky_function_under_another_name(module: str, name: str) -> None:
+    with pytest.raises(ReferenceNotAllowedError):
+        found(f"{module}.{name}")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        *("os:system", "posix:system", "subprocess:run", "builtins:eval", "builtins:exec", "builtins:open"),
+        *(
+            "builtins:__import__",
+            "importlib:import_module",
+            "importlib.util:find_spec",
+            "runpy:run_path",
+            "pickle:loads",
+        ),
+        *("shutil:rmtree", "ctypes:CDLL", "sys:exit", "multiprocessing.process:Process.run", "code:interact"),
+    ],
+)
+def test_risky_ones_are_not_even_looked_up(reference: str) -> None:
+    with pytest.raises(ReferenceNotAllowedError, match="allowed_refs says so") as caught:
+        found(reference)
+    assert caught.value.reference == reference
+    assert isinstance(caught.value, LookupError | ValueError)
+
+
+def test_what_is_harmless_needs_no_permission() -> None:
+    assert found("builtins:print") is print
+    assert found("math:sqrt")(4) == 2
+
+
+def test_nothing_is_imported_for_a_reference_that_is_not_allowed() -> None:
+    sys.modules.pop("this", None)
+    with pytest.raises(ReferenceNotAllowedError, match=r"none of the references .* \(allowed_refs: myapp:\*\)"):
+        found("this:s", ["myapp:*"])
+    assert "this" not in sys.modules
+
+
+def test_an_empty_list_allows_nothing() -> None:
+    with pytest.raises(ReferenceNotAllowedError, match="allowed_refs: none"):
+        found("math:sqrt", [])
+
+
+def test_text_as_configuration_files_give_it() -> None:
+    assert found("math:sqrt", "json:*, math:sqrt")
+    with pytest.raises(ReferenceNotAllowedError):
+        found("math:cos", "json:*, math:sqrt")
+
+
+def test_references_are_checked_when_they_are_made() -> None:
+    with limited(AllowedRefs()), pytest.raises(ReferenceNotAllowedError):
+        ref_of(os.getcwd)
+    with limited(AllowedRefs(["posix:*", "nt:*"])):
+        assert ref_of(os.getcwd).endswith(":getcwd")
+
+
+def test_the_limit_ends_with_its_block() -> None:
+    with limited(AllowedRefs([])):
+        pass
+    assert callable(resolve("os:getcwd"))
+
+
+@pytest.mark.parametrize("pattern", ["myapp", "my app:*", "", ":", 5, "myapp.jobs:*:*"])
+def test_patterns_that_are_none(pattern: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is no pattern"):
+        AllowedRefs([pattern])
+
+
+def test_what_is_missing_is_another_error(module: str) -> None:
+    with pytest.raises(ReferenceLookupError, match="has no attribute 'nobody'"):
+        found(f"{module}.jobs:nobody", [f"{module}.jobs:*"])
+
+
+def test_the_risky_modules_are_modules() -> None:
+    beyond = {"imp", "pip", "_winapi", "msvcrt", "winreg", "nt"}
+    assert RISKY - beyond <= sys.stdlib_module_names
