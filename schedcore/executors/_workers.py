@@ -22,9 +22,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from queue import Empty
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-__all__ = ["WorkerPool"]
+__all__ = ["ThreadMaker", "Worker", "WorkerPool", "daemon_thread"]
 
 _logger = logging.getLogger("schedcore.executors")
 
@@ -32,12 +32,34 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class Worker(Protocol):
+    """A thread that makes one call and ends."""
+
+    def start(self) -> None:
+        """Make the call. Raises ``RuntimeError`` when the system has no thread to give."""
+
+    def join(self) -> None:
+        """Return when the thread has ended; the call has been made by then."""
+
+    def is_alive(self) -> bool:
+        """Whether it was started and has not ended."""
+
+
+#: Gives a thread that is to make a call, under a name, and was not started.
+ThreadMaker = Callable[[Callable[[], None], str], Worker]
+
+
+def daemon_thread(call: Callable[[], None], name: str) -> Worker:
+    """Python's own."""
+    return threading.Thread(target=call, name=name, daemon=True)
+
+
 class WorkerPool(Generic[T, R]):
     """Calls ``report(work(item))`` for each item, in one of up to ``max_workers`` threads.
 
     ``begin`` is called in each thread before its first item, and again before the next one as long as it raises;
     ``end`` when the thread ends. ``refuse(item, error)`` gives the result of an item for which ``begin`` or ``work``
-    raised. Whatever any of them raises, the worker goes on.
+    raised. Whatever any of them raises, the worker goes on. ``make_thread``: for threads that are not Python's own.
     """
 
     def __init__(
@@ -49,6 +71,7 @@ class WorkerPool(Generic[T, R]):
         name: str,
         begin: Callable[[], object] | None = None,
         end: Callable[[], object] | None = None,
+        make_thread: ThreadMaker = daemon_thread,
     ) -> None:
         self._max = max_workers
         self._work = work
@@ -57,6 +80,8 @@ class WorkerPool(Generic[T, R]):
         self._name = name
         self._begin = begin
         self._end = end
+        self._make_thread = make_thread
+        self._here = threading.local()  # .worker: which of the workers the calling thread is
         # The numbers of the items that wait; None tells one worker to end.
         # By its module: gevent, where it replaces threads, replaces this along with them.
         self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -64,9 +89,9 @@ class WorkerPool(Generic[T, R]):
         self._next = 0
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)  # a worker has ended, or waits for the others
-        self._threads: list[threading.Thread] = []  # all that were started
-        self._active: set[threading.Thread] = set()  # those that have not ended
-        self._waiting: set[threading.Thread] = set()  # workers whose item called ``join``
+        self._threads: list[Worker] = []  # all that were started
+        self._active: set[Worker] = set()  # those that have not ended
+        self._waiting: set[Worker] = set()  # workers whose item called ``join``
         self._idle = 0
         self._stops = 0  # None entries put and not yet obeyed
         self._closed = False
@@ -142,10 +167,10 @@ class WorkerPool(Generic[T, R]):
         started in its place if anything is queued, so that what was taken is carried out before it returns.
         """
         deadline = None if timeout is None else monotonic() + timeout
-        me = threading.current_thread()
+        me: Worker | None = getattr(self._here, "worker", None)
         with self._ended:
-            inside = me in self._active
-            if inside:
+            inside = me is not None and me in self._active
+            if inside and me is not None:
                 self._waiting.add(me)
                 self._ended.notify_all()
                 if self._queue.qsize() > self._stops + self._idle:
@@ -157,7 +182,8 @@ class WorkerPool(Generic[T, R]):
                         return False
                     self._ended.wait(left_s)
             finally:
-                self._waiting.discard(me)
+                if me is not None:
+                    self._waiting.discard(me)
             over = [thread for thread in self._threads if thread not in self._active]
         for thread in over:
             thread.join()  # it has nothing left to do but to end
@@ -169,7 +195,7 @@ class WorkerPool(Generic[T, R]):
 
     def _start_worker(self) -> None:
         """Called with the lock held."""
-        thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        thread: Worker = self._make_thread(lambda: self._run(thread), f"{self._name}-{len(self._threads)}")
         self._threads.append(thread)
         self._active.add(thread)
         try:
@@ -189,7 +215,8 @@ class WorkerPool(Generic[T, R]):
             except RuntimeError as error:  # those that there are go on
                 _logger.error("%s goes on with %d of %d threads: %s", self._name, len(self._threads), self._max, error)
 
-    def _run(self) -> None:
+    def _run(self, worker: Worker) -> None:
+        self._here.worker = worker
         try:
             with self._lock:
                 self._reinforce(taking=1)
@@ -201,7 +228,7 @@ class WorkerPool(Generic[T, R]):
                 except Exception:
                     _logger.exception("%s: a worker did not end well", self._name)
             with self._ended:
-                self._active.discard(threading.current_thread())
+                self._active.discard(worker)
                 self._ended.notify_all()
 
     def _drain(self) -> None:

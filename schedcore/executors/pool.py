@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from schedcore.errors import ConfigurationError, FailureError, UnknownOptionError
-from schedcore.executors._workers import WorkerPool
+from schedcore.executors._workers import ThreadMaker, WorkerPool, daemon_thread
 from schedcore.executors.base import ExecutorHost, RunExecutor, call_run, failed, run_awaitable
 from schedcore.run import Finish, Run, RunState, current_run
 
@@ -134,6 +134,10 @@ class ThreadPoolExecutor(PoolExecutor):
     #: Gives the value of an awaitable that a job returned; called in the job's thread, in its context.
     _finish_awaitable: Callable[[Any], Any] = staticmethod(run_awaitable)
 
+    def _thread_maker(self) -> ThreadMaker:
+        """Where its threads come from; asked at each start."""
+        return daemon_thread
+
     def _make_pool(self, host: ExecutorHost, name: str) -> WorkerPool[Run, Finish]:
         initializer, initargs, alias, logger = self._initializer, self._initargs, self._alias, self._logger
 
@@ -153,6 +157,7 @@ class ThreadPoolExecutor(PoolExecutor):
             lambda run, error: failed(run, None, host.clock.wall_us(), error),
             self._options.get("thread_name_prefix") or name,
             begin=None if initializer is None else begin,
+            make_thread=self._thread_maker(),
         )
 
 
