@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Container, Iterable, Mapping, Set
 from datetime import datetime, tzinfo
+from functools import lru_cache
 from types import FunctionType
 from typing import Any, Final
 
@@ -60,7 +61,7 @@ CHANGES = (
     "trigger",
 )
 
-# Classes of triggers that have an alias and answer in closed form: to ask an abstract class each time takes longer.
+# Classes with an alias that answer in closed form: to ask the abstract class about each trigger takes longer.
 _grids: set[type] = set()
 
 _new = tuple.__new__
@@ -74,6 +75,10 @@ def make_trigger(
     if trigger is None:
         trigger = "date"
     if isinstance(trigger, str):
+        if trigger != "interval":  # it is made as fast as it could be found
+            shared = _find_shared(trigger, trigger_args, timezone)
+            if shared is not None:
+                return _anchored(shared, timeline)
         cls = plugins.load(plugins.TRIGGERS, trigger)
         if "timezone" not in trigger_args:
             trigger_args["timezone"] = timezone
@@ -98,6 +103,29 @@ def make_trigger(
             f"trigger must be an alias such as 'interval', a trigger instance or None, not {trigger!r}"
         )
     return _anchored(as_grid(trigger), timeline)
+
+
+def _find_shared(alias: str, options: Mapping[str, Any], timezone: tzinfo) -> EngineTrigger | None:
+    """The trigger that these options make, one for all jobs that have it, as a trigger is a value; None if it must be made.
+
+    A cron expression takes 5 us to read, and thousands of jobs share a handful of schedules. Only for numbers and text: other
+    values may be equal and not the same, as local times are that occur twice.
+    """
+    for value in options.values():
+        if type(value) is not int and type(value) is not str:
+            return None
+    try:
+        return _shared_trigger(alias, timezone, **options)
+    except TypeError:  # what is wrong is told where it is made
+        return None
+
+
+@lru_cache(maxsize=256, typed=True)
+def _shared_trigger(alias: str, timezone: tzinfo, /, **options: int | str) -> EngineTrigger | None:
+    cls = plugins.load(plugins.TRIGGERS, alias)
+    if not getattr(cls, "plain", False):  # somebody else's
+        return None
+    return as_grid(cls(**{"timezone": timezone, **options}))
 
 
 def _anchored(trigger: EngineTrigger, timeline: Timeline) -> EngineTrigger:
