@@ -29,7 +29,7 @@ from typing import NamedTuple, Protocol
 from schedcore.clock import Clock, Now, from_datetime, to_datetime
 from schedcore.engine import Claim, Decision
 from schedcore.errors import ConflictingIdError, JobLookupError, TransientJobError
-from schedcore.job import Job, JobEntry, JobKeeper
+from schedcore.job import Job, JobEntry, JobKeeper, JobRecord
 from schedcore.run import Finish, Run, RunRecord
 
 __all__ = [
@@ -150,6 +150,12 @@ class JobStore(BaseJobStore):
     def add_entries(self, entries: Sequence[JobEntry]) -> None:
         """Keep new jobs, all or none. Raises ``ConflictingIdError``, ``TransientJobError`` (the callable has no name) and
         ``SerializationError`` (an argument cannot be stored)."""
+
+    def check(self, job: JobRecord) -> None:
+        """Raise what ``add_entries`` would raise for what this job is, so that who adds it learns of it at once.
+
+        Called in any thread, event loops included, whether the store is open or not: no I/O.
+        """
 
     @abstractmethod
     def get_entry(self, job_id: str) -> JobEntry | None:

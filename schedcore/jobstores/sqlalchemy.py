@@ -488,6 +488,10 @@ class SQLAlchemyJobStore(JobStore):
                 record.uid, record.version = uid, 1
                 self._cache[uid] = record
 
+    def check(self, job: JobRecord) -> None:
+        _check_id(job.id)
+        self.codec.encode(job)
+
     def get_entry(self, job_id: str) -> JobEntry | None:
         if not _is_text(job_id):
             return None

@@ -101,6 +101,8 @@ class Jobs:
             record = seeded(record)
             if record.id in jobs and not replace:
                 raise ConflictingIdError(record.id)
+            if pump is not None:
+                pump.store.check(record)
             jobs[record.id] = Pending(record, next_run, replace)
         if self._scheduler.running and pump is not None:
             pump.touched = True
@@ -108,7 +110,8 @@ class Jobs:
         return Job(self._scheduler, alias, JobEntry(record, JobState.ACTIVE), pending=True)
 
     def put_down(self, alias: str, pending: Pending) -> None:
-        """Have a job stored by the next cycle of its store, which is open."""
+        """Have a job stored by the next cycle of its store."""
+        self._scheduler._pumps[alias].store.check(pending.job)
         with self._lock:
             jobs = self._pending.setdefault(alias, {})
             if pending.job.id in jobs and not pending.replace:

@@ -17,6 +17,7 @@ scheduler's thread) a thread of its own does it.
 from __future__ import annotations
 
 import atexit
+import importlib
 import logging
 import os
 import sys
@@ -33,6 +34,7 @@ from typing import IO, Any, ClassVar, TypeVar
 from schedcore import config, plugins
 from schedcore.clock import CORRECTION_US, Clock, SystemClock, Timeline
 from schedcore.errors import (
+    BrokenJobError,
     ConfigurationError,
     InvalidTriggerError,
     JobLookupError,
@@ -274,6 +276,9 @@ class BaseScheduler(ABC):
                 raise SchedulerAlreadyRunningError(
                     "the scheduler is still shutting down; wait for the end of shutdown() before it is started again"
                 )
+            for alias in self._jobs.aliases:
+                if alias not in self._pumps and alias != "default":
+                    raise self._no_such_store(alias)
             wakeup = self._create_wakeup()
             if "default" not in self._executors:
                 self._executors["default"] = self._create_default_executor()
@@ -281,9 +286,6 @@ class BaseScheduler(ABC):
                 from schedcore.jobstores.memory import MemoryJobStore
 
                 self._pumps["default"] = Pump(self, "default", MemoryJobStore())
-            for alias in self._jobs.aliases:
-                if alias not in self._pumps:
-                    raise self._no_such_store(alias)
             self._wakeup = wakeup
             self._timeline = Timeline(self._timeline.clock)
             self._pumps = {alias: Pump(self, alias, pump.store) for alias, pump in self._pumps.items()}
@@ -391,6 +393,9 @@ class BaseScheduler(ABC):
             self._dispatches = False
             # What waits for its store now was promised to be in it; what is added from now on waits for the next start.
             self._promised = frozenset(self._jobs.aliases)
+            for pump in self._pumps.values():
+                # Nobody is to wait for a first cycle that does not come.
+                pump.tried.set()
             return True
 
     def _close_elsewhere(self, wait: bool, timeout: float | None) -> None:
@@ -835,6 +840,38 @@ class BaseScheduler(ABC):
             self.remove_job(job_id, alias)
             return None
 
+    def repair_job(
+        self, job_id: str, jobstore: str | None = None, func: Callable[..., Any] | str | None = None, **changes: Any
+    ) -> Job:
+        """Have a job that was set aside go on where it stood, once what was missing is there again.
+
+        ``func`` and ``changes`` (as in ``modify_job``) put something else in the place of what cannot be loaded; without
+        them its record is loaded again as it is. Its payload and its history stay. Raises ``JobLookupError``, and
+        ``BrokenJobError`` while it still cannot be loaded. A job that was not set aside is only changed.
+        """
+        importlib.invalidate_caches()
+        if func is not None:
+            changes["func"] = func
+        grid: EngineTrigger | None = None
+        if "trigger" in changes:
+            grid = make_trigger(changes.pop("trigger"), {}, self.timezone, self._timeline)
+        check_changes(changes)
+        now = self._timeline.now()
+
+        def change(entry: JobEntry) -> JobEntry:
+            if entry.job.func is None and "func" not in changes:
+                raise BrokenJobError(job_id, entry.reason or "its function is not known")
+            record = change_record(entry.job, changes)
+            if grid is not None:
+                return self._jobs.placed(seeded(record._replace(trigger=grid)), UNSET, now)
+            if entry.state is not JobState.BROKEN:
+                return entry._replace(job=record)
+            if entry.fire_us is None:
+                return self._jobs.placed(record, UNSET, now)
+            return JobEntry(record, JobState.ACTIVE, entry.fire_us, entry.fire_us)
+
+        return self._change(job_id, jobstore, "repair_job", change)
+
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
         """Remove a job; its live runs go on. Raises ``JobLookupError``."""
         if self._must_put_off(job_id, jobstore):
@@ -944,7 +981,7 @@ class BaseScheduler(ABC):
         if self._state == STATE_STOPPED:
             return
         for pump in self._pumps_of(jobstore):
-            if what is None:
+            if what is None and pump.store.traits.blocking:
                 # In a worker thread: what is asked for now is asked of an open store, unless it cannot be opened.
                 pump.tried.wait(MAX_WAIT_S)
             if pump.opened and pump.store.traits.blocking:
