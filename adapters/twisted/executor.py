@@ -139,11 +139,9 @@ class TwistedExecutor(RunExecutor):
                     retval = await _as_twisted(retval)
                 settle(retval, _as_twisted)
             finish = _new(Finish, (run, _SUCCEEDED, started_us, wall_us(), retval, None, None))
-        except CancelledError:
+        except (CancelledError, GeneratorExit):
+            # Cancelled, or nobody holds any more what it waits for.
             pass
-        except GeneratorExit:
-            # Nobody keeps what it waits for any more.
-            raise
         # All there is, and not Exception alone: whatever a job raises, sys.exit included, is the outcome of its run, and the
         # reactor is not the job's to end.
         except BaseException as error:  # noqa: BLE001
@@ -217,9 +215,10 @@ class TwistedExecutor(RunExecutor):
         cut = [] if self._wait_drained(timeout) else self._cancel()
         if not threads.join(None if deadline_s is None else max(0.0, deadline_s - monotonic())):
             cut += self._withdraw(threads)
-            self._call_in_reactor(self._cancel_followed)
             asking = current_run.get()
             cut += [run for run in threads.live() if run is not asking]
+            if self._followed and self._call_in_reactor(self._cancel_followed):
+                threads.join(_LOOK_S)
         return cut
 
     def _wait_drained(self, timeout: float | None) -> bool:
