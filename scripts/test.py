@@ -14,11 +14,15 @@ from __future__ import annotations
 import configparser
 import os
 import subprocess
+import sys
 import time
 
 from _bootstrap import CACHE, ROOT, ensure_environment, find_interpreters, main, run, say, scratch, uv_settings
 
 __all__ = ["launcher_requirements", "test"]
+
+# The environments whose tests need servers.
+SERVED = {"stores"}
 
 
 def launcher_requirements() -> list[str]:
@@ -49,6 +53,9 @@ def test(arguments: list[str]) -> int:
         tox: list[str] = [str(python), "-m", "tox", "--root", str(ROOT), "--workdir", str(ROOT / ".tox")]
         if names == ["--list"]:
             return run([*tox, "list"], env)
+        if not names or SERVED.intersection(names):
+            # What could not be installed is said by the tests that need it, or they fail for it: that is not decided here.
+            run([sys.executable, "-m", "tests.services", "install"], env)
         say("tox: " + (", ".join(names) or "all environments"))
         code = run([*tox, "run", *(["-e", ",".join(names)] if names else []), *rest], env)
     say(f"{'passed' if code == 0 else f'FAILED (exit code {code})'} after {time.monotonic() - started_s:.0f} s")
