@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from schedcore.wakeup import Done, outcome_of
@@ -72,6 +73,9 @@ class AsyncIOWakeup:
                 # Not of the call, but of the executor that was to make it.
                 done(None, error if isinstance(error, Exception) else RuntimeError(f"the call ended with {error!r}"))
 
-        future = self._loop.run_in_executor(None, outcome_of, call)
+        future = self._in_thread(partial(outcome_of, call))
         self._calls.add(future)
         future.add_done_callback(report)
+
+    def _in_thread(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
+        return self._loop.run_in_executor(None, call)

@@ -276,9 +276,10 @@ class BaseScheduler(ABC):
                 raise SchedulerAlreadyRunningError(
                     "the scheduler is still shutting down; wait for the end of shutdown() before it is started again"
                 )
+            stores = {*self._pumps, "default"}
             for alias in self._jobs.aliases:
-                if alias not in self._pumps and alias != "default":
-                    raise self._no_such_store(alias)
+                if alias not in stores:
+                    raise _lookup_error("job store", alias, stores)
             wakeup = self._create_wakeup()
             if "default" not in self._executors:
                 self._executors["default"] = self._create_default_executor()
@@ -664,7 +665,8 @@ class BaseScheduler(ABC):
         pump = self._pumps.get(jobstore)
         if pump is None:
             raise self._no_such_store(jobstore)
-        record = seeded(record)
+        if grid.seeded(record.id) is not grid:
+            record = seeded(record)
         if not pump.opened or (pump.store.traits.blocking and self._on_loop()):
             entry = self._jobs.placed(record, next_run, None)
             self._jobs.put_down(jobstore, Pending(record, next_run, replace_existing, entry))
@@ -878,7 +880,8 @@ class BaseScheduler(ABC):
             self._put_off(job_id, jobstore, "remove_job", lambda pump: self._remove_stored(pump, job_id))
             return
         alias = self._jobs.remove(job_id, jobstore)
-        self._report_removed(alias, job_id)
+        if self._reports.bus.mask & EVENT_JOB_REMOVED:
+            self._report_removed(alias, job_id)
 
     def _remove_stored(self, pump: Pump, job_id: str) -> None:
         pump.store.remove_job(job_id)

@@ -399,6 +399,18 @@ async def test_a_slow_store_is_never_called_on_the_loop() -> None:
 
 
 @on_loop
+async def test_a_call_just_before_the_end_waits_for_no_store_that_is_not_opened_any_more() -> None:
+    for store in (MemoryJobStore(), SlowStore(0.0)):
+        scheduler = AsyncIOScheduler(jobstores={"default": store})
+        scheduler.start()
+        call = scheduler.call(threading.get_ident)
+        # The loop has not come round: no store has made its first step, and none will.
+        assert await scheduler.shutdown() == []
+        async with asyncio.timeout(10):
+            assert await call != threading.get_ident()
+
+
+@on_loop
 async def test_a_store_that_cannot_be_opened_is_an_event_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     class Unready(SlowStore):
         failures = 2
