@@ -23,19 +23,23 @@ __all__ = [
     "FIRST_DAY",
     "LAST_CHUNK",
     "NO_CHUNK",
+    "CommonDays",
     "DayLattice",
     "Days",
     "EitherDays",
     "InEffect",
     "Jumps",
     "MonthSteps",
+    "OtherDays",
     "PlanDays",
+    "RangeDays",
     "Shown",
     "Smeared",
     "YearDays",
     "common_days",
     "days_of_plan",
     "repeating_from",
+    "together",
 ]
 
 #: Days in a chunk, and all of them as bits.
@@ -117,6 +121,25 @@ class Smeared(Days):
         return found & ALL_DAYS
 
 
+class CommonDays(Days):
+    """The days that several sets have in common."""
+
+    __slots__ = ("_sets",)
+
+    def __init__(self, sets: Sequence[Days]) -> None:
+        self._sets = tuple(sets)
+        self.repeats = repeating_from(self._sets)
+
+    def make(self, chunk: int) -> int:
+        return common_days(self._sets, chunk)
+
+
+@lru_cache(maxsize=256)
+def together(sets: tuple[Days, ...]) -> Days | None:
+    """One set of what several have in common; None for all days."""
+    return CommonDays(sets) if len(sets) > 1 else sets[0] if sets else None
+
+
 class EitherDays(Days):
     """The days of any of several sets."""
 
@@ -131,6 +154,34 @@ class EitherDays(Days):
         for each in self._sets:
             found |= each.chunk(chunk)
         return found
+
+
+class OtherDays(Days):
+    """The days that are not in a set, which must hold no more than its rule names."""
+
+    __slots__ = ("_days",)
+
+    def __init__(self, days: Days) -> None:
+        self._days = days
+        self.repeats = days.repeats
+
+    def make(self, chunk: int) -> int:
+        return ALL_DAYS ^ self._days.chunk(chunk)
+
+
+class RangeDays(Days):
+    """The days of some ranges, first and last."""
+
+    __slots__ = ("_ranges",)
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._ranges: list[tuple[int, int]] = []
+        for first, last in sorted(ranges):
+            _extend(self._ranges, first, last)
+        self.repeats = min(max((self._ranges[-1][1] - FIRST_DAY) // CHUNK + 1, EVERY_CHUNK), NO_CHUNK)
+
+    def make(self, chunk: int) -> int:
+        return _filled(self._ranges, FIRST_DAY + chunk * CHUNK)
 
 
 class DayLattice(Days):

@@ -249,7 +249,7 @@ def meeting_of(triggers: tuple[EngineTrigger, ...], tolerance_us: int = 0) -> Me
     a job store makes the trigger anew.
     """
     # What a user's own class calls equal need not be so.
-    return (_kept if all(trigger.plain for trigger in triggers) else Meeting)(triggers, tolerance_us)
+    return (_kept if not any(trigger.foreign for trigger in triggers) else Meeting)(triggers, tolerance_us)
 
 
 def last_of(next_us: Callable[[int], int | None], upto_us: int, floor_us: int = FIRST_US - 1) -> int | None:

@@ -49,6 +49,7 @@ __all__ = [
     "KNOWN_US",
     "Box",
     "Finder",
+    "anyday",
     "boxes_of",
     "either",
     "local_boxes",
@@ -218,7 +219,7 @@ def _clocks(zone: tzinfo) -> _Clocks | None:
 
 
 def local_boxes(
-    zone: tzinfo, minutes: int, seconds: int, days: Days | None = None, moved: bool = False
+    zone: tzinfo, minutes: int, seconds: int = ANY_SECOND, days: Days | None = None, moved: bool = False
 ) -> tuple[Box, ...]:
     """The boxes of a rule that names minutes of the local day (1,440 bits), seconds of the minute (60 bits) and local days.
 
@@ -266,6 +267,20 @@ def _local_boxes(zone: tzinfo, minutes: int, seconds: int, days: Days | None, mo
             period_us, offset_us = _lattice(mask, ends)
             found.append(Box(period_us, offset_us, mask, ends, sets))
     return either((found,))
+
+
+def anyday(zone: tzinfo, boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """Boxes of all that has the same wall time as something in other boxes, be it on another day."""
+    clocks = _clocks(zone) if boxes else None
+    if clocks is None or any(offset % 60 for offset in clocks.offsets):
+        return ANYWHERE if boxes else ()
+    inside = reduce(lambda mask, box: mask | box.minutes, boxes, 0)
+    mask = 0
+    for by in {one - other for one in clocks.offsets for other in clocks.offsets}:
+        mask |= _turned(inside, by // 60)
+    for _, _, at_s in clocks.gaps:  # the clocks may jump over it
+        mask |= 1 << at_s % DAY_S // 60
+    return (Box(minutes=mask),)
 
 
 @lru_cache(maxsize=512)

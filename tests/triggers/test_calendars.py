@@ -27,7 +27,6 @@ from schedcore.events import EVENT_JOB_SKIPPED
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.testing import VirtualScheduler
-from schedcore.triggers import calendars
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.calendars import (
@@ -44,6 +43,7 @@ from schedcore.triggers.calendars import (
     Span,
     Times,
     Weekdays,
+    _holidays,
 )
 from schedcore.triggers.combining import OrTrigger
 from schedcore.triggers.cron import CronTrigger
@@ -223,7 +223,7 @@ def test_without_the_library_of_holidays_the_extra_is_named(monkeypatch: pytest.
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    calendars._holidays.cache_clear()
+    _holidays._holidays.cache_clear()
     with pytest.raises(MissingExtraError, match=r"schedcore\[holidays\]"):
         Holidays("DE")
 
@@ -386,12 +386,9 @@ def test_a_schedule_that_is_closed_for_ever_says_so() -> None:
     never = CronTrigger(month=12, day=25, timezone=BERLIN).excluding(Holidays("DE"))
     with pytest.raises(InvalidTriggerError, match="all fire times from 2026-12-24 to 2077-12-24 are excluded"):
         never.next_us(us("2026-11-20T00:00Z"))
-    started_s = perf_counter()
-    with pytest.raises(InvalidTriggerError, match="are excluded, and the search ended there"):
-        IntervalTrigger(seconds=1, start_date="2026-01-01", timezone="UTC").excluding(AnyOf(WEEKEND, ~WEEKEND)).next_us(
-            0
-        )
-    assert perf_counter() - started_s < 1
+    every_second = IntervalTrigger(seconds=1, start_date="2026-01-01", timezone="UTC")
+    for calendar in (AnyOf(WEEKEND, ~WEEKEND), Times("06:00", "05:00") | Times("05:00", "06:00")):
+        assert every_second.excluding(calendar).next_us(0) is None  # known from the calendar alone
     with pytest.raises(InvalidTriggerError, match="no business day is within 366 days"):
         CronTrigger(hour=1, timezone="UTC").excluding(AnyOf(WEEKEND, ~WEEKEND), roll="next").next_us(0)
     with pytest.raises(InvalidTriggerError, match="are excluded"):

@@ -1,0 +1,308 @@
+"""The n-th business day of each month."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, tzinfo
+from typing import Any
+
+from schedcore.clock import to_datetime
+from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._days import CHUNK, FIRST_DAY, common_days, together
+from schedcore.triggers._local import DAY_S, civil, day_number, month_length
+from schedcore.triggers._values import check_version, is_other_release, zone_stamp
+from schedcore.triggers._where import Box, either, local_boxes, shared
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
+from schedcore.triggers.base import Backlog
+from schedcore.triggers.calendars._calendar import Calendar
+from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
+from schedcore.triggers.calendars._days import Weekdays
+from schedcore.triggers.calendars._windows import clock
+from schedcore.triggers.calendars._zoned import Zoned
+from schedcore.triggers.cron._dst import offsets_for
+from schedcore.triggers.jitter import from_jitter_us
+
+__all__ = ["BusinessDayTrigger"]
+
+# Months that are searched for one that has an n-th business day.
+_MONTHS_LIMIT = 1200
+# Months that are looked at day by day before it pays to count the open days of others.
+_FEW = 6
+_STATE_VERSION = 3  # as that of the other triggers
+
+
+class BusinessDayTrigger(Zoned):
+    """Fires on the n-th open day of each month: ``BusinessDayTrigger(4, Weekdays("sat", "sun"), hour=9)``.
+
+    :param nth: 1 for the first open day of the month, 2 for the second, …; -1 for the last, -2 for the one before.
+    :param calendar: what is closed; it must close whole days. None: Saturdays and Sundays.
+    :param months: the months in which it fires, 1 to 12; None: all of them.
+    :param hour, minute, second: the wall time.
+    :param start_date, end_date: no fire time is earlier, or later (a date, a datetime or ISO 8601 text).
+    :param timezone: a zone's name or any ``tzinfo``; None: the machine's own.
+    :param jitter: seconds; upper bound of the random delay that the scheduler adds to each run.
+    :raises InvalidTriggerError: naming the argument that cannot be used.
+
+    A month that has fewer open days is left out. A time that the clocks jump over runs at the end of the jump.
+    """
+
+    __slots__ = (
+        "_from_us",
+        "_offsets",
+        "_time_s",
+        "_upto_us",
+        "calendar",
+        "end_us",
+        "jitter_us",
+        "months",
+        "nth",
+        "timezone",
+        "zone_data_changed",
+    )
+
+    timezone: tzinfo
+    jitter_us: int
+    end_us: int | None
+    nth: int
+    calendar: Calendar
+    months: tuple[int, ...]
+    _time_s: int
+    _from_us: int
+    _upto_us: int
+
+    def __init__(
+        self,
+        nth: int,
+        calendar: Calendar | None = None,
+        *,
+        months: Iterable[int] | None = None,
+        hour: int = 0,
+        minute: int = 0,
+        second: int = 0,
+        start_date: date | datetime | str | None = None,
+        end_date: date | datetime | str | None = None,
+        timezone: str | tzinfo | None = None,
+        jitter: float | None = None,
+    ) -> None:
+        calendar = Weekdays("sat", "sun") if calendar is None else calendar
+        _check_whole("nth", nth, -31, 31)
+        if not nth:
+            raise InvalidTriggerError("nth: 0 is no business day; the first is 1, the last -1", field="nth")
+        if not isinstance(calendar, Calendar) or not calendar.by_day:
+            raise InvalidTriggerError(f"calendar: {calendar!r} does not close whole days", field="calendar")
+        named = tuple(sorted(set(range(1, 13) if months is None else months)))
+        for month in named or (0,):
+            _check_whole("months", month, 1, 12)
+        for name, value, most in (("hour", hour, 23), ("minute", minute, 59), ("second", second, 59)):
+            _check_whole(name, value, 0, most)
+        zone = to_zone(timezone)
+        self._fill(
+            nth,
+            calendar,
+            named,
+            hour * 3600 + minute * 60 + second,
+            None if start_date is None else to_instant(start_date, zone, "start_date"),
+            None if end_date is None else to_instant(end_date, zone, "end_date"),
+            zone,
+            0 if jitter is None else to_jitter(jitter),
+        )
+
+    def _fill(
+        self,
+        nth: int,
+        calendar: Calendar,
+        months: tuple[int, ...],
+        time_s: int,
+        start_us: int | None,
+        end_us: int | None,
+        zone: tzinfo,
+        jitter_us: int,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "nth", nth)
+        put(self, "calendar", calendar)
+        put(self, "months", months)
+        put(self, "_time_s", time_s)
+        put(self, "_from_us", FIRST_US if start_us is None else start_us)
+        put(self, "_upto_us", LAST_US if end_us is None else min(end_us, LAST_US))
+        put(self, "end_us", end_us)
+        put(self, "timezone", zone)
+        put(self, "_offsets", offsets_for(zone))
+        put(self, "jitter_us", jitter_us)
+        put(self, "zone_data_changed", False)
+
+    @property
+    def foreign(self) -> bool:  # type: ignore[override]
+        """Whether asking its calendar runs code of a user's."""
+        return self.calendar.foreign
+
+    @property
+    def jitter(self) -> float | None:
+        """Seconds, or None."""
+        return from_jitter_us(self.jitter_us)
+
+    def _in_month(self, month: int) -> int | None:
+        """The fire time in a month (months since year 0), or None."""
+        year, index = divmod(month, 12)
+        if index + 1 not in self.months or not 1 <= year <= 9999:
+            return None
+        first, length = day_number(year, index + 1, 1), month_length(year, index + 1)
+        days = range(first, first + length) if self.nth > 0 else range(first + length - 1, first - 1, -1)
+        left = abs(self.nth)
+        for day in days:
+            if not self.calendar.span(day * DAY_S).closed:
+                left -= 1
+                if not left:
+                    return self._wall(day * DAY_S + self._time_s)
+        return None
+
+    def _may(self, month: int) -> bool:
+        """Whether a month may have so many open days. Of many calendars that is known without asking them day by day."""
+        year, index = divmod(month, 12)
+        if index + 1 not in self.months or not 1 <= year <= 9999:
+            return False
+        chunk, place = divmod(day_number(year, index + 1, 1) - FIRST_DAY, CHUNK)
+        if chunk < 0:
+            return True
+        opened = 0
+        for each in self.calendar.sets(closed=False):
+            opened |= common_days(each.days, chunk) >> place & (1 << month_length(year, index + 1)) - 1
+        return opened.bit_count() >= abs(self.nth)
+
+    def _boxes(self) -> tuple[Box, ...]:
+        minute, second = divmod(self._time_s, 60)
+        opened = either(
+            local_boxes(self.timezone, 1 << minute, 1 << second, together(each.days), moved=True)
+            for each in self.calendar.sets(closed=False)
+        )
+        return shared(opened, (Box(from_us=self._from_us, upto_us=self._upto_us),))
+
+    def _month_of(self, at_us: int) -> int:
+        year, month, _ = civil(self._shown(at_us)[0] // DAY_S)
+        return 12 * year + month - 1
+
+    def next_us(self, after_us: int) -> int | None:
+        after_us = max(after_us, self._from_us - 1)
+        if after_us >= self._upto_us:
+            return None
+        month = self._month_of(after_us)
+        # The first of a month may run later than the end of a gap in the month before.
+        for each in range(month, month + _MONTHS_LIMIT):
+            if each - month >= _FEW and not self._may(each):
+                continue
+            at_us = self._in_month(each)
+            if at_us is not None and at_us > after_us:
+                return at_us if at_us <= self._upto_us else None
+            if each // 12 > 9999:
+                return None
+        raise InvalidTriggerError(f"no month within 100 years has such a day: {self}", field="nth")
+
+    def last_us(self, upto_us: int) -> int | None:
+        """The last fire time not later than ``upto_us``."""
+        upto_us = min(upto_us, self._upto_us)
+        if upto_us < self._from_us:
+            return None
+        month = self._month_of(upto_us)
+        for each in range(month, month - _MONTHS_LIMIT, -1):
+            at_us = self._in_month(each)
+            if at_us is not None and at_us <= upto_us:
+                return at_us if at_us >= self._from_us else None
+        return None
+
+    def backlog(self, after_us: int, upto_us: int) -> Backlog:
+        times, last_us, at_us = 0, None, after_us
+        for _ in range(_MONTHS_LIMIT):
+            next_us = self.next_us(at_us)
+            if next_us is None or next_us > upto_us:
+                return Backlog(times, last_us, next_us)
+            times, last_us, at_us = times + 1, next_us, next_us
+        return Backlog(times, last_us, self.next_us(at_us))
+
+    def _rule(self) -> tuple[object, ...]:
+        return (
+            self.nth,
+            self.calendar,
+            self.months,
+            self._time_s,
+            self._from_us,
+            self.end_us,
+            self.jitter_us,
+        )
+
+    def describe(self) -> str:
+        number = abs(self.nth)
+        suffix = {1: "st", 2: "nd", 3: "rd"}.get(number if number < 20 else number % 10, "th")
+        which = f"{number}{suffix}" if self.nth > 0 else "last" if number == 1 else f"{number}{suffix} last"
+        text = f"at {clock(self._time_s)} on the {which} business day of the month"
+        if len(self.months) < 12:
+            text += f" in month {', '.join(map(str, self.months))}"
+        text += f" (closed: {self.calendar.describe()})"
+        if self._from_us != FIRST_US:
+            text += f" from {to_datetime(self._from_us).astimezone(self.timezone):%Y-%m-%d %H:%M:%S}"
+        if self.end_us is not None:
+            text += f" until {to_datetime(self.end_us).astimezone(self.timezone):%Y-%m-%d %H:%M:%S}"
+        return text
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._rule() == other._rule() and same_zone(self.timezone, other.timezone)
+
+    def __hash__(self) -> int:
+        return hash((BusinessDayTrigger, self.nth, self.calendar, self._time_s))
+
+    def __str__(self) -> str:
+        return f"businessday[{self.nth} at {clock(self._time_s)}, closed: {self.calendar}]"
+
+    def __repr__(self) -> str:
+        parts = [repr(self.nth), repr(self.calendar)]
+        if len(self.months) < 12:
+            parts.append(f"months={list(self.months)!r}")
+        clock = (("hour", self._time_s // 3600), ("minute", self._time_s // 60 % 60), ("second", self._time_s % 60))
+        parts.extend(f"{name}={value}" for name, value in clock if value)
+        for name, at_us in (("start_date", self._from_us), ("end_date", self.end_us)):
+            if at_us is not None and at_us != FIRST_US:
+                parts.append(f"{name}={to_datetime(at_us).astimezone(self.timezone).isoformat()!r}")
+        parts.append(f"timezone={zone_state(self.timezone)!r}")
+        if self.jitter_us:
+            parts.append(f"jitter={self.jitter!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "version": _STATE_VERSION,
+            "nth": self.nth,
+            "calendar": pack_calendar(self.calendar),
+            "months": list(self.months),
+            "time_s": self._time_s,
+            "start_us": None if self._from_us == FIRST_US else self._from_us,
+            "end_us": self.end_us,
+            "timezone": zone_state(self.timezone),
+            "jitter_us": self.jitter_us,
+            **zone_stamp(self.timezone),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        check_version(state, _STATE_VERSION, "a business day trigger")
+        try:
+            nth, time_s, months = int(state["nth"]), int(state["time_s"]), tuple(int(each) for each in state["months"])
+            if not nth or not 0 <= time_s < DAY_S or not months:
+                raise ValueError("the state of a business day trigger has a rule that this release does not know")
+            self._fill(
+                nth,
+                unpack_calendar(state["calendar"]),
+                months,
+                time_s,
+                state["start_us"],
+                state["end_us"],
+                to_zone(state["timezone"]),
+                int(state["jitter_us"]),
+            )
+            object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))
+        except KeyError as error:
+            raise ValueError(f"the state of a business day trigger lacks {error}") from None
+
+
+def _check_whole(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidTriggerError(f"{name}: {value!r} is not a whole number from {least} to {most}", field=name)

@@ -1,0 +1,136 @@
+"""What a calendar is: it says which local times are closed."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, ClassVar, NamedTuple
+
+from schedcore.triggers._days import Days
+from schedcore.triggers._local import DAY_S
+from schedcore.triggers._values import Frozen, check_version
+from schedcore.triggers._where import ANY_MINUTE
+
+__all__ = ["EPOCH", "Calendar", "Daily", "LocalSet", "Span"]
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
+
+
+class Span(NamedTuple):
+    """Whether a local time is closed, and around it a stretch [since, until) of which the same holds; local seconds."""
+
+    closed: bool
+    since_s: int
+    until_s: int
+
+
+class LocalSet(NamedTuple):
+    """Minutes of the local day (1,440 bits), on the local days that all of some sets have."""
+
+    days: tuple[Days, ...] = ()
+    minutes: int = ANY_MINUTE
+
+
+class Calendar(Frozen):
+    """Says which local times are closed. A subclass has a ``span``, and is frozen, comparable and hashable."""
+
+    __slots__ = ()
+
+    #: What the state of this kind of calendar is called; None for classes of other people, which only pickle can store.
+    kind: ClassVar[str | None] = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether asking it runs code of a user's."""
+        return self.kind is None
+
+    @property
+    @abstractmethod
+    def by_day(self) -> bool:
+        """Whether each day is closed or open as a whole."""
+
+    @abstractmethod
+    def span(self, local_s: int) -> Span:
+        """The span of a local time (seconds since 1970-01-01 00:00 on the wall clock). Pure, and fast."""
+
+    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
+        """Where it is closed at most, or open at most: any of these sets. All of time, where nothing is known."""
+        return (LocalSet(),)
+
+    def is_closed(self, when: date | datetime) -> bool:
+        """Whether a date (its midnight) or the wall time of a datetime is closed."""
+        local = datetime(when.year, when.month, when.day)  # noqa: DTZ001 - the wall clock's
+        if isinstance(when, datetime):
+            local = when.replace(tzinfo=None)
+        return self.span((local - EPOCH) // timedelta(seconds=1)).closed
+
+    @abstractmethod
+    def _data(self) -> dict[str, Any]:
+        """What the calendar is made of, as plain data."""
+
+    @abstractmethod
+    def _restore(self, data: Mapping[str, Any]) -> None:
+        """Set the attributes from what ``_data`` gave."""
+
+    def __or__(self, other: Calendar) -> Calendar:
+        from schedcore.triggers.calendars._combining import AnyOf
+
+        return AnyOf(self, other) if isinstance(other, Calendar) else NotImplemented
+
+    def __and__(self, other: Calendar) -> Calendar:
+        from schedcore.triggers.calendars._combining import AllOf
+
+        return AllOf(self, other) if isinstance(other, Calendar) else NotImplemented
+
+    def __invert__(self) -> Calendar:
+        from schedcore.triggers.calendars._combining import Not
+
+        return Not(self)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            self._key() == other._key() if isinstance(other, Calendar) and type(other) is type(self) else NotImplemented
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._key()))
+
+    def _key(self) -> Any:
+        names = (name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ()))
+        return tuple(getattr(self, name) for name in names)
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What is closed, in words."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"version": 1, "kind": self.kind, **self._data()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        check_version(state, 1, "a calendar")
+        try:
+            self._restore(state)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the state of a calendar ({self.kind}) is wrong: {error!r}") from None
+
+
+class Daily(Calendar):
+    """A calendar that closes whole days."""
+
+    __slots__ = ()
+
+    @property
+    def by_day(self) -> bool:
+        return True
+
+    def span(self, local_s: int) -> Span:
+        day = local_s // DAY_S
+        return Span(self._closes(day), day * DAY_S, (day + 1) * DAY_S)
+
+    @abstractmethod
+    def _closes(self, day: int) -> bool:
+        """Whether a day (days since 1970-01-01) is closed."""

@@ -1,0 +1,131 @@
+"""Calendars of dates and of days of the week."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any
+
+from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.triggers._days import DayLattice, Days, EitherDays, OtherDays, RangeDays
+from schedcore.triggers._local import civil, day_number
+from schedcore.triggers.calendars._calendar import Daily, LocalSet
+
+__all__ = ["Dates", "Weekdays", "iso"]
+
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+
+
+class Dates(Daily):
+    """Closed on certain dates: dates or ISO 8601 text, or pairs of them for all days from the first to the last."""
+
+    __slots__ = ("_ranges",)
+    kind = "dates"
+    _ranges: tuple[tuple[int, int], ...]
+
+    def __init__(self, *dates: date | str | tuple[date | str, date | str]) -> None:
+        ranges = []
+        for each in dates:
+            first, last = each if isinstance(each, tuple) else (each, each)
+            pair = _to_day(first), _to_day(last)
+            if pair[1] < pair[0]:
+                raise InvalidTriggerError(f"dates: {last!s} is before {first!s}", field="dates")
+            ranges.append(pair)
+        if not ranges:
+            raise InvalidTriggerError("dates: give at least one date", field="dates")
+        object.__setattr__(self, "_ranges", tuple(sorted(set(ranges))))
+
+    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
+        return (LocalSet((_ranges_of(self._ranges, closed),)),)
+
+    def _closes(self, day: int) -> bool:
+        return any(first <= day <= last for first, last in self._ranges)
+
+    def describe(self) -> str:
+        return ", ".join(
+            iso(first) if first == last else f"{iso(first)} to {iso(last)}" for first, last in self._ranges
+        )
+
+    def __repr__(self) -> str:
+        parts = (repr(iso(first)) if first == last else repr((iso(first), iso(last))) for first, last in self._ranges)
+        return f"Dates({', '.join(parts)})"
+
+    def _data(self) -> dict[str, Any]:
+        return {"ranges": [list(pair) for pair in self._ranges]}
+
+    def _restore(self, data: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_ranges", tuple((int(first), int(last)) for first, last in data["ranges"]))
+
+
+class Weekdays(Daily):
+    """Closed on certain days of the week: English names, or numbers from 0 (Monday) to 6 (Sunday)."""
+
+    __slots__ = ("_days",)
+    kind = "weekdays"
+    _days: tuple[int, ...]
+
+    def __init__(self, *days: str | int) -> None:
+        numbers = set()
+        for day in days:
+            if isinstance(day, str) and day.strip().lower()[:3] in _WEEKDAYS:
+                name = day.strip().lower()
+                number = _WEEKDAYS.index(name[:3])
+                if _DAY_NAMES[number].lower().startswith(name):
+                    numbers.add(number)
+                    continue
+            elif isinstance(day, int) and not isinstance(day, bool) and 0 <= day <= 6:
+                numbers.add(day)
+                continue
+            raise InvalidTriggerError(
+                f"weekdays: {day!r} is no day of the week{did_you_mean(str(day).lower(), _WEEKDAYS)}", field="weekdays"
+            )
+        if not 0 < len(numbers) < 7:
+            raise InvalidTriggerError("weekdays: give at least one day, and leave one open", field="weekdays")
+        object.__setattr__(self, "_days", tuple(sorted(numbers)))
+
+    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
+        return (LocalSet((_weekdays(tuple(day for day in range(7) if (day in self._days) is closed)),)),)
+
+    def _closes(self, day: int) -> bool:
+        return (day + 3) % 7 in self._days
+
+    def describe(self) -> str:
+        return ", ".join(_DAY_NAMES[day] for day in self._days)
+
+    def __repr__(self) -> str:
+        return f"Weekdays({', '.join(repr(_WEEKDAYS[day]) for day in self._days)})"
+
+    def _data(self) -> dict[str, Any]:
+        return {"days": list(self._days)}
+
+    def _restore(self, data: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_days", tuple(int(day) for day in data["days"]))
+
+
+def _to_day(value: object) -> int:
+    if isinstance(value, str):
+        try:
+            value = date.fromisoformat(value.strip())
+        except ValueError:
+            raise InvalidTriggerError(
+                f"dates: {value!r} is not a date; write ISO 8601 text such as '2026-12-24'", field="dates"
+            ) from None
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise InvalidTriggerError(f"dates: {value!r} is of type {type(value).__name__}; give dates", field="dates")
+    return day_number(value.year, value.month, value.day)
+
+
+def iso(day: int) -> str:
+    return date(*civil(day)).isoformat()
+
+
+@lru_cache(maxsize=256)
+def _ranges_of(ranges: tuple[tuple[int, int], ...], inside: bool) -> Days:
+    return RangeDays(ranges) if inside else OtherDays(_ranges_of(ranges, True))
+
+
+@lru_cache(maxsize=127)
+def _weekdays(days: tuple[int, ...]) -> Days:
+    return EitherDays([DayLattice(7, day + 4) for day in days])

@@ -1,0 +1,425 @@
+"""Another trigger's fire times without those in closed time, or with those on other days."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta, tzinfo
+from functools import lru_cache
+from typing import Any, Literal, Self
+
+from schedcore.clock import to_datetime
+from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.triggers._days import together
+from schedcore.triggers._local import DAY_S
+from schedcore.triggers._values import (
+    check_version,
+    is_other_release,
+    pack_trigger,
+    to_trigger,
+    unpack_trigger,
+    zone_stamp,
+)
+from schedcore.triggers._where import ANYWHERE, KNOWN_US, Box, Finder, anyday, boxes_of, either, local_boxes, shared
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
+from schedcore.triggers.calendars._calendar import EPOCH, Calendar, LocalSet
+from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
+from schedcore.triggers.calendars._days import iso
+from schedcore.triggers.calendars._zoned import SECOND_US, Zoned
+from schedcore.triggers.cron._dst import offsets_for
+from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
+
+__all__ = ["MAX_SPANS", "Excluding"]
+
+# Spans that one question may look at. The costliest calendar takes some 10 us for one.
+MAX_SPANS = 4000
+# Microseconds. A schedule that is closed for so long never runs (50 years; holidays are not known much farther).
+_FURTHEST_US = 18_263 * DAY_S * 1_000_000
+# Spans that are looked at one by one before it pays to know where the others are.
+_FEW = 8
+# Days. No business day is farther from the day that is moved onto it.
+_ROLL_LIMIT = 366
+_STATE_VERSION = 3  # as that of the other triggers
+_ROLLS = ("skip", "next", "previous")
+
+Roll = Literal["skip", "next", "previous"]
+
+
+@lru_cache(maxsize=256)
+def _shared_finder(boxes: tuple[Box, ...]) -> Finder:
+    return Finder(boxes)
+
+
+class Excluding(Zoned):
+    """Another trigger's fire times, but for those in the closed time of a calendar.
+
+    :param trigger: the trigger; one of any kind.
+    :param calendar: what is closed.
+    :param roll: what becomes of a fire time on a closed day. ``"skip"``: it is left out, and on record as excluded.
+        ``"next"`` or ``"previous"``: it runs at the same time of the next or previous open day (once, when several fall
+        together); this needs a calendar that closes whole days.
+    :param timezone: whose wall clock the calendar speaks of; None: that of the trigger.
+    :raises InvalidTriggerError: naming the argument that cannot be used.
+    """
+
+    __slots__ = (
+        "_child",
+        "_offsets",
+        "_sieve",
+        "_zone",
+        "calendar",
+        "end_us",
+        "jitter_us",
+        "roll",
+        "timezone",
+        "zone_data_changed",
+    )
+
+    timezone: tzinfo
+    jitter_us: int
+    end_us: int | None
+    calendar: Calendar
+    roll: Roll
+    _child: EngineTrigger
+    _zone: tzinfo
+    _sieve: Finder
+
+    def __init__(
+        self,
+        trigger: BaseTrigger,
+        calendar: Calendar,
+        roll: Roll = "skip",
+        *,
+        timezone: str | tzinfo | None = None,
+    ) -> None:
+        child = to_trigger(trigger)
+        if not isinstance(calendar, Calendar):
+            raise InvalidTriggerError(f"calendar: {calendar!r} is no calendar", field="calendar")
+        if roll not in _ROLLS:
+            raise InvalidTriggerError(
+                f"roll: {roll!r} is no rule for excluded times{did_you_mean(str(roll), _ROLLS)}; write 'skip', 'next' or "
+                f"'previous'",
+                field="roll",
+            )
+        if roll != "skip" and not calendar.by_day:
+            raise InvalidTriggerError(
+                f"roll: {roll!r} moves a run to another day, and this calendar does not close whole days: {calendar}",
+                field="roll",
+            )
+        self._fill(child, calendar, roll, child.timezone if timezone is None else to_zone(timezone))
+
+    def _fill(self, child: EngineTrigger, calendar: Calendar, roll: str, zone: tzinfo) -> None:
+        put = object.__setattr__
+        put(self, "_child", child)
+        put(self, "calendar", calendar)
+        put(self, "roll", roll)
+        put(self, "timezone", zone)
+        put(self, "_zone", zone)
+        put(self, "_offsets", offsets_for(zone))
+        put(self, "jitter_us", child.jitter_us)
+        put(self, "end_us", child.end_us)
+        put(self, "zone_data_changed", child.zone_data_changed)
+
+    @property
+    def foreign(self) -> bool:  # type: ignore[override]
+        """Whether that is so of the trigger or the calendar."""
+        return self._child.foreign or self.calendar.foreign
+
+    @property
+    def trigger(self) -> BaseTrigger:
+        """The trigger whose fire times these are."""
+        child = self._child
+        return child.inner if isinstance(child, ForeignTrigger) else child
+
+    @property
+    def elapsed(self) -> bool:  # type: ignore[override]
+        """Whether the trigger follows elapsed time."""
+        return self._child.elapsed
+
+    def _boxes(self) -> tuple[Box, ...]:
+        opened = either(
+            ANYWHERE if each == LocalSet() else local_boxes(self.timezone, each.minutes, days=together(each.days))
+            for each in self.calendar.sets(closed=False)
+        )
+        inner = boxes_of(self._child)
+        # A run that moves to another day does so by the wall clock.
+        return shared(inner if self.roll == "skip" else anyday(self.timezone, inner), opened)
+
+    def _finder(self) -> Finder:
+        """Where it fires at most; made when a search takes long."""
+        try:
+            return self._sieve
+        except AttributeError:
+            found = (Finder if self.foreign else _shared_finder)(self._boxes())
+            object.__setattr__(self, "_sieve", found)
+            return found
+
+    # -- left out ------------------------------------------------------------------------------------------------------
+
+    def _closed_until(self, at_us: int) -> tuple[bool, int, int]:
+        """Whether an instant is closed, and the instants [since, until) around it of which the same is known; us."""
+        local_s, start_s, end_s = self._shown(at_us)
+        offset = local_s - at_us // SECOND_US
+        closed, since_s, until_s = self.calendar.span(local_s)
+        # A change of the clocks ends what is known, because local time goes on elsewhere.
+        return closed, max(since_s - offset, start_s) * SECOND_US, min(until_s - offset, end_s) * SECOND_US
+
+    def next_us(self, after_us: int) -> int | None:
+        if self.roll != "skip":
+            return self._next_rolled(after_us)
+        first_us = at_us = self._child.next_us(after_us)
+        for number in range(MAX_SPANS):
+            if at_us is None or at_us <= after_us:
+                return at_us
+            if number >= _FEW and at_us >= KNOWN_US:
+                found_us = self._finder().at_or_after(at_us, [_FEW * _FEW])
+                if found_us is None:
+                    return None
+                if found_us > at_us:
+                    at_us = self._child.next_us(found_us - 1)
+                    continue
+            closed, _, until_us = self._closed_until(at_us)
+            if not closed:
+                return at_us
+            if first_us is not None and at_us - first_us > _FURTHEST_US:
+                break
+            at_us = self._child.next_us(max(until_us - 1, at_us))
+        raise InvalidTriggerError(
+            f"all fire times from {_day_of(first_us)} to {_day_of(at_us)} are excluded, and the search ended there: {self}",
+            field="calendar",
+        )
+
+    def last_us(self, upto_us: int) -> int | None:
+        """The last fire time not later than ``upto_us``. Raises ``LookupError`` where that cannot be found."""
+        ask: Callable[[int], int | None] | None = getattr(self._child, "last_us", None)
+        if ask is None or self.roll != "skip":
+            raise LookupError
+        at_us = ask(upto_us)
+        for _ in range(MAX_SPANS):
+            if at_us is None:
+                return None
+            closed, since_us, _ = self._closed_until(at_us)
+            if not closed:
+                return at_us
+            at_us = ask(since_us - 1)
+        raise LookupError
+
+    def backlog(self, after_us: int, upto_us: int) -> Backlog:
+        child = self._child
+        times, last_us, at_us = 0, None, after_us
+        if self.roll == "skip" and isinstance(child, GridTrigger):
+            for _ in range(MAX_SPANS):
+                next_us = child.next_us(at_us)
+                if next_us is None or next_us > upto_us:
+                    return Backlog(times, last_us, None if next_us is None else self.next_us(upto_us))
+                closed, _, until_us = self._closed_until(next_us)
+                end_us = min(max(until_us - 1, next_us), upto_us)
+                if not closed:
+                    times += child.count_us(at_us, end_us)
+                    last_us = child.last_us(end_us)
+                at_us = end_us
+        else:
+            for _ in range(MAX_STEPS):
+                next_us = self.next_us(at_us)
+                if next_us is None or next_us > upto_us or next_us <= at_us:
+                    return Backlog(times, last_us, next_us)
+                times, last_us, at_us = times + 1, next_us, next_us
+        # The count is a lower bound from here on.
+        try:
+            beyond_us = self.last_us(upto_us)
+        except LookupError:
+            return Backlog(times, last_us, self.next_us(at_us))
+        if beyond_us is not None and beyond_us > at_us:
+            times, last_us = times + 1, beyond_us
+        return Backlog(times, last_us, self.next_us(upto_us))
+
+    @property
+    def excludes(self) -> bool:  # type: ignore[override]
+        """Whether it leaves fire times out, rather than moving them."""
+        return self.roll == "skip"
+
+    def excluded(self, after_us: int, before_us: int) -> Excluded | None:
+        if self.roll != "skip":
+            return None
+        child = self._child
+        times, first_us, last_us = 0, 0, 0
+        at_us = after_us
+        for _ in range(MAX_SPANS):
+            next_us = child.next_us(at_us)
+            if next_us is None or next_us >= before_us or next_us <= at_us:
+                break
+            closed, _, until_us = self._closed_until(next_us)
+            end_us = min(max(until_us - 1, next_us), before_us - 1)
+            if closed:
+                first_us = first_us if times else next_us
+                if isinstance(child, GridTrigger):
+                    times += child.count_us(at_us, end_us)
+                    last_us = child.last_us(end_us) or next_us
+                else:
+                    backlog = child.backlog(at_us, end_us)
+                    times += backlog.times
+                    last_us = backlog.last_us or next_us
+            at_us = end_us
+        return Excluded(times, first_us, last_us) if times else None
+
+    def why_not(self, at_us: int) -> list[str]:
+        """Why it does not fire at an instant at which the trigger would."""
+        local_s = self._shown(at_us)[0]
+        if self._child.next_us(at_us - 1) != at_us or not self.calendar.span(local_s).closed:
+            return []
+        what = "is left out" if self.roll == "skip" else f"is moved to the {self.roll} open day"
+        return [f"{EPOCH + timedelta(seconds=local_s)} is closed and {what}: {self.calendar.describe()}"]
+
+    # -- moved to another day ------------------------------------------------------------------------------------------
+
+    def _open(self, day: int) -> bool:
+        return not self.calendar.span(day * DAY_S).closed
+
+    def _open_day(self, day: int, step: int) -> int:
+        """The first open day from ``day`` on, forward or back."""
+        for _ in range(_ROLL_LIMIT):
+            if self._open(day):
+                return day
+            day += step
+        raise InvalidTriggerError(
+            f"no business day is within {_ROLL_LIMIT} days of {iso(day - step * _ROLL_LIMIT)}: {self}",
+            field="calendar",
+        )
+
+    def _next_rolled(self, after_us: int) -> int | None:
+        forward = self.roll == "next"
+        day = self._open_day(self._shown(after_us)[0] // DAY_S, 1)
+        for _ in range(MAX_SPANS):
+            # Runs of this day, and those that are moved to it: the closed days before it, or after it, until an open one.
+            answer_us = self._on_day(day, day, after_us)
+            source = day
+            for _ in range(_ROLL_LIMIT):
+                source += -1 if forward else 1
+                if self._open(source):
+                    break
+                moved_us = self._on_day(day, source, after_us)
+                if moved_us is not None and (answer_us is None or moved_us < answer_us):
+                    answer_us = moved_us
+            if answer_us is not None:
+                return answer_us
+            end_us = self._wall(((day if forward else source - 1) + 1) * DAY_S)
+            assert end_us is not None
+            at_us = self._child.next_us(end_us - 1)
+            if at_us is None:
+                return None
+            following = self._shown(at_us)[0] // DAY_S
+            day = max(self._open_day(following, 1 if forward else -1), day + 1)
+        raise InvalidTriggerError(f"no fire time was found after {_day_of(after_us)}: {self}", field="calendar")
+
+    def _on_day(self, day: int, source: int, after_us: int) -> int | None:
+        """The first run later than ``after_us`` that is moved from one day to another, or that stays on its day."""
+        moved_s = (day - source) * DAY_S
+        # On the source's day, from the time of day on that is not later than after_us on the other.
+        local_s = max(self._shown(after_us)[0] - moved_s, source * DAY_S)
+        end_us = self._wall((source + 1) * DAY_S)
+        from_us = self._wall(local_s)
+        assert from_us is not None
+        assert end_us is not None
+        if not moved_s:
+            at_us = self._child.next_us(max(after_us, (self._wall(source * DAY_S) or after_us) - 1))
+            return at_us if at_us is not None and at_us < end_us else None
+        # The time of day may come twice on the source's day; a run is moved to its first.
+        at_us = self._child.next_us(min(from_us, end_us) - 1)
+        for _ in range(MAX_STEPS):
+            if at_us is None or at_us >= end_us:
+                return None
+            there_us = self._wall(self._shown(at_us)[0] + moved_s)
+            assert there_us is not None
+            there_us += at_us % SECOND_US
+            if there_us > after_us:
+                return there_us
+            at_us = self._child.next_us(at_us)
+        return None
+
+    # -- being a value -------------------------------------------------------------------------------------------------
+
+    def _with(self, child: EngineTrigger) -> Self:
+        if child is self._child:
+            return self
+        made = object.__new__(type(self))
+        made._fill(child, self.calendar, self.roll, self.timezone)
+        return made
+
+    def first_us(self, at_us: int) -> int | None:
+        first_us = self._child.first_us(at_us)
+        if first_us is not None and first_us < at_us and self.roll == "skip":
+            # A date that has passed, which is late and not never; unless it was excluded.
+            return self.next_us(first_us - 1)
+        return self.next_us(at_us - 1)
+
+    def anchored(self, now_us: int) -> Self:
+        return self._with(self._child.anchored(now_us))
+
+    def seeded(self, job_id: str) -> Self:
+        return self._with(self._child.seeded(job_id))
+
+    def same_rule(self, other: BaseTrigger) -> bool:
+        return (
+            isinstance(other, Excluding)
+            and self._child.same_rule(other._child)
+            and (self.calendar, self.roll) == (other.calendar, other.roll)
+            and same_zone(self.timezone, other.timezone)
+        )
+
+    def describe(self) -> str:
+        if self.roll == "skip":
+            return f"{self._child.describe()}, except {self.calendar.describe()}"
+        return f"{self._child.describe()}, on the {self.roll} business day where that is closed: {self.calendar.describe()}"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return (
+            self._child == other._child
+            and (self.calendar, self.roll) == (other.calendar, other.roll)
+            and same_zone(self.timezone, other.timezone)
+        )
+
+    def __hash__(self) -> int:
+        return hash((Excluding, self._child, self.calendar, self.roll))
+
+    def __str__(self) -> str:
+        return f"excluding[{self._child}, {self.calendar}{'' if self.roll == 'skip' else f', {self.roll}'}]"
+
+    def __repr__(self) -> str:
+        parts = [repr(self._child), repr(self.calendar)]
+        if self.roll != "skip":
+            parts.append(f"roll={self.roll!r}")
+        if not same_zone(self.timezone, self._child.timezone):
+            parts.append(f"timezone={zone_state(self.timezone)!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "version": _STATE_VERSION,
+            "trigger": pack_trigger(self._child),
+            "calendar": pack_calendar(self.calendar),
+            "roll": self.roll,
+            "timezone": zone_state(self.timezone),
+            **zone_stamp(self.timezone),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        check_version(state, _STATE_VERSION, "an excluding trigger")
+        try:
+            if state["roll"] not in _ROLLS:
+                raise ValueError(f"the state of an excluding trigger has the unknown rule {state['roll']!r}")
+            self._fill(
+                unpack_trigger(state["trigger"]),
+                unpack_calendar(state["calendar"]),
+                state["roll"],
+                to_zone(state["timezone"]),
+            )
+            if is_other_release(state, self.timezone):
+                object.__setattr__(self, "zone_data_changed", True)
+        except KeyError as error:
+            raise ValueError(f"the state of an excluding trigger lacks {error}") from None
+
+
+def _day_of(at_us: int | None) -> str:
+    return "the end of time" if at_us is None else f"{to_datetime(min(max(at_us, FIRST_US), LAST_US)):%Y-%m-%d}"

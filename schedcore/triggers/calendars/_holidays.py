@@ -1,0 +1,69 @@
+"""Calendars of public holidays, by the ``holidays`` library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
+from schedcore.triggers._local import civil
+from schedcore.triggers.calendars._calendar import Daily
+
+__all__ = ["Holidays"]
+
+
+class Holidays(Daily):
+    """Closed on the public holidays of a country, as the ``holidays`` library knows them (extra ``holidays``).
+
+    :param country: its ISO 3166-1 code, for example ``"DE"``.
+    :param subdivision: a part of it that has holidays of its own, for example ``"BY"``.
+    """
+
+    __slots__ = ("country", "subdivision")
+    kind = "holidays"
+    country: str
+    subdivision: str | None
+
+    def __init__(self, country: str, subdivision: str | None = None) -> None:
+        object.__setattr__(self, "country", country)
+        object.__setattr__(self, "subdivision", subdivision)
+        _holidays(country, subdivision)
+
+    def _closes(self, day: int) -> bool:
+        return date(*civil(day)) in _holidays(self.country, self.subdivision)
+
+    def describe(self) -> str:
+        return f"holidays in {self.country}{f' ({self.subdivision})' if self.subdivision else ''}"
+
+    def __repr__(self) -> str:
+        return f"Holidays({self.country!r}{f', {self.subdivision!r}' if self.subdivision else ''})"
+
+    def _data(self) -> dict[str, Any]:
+        return {"country": self.country, "subdivision": self.subdivision}
+
+    def _restore(self, data: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "country", data["country"])
+        object.__setattr__(self, "subdivision", data["subdivision"])
+
+
+@lru_cache(maxsize=64)
+def _holidays(country: str, subdivision: str | None) -> Any:
+    try:
+        import holidays
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("a calendar of holidays", "holidays") from error
+    try:
+        return holidays.country_holidays(country, subdiv=subdivision)
+    except (NotImplementedError, TypeError, AttributeError) as error:
+        known = holidays.list_supported_countries()
+        if country in known:
+            raise InvalidTriggerError(
+                f"subdivision: no part of {country} with holidays of its own is called "
+                f"{subdivision!r}{did_you_mean(str(subdivision), known[country])}",
+                field="subdivision",
+            ) from error
+        raise InvalidTriggerError(
+            f"country: no holidays are known of {country!r}; give an ISO 3166-1 code such as 'DE'", field="country"
+        ) from error
