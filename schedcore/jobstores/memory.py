@@ -139,19 +139,22 @@ class MemoryJobStore(JobStore):
                 del self._places[found]
             self._put(new)
             self._history.extend(skipped)
-            self._sweep()
+            if len(self._wall) + len(self._steady) > 2 * len(self._jobs) + 64:
+                self._sweep()
             return True
 
     def remove_job(self, job_id: str) -> None:
         with self._lock:
-            found = self._jobs.pop(job_id, None)
+            jobs = self._jobs
+            found = jobs.pop(job_id, None)
             if found is None:
                 raise JobLookupError(job_id)
             if isinstance(found, int):
                 del self._places[found]
             if self._live:
                 self._orphan(job_id)
-            self._sweep()
+            if len(self._wall) + len(self._steady) > 2 * len(jobs) + 64:
+                self._sweep()
 
     def _orphan(self, job_id: str) -> None:
         """The runs of a job that is gone go on, and count no more: another may come under its id."""
@@ -168,12 +171,11 @@ class MemoryJobStore(JobStore):
             self._steady.clear()
 
     def _sweep(self) -> None:
-        """Drop old places once they outnumber the jobs: amortised, a constant for each change."""
-        if len(self._wall) + len(self._steady) > 2 * len(self._jobs) + 64:
-            places = self._places
-            for heap in (self._wall, self._steady):
-                heap[:] = [key for key in heap if key in places]
-                heapify(heap)
+        """Drop old places, once they outnumber the jobs: amortised, a constant for each change."""
+        places = self._places
+        for heap in (self._wall, self._steady):
+            heap[:] = [key for key in heap if key in places]
+            heapify(heap)
 
     # -- the way of a run -----------------------------------------------------------------------------------------------
 

@@ -247,11 +247,13 @@ class Jobs:
             for alias in list(self._pending):
                 if jobstore in (None, alias) and self._drop_pending(alias, job_id):
                     return alias
-        if jobstore is not None and jobstore not in self._scheduler._pumps:
-            raise self._scheduler._no_such_store(jobstore)
-        if self._scheduler.running:
-            for alias, pump in self._scheduler._pumps.items():
-                if jobstore in (None, alias) and pump.opened:
+        scheduler = self._scheduler
+        pumps = scheduler._pumps
+        if jobstore is not None and jobstore not in pumps:
+            raise scheduler._no_such_store(jobstore)
+        if scheduler.running:
+            for alias, pump in pumps.items():
+                if (jobstore is None or jobstore == alias) and pump.opened:
                     try:
                         pump.store.remove_job(job_id)
                     except JobLookupError:

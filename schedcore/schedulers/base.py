@@ -665,8 +665,9 @@ class BaseScheduler(ABC):
         pump = self._pumps.get(jobstore)
         if pump is None:
             raise self._no_such_store(jobstore)
-        if grid.seeded(record.id) is not grid:
-            record = seeded(record)
+        bound = grid.seeded(record.id)
+        if bound is not grid:
+            record = record._replace(trigger=bound)
         if not pump.opened or (pump.store.traits.blocking and self._on_loop()):
             entry = self._jobs.placed(record, next_run, None)
             self._jobs.put_down(jobstore, Pending(record, next_run, replace_existing, entry))
