@@ -27,6 +27,8 @@ import pymongo
 import pymysql
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.services import (
     SERVICES,
@@ -122,10 +124,11 @@ class RedisClient(Client):
         return None if value is None else str(value)
 
     def connected(self) -> redis.Redis:
+        place = self.place
+        once = Retry(NoBackoff(), 0)
         return redis.Redis(
-            host=self.place.host, port=self.place.port, db=int(self.place.name), decode_responses=True,
-            socket_timeout=5, socket_connect_timeout=5,
-        )  # fmt: skip
+            host=place.host, port=place.port, db=int(place.name), decode_responses=True, socket_timeout=5, retry=once
+        )
 
 
 class ZooKeeperClient(Client):
