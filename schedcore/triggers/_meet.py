@@ -38,7 +38,7 @@ from schedcore.triggers.interval import IntervalTrigger
 __all__ = ["MAX_LEAPS", "Meeting", "last_of", "meeting_of"]
 
 # Leaps of one search. Each asks one trigger, at some 2 us.
-MAX_LEAPS = 50_000
+MAX_LEAPS = 5000
 # Steps of one look into boxes, of a microsecond or so each.
 MAX_STEPS = 2000
 

@@ -85,6 +85,8 @@ class Box(NamedTuple):
     days: tuple[Days, ...] = ()  #: those that all of these sets have
     from_us: int = FIRST_US
     upto_us: int = LAST_US
+    #: Which offset holds in which zones: two boxes that contradict each other have nothing in common.
+    clocks: tuple[tuple[tzinfo, int], ...] = ()
 
     def shared(self, other: Box) -> Box | None:
         """What two boxes have in common; None when it is known to be nothing."""
@@ -95,6 +97,14 @@ class Box(NamedTuple):
         from_us, upto_us = max(self.from_us, other.from_us), min(self.upto_us, other.upto_us)
         if apart % step or not minutes or not seconds or from_us > upto_us:
             return None
+        clocks = self.clocks
+        if other.clocks and other.clocks != clocks:
+            for zone, offset in other.clocks:
+                held = next((each for there, each in clocks if there is zone), None)
+                if held is None:
+                    clocks += ((zone, offset),)
+                elif held != offset:
+                    return None
         ratio = other.period_us // step
         times = apart // step * pow(self.period_us // step, -1, ratio) % ratio if ratio > 1 else 0
         period_us = self.period_us * ratio
@@ -105,7 +115,7 @@ class Box(NamedTuple):
             if not minutes or not seconds:
                 return None
         days = self.days + tuple(each for each in other.days if each not in self.days)
-        return Box(period_us, offset_us, minutes, seconds, days, from_us, upto_us)
+        return Box(period_us, offset_us, minutes, seconds, days, from_us, upto_us, clocks)
 
     @property
     def periodic(self) -> bool:
@@ -219,26 +229,35 @@ def _clocks(zone: tzinfo) -> _Clocks | None:
 
 
 def local_boxes(
-    zone: tzinfo, minutes: int, seconds: int = ANY_SECOND, days: Days | None = None, moved: bool = False
+    zone: tzinfo,
+    minutes: int,
+    seconds: int = ANY_SECOND,
+    days: Days | None = None,
+    *,
+    moved: bool = False,
+    shifted: bool = False,
 ) -> tuple[Box, ...]:
     """The boxes of a rule that names minutes of the local day (1,440 bits), seconds of the minute (60 bits) and local days.
 
-    ``moved``: whether it runs at the end of a gap what the gap swallowed.
+    ``moved``: whether it runs at the end of a gap what the gap swallowed; ``shifted``: whether as much later as the gap is wide.
     """
     try:
-        return _local_boxes(zone, minutes, seconds, days, moved)
+        return _local_boxes(zone, minutes, seconds, days, moved, shifted)
     except TypeError:  # a zone class of the user's own that cannot be hashed
         return (Box(_SECOND_US),)
 
 
 @lru_cache(maxsize=512)
-def _local_boxes(zone: tzinfo, minutes: int, seconds: int, days: Days | None, moved: bool) -> tuple[Box, ...]:
+def _local_boxes(
+    zone: tzinfo, minutes: int, seconds: int, days: Days | None, moved: bool, shifted: bool
+) -> tuple[Box, ...]:
     clocks = _clocks(zone)
     if clocks is None:
         return (Box(_SECOND_US),)
     found = []
     for number, offset in enumerate(clocks.offsets):
         holds = clocks.in_effect[number : number + 1]
+        held = ((zone, offset),) if holds and not shifted else ()
         earlier, odd = divmod(offset, 60)
         # A second of the local minute before ``odd`` belongs to the minute of UTC before.
         for back, these in (
@@ -253,7 +272,7 @@ def _local_boxes(zone: tzinfo, minutes: int, seconds: int, days: Days | None, mo
                 if mask:
                     sets = holds if days is None else (*holds, days.shifted(later))
                     period_us, offset_us = _lattice(mask, these)
-                    found.append(Box(period_us, offset_us, mask, these, sets))
+                    found.append(Box(period_us, offset_us, mask, these, sets, clocks=held))
     if moved and clocks.jumps is not None:
         mask = ends = 0
         for low_s, high_s, at_s in clocks.gaps:
@@ -278,9 +297,13 @@ def anyday(zone: tzinfo, boxes: Sequence[Box]) -> tuple[Box, ...]:
     mask = 0
     for by in {one - other for one in clocks.offsets for other in clocks.offsets}:
         mask |= _turned(inside, by // 60)
+    seconds = reduce(lambda mask, box: mask | box.seconds, boxes, 0)
     for _, _, at_s in clocks.gaps:  # the clocks may jump over it
         mask |= 1 << at_s % DAY_S // 60
-    return (Box(minutes=mask),)
+        seconds |= 1 << at_s % 60
+    finest_us = gcd(*(box.period_us for box in boxes), *(box.offset_us for box in boxes))
+    period_us, offset_us = _lattice(mask, seconds) if finest_us % _SECOND_US == 0 else (1, 0)
+    return (Box(period_us, offset_us, mask, seconds),)
 
 
 @lru_cache(maxsize=512)
@@ -310,12 +333,19 @@ def boxes_of(trigger: EngineTrigger) -> tuple[Box, ...]:
     if type(trigger) is CronTrigger and not isinstance(trigger._plan, _Unseeded):
         plan = trigger._plan
         days = None if plan.every_day else days_of_plan(plan)
-        found = local_boxes(trigger.timezone, plan._minutes, plan._seconds, days, trigger._once)
+        found = local_boxes(trigger.timezone, plan._minutes, plan._seconds, days, moved=trigger._once)
         return _within(found, trigger._from_us, trigger._upto_us)
     if type(trigger) is CalendarIntervalTrigger:
         minute, second = divmod(trigger._time_s, 60)
         dates = _dates(trigger._months, trigger._days, trigger._start_day, trigger.overflow == "clamp")
-        found = local_boxes(trigger.timezone, 1 << minute, 1 << second, dates, trigger.dst == "cron")
+        found = local_boxes(
+            trigger.timezone,
+            1 << minute,
+            1 << second,
+            dates,
+            moved=trigger.dst == "cron",
+            shifted=trigger.dst == "shift",
+        )
         return _within(found, (trigger._start_day - 2) * _DAY_US, trigger._upto_us)
     if type(trigger) is DateTrigger:
         return (Box(from_us=trigger.run_us, upto_us=trigger.run_us),)
@@ -417,7 +447,7 @@ def _day_lattice(period: int, day: int) -> DayLattice:
 
 def _look(box: Box, at_us: int, steps: list[int]) -> int | None:
     """The first instant of a box that is not before another; or how far the look came when its steps were used up."""
-    period_us, offset_us, minutes, seconds, _, from_us, upto_us = box
+    period_us, offset_us, minutes, seconds, _, from_us, upto_us, _ = box
     upto_us = min(upto_us, LAST_US)
     sets = _day_sets(box)
     repeats = repeating_from(sets)

@@ -27,6 +27,7 @@ from schedcore.events import EVENT_JOB_SKIPPED
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.testing import VirtualScheduler
+from schedcore.triggers import calendars
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.calendars import (
@@ -43,6 +44,7 @@ from schedcore.triggers.calendars import (
     Span,
     Times,
     Weekdays,
+    _excluding,
     _holidays,
 )
 from schedcore.triggers.combining import OrTrigger
@@ -414,7 +416,7 @@ def test_a_year_of_excluded_minutes_is_one_short_question() -> None:
 
 
 def test_what_is_longer_than_that_is_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calendars, "MAX_SPANS", 100)
+    monkeypatch.setattr(_excluding, "MAX_SPANS", 100)
     trigger = IntervalTrigger(minutes=1, start_date="2024-01-01", timezone="UTC").excluding(Times("18:00", "08:00"))
     start_us, end_us = us("2024-01-01T00:00Z"), us("2025-01-01T00:00Z")
     backlog = trigger.backlog(start_us - 1, end_us)

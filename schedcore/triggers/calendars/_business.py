@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, tzinfo
 from typing import Any
 
@@ -156,18 +156,27 @@ class BusinessDayTrigger(Zoned):
                     return self._wall(day * DAY_S + self._time_s)
         return None
 
-    def _may(self, month: int) -> bool:
-        """Whether a month may have so many open days. Of many calendars that is known without asking them day by day."""
-        year, index = divmod(month, 12)
-        if index + 1 not in self.months or not 1 <= year <= 9999:
-            return False
-        chunk, place = divmod(day_number(year, index + 1, 1) - FIRST_DAY, CHUNK)
-        if chunk < 0:
-            return True
-        opened = 0
-        for each in self.calendar.sets(closed=False):
-            opened |= common_days(each.days, chunk) >> place & (1 << month_length(year, index + 1)) - 1
-        return opened.bit_count() >= abs(self.nth)
+    def _months_after(self, month: int) -> Iterator[int]:
+        """The months from one on that may have so many open days: all, until some have been looked at in vain; then those
+        of which it is known without asking the calendar day by day.
+        """
+        yield from range(month, month + _FEW)
+        sets = self.calendar.sets(closed=False)
+        for year in range((month + _FEW) // 12, min((month + _MONTHS_LIMIT) // 12, 9999) + 1):
+            start = day_number(year, 1, 1)
+            chunk, place = divmod(start - FIRST_DAY, CHUNK)
+            opened = -1
+            if chunk >= 0:
+                opened = 0
+                for each in sets:
+                    opened |= common_days(each.days, chunk) >> place & (1 << 366) - 1
+            for index in range(12):
+                days = month_length(year, index + 1)
+                if 12 * year + index >= month + _FEW and index + 1 in self.months:
+                    some = opened & (1 << days) - 1
+                    if opened < 0 or some.bit_count() >= abs(self.nth):
+                        yield 12 * year + index
+                opened >>= days
 
     def _boxes(self) -> tuple[Box, ...]:
         minute, second = divmod(self._time_s, 60)
@@ -187,9 +196,7 @@ class BusinessDayTrigger(Zoned):
             return None
         month = self._month_of(after_us)
         # The first of a month may run later than the end of a gap in the month before.
-        for each in range(month, month + _MONTHS_LIMIT):
-            if each - month >= _FEW and not self._may(each):
-                continue
+        for each in self._months_after(month):
             at_us = self._in_month(each)
             if at_us is not None and at_us > after_us:
                 return at_us if at_us <= self._upto_us else None

@@ -37,6 +37,8 @@ MAX_SPANS = 4000
 _FURTHEST_US = 18_263 * DAY_S * 1_000_000
 # Spans that are looked at one by one before it pays to know where the others are.
 _FEW = 8
+# Steps of one look at where they are.
+_STEPS = 1000
 # Days. No business day is farther from the day that is moved onto it.
 _ROLL_LIMIT = 366
 _STATE_VERSION = 3  # as that of the other triggers
@@ -172,7 +174,7 @@ class Excluding(Zoned):
             if at_us is None or at_us <= after_us:
                 return at_us
             if number >= _FEW and at_us >= KNOWN_US:
-                found_us = self._finder().at_or_after(at_us, [_FEW * _FEW])
+                found_us = self._finder().at_or_after(at_us, [_STEPS])
                 if found_us is None:
                     return None
                 if found_us > at_us:
