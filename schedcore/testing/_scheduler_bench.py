@@ -234,7 +234,7 @@ class Bench:
             gate.set()
         for scheduler, _ in self._schedulers:
             try:
-                Aside(lambda: self.runtime.shutdown(scheduler, True, 1.0)).result(5.0)  # noqa: B023  # it is over by then
+                Aside(lambda: self.runtime.shutdown(scheduler, True, 1.0)).result(min(5.0, patience.seconds))  # noqa: B023
             except BaseException:  # noqa: BLE001  # the check's own failure is what is reported
                 pass
 

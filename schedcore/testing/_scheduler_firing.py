@@ -141,9 +141,14 @@ def _coalesce(bench: Bench) -> None:
 @behaviour("makes a run for each fire time of a backlog where it is not coalesced, oldest first, one after the other")
 def _no_coalesce(bench: Bench) -> None:
     scheduler, log, clock = bench.start_at()
-    calls = bench.calls()
+    gate = bench.gate()
+    calls = bench.calls(gate)
     bench.add(scheduler, calls, "interval", minutes=1, id="j", coalesce=False)
     bench.move(scheduler, clock, 5.5 * 60)
+    calls.wait_begun()
+    bench.go_round(scheduler)
+    assert calls.count == 1, f"{calls.count} began at a time"
+    gate.set()
     bench.told(log, EVENT_JOB_EXECUTED, 5)
     bench.settle(scheduler)
     assert log.executed("j") == [minutes(number) for number in range(1, 6)]

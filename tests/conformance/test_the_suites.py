@@ -1,0 +1,754 @@
+"""The suites themselves: each way in which a wakeup or a scheduler is broken here is found, by the behaviour that it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from heapq import heappop, heappush
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, SchedulerEvent
+from schedcore.executors.debug import DebugExecutor
+from schedcore.executors.pool import ThreadPoolExecutor
+from schedcore.run import Finish, Run, RunState
+from schedcore.schedulers._thread_wakeup import ThreadWakeup
+from schedcore.schedulers.base import BaseScheduler
+from schedcore.testing._suite import patience
+from schedcore.testing.runtime import LoopRuntime, Runtime
+from schedcore.testing.scheduler_suite import check_scheduler, scheduler_behaviours
+from schedcore.testing.wakeup_suite import WakeupBench, WakeupTraits, check_wakeup, wakeup_behaviours
+from schedcore.wakeup import Done
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What never comes is not waited for as long as on a machine that may be busy."""
+    monkeypatch.setattr(patience, "seconds", 0.15)
+    monkeypatch.setattr(patience, "limit", 3.0)
+
+
+# --- wakeups ------------------------------------------------------------------------------------------------------------
+
+
+class Twice(ThreadWakeup):
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        def call() -> None:
+            callback()
+            callback()
+
+        super().arm(delay_s, call)
+
+
+class Early(ThreadWakeup):
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        super().arm(delay_s / 2, callback)
+
+
+class AtOnce(ThreadWakeup):
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        if delay_s == 0:
+            callback()
+        else:
+            super().arm(delay_s, callback)
+
+
+class AllTimers(ThreadWakeup):
+    """Arms beside what was armed before."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        heappush(self._timers, (monotonic() + delay_s, len(self._timers), callback))
+        self._next()
+
+    def _next(self) -> None:
+        if self._timers:
+            super().arm(max(0.0, self._timers[0][0] - monotonic()), self._go_off)
+
+    def _go_off(self) -> None:
+        callback = heappop(self._timers)[2]
+        self._next()
+        callback()
+
+
+class Deaf(ThreadWakeup):
+    """Does not notice while it waits that somebody wants something."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._calls.append(callback)
+        if self._deadline_s is None:
+            self._ring()
+
+
+class NoDisarm(ThreadWakeup):
+    def disarm(self) -> None:
+        pass
+
+
+class ForgetsInside(ThreadWakeup):
+    """What is armed by what it calls is forgotten."""
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        def call() -> None:
+            callback()
+            self.disarm()
+
+        super().arm(delay_s, call)
+
+
+class Days(ThreadWakeup):
+    """Counts milliseconds in 32 bits."""
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        super().arm((int(delay_s * 1e6) % (1 << 32)) / 1e6 if delay_s < 3e6 else 0.0, callback)
+
+
+class Overflows(ThreadWakeup):
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        if delay_s > 2**31 / 1000:
+            raise OverflowError("the timer takes 32 bits of milliseconds")
+        super().arm(delay_s, callback)
+
+
+class Hasty(ThreadWakeup):
+    """Calls in the thread that asks."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
+
+
+class Backwards(ThreadWakeup):
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._calls.appendleft(callback)
+        self._ring()
+
+
+class Loses(ThreadWakeup):
+    """Has room for one callback."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        if len(self._calls) < 2:
+            super().call_soon(callback)
+
+
+class Fragile(ThreadWakeup):
+    """Ends with the first callback that raises."""
+
+    def _make(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except ValueError:
+            self.stop()
+
+
+class Starves(ThreadWakeup):
+    """Serves everybody else before its timer."""
+
+    def run(self) -> None:
+        while not self._stopping:
+            while self._calls:
+                self._make(self._calls.popleft())
+            deadline_s, callback = self._deadline_s, self._callback
+            if deadline_s is not None and deadline_s <= monotonic() and callback is not None:
+                self.disarm()
+                self._make(callback)
+            elif not self._calls:
+                self._bell.acquire(timeout=0.001)
+
+
+class Inline(ThreadWakeup):
+    def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+        self.call_soon(lambda: self._call(call, done))
+
+
+class InlineAtOnce(ThreadWakeup):
+    def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+        try:
+            done(call(), None)
+        except Exception as error:  # noqa: BLE001
+            done(None, error)
+
+
+class DoneElsewhere(ThreadWakeup):
+    def _call(self, call: Callable[[], Any], done: Done) -> None:
+        try:
+            done(call(), None)
+        except Exception as error:  # noqa: BLE001
+            done(None, error)
+
+
+class NoErrors(ThreadWakeup):
+    def _call(self, call: Callable[[], Any], done: Done) -> None:
+        try:
+            result = call()
+        except (Exception, SystemExit):  # noqa: BLE001
+            result = None
+        self.call_soon(lambda: done(result, None))
+
+
+class NoExits(ThreadWakeup):
+    def _call(self, call: Callable[[], Any], done: Done) -> None:
+        try:
+            super()._call(lambda: _not_exit(call), done)
+        except KeyError:
+            pass
+
+
+def _not_exit(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+
+
+class OneAtATime(ThreadWakeup):
+    _one = threading.Lock()
+
+    def _call(self, call: Callable[[], Any], done: Done) -> None:
+        with self._one:
+            super()._call(call, done)
+
+
+class ForgetsCalls(ThreadWakeup):
+    """Disarming forgets the blocking calls, too."""
+
+    def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+        self._wanted = True
+
+        def mine(result: Any, error: Exception | None) -> None:
+            if self._wanted:
+                done(result, error)
+
+        super().run_blocking(call, mine)
+
+    def disarm(self) -> None:
+        self._wanted = False
+        super().disarm()
+
+
+class TakesAll(ThreadWakeup):
+    """Takes callbacks when its loop has ended."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self._calls.append(callback)
+        self._ring()
+
+
+class CallsAfterEnd(ThreadWakeup):
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        super().arm(delay_s, callback)
+
+        def late() -> None:
+            if self._stopping:
+                callback()
+
+        timer = threading.Timer(delay_s, late)
+        timer.daemon = True
+        timer.start()
+
+
+class LeavesThreads(ThreadWakeup):
+    def close(self, timeout_s: float) -> bool:
+        return True
+
+
+class Coarse(ThreadWakeup):
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        if 0 < delay_s < 1e-6:
+            raise ValueError("less than a microsecond")
+        super().arm(delay_s, callback)
+
+
+class NotInside(ThreadWakeup):
+    """Takes no blocking call from the one who gets the result of another."""
+
+    _telling = False
+
+    def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+        def mine(result: Any, error: Exception | None) -> None:
+            self._telling = True
+            try:
+                done(result, error)
+            finally:
+                self._telling = False
+
+        if not self._telling:
+            super().run_blocking(call, mine)
+
+
+def wakeup_bench(wakeup_class: type[ThreadWakeup]) -> Callable[[], Any]:
+    class Loop(LoopRuntime):
+        def __init__(self, wakeup: ThreadWakeup) -> None:
+            self.wakeup = wakeup
+            self._thread = threading.Thread(target=wakeup.run, daemon=True)
+            self._thread.start()
+
+        def make(self, **options: Any) -> BaseScheduler:
+            raise NotImplementedError
+
+        def post(self, callback: Callable[[], None]) -> None:
+            ThreadWakeup.call_soon(self.wakeup, callback)
+
+        def when_done(self, awaitable: Any, done: Callable[[Any, BaseException | None], None]) -> None:
+            raise NotImplementedError
+
+        def close(self) -> None:
+            self.wakeup.stop()
+            self._thread.join(10)
+            self.wakeup.close(10)
+
+    @contextmanager
+    def bench() -> Iterator[WakeupBench]:
+        loop = Loop(wakeup_class("broken"))
+        try:
+            yield loop
+        finally:
+            loop.close()
+            if loop.wakeup._callers is not None:
+                loop.wakeup._callers.close()
+                loop.wakeup._callers.join(10)
+
+    return bench
+
+
+ONCE = "calls what was armed, once, in the framework's thread"
+LONG = "waits for 60 days, and for 100 years, and meanwhile does what else comes"
+CLOSED = "raises RuntimeError in call_soon when its loop is closed"
+OFF = "makes a blocking call off the loop, and brings its result to the framework's thread"
+BROKEN_WAKEUPS = [
+    (Twice, ONCE),
+    (Early, "does not call before its time, but for the framework's resolution"),
+    (AtOnce, "calls after no delay at all, but not inside of arm"),
+    (Coarse, "takes delays too short for any timer"),
+    (AllTimers, "arms in the place of what was armed before, be that earlier or later"),
+    (AllTimers, "arms in the place of what is due already"),
+    (AllTimers, "is armed ten thousand times over, and calls the last"),
+    (NoDisarm, "does not call what was disarmed"),
+    (NoDisarm, "does not call what is disarmed in the very moment when it is due"),
+    (NoDisarm, "forgets on disarm what was armed by what it called"),
+    (ForgetsInside, "may be armed by what it calls, again and again"),
+    (ForgetsInside, "leaves the loop its turn when it is armed without delay again and again"),
+    (Days, LONG),
+    (Overflows, LONG),
+    (Deaf, LONG),
+    (Deaf, "calls soon although it is armed for long"),
+    (Deaf, "arms what call_soon asks for, although the loop sleeps"),
+    (Hasty, "calls soon in the framework's thread, whoever asks"),
+    (Hasty, "calls soon, but not inside of call_soon"),
+    (Backwards, "calls soon in the order of asking"),
+    (Loses, "loses nothing that eight threads ask for at a time, and keeps the order of each"),
+    (Starves, "may be asked for more by what it calls soon, and still has a turn for its timer"),
+    (Fragile, "goes on when what it calls raises"),
+    (Fragile, "goes on when what is called soon raises"),
+    (Fragile, "goes on when the one who gets a result raises"),
+    (Inline, OFF),
+    (DoneElsewhere, OFF),
+    (Inline, "serves the loop while a blocking call takes its time"),
+    (InlineAtOnce, "brings the result of a blocking call later, not inside of run_blocking"),
+    (NoErrors, "brings what a blocking call raises"),
+    (NoExits, "brings an error when a blocking call exits, and makes the next one"),
+    (OneAtATime, "makes four blocking calls at a time"),
+    (NotInside, "may be asked for the next blocking call by the result of the last"),
+    (ForgetsCalls, "brings the result of a blocking call after it was disarmed"),
+    (TakesAll, CLOSED),
+    (CallsAfterEnd, "calls nothing that is armed once its loop is closed"),
+    (LeavesThreads, "leaves no thread behind when its loop is closed"),
+]
+
+
+@pytest.mark.parametrize(("broken", "behaviour"), BROKEN_WAKEUPS)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_broken_wakeup_is_found(broken: type[ThreadWakeup], behaviour: str) -> None:
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # as it is broken, so it fails; what counts is where
+        check_wakeup(wakeup_bench(broken), only=behaviour)
+    assert behaviour in str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
+
+
+def test_a_wakeup_is_not_held_to_what_it_lacks() -> None:
+    traits = WakeupTraits(lacks={LONG: "it counts days"})
+    assert dict(wakeup_behaviours(traits))[LONG] == "it counts days"
+    assert check_wakeup(wakeup_bench(Days), traits, only=LONG) == []
+    with pytest.raises(ValueError, match="did you mean"):
+        wakeup_behaviours(WakeupTraits(lacks={LONG + "!": "no such thing"}))
+    with pytest.raises(ValueError, match="no behaviour 'x'"):
+        check_wakeup(wakeup_bench(ThreadWakeup), only="x")
+
+
+# --- schedulers ---------------------------------------------------------------------------------------------------------
+
+# What is broken is a single scheduler, of which a part is put out of order after it was made.
+BROKEN_SCHEDULERS: list[tuple[str, str, Callable[[Any], None]]] = []
+
+
+def breaks(behaviour: str, *frameworks: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """The decorated function breaks a scheduler so that it lacks this behaviour."""
+
+    def register(break_it: Callable[[Any], None]) -> Callable[[Any], None]:
+        for framework in frameworks or ("background",):
+            BROKEN_SCHEDULERS.append((framework, behaviour, break_it))
+        return break_it
+
+    return register
+
+
+@breaks("fires a job without a trigger once, now, and then forgets it", "background", "asyncio")
+@breaks("sets a job aside whose trigger does not advance, and fires the others")
+@breaks("fires what was due in 60 days, and in 100 years, when they have passed, and not a second before")
+def submits_twice(scheduler: Any) -> None:
+    submit = scheduler._submit
+    scheduler._submit = lambda runs: submit([*runs, *runs])
+
+
+@breaks("runs each of 400 jobs once that eight threads add at a time")
+@breaks("hands over what is due in the order of the fire times")
+def loses_runs(scheduler: Any) -> None:
+    submit = scheduler._submit
+    scheduler._submit = lambda runs: submit(runs[:1])
+
+
+@breaks("hands over what is due in the order of the fire times", "asyncio")
+def submits_backwards(scheduler: Any) -> None:
+    submit = scheduler._submit
+    scheduler._submit = lambda runs: submit(runs[::-1])
+
+
+@breaks("tells of a run in order: added, submitted, started, finished, with one run id and one fire time")
+def does_not_tell_of_submissions(scheduler: Any) -> None:
+    scheduler._reports.submitted = lambda runs: None
+
+
+@breaks("tells of a run in order: added, submitted, started, finished, with one run id and one fire time", "asyncio")
+def tells_of_the_start_late(scheduler: Any) -> None:
+    started, ended = scheduler._reports.started, scheduler._reports.ended
+    held: list[Run] = []
+    scheduler._reports.started = held.append
+
+    def end(finishes: list[Finish]) -> None:
+        ended(finishes)
+        while held:
+            started(held.pop())
+
+    scheduler._reports.ended = end
+
+
+@breaks("waits at shutdown until the jobs that run are over", "background", "asyncio")
+@breaks("waits at shutdown for native jobs, and does not cancel them")
+@breaks("has its end learnt by all who wait for it", "asyncio")
+@breaks("is a context manager, which has waited when it is left", "asyncio")
+def does_not_wait(scheduler: Any) -> None:
+    shutdown = scheduler.shutdown
+    scheduler.shutdown = lambda wait=True, timeout=None: shutdown(False, timeout)
+
+
+@breaks("waits at shutdown for native jobs, and does not cancel them", "asyncio")
+def cancels(scheduler: Any) -> None:
+    shutdown = scheduler.shutdown
+    scheduler.shutdown = lambda wait=True, timeout=None: shutdown(wait, 0.0)
+
+
+@breaks("returns at once from a shutdown that does not wait, and closes behind the jobs that run")
+@breaks("takes back the runs that have not begun when a shutdown does not wait, and says so")
+@breaks("lets go on native jobs that have begun when a shutdown does not wait")
+def always_waits(scheduler: Any) -> None:
+    shutdown = scheduler.shutdown
+    scheduler.shutdown = lambda wait=True, timeout=None: shutdown(True, timeout)
+
+
+@breaks("says of a shutdown that ran out of time what it has cut")
+def says_not_what_it_cut(scheduler: Any) -> None:
+    shutdown = scheduler.shutdown
+    scheduler.shutdown = lambda wait=True, timeout=None: shutdown(wait, timeout)[:0]
+
+
+@breaks("ends native jobs when the time of a shutdown is up, and says which", "asyncio")
+@breaks("says of a shutdown that ran out of time what it has cut", "asyncio")
+def has_all_the_time(scheduler: Any) -> None:
+    shutdown = scheduler.shutdown
+    scheduler.shutdown = lambda wait=True, timeout=None: shutdown(wait)
+
+
+@breaks("may be shut down by a job, which does not wait for itself")
+@breaks("may be shut down by a listener")
+@breaks("lets a job that runs while it stops call whatever it likes")
+def waits_for_itself(scheduler: Any) -> None:
+    shutdown = scheduler.shutdown
+
+    def stop(wait: bool = True, timeout: float | None = None) -> Any:
+        cut = shutdown(wait, timeout)
+        while not (scheduler._closed.is_set() or _let_go.wait(0.005)):
+            pass
+        return cut
+
+    scheduler.shutdown = stop
+
+
+@breaks("may be shut down by eight threads at a time, and stops once")
+@breaks("tells of its start first and of its end last, and of pauses in between")
+def tells_of_its_end_twice(scheduler: Any) -> None:
+    ended = scheduler._ended
+
+    def end() -> None:
+        scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
+        ended()
+
+    scheduler._ended = end
+
+
+@breaks("fires nothing after its shutdown")
+def fires_after_its_end(scheduler: Any) -> None:
+    ended = scheduler._ended
+
+    def end() -> None:
+        jobs = [entry.job for pump in scheduler._pumps.values() for entry in pump.store.list_entries()]
+        ended()
+        for job in jobs:
+            threading.Timer(0.01, job.func, job.args).start()
+
+    scheduler._ended = end
+
+
+@breaks("refuses to be started twice", "background", "asyncio")
+def starts_twice(scheduler: Any) -> None:
+    start = scheduler.start
+    scheduler.start = lambda paused=False: None if scheduler.running else start(paused)
+
+
+@breaks("starts again after shutdown, and fires again")
+@breaks("keeps jobs that are added after its shutdown for the next start")
+@breaks("starts and stops thirty times in a row, and leaves no thread behind")
+def starts_once(scheduler: Any) -> None:
+    ended = scheduler._ended
+
+    def end() -> None:
+        ended()
+        scheduler._forked = True
+
+    scheduler._ended = end
+
+
+@breaks("is as before after a start that failed, and can be started then")
+def stays_half_started(scheduler: Any) -> None:
+    scheduler._undo_start = lambda started, opened: None
+
+
+@breaks("is stopped in the child of a fork, and goes on in the parent")
+def knows_no_forks(scheduler: Any) -> None:
+    scheduler._after_fork_in_child = lambda: None
+
+
+@breaks("starts and stops thirty times in a row, and leaves no thread behind")
+def leaves_a_thread(scheduler: Any) -> None:
+    start = scheduler.start
+
+    def start_more(paused: bool = False) -> None:
+        threading.Thread(target=_let_go.wait, args=(60,)).start()
+        start(paused)
+
+    scheduler.start = start_more
+
+
+@breaks("fires nothing while it is paused, and then what fell due meanwhile, by the rules for what is late", "asyncio")
+def does_not_pause(scheduler: Any) -> None:
+    scheduler.pause = lambda: None
+
+
+@breaks("fires nothing when it was started paused, until it is resumed")
+def starts_at_once(scheduler: Any) -> None:
+    start = scheduler.start
+    scheduler.start = lambda paused=False: start()
+
+
+@breaks("looks at what is due when wakeup() asks for it, whoever asks")
+def does_not_wake(scheduler: Any) -> None:
+    scheduler.wakeup = lambda: None
+
+
+@breaks("takes a job from another thread at once, although it sleeps for long")
+@breaks("takes a job from a job")
+@breaks("takes a job from a listener")
+def is_deaf(scheduler: Any) -> None:
+    scheduler._touch = lambda *args: None
+
+
+@breaks("makes one run of a backlog, for its last fire time, and says how many it stands for")
+@breaks("applies the grace time before it coalesces")
+def does_not_coalesce(scheduler: Any) -> None:
+    scheduler._default_policy = scheduler._default_policy._replace(coalesce=False)
+
+
+@breaks("fires however late it is when no grace time was given")
+def has_no_patience(scheduler: Any) -> None:
+    scheduler._default_policy = scheduler._default_policy._replace(misfire_grace_us=1_000_000)
+
+
+@breaks("makes a run for each fire time of a backlog where it is not coalesced, oldest first, one after the other")
+@breaks("does not let a job overlap itself, and says so")
+def lets_jobs_overlap(scheduler: Any) -> None:
+    scheduler._default_policy = scheduler._default_policy._replace(max_instances=5)
+
+
+@breaks("lists jobs by their next run, those that have none last, and prints them")
+@breaks("keeps jobs that are due in 60 days, in 100 years and at the end of time, and serves the others meanwhile")
+def lists_backwards(scheduler: Any) -> None:
+    get_jobs = scheduler.get_jobs
+    scheduler.get_jobs = lambda jobstore=None, pending=None: get_jobs(jobstore, pending)[::-1]
+
+
+@breaks("lets a job that runs be removed: the run goes on, and no other follows")
+@breaks("lets a job remove itself")
+@breaks("does not fire what was removed when it is due at that moment")
+@breaks("keeps its head while eight threads add, change, pause, resume, reschedule and remove jobs")
+def does_not_remove(scheduler: Any) -> None:
+    scheduler.remove_job = lambda job_id, jobstore=None: None
+
+
+@breaks("uses the changes of a job from its next run on")
+@breaks("does not fire a job that is paused, and takes it up from now when it is resumed")
+def does_not_modify(scheduler: Any) -> None:
+    scheduler.modify_job = lambda job_id, jobstore=None, **changes: scheduler.get_job(job_id)
+
+
+@breaks("fires by the new trigger when a job is rescheduled, and no more by the old one")
+def does_not_reschedule(scheduler: Any) -> None:
+    scheduler.reschedule_job = lambda job_id, jobstore=None, trigger=None, **args: scheduler.get_job(job_id)
+
+
+@breaks("goes on when a job raises, exits or is interrupted", "background", "asyncio")
+@breaks("tells of what a job returned, or raised, with its traceback")
+@breaks("tells of native jobs that raise, with the traceback", "background", "asyncio")
+@breaks("goes on when a native job exits", "asyncio")
+@breaks("tells of runs that an executor refuses, and goes on with the others")
+def hides_failures(scheduler: Any) -> None:
+    run_finished = scheduler.run_finished
+
+    def finished(finish: Finish) -> None:
+        if finish.state is RunState.FAILED:
+            finish = finish._replace(state=RunState.SUCCEEDED)
+        run_finished(finish)
+
+    scheduler.run_finished = finished
+
+
+@breaks("goes on when a listener raises, and tells the others")
+def trusts_listeners(scheduler: Any) -> None:
+    bus = scheduler._reports.bus
+
+    def tell(event: SchedulerEvent) -> None:
+        for callback, mask in bus._listeners:
+            if mask & event.code:
+                callback(event)
+
+    bus._tell = tell
+
+
+@breaks("is not held up by a listener that is slow")
+@breaks("calls no listener on the loop", "asyncio")
+def tells_where_it_happens(scheduler: Any) -> None:
+    scheduler._reports.bus.post = scheduler._reports.bus.publish
+
+
+@breaks("calls a store that does I/O off the loop, which goes on while the store does not answer", "asyncio")
+@breaks("fires the jobs of one store while another does not answer", "background")
+def calls_stores_at_once(scheduler: Any) -> None:
+    def run(call: Callable[[], Any], done: Done) -> None:
+        done(call(), None)
+
+    scheduler._run_blocking = run
+
+
+@breaks("tries a store that failed again, tells of both, and fires what was due")
+@breaks("says of a store that is down that it is, and fires the jobs of the others meanwhile")
+def is_always_well(scheduler: Any) -> None:
+    scheduler._reports.store_failed = lambda alias, error, retry_s: None
+
+
+@breaks("runs plain functions off the loop, which goes on meanwhile", "asyncio")
+@breaks("runs native jobs to their end, and tells what they return")
+def runs_inline(scheduler: Any) -> None:
+    scheduler._create_default_executor = DebugExecutor
+
+
+@breaks("runs native jobs in the loop's thread", "asyncio")
+@breaks("ends native jobs when the time of a shutdown is up, and says which", "asyncio")
+def runs_all_in_threads(scheduler: Any) -> None:
+    scheduler._create_default_executor = ThreadPoolExecutor
+
+
+@breaks("makes a call that may wait off the loop, and gives what the framework awaits", "asyncio")
+def calls_at_once(scheduler: Any) -> None:
+    def call(call: Callable[..., Any], *args: Any) -> Any:
+        future = asyncio.get_running_loop().create_future()
+        future.set_result(call(*args))
+        return future
+
+    scheduler.call = call
+
+
+@breaks("starts, runs a job and shuts down")
+@breaks("fires a date in the past at once, for that date")
+def never_comes_back(scheduler: Any) -> None:
+    scheduler._submit = lambda runs: _let_go.wait(60)
+
+
+_let_go = threading.Event()
+
+
+@pytest.mark.parametrize(("framework", "behaviour", "break_it"), BROKEN_SCHEDULERS)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_broken_scheduler_is_found(
+    case_named: Callable[[str], Any], framework: str, behaviour: str, break_it: Callable[[Any], None]
+) -> None:
+    case = case_named(framework)
+    _let_go.clear()
+
+    @contextmanager
+    def broken() -> Iterator[Runtime]:
+        with case.runtime() as runtime:
+            make = runtime.make
+
+            def make_broken(**options: Any) -> BaseScheduler:
+                scheduler: BaseScheduler = make(**options)
+                break_it(scheduler)
+                return scheduler
+
+            runtime.make = make_broken
+            try:
+                yield runtime
+            finally:
+                _let_go.set()
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # as it is broken, so it fails; what counts is where
+        check_scheduler(broken, case.traits, only=behaviour)
+    assert behaviour in str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
+
+
+def test_a_runtime_has_to_name_the_starts_that_cannot_be(case_named: Callable[[str], Any]) -> None:
+    case = case_named("asyncio")
+    name = "refuses to be started where it cannot live, and says what is wrong"
+    for cases in ({}, {"there": (lambda: None, "word")}):
+
+        @contextmanager
+        def named(cases: Any = cases) -> Iterator[Runtime]:
+            with case.runtime() as runtime:
+                runtime.wrong_starts = lambda: cases
+                yield runtime
+
+        with pytest.raises(AssertionError, match=r"names no case|where there"):
+            check_scheduler(named, case.traits, only=name)
+
+
+def test_a_scheduler_is_not_held_to_what_it_lacks(case_named: Callable[[str], Any]) -> None:
+    case = case_named("background")
+    name = "is stopped in the child of a fork, and goes on in the parent"
+    traits = case.traits._replace(lacks={name: "nobody forks here"})
+    assert dict(scheduler_behaviours(traits))[name] == "nobody forks here"
+    assert check_scheduler(case.runtime, traits, only=name) == []
+    with pytest.raises(ValueError, match="did you mean"):
+        scheduler_behaviours(case.traits._replace(lacks={name + "!": "no such thing"}))
