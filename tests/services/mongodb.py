@@ -16,7 +16,6 @@ reads its whole collection. ``partialFilterExpression`` is accepted and ignored.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -94,13 +93,16 @@ class MongoDB(Service):
             project, jars, made = Path(scratch, "pom.xml"), Path(scratch, "made", "jars"), Path(scratch, "made")
             project.write_text(PROJECT, encoding="utf-8")
             repository = f"-Dmaven.repo.local={BUILT / 'maven'}"
-            fetch = ["mvn", "--batch-mode", "--quiet", "--file", str(project), repository, COPY]
+            fetch = ["mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", str(project), repository, COPY]
             _build([*fetch, f"-DoutputDirectory={jars}", "-DincludeScope=runtime"], FETCH_S)
             _build(["javac", "-cp", f"{jars}/*", "-d", str(made), str(SOURCE)], COMPILE_S)
-            for old in BUILT.glob("mongodb-*"):
+            for old in set(BUILT.glob("mongodb-*")) - {cls.built()}:
                 shutil.rmtree(old, ignore_errors=True)
-            with contextlib.suppress(FileExistsError):  # somebody else was quicker
+            try:
                 made.rename(cls.built())
+            except OSError:
+                if not cls.built().is_dir():  # else somebody else was quicker
+                    raise
 
     def command(self) -> list[str]:
         java = find_program("java")

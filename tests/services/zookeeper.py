@@ -11,7 +11,15 @@ __all__ = ["ZooKeeper"]
 # Debian's; its manifest names the other jars.
 JAR = Path("/usr/share/java/zookeeper.jar")
 # Short lives: a virtual machine that need not become fast starts sooner, and one thread is enough to collect its garbage.
-JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m")
+# And nothing is left in the system's folder for temporary files: what they write goes to where they are started.
+JAVA_OPTIONS = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+    "-Xshare:auto",
+    "-Xmx256m",
+    "-XX:-UsePerfData",
+    "-Djava.io.tmpdir=.",
+)
 
 CONFIGURATION = """
 dataDir={data}
