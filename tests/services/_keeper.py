@@ -172,7 +172,11 @@ class Keeping:
         return {"running": server is not None and server.poll() is None, "pid": 0 if server is None else server.pid}
 
     def do_pause(self) -> dict[str, Any]:
-        self.signal_all(signal.SIGSTOP)
+        stopped = self.signal_all(signal.SIGSTOP)
+        # A thread that runs on another processor goes on until it looks: long enough to answer a request.
+        end_s = time.monotonic() + REAP_S
+        while not all(stands(pid) for pid in stopped) and time.monotonic() < end_s:
+            time.sleep(LOOK_S)
         return {}
 
     def do_resume(self) -> dict[str, Any]:
@@ -239,6 +243,23 @@ class Keeping:
                 break
             time.sleep(LOOK_S)
         self.server = None
+
+
+def stands(pid: int) -> bool:
+    """Whether all threads of a process have stopped, or ended."""
+    if not LINUX:
+        import psutil
+
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/stat", encoding="utf-8", errors="replace") as status:
+                # The state follows the name, which stands in parentheses and may contain any.
+                if status.read().rpartition(")")[2].split()[0] not in "TtZXx":
+                    return False
+    except OSError:  # gone meanwhile
+        pass
+    return True
 
 
 def descendants(root: int) -> set[int]:

@@ -241,8 +241,8 @@ def test_paused_it_says_nothing_and_resumed_it_answers_what_was_asked_meanwhile(
     try:
         main = psutil.Process(server.pid)
         # A worker that was just ending when its parent was stopped is not buried yet.
-        standing = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
-        wait_until(lambda: all(p.status() in standing for p in (main, *main.children(recursive=True))))
+        standing = {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+        assert {process.status() for process in (main, *main.children(recursive=True))} <= standing
         # The kernel accepts the connection. The server does not get to see it.
         with socket.create_connection((server.host, server.port), 1.0) as connection:
             connection.settimeout(0.05)
