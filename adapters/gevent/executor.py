@@ -11,12 +11,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from gevent import Greenlet, GreenletExit, sleep
+from gevent import Greenlet, GreenletExit
 from gevent.event import AsyncResult
 from gevent.hub import Hub, getcurrent
 from gevent.threadpool import ThreadPool
@@ -33,7 +33,7 @@ __all__ = ["GeventExecutor"]
 _new = tuple.__new__
 # Looking a member of an enumeration up costs as much as a call; on the path of every run it is done once.
 _SUCCEEDED = RunState.SUCCEEDED
-# Seconds. After so long without a job that waited, a worker gives way to whatever else the hub has to do.
+# Seconds. How long a worker drains the queue before it gives way to whatever else the hub has to do.
 _TURN_S = 0.002
 # Seconds. A job that does not let itself be ended is not waited for longer.
 _GRACE_S = 1.0
@@ -139,11 +139,11 @@ class GeventExecutor(RunExecutor):
                 if self._closed:
                     self._look()
                 if monotonic() - turn_s > _TURN_S:
-                    sleep(0)
-                    turn_s = monotonic()
+                    break
         finally:
             self._workers -= 1
             if queue:
+                # Another one takes over, when the hub has been round.
                 self._reinforce_soon()
 
     def _call(self, run: Run) -> Finish:
@@ -202,7 +202,9 @@ class GeventExecutor(RunExecutor):
             running.append((task.get_loop(), task))
             return await awaitable
 
-        waiting = Greenlet.spawn(in_thread, self._thread_pool(), lambda: asyncio.run(value()))
+        # The context is the run's; a greenlet starts with an empty one.
+        call = partial(copy_context().run, lambda: asyncio.run(value()))
+        waiting = Greenlet.spawn(in_thread, self._thread_pool(), call)
         try:
             result, error = waiting.get()
         except GreenletExit:

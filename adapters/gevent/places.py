@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextvars import copy_context
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -20,9 +21,20 @@ from gevent.threadpool import ThreadPool
 
 from schedcore.errors import SchedulerStartError
 
-__all__ = ["Gate", "hub_here", "in_thread", "is_alive", "is_patched", "is_running", "is_thread_of", "may_wait"]
+__all__ = [
+    "Gate",
+    "hub_here",
+    "in_thread",
+    "is_alive",
+    "is_patched",
+    "is_running",
+    "is_thread_of",
+    "may_wait",
+    "sleep_in_thread",
+]
 
 _get_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
+sleep_in_thread: Callable[[float], None] = monkey.get_original("time", "sleep")
 _allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
 # Seconds. How often a real thread that waits for the hub looks whether that is still there.
 _LOOK_S = 1.0
@@ -92,7 +104,7 @@ class Gate:
         self._hub = hub
         self._event: Event | None = None
         self._lock: Any = None
-        if is_thread_of(hub):
+        if is_alive(hub) and is_thread_of(hub):
             self._event = Event()
         else:
             self._lock = _allocate_lock()
@@ -113,9 +125,11 @@ class Gate:
         """Wait; False when ``timeout`` s ran out, the hub is gone, or the caller is the hub, which cannot wait."""
         if self._event is not None:
             return self._event.wait(timeout) if getcurrent() is not self._hub else self._open
-        if timeout is not None:
-            return bool(self._lock.acquire(timeout=timeout))
-        while not self._lock.acquire(timeout=_LOOK_S):
-            if not is_running(self._hub):
-                return False
-        return True
+        end_s = None if timeout is None else monotonic() + timeout
+        while is_running(self._hub):
+            left_s = _LOOK_S if end_s is None else min(_LOOK_S, end_s - monotonic())
+            if left_s <= 0:
+                return self._open
+            if self._lock.acquire(timeout=left_s):
+                return True
+        return self._open

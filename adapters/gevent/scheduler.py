@@ -33,6 +33,7 @@ from schedcore.adapters.gevent.places import (
     is_running,
     is_thread_of,
     may_wait,
+    sleep_in_thread,
 )
 from schedcore.adapters.gevent.wakeup import GeventWakeup
 from schedcore.executors.base import BaseExecutor
@@ -107,9 +108,9 @@ class GeventScheduler(LoopScheduler):
                 self._waiters.append(lambda cut, error: gate.open())
         if not told:
             gate.wait()
-        # Either the hub is just about to tell the result, or it is gone.
+        # Either the hub is just about to tell the result, or it is gone, and the closing thread will.
         while not result.ready():
-            Gate(hub).wait(0.001)
+            sleep_in_thread(0.001)
 
     def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """As ``LoopScheduler.call``; returns an ``AsyncResult``."""

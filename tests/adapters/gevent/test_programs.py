@@ -1,0 +1,381 @@
+"""Whole programs, with the standard library patched by gevent and without: what a test process can be only one of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+PATCH = "from gevent import monkey; monkey.patch_all()"
+
+COMMON = """
+import os, sys, threading, time
+import gevent
+import gevent.event
+from gevent import monkey
+from schedcore.adapters.gevent import GeventExecutor, GeventScheduler, GeventThreadExecutor
+from schedcore.events import *
+from schedcore.executors.pool import ThreadPoolExecutor
+from schedcore.jobstores.base import StoreTraits
+from schedcore.jobstores.memory import MemoryJobStore
+from schedcore.schedulers.background import BackgroundScheduler
+
+PATCHED = monkey.is_module_patched("threading")
+real_ident = monkey.get_original("_thread", "get_ident")
+real_sleep = monkey.get_original("time", "sleep")
+start_real_thread = monkey.get_original("_thread", "start_new_thread")
+MAIN = real_ident()
+
+def until(condition):
+    with gevent.Timeout(30):
+        while not condition():
+            gevent.sleep(0.002)
+
+class FarStore(MemoryJobStore):
+    traits = StoreTraits(blocking=True, durable=True)
+    delay_s = 0.002
+
+    def __init__(self):
+        super().__init__()
+        self.threads = set()
+
+    def __getattribute__(self, name):
+        value = super().__getattribute__(name)
+        if name.startswith("_") or name == "check" or not callable(value):
+            return value
+        def call(*args, **kwargs):
+            self.threads.add(real_ident())
+            real_sleep(self.delay_s)  # as a driver written in C waits
+            return value(*args, **kwargs)
+        return call
+"""
+
+
+def run(source: str, *, patched: bool, timeout_s: float = 50) -> str:
+    """Run a program; returns what it printed, which must be on standard output alone."""
+    program = "\n".join([PATCH if patched else "", COMMON, textwrap.dedent(source)])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return done.stdout
+
+
+both = pytest.mark.parametrize("patched", [False, True], ids=["plain", "patched"])
+
+
+@both
+def test_jobs_of_all_kinds_events_and_a_shutdown_that_waits(patched: bool) -> None:
+    printed = run(
+        """
+        import asyncio, logging
+        logging.disable()  # what fails is logged, as it should be
+        executors = {"default": GeventExecutor(), "threads": GeventThreadExecutor(2), "pool": ThreadPoolExecutor(2)}
+        scheduler = GeventScheduler(executors=executors)
+        events, tellers = [], set()
+        def listen(event):
+            events.append((event.code, getattr(event, "job_id", None), getattr(event, "retval", None)))
+            tellers.add(real_ident())
+            time.sleep(0.001)
+        scheduler.add_listener(listen)
+        scheduler.start()
+        def wait():
+            time.sleep(0.02) if PATCHED else gevent.sleep(0.02)
+            return real_ident()
+        async def coroutine():
+            await asyncio.sleep(0.01)
+            return real_ident()
+        def block():
+            real_sleep(0.02)
+            return real_ident()
+        scheduler.add_job(wait, id="greenlet")
+        scheduler.add_job(coroutine, id="coroutine")
+        scheduler.add_job(block, id="threads", executor="threads")
+        scheduler.add_job(wait if PATCHED else block, id="pool", executor="pool")
+        scheduler.add_job(lambda: 1 / 0, id="fails")
+        gevent.sleep(0.01)
+        result = scheduler.shutdown()
+        assert result.ready() and result.get() == [], result
+        values = {job_id: value for code, job_id, value in events if code == EVENT_JOB_EXECUTED}
+        assert values["greenlet"] == MAIN
+        assert values["coroutine"] != MAIN and values["threads"] != MAIN
+        assert (values["pool"] == MAIN) is PATCHED, "in a patched program its threads are greenlets"
+        assert [code for code, *_ in events].count(EVENT_JOB_ERROR) == 1
+        assert events[0][0] == EVENT_SCHEDULER_STARTED and events[-1][0] == EVENT_SCHEDULER_SHUTDOWN
+        assert (tellers == {MAIN}) is PATCHED, tellers
+        assert PATCHED or MAIN not in tellers, tellers
+        print("as wanted")
+        """,
+        patched=patched,
+    )
+    assert printed.splitlines()[-1] == "as wanted"
+
+
+@both
+def test_a_slow_store_and_greenlets_that_use_it(patched: bool) -> None:
+    run(
+        """
+        store = FarStore()
+        store.delay_s = 0.02
+        ran, turns = [], [0]
+        def tick():
+            while True:
+                gevent.sleep(0.001)
+                turns[0] += 1
+        ticker = gevent.spawn(tick)
+        events = []
+        scheduler = GeventScheduler(jobstores={"default": store})
+        scheduler.add_listener(lambda event: events.append(event.code))
+        with gevent.Timeout(40), scheduler:
+            def use(name):
+                job = scheduler.add_job(ran.append, "interval", hours=1, args=[name], id=name)
+                assert scheduler.get_job(name).id == name
+                try:
+                    scheduler.add_job(int, id=name)
+                except KeyError as error:
+                    pass
+                else:
+                    raise AssertionError("no error")
+                job.modify(next_run_time=job.next_run_time - __import__("datetime").timedelta(hours=1))
+            gevent.joinall([gevent.spawn(use, str(number)) for number in range(12)], raise_error=True)
+            until(lambda: len(ran) == 12)
+            assert len(scheduler.get_jobs()) == 12
+        ticker.kill()
+        assert MAIN not in store.threads, "the store was called in the main thread"
+        assert turns[0] > 50, f"others had {turns[0]} turns"
+        assert events.count(EVENT_JOB_EXECUTED) == 12 and events[-1] == EVENT_SCHEDULER_SHUTDOWN
+        """,
+        patched=patched,
+    )
+
+
+@both
+def test_real_threads_and_greenlets_and_ticks_all_at_once(patched: bool) -> None:
+    run(
+        """
+        scheduler = GeventScheduler(jobstores={"default": MemoryJobStore(), "far": FarStore()})
+        ran, told, over, errors = [], [], [], []
+        scheduler.add_listener(lambda event: told.append(event.job_id), EVENT_JOB_EXECUTED)
+        scheduler.start()
+        def work(name):
+            try:
+                for number in range(100):
+                    scheduler.add_job(ran.append, args=[(name, number)])
+                    scheduler.add_job(int, "interval", hours=1, id=f"{name} {number}")
+                    scheduler.modify_job(f"{name} {number}", name="changed")
+                    scheduler.remove_job(f"{name} {number}")
+                    if number % 20 == 0:
+                        scheduler.add_job(ran.append, args=[(name, "far", number)], jobstore="far")
+            except BaseException as error:
+                errors.append(error)
+            over.append(name)
+        for name in range(4):
+            start_real_thread(work, (f"thread {name}",))
+            gevent.spawn(work, f"greenlet {name}")
+        until(lambda: len(over) == 8)
+        assert not errors, errors
+        until(lambda: len(ran) == 840)
+        until(lambda: len(told) == 840)
+        assert len(set(ran)) == 840
+        stopped = []
+        start_real_thread(lambda: stopped.append(scheduler.shutdown().ready()), ())
+        until(lambda: stopped)
+        assert stopped == [True]
+        """,
+        patched=patched,
+    )
+
+
+@both
+def test_a_shutdown_by_a_real_thread_a_listener_and_the_hub(patched: bool) -> None:
+    run(
+        """
+        def by_thread(scheduler):
+            start_real_thread(scheduler.shutdown, ())
+        def by_listener(scheduler):
+            scheduler.add_listener(lambda event: scheduler.shutdown(), EVENT_JOB_EXECUTED)
+            scheduler.add_job(int)
+        def by_hub(scheduler):
+            gevent.get_hub().loop.run_callback(scheduler.shutdown)
+        def by_job(scheduler):
+            scheduler.add_job(scheduler.shutdown)
+        for stop in (by_thread, by_listener, by_hub, by_job):
+            for store in (MemoryJobStore(), FarStore()):
+                scheduler = GeventScheduler(jobstores={"default": store})
+                scheduler.start()
+                begun, gate, over = gevent.event.Event(), gevent.event.Event(), []
+                def job():
+                    begun.set()
+                    gate.wait()
+                    over.append(1)
+                scheduler.add_job(job)
+                begun.wait()
+                begun_s = time.monotonic()
+                stop(scheduler)
+                until(lambda: not scheduler.running)
+                gevent.sleep(0.005)
+                assert not over
+                gate.set()
+                assert scheduler.shutdown().get(timeout=30) == []
+                assert over == [1]
+                assert time.monotonic() - begun_s < 4, f"{stop.__name__} waited for itself"
+        """,
+        patched=patched,
+    )
+
+
+@both
+def test_a_program_that_forgets_to_shut_down_ends_when_its_jobs_have(patched: bool) -> None:
+    printed = run(
+        """
+        scheduler = GeventScheduler(jobstores={"default": MemoryJobStore(), "far": FarStore()})
+        scheduler.start()
+        begun = gevent.event.Event()
+        def job():
+            begun.set()
+            gevent.sleep(0.05)
+            print("over", flush=True)
+        scheduler.add_job(job)
+        scheduler.add_job(print, "interval", seconds=1)
+        begun.wait()
+        print("main ends", flush=True)
+        """,
+        patched=patched,
+    )
+    assert printed.splitlines() == ["main ends", "over"]
+
+
+@both
+def test_the_program_ends_with_its_scheduler_in_a_hub_that_is_gone(patched: bool) -> None:
+    run(
+        """
+        def live():
+            gevent.get_hub()
+            scheduler = GeventScheduler()
+            scheduler.start()
+            ran = gevent.event.Event()
+            scheduler.add_job(ran.set)
+            ran.wait()
+            schedulers.append(scheduler)
+            gevent.get_hub().destroy(destroy_loop=True)
+        schedulers = []
+        start_real_thread(live, ())
+        until(lambda: schedulers)
+        """,
+        patched=patched,
+    )
+
+
+@both
+def test_a_forked_child_has_a_stopped_copy_and_none_of_the_jobs(patched: bool) -> None:
+    printed = run(
+        """
+        scheduler = GeventScheduler()
+        scheduler.start()
+        begun, gate = gevent.event.Event(), gevent.event.Event()
+        said = []
+        def job():
+            begun.set()
+            try:
+                gate.wait()
+                said.append("went on")
+            except gevent.GreenletExit:
+                said.append("ended")
+                raise
+        scheduler.add_job(job)
+        scheduler.add_job(said.append, "interval", seconds=0.02, args=["fired"], id="often")
+        begun.wait()
+        said.clear()
+        pid = gevent.os.fork()
+        if not pid:
+            gate.set()
+            gevent.sleep(0.1)
+            code = 0 if said == ["ended"] and not scheduler.running else 1
+            if code:
+                print(said, scheduler.running, flush=True)
+            # A new one works.
+            with GeventScheduler() as mine:
+                ran = gevent.event.Event()
+                mine.add_job(ran.set)
+                code += 0 if ran.wait(10) else 2
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code == 0, code
+        gate.set()
+        until(lambda: "went on" in said and "fired" in said)
+        scheduler.shutdown()
+        print("as wanted")
+        """,
+        patched=patched,
+    )
+    assert printed == "as wanted\n"
+
+
+@both
+def test_a_job_that_forks_goes_on_in_both(patched: bool) -> None:
+    run(
+        """
+        scheduler = GeventScheduler()
+        scheduler.start()
+        codes = []
+        def job():
+            pid = gevent.os.fork()
+            if not pid:
+                gevent.sleep(0.01)
+                os._exit(7)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        scheduler.add_job(job)
+        until(lambda: codes)
+        assert codes == [7]
+        scheduler.shutdown()
+        """,
+        patched=patched,
+    )
+
+
+def test_the_background_scheduler_of_a_patched_program() -> None:
+    run(
+        """
+        scheduler = BackgroundScheduler()
+        scheduler.start()
+        ran = []
+        scheduler.add_job(lambda: (time.sleep(0.01), ran.append(real_ident())))
+        until(lambda: ran)
+        assert ran == [MAIN]
+        scheduler.shutdown()
+        """,
+        patched=True,
+    )
+
+
+def test_patched_after_everything_was_imported() -> None:
+    run(
+        """
+        monkey.patch_all()
+        executors = {"default": GeventExecutor(), "pool": ThreadPoolExecutor(2)}
+        with gevent.Timeout(30), GeventScheduler(executors=executors, jobstores={"default": FarStore()}) as scheduler:
+            events = []
+            scheduler.add_listener(events.append, EVENT_JOB_EXECUTED)
+            scheduler.add_job(time.sleep, args=[0.01])
+            scheduler.add_job(time.sleep, args=[0.01], executor="pool")
+            until(lambda: len(events) == 2)
+        """,
+        patched=False,
+    )
+
+
+def test_a_scheduler_that_was_made_before_the_program_was_patched() -> None:
+    run(
+        """
+        scheduler = GeventScheduler(jobstores={"default": FarStore()})
+        ran = []
+        scheduler.add_listener(ran.append, EVENT_JOB_EXECUTED)
+        monkey.patch_all()
+        with gevent.Timeout(30), scheduler:
+            scheduler.add_job(time.sleep, args=[0.01])
+            until(lambda: ran)
+        """,
+        patched=False,
+    )
