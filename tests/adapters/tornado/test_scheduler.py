@@ -132,7 +132,8 @@ def test_a_loop_of_another_thread() -> None:
     found: list[object] = []
 
     def program() -> None:
-        io_loop = IOLoop()
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        io_loop = IOLoop.current()
         scheduler = TornadoScheduler()
         scheduler.start()
         found.append(scheduler.io_loop is io_loop)
