@@ -136,9 +136,15 @@ class TwistedExecutor(RunExecutor):
             retval = func(*job.args, **job.kwargs)
             if retval is not None:
                 while hasattr(type(retval), "__await__"):
-                    retval = await _as_twisted(retval)
+                    if isinstance(retval, Deferred):
+                        (retval,) = await retval.addBoth(_boxed)
+                    else:
+                        retval = await _as_twisted(retval)
                 settle(retval, _as_twisted)
-            finish = _new(Finish, (run, _SUCCEEDED, started_us, wall_us(), retval, None, None))
+            if not isinstance(retval, Failure):
+                finish = _new(Finish, (run, _SUCCEEDED, started_us, wall_us(), retval, None, None))
+            elif not isinstance(retval.value, CancelledError):
+                finish = _failed(run, started_us, wall_us(), retval)
         except (CancelledError, GeneratorExit):
             # Cancelled, or nobody holds any more what it waits for.
             pass
@@ -181,7 +187,7 @@ class TwistedExecutor(RunExecutor):
 
     def _follow(self, awaitable: Any, future: Future[Any]) -> None:
         async def value() -> Any:
-            return await _as_twisted(awaitable)
+            return await awaitable
 
         def over(result: Any) -> None:
             self._followed.discard(deferred)
@@ -190,7 +196,8 @@ class TwistedExecutor(RunExecutor):
             else:
                 future.set_result(result)
 
-        deferred = Deferred.fromCoroutine(value())
+        awaitable = _as_twisted(awaitable)
+        deferred = awaitable if isinstance(awaitable, Deferred) else Deferred.fromCoroutine(value())
         self._followed.add(deferred)
         deferred.addBoth(over)
 
@@ -269,6 +276,20 @@ class TwistedExecutor(RunExecutor):
             return False
         self._reactor.callFromThread(call)
         return True
+
+
+def _boxed(result: Any) -> tuple[Any]:
+    """To be awaited in the place of a result that may be a failure: Twisted before 24 raises that without its frames, and takes a
+    ``StopIteration`` for a return.
+    """
+    return (result,)
+
+
+def _failed(run: Run, started_us: int, finished_us: int, failure: Any) -> Finish:
+    error: BaseException = failure.value
+    text = None if error.__traceback__ is not None else failure.getTraceback()
+    finish = failed(run, started_us, finished_us, error)
+    return finish if text is None else finish._replace(traceback=text)
 
 
 def _as_twisted(awaitable: Any) -> Any:

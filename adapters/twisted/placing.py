@@ -34,14 +34,16 @@ def in_reactor(func: F) -> F:
     """Mark a function for the reactor's thread: for those that return a Deferred without showing it, and those that touch
     protocols and other objects of Twisted's. Returns the function.
 
-    Raises ``TypeError`` for what takes no mark, such as built-in functions.
+    Raises ``TypeError`` for what takes no mark: bound methods and built-in functions.
     """
     try:
         setattr(func, _MARK, True)
     except AttributeError:
-        raise TypeError(
-            f"{callable_name(func)} takes no mark; add its job with executor='reactor' instead, or wrap it in a function"
-        ) from None
+        if not runs_in_reactor(func):
+            raise TypeError(
+                f"{callable_name(func)} takes no mark; decorate the function that it is made of, or add its job with "
+                f"executor='reactor'"
+            ) from None
     return func
 
 
