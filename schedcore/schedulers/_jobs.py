@@ -303,7 +303,7 @@ class Jobs:
             if old is None:
                 raise JobLookupError(job_id)
             new = change(old)
-            skips = self._missed_while_paused(old) if new.state is JobState.ACTIVE else ()
+            skips = self._missed_while_paused(old, new) if new.state is JobState.ACTIVE else ()
             now_us = self._scheduler.clock.wall_us()
             if pump.store.replace_entry(old, new, [skip_record(job_id, skip, now_us) for skip in skips]):
                 break
@@ -315,16 +315,19 @@ class Jobs:
             self._scheduler._touch(pump, new.due_us, new.job.trigger)
         return new
 
-    def _missed_while_paused(self, entry: JobEntry) -> tuple[Skip, ...]:
-        """The fire times that passed while a job was paused; it keeps the one at which it was."""
+    def _missed_while_paused(self, entry: JobEntry, new: JobEntry) -> tuple[Skip, ...]:
+        """The fire times that passed while a job was paused; it keeps the one at which it was. ``new``: as it goes on."""
         if entry.state is not JobState.PAUSED or entry.fire_us is None:
             return ()
         trigger = entry.job.trigger
         now = self._scheduler._timeline.now()
-        now_us = now.steady_us if trigger.elapsed else now.wall_us
-        if entry.fire_us > now_us:
+        upto_us = now.steady_us if trigger.elapsed else now.wall_us
+        if new.fire_us is not None:
+            # Resumed at a fire time, it goes on with that one.
+            upto_us = min(upto_us, new.fire_us - 1)
+        if entry.fire_us > upto_us:
             return ()
-        missed = trigger.backlog(entry.fire_us, now_us)
+        missed = trigger.backlog(entry.fire_us, upto_us)
         last_us = entry.fire_us if missed.last_us is None else missed.last_us
         return (Skip(SkipReason.PAUSED, entry.fire_us, last_us, 1 + missed.times),)
 

@@ -338,6 +338,19 @@ def _job_paused(bench: Bench) -> None:
     assert log.skips("j") == [("paused", 3)]
 
 
+@behaviour("counts a fire time at which a job is resumed as one that it fires, and not as one that it missed")
+def _resumed_on_time(bench: Bench) -> None:
+    scheduler, log, clock = bench.start_at()
+    bench.add(scheduler, bench.calls(), "interval", minutes=1, id="j")
+    bench.call(lambda: scheduler.pause_job("j"))
+    bench.move(scheduler, clock, 3 * 60)
+    bench.settle(scheduler)
+    bench.call(lambda: scheduler.resume_job("j"))
+    bench.told(log, EVENT_JOB_EXECUTED, 1, "j")
+    assert log.executed("j") == [minutes(3)]
+    assert log.skips("j") == [("paused", 2)]
+
+
 @behaviour("looks at what is due when wakeup() asks for it, whoever asks")
 def _wakeup(bench: Bench) -> None:
     scheduler, log, clock = bench.start_at()
