@@ -1,0 +1,38 @@
+"""What docs/twisted.md shows, runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "twisted.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+BLOCKS = [
+    pytest.param(
+        match[1], TEXT.count("\n", 0, match.start()) + 1, id=f"line {TEXT.count(chr(10), 0, match.start()) + 1}"
+    )
+    for match in re.finditer(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+]
+# On one line, so that errors point to the page: the reactor of an example that runs for ever is stopped after a while.
+STOP = "from twisted.internet import reactor as _r; _r.callLater(0.5, lambda: _r._stopped or _r.stop())"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("block", "line"), BLOCKS)
+def test_block_runs(block: str, line: int, tmp_path: Path) -> None:
+    if "sqlalchemy" in block:
+        pytest.importorskip("sqlalchemy", reason="it stores its jobs with the extra 'sqlalchemy'")
+    script = tmp_path / "example.py"
+    stop = "" if "VirtualReactor" in block else STOP
+    script.write_text(stop + "\n" * line + block, encoding="utf-8")
+    command = [sys.executable, "-P", "-W", "error", str(script)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), f"{PAGE.name}:{line}\n{done.stdout}\n{done.stderr}"
+
+
+def test_there_are_blocks() -> None:
+    assert len(BLOCKS) >= 5
