@@ -38,6 +38,7 @@ __all__ = [
     "YearDays",
     "common_days",
     "days_of_plan",
+    "next_common",
     "repeating_from",
     "together",
 ]
@@ -95,6 +96,22 @@ def common_days(sets: tuple[Days, ...], chunk: int) -> int:
 def repeating_from(sets: Sequence[Days]) -> int:
     """From which chunk on what they have in common is always the same."""
     return max((each.repeats for each in sets), default=EVERY_CHUNK)
+
+
+def next_common(sets: tuple[Days, ...], day: int) -> int | None:
+    """The first day from one on that all of several sets have; None when there is none."""
+    repeats = repeating_from(sets)
+    chunk, place = divmod(day - FIRST_DAY, CHUNK)
+    whole = not place
+    found = common_days(sets, min(chunk, repeats)) >> place
+    while not found:
+        if chunk >= LAST_CHUNK or (whole and chunk >= repeats):
+            return None
+        chunk, place, whole = chunk + 1, 0, True
+        found = common_days(sets, min(chunk, repeats))
+    # A look at the near ones first saves a copy of all.
+    near = found & (1 << 512) - 1 or found
+    return FIRST_DAY + chunk * CHUNK + place + (near & -near).bit_length() - 1
 
 
 class Smeared(Days):

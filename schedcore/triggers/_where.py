@@ -21,7 +21,6 @@ from typing import NamedTuple
 from schedcore.triggers._days import (
     CHUNK,
     FIRST_DAY,
-    LAST_CHUNK,
     DayLattice,
     Days,
     InEffect,
@@ -31,6 +30,7 @@ from schedcore.triggers._days import (
     Smeared,
     common_days,
     days_of_plan,
+    next_common,
     repeating_from,
 )
 from schedcore.triggers._local import DAY_S, civil, gaps, is_fixed
@@ -450,7 +450,6 @@ def _look(box: Box, at_us: int, steps: list[int]) -> int | None:
     period_us, offset_us, minutes, seconds, _, from_us, upto_us, _ = box
     upto_us = min(upto_us, LAST_US)
     sets = _day_sets(box)
-    repeats = repeating_from(sets)
     at_us = max(at_us, from_us)
     first_us = _MINUTE_US * _lowest(minutes) + _SECOND_US * _lowest(seconds)
     while True:
@@ -462,17 +461,11 @@ def _look(box: Box, at_us: int, steps: list[int]) -> int | None:
             return at_us
         day, rest_us = divmod(at_us, _DAY_US)
         if sets and day >= FIRST_DAY:
-            chunk, place = divmod(day - FIRST_DAY, CHUNK)
-            found = common_days(sets, min(chunk, repeats)) >> place
-            if not found & 1:
-                whole = not place
-                while not found:
-                    if chunk >= LAST_CHUNK or (whole and chunk >= repeats):
-                        return None
-                    chunk, place, whole = chunk + 1, 0, True
-                    found = common_days(sets, min(chunk, repeats))
-                near_days = found & (1 << 512) - 1
-                at_us = (FIRST_DAY + chunk * CHUNK + place + _lowest(near_days or found)) * _DAY_US + first_us
+            there = next_common(sets, day)
+            if there is None:
+                return None
+            if there > day:
+                at_us = there * _DAY_US + first_us
                 continue
         minute, rest_us = divmod(rest_us, _MINUTE_US)
         later = minutes >> minute

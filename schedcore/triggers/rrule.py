@@ -11,8 +11,7 @@ Theory of operation. dateutil walks a rule from its start. To look at any time w
 rule is given a start nearby: the beginning of the year, month, week, day, hour, minute or second that the rule would come to
 with its interval, and what it took from its first start (the day, the hour) is spelled out. ``COUNT`` is turned into the date
 of its last instance once. The days that the rule allows are looked up year by year, so that days which never come are
-found out quickly. A search ends in the year 9999 at the latest, and that there is nothing is remembered; the costliest
-rule known, whose interval never falls on an allowed day, takes seconds once.
+found out quickly. A search ends in the year 9999 at the latest, and that there is nothing is remembered.
 """
 
 from __future__ import annotations
@@ -26,8 +25,11 @@ from typing import Any, Literal, NamedTuple, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
+from schedcore.triggers._days import Days, next_common, together
 from schedcore.triggers._local import offset_at, wall_instant
+from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, times_of_rule
 from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
+from schedcore.triggers._where import ANYWHERE, Box, either, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 from schedcore.triggers.cron._dst import Offsets, offsets_for
@@ -39,9 +41,8 @@ __all__ = ["MAX_COUNT", "RRuleTrigger"]
 MAX_COUNT = 20_000
 # Fire times of one backlog that are walked; beyond that its count is a lower bound.
 _MAX_WALK = 1000
-# Days that a rule may name in a row without an instance on any of them.
-_MAX_DAYS = 1000
-_DAY_KEYS = ("BYDAY", "BYWEEKDAY", "BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYMONTH", "BYEASTER")
+# Looks at a rule, each at a stretch of days and more than one interval long, that may find nothing in a row.
+_MAX_LOOKS = 20_000
 # Instances of a rule that are found at a time.
 _BATCH = 64
 # EXDATEs and EXRULEs in a row that may take a fire time away.
@@ -212,6 +213,9 @@ class RRuleTrigger(Frozen, EngineTrigger):
                 return at_s * _SECOND_US if at_s * _SECOND_US <= limit_us else None
             if (local - _EPOCH) // _SECOND - 3 * 86400 > limit_us // _SECOND_US:
                 return None
+
+    def _boxes(self) -> tuple[Box, ...]:
+        return self._rules.boxes(self.timezone, self.dst == "cron")
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         times, last_us, at_us = 0, None, after_us
@@ -446,7 +450,10 @@ class _Rule:
     Immutable but for what it remembers of the last look, to save time; safe to share between threads.
     """
 
-    __slots__ = ("_days", "_freq", "_interval", "_memo", "_never_after", "_rule", "_start", "_until", "_wkst")
+    __slots__ = ("_freq", "_given", "_interval", "_memo", "_never_after", "_rule", "_start", "_until", "_wkst", "days")
+
+    #: Sets of local days, all of which have the day of an instance.
+    days: tuple[Days, ...]
 
     def __init__(self, text: str, start: datetime) -> None:
         try:
@@ -473,23 +480,15 @@ class _Rule:
                 if freq <= place and f"BY{key.upper()}" not in given:
                     stated[f"by{key}"] = getattr(start, key)
             self._rule = rule.replace(**stated) if stated else rule
-            # The days that it allows, as a rule by the year, which finds them fast.
-            filters = {key: value for key, value in given.items() if key in _DAY_KEYS}
-            self._days: Any = None
-            if filters and freq:
-                if filters.keys() == {"BYMONTH"}:
-                    filters["BYMONTHDAY"] = str(start.day) if freq == 1 else ",".join(map(str, range(1, 32)))
-                elif freq == 1:  # "the 1st Friday" is one of the month
-                    filters.setdefault("BYMONTH", ",".join(map(str, range(1, 13))))
-                text_of_days = ";".join(f"{key}={value}" for key, value in filters.items())
-                midnight = start.replace(month=1, day=1, hour=0, minute=0, second=0)
-                self._days = library.rrulestr(f"FREQ=YEARLY;{text_of_days}", dtstart=midnight)
+            interval = int(given.get("INTERVAL", 1))
+            self.days = days_of_rule(given, freq, interval, start)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise InvalidTriggerError(f"RRULE: {text!r} cannot be used: {error}", field="RRULE") from error
         self._freq = freq
+        self._given = given
         self._never_after = _LAST
         self._memo: tuple[datetime, list[datetime]] = (start, [])
-        self._interval = int(given.get("INTERVAL", 1))
+        self._interval = interval
         self._wkst = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
         self._start = start
         self._until = _LAST if until is None else datetime.strptime(until, "%Y%m%dT%H%M%S")  # noqa: DTZ007
@@ -517,46 +516,42 @@ class _Rule:
         return at if at is not None and at <= self._until else None
 
     def _look(self, local: datetime) -> datetime | None:
-        at = local
-        if self._days is not None:
-            # dateutil tries every period, and does not end before the year 9999 where none has an instance.
-            day: datetime | None
-            day = self._from_days(local) if self._freq >= 2 else self._days.after(local - timedelta(days=1))
-            if day is None:
-                self._never_after = min(self._never_after, local)
-                return None
-            at = day
-        # What follows is likely to be asked for next.
         step, freq = self._interval, self._freq
+        # Far enough for some instances: what follows is likely to be asked for next.
         days = 1830 * step if freq < 2 else 60 * step if freq == 2 else 40 + 2 * step
-        anchor = self._anchor(local if freq < 2 else at)
-        rule = self._rule.replace(dtstart=anchor, until=_add_days(anchor, days))
-        known = list(rule.xafter(local, count=_BATCH))
-        if not known:
-            known = list(self._rule.replace(dtstart=anchor).xafter(local, count=1))
-        if not known:
-            self._never_after = min(self._never_after, local)
-            return None
-        self._memo = (local, known)
-        first: datetime = known[0]
-        return first
-
-    def _from_days(self, local: datetime) -> datetime | None:
-        """The first day from a local time's on that is allowed and has an instance later than it."""
-        day = local.replace(hour=0, minute=0, second=0)
-        candidates = self._days.replace(dtstart=day.replace(month=1, day=1))
-        candidate: datetime
-        for candidate in candidates.xafter(day, count=_MAX_DAYS, inc=True):
-            anchor = self._anchor(candidate)
-            if candidate.date() < self._start.date() or (self._freq == 3 and anchor != candidate):
-                continue
-            if self._freq == 2 and candidate - anchor >= timedelta(days=7):
-                continue
-            end = candidate + timedelta(days=1) - _SECOND
-            rule = self._rule.replace(dtstart=anchor, until=end)
-            if rule.after(max(local, candidate - _SECOND)) is not None:
-                return candidate
+        day = (local - _EPOCH).days
+        last_day = (self._until - _EPOCH).days
+        # dateutil does not end before the year 9999 where a stretch has no instance.
+        for _ in range(0 if self._is_beyond() else _MAX_LOOKS):
+            there = next_common(self.days, day)
+            if there is None or there > last_day:
+                break
+            # A rule by the year or the month is looked at as a whole: BYSETPOS counts there.
+            anchor = self._anchor(max(_EPOCH + timedelta(days=there), local))
+            until = _add_days(anchor, days)
+            known = list(self._rule.replace(dtstart=anchor, until=until).xafter(local, count=_BATCH))
+            if known:
+                self._memo = (local, known)
+                first: datetime = known[0]
+                return first
+            if until >= _LAST:
+                break
+            day = max((until - _EPOCH).days, there + 1)
+        self._never_after = min(self._never_after, local)
         return None
+
+    def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
+        """Where it fires at most, on the wall clock of a zone."""
+        minutes, seconds = times_of_rule(self._given, self._freq, self._start)
+        return local_boxes(zone, minutes, seconds, together(self.days), moved=moved)
+
+    def _is_beyond(self) -> bool:
+        """Whether ``BYSETPOS`` asks for more than a period can have."""
+        given = self._given
+        if "BYSETPOS" not in given:
+            return False
+        least = min(abs(int(each)) for each in given["BYSETPOS"].split(","))
+        return least > 1 and least > most_in_a_period(given, self._freq, self.days)
 
     def _anchor(self, local: datetime) -> datetime:
         """The beginning of a period that the rule comes to, at or shortly before a local time."""
@@ -595,6 +590,10 @@ class _Rules:
                 dates[name].extend(datetime.strptime(text, "%Y%m%dT%H%M%S") for text in value.split(","))  # noqa: DTZ007
         self._rules, self._not_rules = rules["RRULE"], rules["EXRULE"]
         self._dates, self._not_dates = sorted(dates["RDATE"]), frozenset(dates["EXDATE"])
+
+    def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
+        """Where they fire at most, on the wall clock of a zone."""
+        return ANYWHERE if self._dates else either(rule.boxes(zone, moved) for rule in self._rules)
 
     def after(self, local: datetime) -> datetime | None:
         """The first local time later than another, or None."""

@@ -1,0 +1,261 @@
+"""The local days on which a recurrence rule may have an instance, by arithmetic and not by walking.
+
+A rule whose interval never meets a day that it allows (every 4 years from an odd one, on 29 February) has no instance at
+all, which dateutil finds out by trying each year up to 9999. Here each part of the rule is a set of days, and "never" is
+that they have none in common. A set may hold more days than the rule, never fewer: what is left out (``BYSETPOS``,
+``BYEASTER``, weeks that do not begin on Monday) restricts it further.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from math import gcd
+
+from schedcore.triggers._days import (
+    CHUNK,
+    EVERY_CHUNK,
+    NO_CHUNK,
+    DayLattice,
+    Days,
+    EitherDays,
+    Smeared,
+    YearDays,
+    common_days,
+    days_of_plan,
+)
+from schedcore.triggers._local import day_number, month_length
+from schedcore.triggers.cron._rule import CronRule
+from schedcore.triggers.cron._search import plan_for
+
+__all__ = ["days_of_rule", "most_in_a_period", "times_of_rule"]
+
+_WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+_BYDAY = re.compile(r"([+-]?\d+)?(MO|TU|WE|TH|FR|SA|SU)|(MO|TU|WE|TH|FR|SA|SU)\(([+-]?\d+)\)")
+_ALL_DAYS, _ALL_WEEKDAYS, _ALL_MONTHS = 0xFFFFFFFE, 0x7F, 0x1FFE
+# Times of the day that are tried for those that the interval comes to; of more, nothing is known.
+_TIMES = 1500
+# Lattices of days that are put together.
+_LATTICES = 64
+_YEARLY, _MONTHLY, _WEEKLY, _DAILY, _HOURLY, _MINUTELY, _SECONDLY = range(7)
+
+
+def days_of_rule(given: Mapping[str, str], freq: int, interval: int, start: datetime) -> tuple[Days, ...]:
+    """Sets of days; an instance is on a day that all of them have.
+
+    ``given``: the parts of the rule by their names in upper case; ``freq``: 0 (yearly) to 6 (secondly).
+    """
+    return (*_named(given, freq, start), *_reached(given, freq, interval, start))
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",")]
+
+
+def _named(given: Mapping[str, str], freq: int, start: datetime) -> list[Days]:
+    """The days that the rule names, or takes from its start."""
+    months = (
+        sum({1 << month for month in _numbers(given["BYMONTH"]) if 1 <= month <= 12}) if "BYMONTH" in given else None
+    )
+    month_days = _numbers(given["BYMONTHDAY"]) if "BYMONTHDAY" in given else []
+    byday = given.get("BYDAY") or given.get("BYWEEKDAY") or ""
+    if not month_days and not byday and not given.keys() & {"BYWEEKNO", "BYYEARDAY", "BYEASTER"}:
+        if freq <= _MONTHLY:
+            month_days = [start.day]
+            if freq == _YEARLY and months is None:
+                months = 1 << start.month
+        elif freq == _WEEKLY:
+            byday = _WEEKDAYS[start.weekday()]
+    months = _ALL_MONTHS if months is None else months
+    found: list[Days] = []
+    if months != _ALL_MONTHS or month_days:
+        days = sum({1 << day for day in month_days if 0 < day <= 31}) if month_days else _ALL_DAYS
+        before = sum({1 << -day - 1 for day in month_days if -31 <= day < 0})
+        found.append(_rule(days, months, last_day=bool(before & 1), before_last=before & ~1))
+    if byday:
+        # As dateutil has it: a list with both kinds wants days that are of both.
+        weekdays = 0
+        numbered: list[tuple[int, int]] = []
+        for match in _BYDAY.finditer(byday):
+            weekday = _WEEKDAYS.index(match.group(2) or match.group(3))
+            number = int(match.group(1) or match.group(4) or 0)
+            if number and freq <= _MONTHLY:
+                numbered.append((number, weekday))
+            else:
+                weekdays |= 1 << weekday
+        if weekdays:
+            found.append(_rule(_ALL_DAYS, _ALL_MONTHS, weekdays=weekdays))
+        if numbered:
+            found.append(_nth_days(tuple(numbered), freq == _MONTHLY or "BYMONTH" in given))
+    if "BYWEEKNO" in given and given.get("WKST", "MO") == "MO":
+        weeks = _numbers(given["BYWEEKNO"])
+        if all(1 <= week <= 53 for week in weeks):
+            found.append(_rule(_ALL_DAYS, _ALL_MONTHS, weeks=sum({1 << week for week in weeks})))
+    if "BYYEARDAY" in given:
+        found.append(_year_days(tuple(_numbers(given["BYYEARDAY"]))))
+    return found
+
+
+def _rule(
+    days: int,
+    months: int,
+    *,
+    last_day: bool = False,
+    before_last: int = 0,
+    weekdays: int = _ALL_WEEKDAYS,
+    weeks: int | None = None,
+) -> Days:
+    rule = CronRule(1, 1, 1, days, last_day, 0, 0, months, weekdays, False, weeks, None, False, before_last)
+    return days_of_plan(plan_for(rule))
+
+
+@lru_cache(maxsize=64)
+def _year_days(numbers: tuple[int, ...]) -> Days:
+    def days_of(year: int) -> int:
+        length = day_number(year + 1, 1, 1) - day_number(year, 1, 1)
+        places = {number - 1 if number > 0 else length + number for number in numbers}
+        return sum(1 << place for place in places if 0 <= place < length)
+
+    return YearDays(days_of, EVERY_CHUNK)
+
+
+@lru_cache(maxsize=64)
+def _nth_days(numbered: tuple[tuple[int, int], ...], of_month: bool) -> Days:
+    """The n-th of a weekday, counted from the beginning or the end (n below 0), of each month or of the year."""
+
+    @lru_cache(maxsize=14)
+    def of_kind(leap: bool, first: int) -> int:
+        found = start = 0
+        lengths = [month_length(2000 if leap else 2001, month) for month in range(1, 13)]
+        for length in lengths if of_month else (sum(lengths),):
+            for number, weekday in numbered:
+                if number > 0:
+                    place = (weekday - first - start) % 7 + 7 * (number - 1)
+                else:
+                    place = length - 1 - (first + start + length - 1 - weekday) % 7 + 7 * (number + 1)
+                if 0 <= place < length:
+                    found |= 1 << start + place
+            start += length
+        return found
+
+    return YearDays(lambda year: of_kind(month_length(year, 2) == 29, (day_number(year, 1, 1) + 3) % 7), EVERY_CHUNK)
+
+
+def _reached(given: Mapping[str, str], freq: int, interval: int, start: datetime) -> Sequence[Days]:
+    """The days that the interval comes to, counted from the start."""
+    today = day_number(start.year, start.month, start.day)
+    if freq == _YEARLY:
+        return (_years(interval, start.year),) if interval > 1 else ()
+    if freq == _MONTHLY:
+        return (_months(interval, 12 * start.year + start.month - 1),) if interval > 1 else ()
+    if freq == _WEEKLY:
+        monday = today - (start.weekday() - _WEEKDAYS.index(given.get("WKST", "MO")[:2])) % 7
+        return (Smeared((DayLattice(7 * interval, monday),), 0, 6),) if interval > 1 else ()
+    if freq == _DAILY:
+        return (DayLattice(interval, today),) if interval > 1 else ()
+    of_day = (24, 1440, 86400)[freq - _HOURLY]
+    since = (start.hour, 60 * start.hour + start.minute, 3600 * start.hour + 60 * start.minute + start.second)
+    return _times(given, freq, interval, of_day * today + since[freq - _HOURLY], of_day)
+
+
+def _times(given: Mapping[str, str], freq: int, interval: int, first: int, of_day: int) -> Sequence[Days]:
+    """The days that have a time of day that is named and that the interval comes to."""
+    hours = _numbers(given["BYHOUR"]) if "BYHOUR" in given else range(24)
+    minutes = _numbers(given["BYMINUTE"]) if "BYMINUTE" in given else range(60)
+    seconds = _numbers(given["BYSECOND"]) if "BYSECOND" in given else range(60)
+    step = gcd(interval, of_day)
+    if step == 1 and interval == 1:
+        return ()
+    times: Sequence[int]
+    if freq == _HOURLY:
+        times = list(hours)
+    elif len(hours) * len(minutes) * (len(seconds) if freq == _SECONDLY else 1) > _TIMES:
+        return ()
+    elif freq == _MINUTELY:
+        times = [60 * hour + minute for hour in hours for minute in minutes]
+    else:
+        times = [3600 * hour + 60 * minute + second for hour in hours for minute in minutes for second in seconds]
+    period = interval // step
+    # of_day * day + time is to be first + k * interval
+    residues = {
+        (first - time) // step * pow(of_day // step, -1, period) % period if period > 1 else 0
+        for time in times
+        if (first - time) % step == 0
+    }
+    if len(residues) > _LATTICES or (residues and period == 1):
+        return ()
+    return (EitherDays([DayLattice(period, day) for day in sorted(residues)]),)
+
+
+@lru_cache(maxsize=256)
+def _years(interval: int, year: int) -> Days:
+    full = (1 << 366) - 1
+    return YearDays(
+        lambda each: 0 if (each - year) % interval else full >> (month_length(each, 2) == 28),
+        EVERY_CHUNK if 400 % interval == 0 else NO_CHUNK,
+    )
+
+
+@lru_cache(maxsize=256)
+def _months(interval: int, month: int) -> Days:
+    @lru_cache(maxsize=256)
+    def of_kind(leap: bool, phase: int) -> int:
+        found = start = 0
+        for index in range(12):
+            length = month_length(2000 if leap else 2001, index + 1)
+            if (phase + index) % interval == 0:
+                found |= (1 << length) - 1 << start
+            start += length
+        return found
+
+    return YearDays(
+        lambda each: of_kind(month_length(each, 2) == 29, (12 * each - month) % interval),
+        EVERY_CHUNK if 4800 % interval == 0 else NO_CHUNK,
+    )
+
+
+def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]) -> int:
+    """How many instances a year, a month or a week of the rule has at the most, which ``BYSETPOS`` counts."""
+    times = 1
+    for place, key, most in ((_DAILY, "BYHOUR", 24), (_HOURLY, "BYMINUTE", 60), (_MINUTELY, "BYSECOND", 60)):
+        if key in given:
+            times *= len(_numbers(given[key]))
+        elif freq > place:
+            times *= most
+    if freq > _WEEKLY:
+        return times
+    common = common_days(sets, EVERY_CHUNK)
+    if freq == _WEEKLY:
+        # The first day of a chunk, read from the right, is a Saturday.
+        bits = f"{common:0{CHUNK}b}"[::-1]
+        first = (_WEEKDAYS.index(given.get("WKST", "MO")[:2]) - 5) % 7
+        return times * max(bits.count("1", at, at + 7) for at in range(first, CHUNK, 7))
+    days = place = 0
+    for year in range(2000, 2400):
+        if freq == _YEARLY:
+            length = 337 + month_length(year, 2)
+            days = max(days, (common >> place & (1 << length) - 1).bit_count())
+            place += length
+            continue
+        of_year = common >> place & (1 << 366) - 1
+        for month in range(1, 13):
+            length = month_length(year, month)
+            days = max(days, (of_year & (1 << length) - 1).bit_count())
+            of_year >>= length
+            place += length
+    return times * days
+
+
+def times_of_rule(given: Mapping[str, str], freq: int, start: datetime) -> tuple[int, int]:
+    """The minutes of the day (1,440 bits) and the seconds of the minute (60 bits) that the rule allows."""
+
+    def numbers(key: str, place: int, own: int, most: int) -> Sequence[int]:
+        return _numbers(given[key]) if key in given else [own] if freq <= place else range(most)
+
+    minutes = 0
+    for hour in numbers("BYHOUR", _DAILY, start.hour, 24):
+        for minute in numbers("BYMINUTE", _HOURLY, start.minute, 60):
+            minutes |= 1 << 60 * hour + minute
+    return minutes, sum({1 << second for second in numbers("BYSECOND", _MINUTELY, start.second, 60)})
