@@ -14,6 +14,7 @@ from typing import Any
 
 from gevent import spawn_raw
 from gevent.hub import Hub, getcurrent
+from greenlet import greenlet
 
 from schedcore.adapters.gevent.places import in_thread, is_alive, is_thread_of
 from schedcore.wakeup import Done
@@ -29,7 +30,7 @@ class GeventWakeup:
         self._loop = hub.loop
         # Rings from other threads. It also keeps gevent from believing that nothing can come any more ("LoopExit").
         self._bell = self._loop.async_()
-        self._bell.start(self._serve_soon)
+        self._bell.start(self._serve_now)
         self._timer: Any = None
         self._armed: Callable[[], None] | None = None
         self._due = False
@@ -94,7 +95,7 @@ class GeventWakeup:
     def _go_off(self) -> None:
         self._due = True
         self._calls.append(self._call_armed)
-        self._serve_soon()
+        self._serve_now()
 
     def _call_armed(self) -> None:
         callback = self._armed
@@ -105,6 +106,12 @@ class GeventWakeup:
     def _serve_soon(self) -> None:
         if self._server is None and self._calls:
             self._server = spawn_raw(self._serve)
+
+    def _serve_now(self) -> None:
+        # Called by the hub, which goes on when the greenlet waits or ends.
+        if self._server is None and self._calls:
+            self._server = greenlet(self._serve, self.hub)
+            self._server.switch()
 
     def _serve(self) -> None:
         calls = self._calls
