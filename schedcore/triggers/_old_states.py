@@ -12,9 +12,27 @@ from typing import Any, NamedTuple
 
 from schedcore.triggers._zones import to_instant, to_jitter, to_zone
 
-__all__ = ["OLD_VERSIONS", "Common", "common", "cron_fields", "interval_us", "run_date"]
+__all__ = [
+    "OLD_CLASSES",
+    "OLD_VERSIONS",
+    "Common",
+    "calendar_interval",
+    "common",
+    "cron_fields",
+    "interval_us",
+    "run_date",
+]
 
 OLD_VERSIONS = (1, 2)
+#: Our aliases for the names that combined triggers keep of the classes of their children.
+OLD_CLASSES = {
+    "apscheduler.triggers.calendarinterval:CalendarIntervalTrigger": "calendarinterval",
+    "apscheduler.triggers.combining:AndTrigger": "and",
+    "apscheduler.triggers.combining:OrTrigger": "or",
+    "apscheduler.triggers.cron:CronTrigger": "cron",
+    "apscheduler.triggers.date:DateTrigger": "date",
+    "apscheduler.triggers.interval:IntervalTrigger": "interval",
+}
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -55,6 +73,37 @@ def interval_us(state: Mapping[str, Any]) -> int:
     if found <= 0:
         raise ValueError(f"the interval is {found} microseconds")
     return found
+
+
+class Dated(NamedTuple):
+    """A calendar interval: years, months, weeks and days; hour, minute and second; first and last date."""
+
+    units: tuple[int, int, int, int]
+    time: tuple[int, int, int]
+    start: date
+    end: date | None
+    zone: tzinfo
+    jitter_us: int
+
+
+def calendar_interval(state: Mapping[str, Any]) -> Dated:
+    """What a calendar interval is made of. Raises ``ValueError``, ``KeyError``."""
+    years, months, weeks, days = (int(each) for each in state["interval"])
+    hour, minute, second = (int(each) for each in state["time"])
+    return Dated(
+        (years, months, weeks, days),
+        (hour, minute, second),
+        _date(state["start_date"]),
+        None if state["end_date"] is None else _date(state["end_date"]),
+        to_zone(state["timezone"]),
+        to_jitter(state.get("jitter")),
+    )
+
+
+def _date(value: object) -> date:
+    if not isinstance(value, date):
+        raise ValueError(f"{value!r} is no date")
+    return value.date() if isinstance(value, datetime) else value
 
 
 def run_date(state: Mapping[str, Any]) -> tuple[tzinfo, int]:

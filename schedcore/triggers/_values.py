@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from schedcore import plugins
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._old_states import OLD_CLASSES
 from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
@@ -85,9 +86,13 @@ def unpack_trigger(packed: Any) -> EngineTrigger:
     """The trigger that ``pack_trigger`` packed. Raises ``ValueError`` for what is none, ``LookupError`` for an unknown alias."""
     if callable(getattr(packed, "get_next_fire_time", None)):
         return as_grid(packed)
-    if isinstance(packed, tuple | list) and len(packed) == 2 and isinstance(packed[0], type):
-        # A pair of class and state, in states that pickle keeps. Text can name no class, so data cannot be one.
-        kind: Any = packed[0]
+    if (
+        isinstance(packed, tuple | list)
+        and len(packed) == 2
+        and (isinstance(packed[0], type) or packed[0] in OLD_CLASSES)
+    ):
+        # A pair of class and state, as 3.x has it. Text can name none but its own classes, so data can run nothing else.
+        kind: Any = packed[0] if isinstance(packed[0], type) else plugins.load(plugins.TRIGGERS, OLD_CLASSES[packed[0]])
         made = kind.__new__(kind)
         made.__setstate__(packed[1])
         return as_grid(made)

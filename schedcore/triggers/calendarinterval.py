@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.triggers import _old_states
 from schedcore.triggers._local import (
     DAY_S,
     Gap,
@@ -479,8 +480,13 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        check_version(state, _STATE_VERSION, "a calendar interval trigger")
+        old = state.get("version") in _old_states.OLD_VERSIONS
+        if not old:
+            check_version(state, _STATE_VERSION, "a calendar interval trigger")
         try:
+            if old:
+                self._set_old_state(state)
+                return
             years, months, weeks, days = (int(value) for value in state["interval"])
             if min(years, months, weeks, days) < 0 or not (years or months or weeks or days):
                 raise ValueError("the state of a calendar interval trigger has an interval of nothing")
@@ -501,6 +507,36 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))
         except KeyError as error:
             raise ValueError(f"the state of a calendar interval trigger lacks {error}") from None
+
+    def _set_old_state(self, state: dict[str, Any]) -> None:
+        """3.x left out the days and the times that do not exist, and so do its triggers here."""
+        found = _old_states.calendar_interval(state)
+        years, months, weeks, days = found.units
+        hour, minute, second = found.time
+        made = type(self)(
+            years=years,
+            months=months,
+            weeks=weeks,
+            days=days,
+            hour=hour,
+            minute=minute,
+            second=second,
+            start_date=found.start,
+            end_date=found.end,
+            timezone=found.zone,
+        )
+        self._fill(
+            made._units,
+            made._time_s,
+            made._start_day,
+            None,
+            made.end_us,
+            False,
+            found.zone,
+            found.jitter_us,
+            "skip",
+            "skip",
+        )
 
 
 def _check(name: str, value: object, most: int) -> None:

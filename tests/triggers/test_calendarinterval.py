@@ -274,7 +274,8 @@ def test_round_trips(trigger: CalendarIntervalTrigger) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 1}, "version 1; this release reads 3"),
+        ({"version": 1}, "lacks 'time'"),
+        ({"version": 9}, "version 9; this release reads 3"),
         ({"interval": [0, 0, 0, 0]}, "an interval of nothing"),
         ({"overflow": "x"}, "a rule that this release does not know"),
         ({"time_s": 86400}, "a rule that this release does not know"),

@@ -15,6 +15,8 @@ from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _zone_data
 from schedcore.triggers._zone_data import zone_data_version
+from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
+from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
@@ -291,3 +293,88 @@ def test_a_trigger_knows_when_its_zone_has_other_rules_than_when_it_was_stored(m
     assert changed(state)
     assert trigger.__getstate__()["zone_data"] == "2030b"
     assert not IntervalTrigger(days=1).zone_data_changed
+
+
+def test_calendar_interval() -> None:
+    state = {
+        "version": 1,
+        "interval": [0, 1, 0, 2],
+        "time": [7, 5, 0],
+        "start_date": date(2024, 1, 31),
+        "end_date": date(2030, 1, 1),
+        "timezone": BERLIN,
+        "jitter": 3,
+    }
+    trigger = CalendarIntervalTrigger.__new__(CalendarIntervalTrigger)
+    trigger.__setstate__(state)
+    assert trigger == CalendarIntervalTrigger(
+        months=1,
+        days=2,
+        hour=7,
+        minute=5,
+        start_date="2024-01-31",
+        end_date="2030-01-01",
+        timezone="Europe/Berlin",
+        jitter=3,
+    )
+    trigger.__setstate__(
+        state | {"start_date": datetime(2024, 1, 31, 4, tzinfo=BERLIN), "end_date": None, "jitter": None}
+    )
+    assert (trigger.start_date, trigger.end_us, trigger.jitter) == (date(2024, 1, 31), None, None)
+    assert pickle.loads(pickle.dumps(trigger)) == trigger
+    for change, message in (
+        ({"start_date": "2024"}, "'2024' is no date"),
+        ({"interval": [0, 0, 0, 0]}, "the interval is nothing"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            trigger.__setstate__(state | change)
+    del state["time"]
+    with pytest.raises(ValueError, match="lacks 'time'"):
+        trigger.__setstate__(state)
+
+
+def test_combined_triggers_name_their_childrens_classes() -> None:
+    """As 3.11 writes it: pairs of a class's name and a state, and so on inwards."""
+    interval = {
+        "version": 2,
+        "timezone": BERLIN,
+        "start_date": datetime(2024, 1, 1, tzinfo=BERLIN),
+        "end_date": None,
+        "interval": timedelta(minutes=5),
+        "jitter": None,
+    }
+    both = {
+        "version": 1,
+        "triggers": [
+            ("apscheduler.triggers.interval:IntervalTrigger", interval),
+            ("apscheduler.triggers.cron:CronTrigger", cron_state({"hour": "7", "minute": "0"})),
+        ],
+        "jitter": 3,
+    }
+    trigger = OrTrigger.__new__(OrTrigger)
+    date_state = {"version": 1, "run_date": datetime(2024, 1, 1, tzinfo=BERLIN)}
+    trigger.__setstate__(
+        {
+            "version": 1,
+            "triggers": [
+                ("apscheduler.triggers.combining:AndTrigger", both),
+                ["apscheduler.triggers.date:DateTrigger", date_state],
+            ],
+            "jitter": None,
+        }
+    )
+    start = datetime(2024, 1, 1, tzinfo=BERLIN)
+    assert trigger == OrTrigger(
+        [
+            AndTrigger(
+                [
+                    IntervalTrigger(minutes=5, start_date=start),
+                    CronTrigger(hour=7, minute=0, timezone=BERLIN, dst="literal"),
+                ],
+                jitter=3,
+            ),
+            DateTrigger(start),
+        ]
+    )
+    with pytest.raises(ValueError, match="is not the record of a trigger"):
+        trigger.__setstate__({"version": 1, "triggers": [("os:system", {})], "jitter": None})
