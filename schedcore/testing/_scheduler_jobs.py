@@ -10,6 +10,7 @@ from typing import Any
 from schedcore.errors import ConflictingIdError, JobLookupError
 from schedcore.events import (
     EVENT_JOB_ADDED,
+    EVENT_JOB_BROKEN,
     EVENT_JOB_EXECUTED,
     EVENT_JOB_MODIFIED,
     EVENT_JOB_REMOVED,
@@ -396,7 +397,7 @@ def _missing_executor(bench: Bench) -> None:
     calls = bench.calls()
     bench.add(scheduler, calls, id="j", executor="late")
     bench.settle(scheduler)
-    log.wait_for(lambda log: "JOB_BROKEN" in log.names("j"))
+    bench.told(log, EVENT_JOB_BROKEN, 1, "j")
     assert calls.count == 0
     assert scheduler.get_job("j") is not None, "it was forgotten"
     scheduler.add_executor(ThreadPoolExecutor(1), "late")

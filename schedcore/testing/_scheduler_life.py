@@ -228,13 +228,19 @@ def _nothing_after(bench: Bench) -> None:
 def _stops_in_a_burst(bench: Bench) -> None:
     for wait in (True, False):
         scheduler, log, clock = bench.start_at()
-        calls = bench.calls()
+        gate = bench.gate()
+        calls = bench.calls(gate)
         bench.call(scheduler.pause)
         for number in range(500):
             scheduler.add_job(calls, "date", run_date=clock.now(), id=str(number))
         bench.call(scheduler.resume)
-        calls.wait_begun(20)
-        bench.shutdown(scheduler, wait)
+        calls.wait_begun()
+        closing = Aside(lambda: bench.runtime.shutdown(scheduler, wait))  # noqa: B023  # it is over before the next
+        if not wait:
+            closing.result()
+        until(lambda: not scheduler.running, "shutdown did not stop it")  # noqa: B023
+        gate.set()
+        closing.result()
         bench.wait_closed(scheduler)
         executed = [event.run_id for event in log.of(EVENT_JOB_EXECUTED)]
         assert sorted(executed) == sorted(calls.run_ids), "of runs that were made not all, or others, were told"
@@ -268,7 +274,7 @@ def _takes_back(bench: Bench) -> None:
     assert begun.wait(patience.seconds)
     for name in ("a", "b", "c"):
         bench.add(scheduler, calls, id=name)
-    log.wait_for(lambda log: len(log.of(EVENT_JOB_SUBMITTED)) == 4)
+    bench.told(log, EVENT_JOB_SUBMITTED, 4)
     bench.shutdown(scheduler, wait=False)
     gate.set()
     bench.wait_closed(scheduler)

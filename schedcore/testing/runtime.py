@@ -11,6 +11,15 @@ needs no more than ``make``::
 One that does is told how to reach the loop, and how to be called back when something that the framework awaits is over. For a
 loop that is asyncio's this is all of it::
 
+    def coroutine_job(steps):
+        async def job():
+            steps.begin()
+            while not steps.may_end():
+                await asyncio.sleep(0.002)
+            return steps.end()
+
+        return job
+
     class AsyncIORuntime(LoopRuntime):
         native_jobs = {"coroutine": coroutine_job}
 
@@ -33,15 +42,6 @@ loop that is asyncio's this is all of it::
                     done(value, None)
 
             asyncio.ensure_future(wait())
-
-    def coroutine_job(steps):
-        async def job():
-            steps.begin()
-            while not steps.may_end():
-                await asyncio.sleep(0.002)
-            return steps.end()
-
-        return job
 
     @contextmanager
     def runtime():

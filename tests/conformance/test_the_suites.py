@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.run import Finish, Run, RunState
 from schedcore.schedulers._thread_wakeup import ThreadWakeup
 from schedcore.schedulers.base import BaseScheduler
+from schedcore.testing import runtime as runtime_module
 from schedcore.testing._suite import patience
 from schedcore.testing.runtime import LoopRuntime, Runtime
 from schedcore.testing.scheduler_suite import check_scheduler, scheduler_behaviours
@@ -565,6 +567,7 @@ def starts_at_once(scheduler: Any) -> None:
     scheduler.start = lambda paused=False: start()
 
 
+@breaks("raises SchedulerNotRunningError for what only a running one can do")
 @breaks("looks at what is due when wakeup() asks for it, whoever asks")
 def does_not_wake(scheduler: Any) -> None:
     scheduler.wakeup = lambda: None
@@ -604,6 +607,7 @@ def lists_backwards(scheduler: Any) -> None:
 @breaks("lets a job that runs be removed: the run goes on, and no other follows")
 @breaks("lets a job remove itself")
 @breaks("does not fire what was removed when it is due at that moment")
+@breaks("raises JobLookupError for a job that it does not know")
 @breaks("keeps its head while eight threads add, change, pause, resume, reschedule and remove jobs")
 def does_not_remove(scheduler: Any) -> None:
     scheduler.remove_job = lambda job_id, jobstore=None: None
@@ -675,6 +679,7 @@ def runs_inline(scheduler: Any) -> None:
     scheduler._create_default_executor = DebugExecutor
 
 
+@breaks("runs many native jobs at a time", "asyncio")
 @breaks("runs native jobs in the loop's thread", "asyncio")
 @breaks("ends native jobs when the time of a shutdown is up, and says which", "asyncio")
 def runs_all_in_threads(scheduler: Any) -> None:
@@ -697,6 +702,167 @@ def never_comes_back(scheduler: Any) -> None:
     scheduler._submit = lambda runs: _let_go.wait(60)
 
 
+@breaks("gives its loop a turn between the jobs of a burst of 5,000", "asyncio")
+def is_greedy(scheduler: Any) -> None:
+    tick = scheduler._tick
+
+    def tick_on() -> None:
+        tick()
+        while any(pump.has_more for pump in scheduler._pumps.values()):
+            tick()
+
+    scheduler._tick = tick_on
+
+
+@breaks("fires a job that failed again when it is time")
+def gives_up(scheduler: Any) -> None:
+    run_finished = scheduler.run_finished
+
+    def finished(finish: Finish) -> None:
+        if finish.state is RunState.FAILED:
+            scheduler.remove_job(finish.run.job.id)
+        run_finished(finish)
+
+    scheduler.run_finished = finished
+
+
+@breaks("sets a job aside whose trigger raises, and fires the others")
+@breaks("sets a job aside whose executor is missing, and takes it up when that is added")
+def does_not_tell_of_broken_jobs(scheduler: Any) -> None:
+    scheduler._reports.broken = lambda *args: None
+
+
+@breaks("sets a job aside whose executor is missing, and takes it up when that is added")
+def does_not_mend(scheduler: Any) -> None:
+    scheduler._jobs.mend = lambda executor: None
+
+
+@breaks("shuts down although an executor and a store raise at it")
+def fails_to_report(scheduler: Any) -> None:
+    def fail(*args: object) -> None:
+        raise ValueError("as the test wants it")
+
+    scheduler._reports.store_failed = fail
+
+
+@breaks("does not fire what is later than its grace time, and says that it misfired")
+@breaks("makes no more runs of a backlog than max_catchup, and says how many it left out")
+def does_not_tell_of_skips(scheduler: Any) -> None:
+    scheduler._reports.skipped = lambda *args: None
+
+
+@breaks("stops in the middle of a burst, and says of each run what became of it")
+def does_not_tell_what_it_took_back(scheduler: Any) -> None:
+    ended = scheduler._reports.ended
+    scheduler._reports.ended = lambda finishes: ended([one for one in finishes if one.state is not RunState.SKIPPED])
+
+
+def _with(scheduler: Any, **settings: Any) -> None:
+    add_job = scheduler.add_job
+    scheduler.add_job = lambda *args, **options: add_job(*args, **{**options, **settings})
+
+
+@breaks("lets as many runs of a job overlap as max_instances says")
+def does_not_let_jobs_overlap(scheduler: Any) -> None:
+    _with(scheduler, max_instances=1)
+
+
+@breaks("refuses an id that is taken, and replaces its job when it is told to")
+def always_replaces(scheduler: Any) -> None:
+    _with(scheduler, replace_existing=True)
+
+
+@breaks("has several job stores and executors, each with its own jobs")
+def has_one_executor(scheduler: Any) -> None:
+    _with(scheduler, executor="default")
+
+
+@breaks("keeps an interval on its grid, however late it looks")
+def begins_anew(scheduler: Any) -> None:
+    run_finished = scheduler.run_finished
+
+    def finished(finish: Finish) -> None:
+        scheduler.reschedule_job(finish.run.job.id, trigger="interval", minutes=1)
+        run_finished(finish)
+
+    scheduler.run_finished = finished
+
+
+@breaks("fires in real time, again and again, and never before it is time")
+def begins_early(scheduler: Any) -> None:
+    run_finished = scheduler.run_finished
+    scheduler.run_finished = lambda finish: run_finished(finish._replace(started_us=finish.started_us - 100_000))
+
+
+@breaks("counts a fire time at which a job is resumed as one that it fires, and not as one that it missed")
+def counts_twice(scheduler: Any) -> None:
+    missed = scheduler._jobs._missed_while_paused
+    scheduler._jobs._missed_while_paused = lambda old, new: missed(old, new._replace(fire_us=None))
+
+
+@breaks("keeps jobs that are added before it starts, lets them be changed, and fires them when it has started")
+def forgets_what_was_pending(scheduler: Any) -> None:
+    start = scheduler.start
+
+    def start_afresh(paused: bool = False) -> None:
+        scheduler.remove_all_jobs()
+        start(paused)
+
+    scheduler.start = start_afresh
+
+
+@breaks("delivers what a call from another thread causes before that call returns")
+def tells_later(scheduler: Any) -> None:
+    scheduler._reports.bus.publish = lambda event: None
+
+
+@breaks("schedules functions by decoration, and gives them back unchanged")
+def decorates_to_nothing(scheduler: Any) -> None:
+    scheduled_job = scheduler.scheduled_job
+    scheduler.scheduled_job = lambda *args, **options: lambda func: scheduled_job(*args, **options)(func) and None
+
+
+@breaks("exports its jobs, and another one imports them")
+def imports_nothing(scheduler: Any) -> None:
+    scheduler.import_jobs = lambda infile, jobstore="default": None
+
+
+@breaks("takes a job store and an executor while it runs, and lets them be taken away")
+def keeps_executors(scheduler: Any) -> None:
+    scheduler.remove_executor = lambda alias, shutdown=True: None
+
+
+@breaks("keeps the record of the runs that it made")
+def has_no_memory(scheduler: Any) -> None:
+    scheduler.get_runs = lambda *args, **options: []
+
+
+@breaks("may be shut down before it was started, and after")
+def stops_only_when_it_runs(scheduler: Any) -> None:
+    shutdown = scheduler.shutdown
+
+    def stop(wait: bool = True, timeout: float | None = None) -> Any:
+        if not scheduler.running:
+            raise RuntimeError("it does not run")
+        return shutdown(wait, timeout)
+
+    scheduler.shutdown = stop
+
+
+@breaks("lives beside others on the same loop, each with its own jobs")
+def stops_with_the_others(scheduler: Any) -> None:
+    _family.append(scheduler)
+    begin_shutdown = scheduler._begin_shutdown
+
+    def stop() -> bool:
+        for other in _family:
+            other._dispatches = False
+        return bool(begin_shutdown())
+
+    scheduler._begin_shutdown = stop
+
+
+_family: list[Any] = []
 _let_go = threading.Event()
 
 
@@ -707,6 +873,7 @@ def test_a_broken_scheduler_is_found(
 ) -> None:
     case = case_named(framework)
     _let_go.clear()
+    _family.clear()
 
     @contextmanager
     def broken() -> Iterator[Runtime]:
@@ -752,3 +919,20 @@ def test_a_scheduler_is_not_held_to_what_it_lacks(case_named: Callable[[str], An
     assert check_scheduler(case.runtime, traits, only=name) == []
     with pytest.raises(ValueError, match="did you mean"):
         scheduler_behaviours(case.traits._replace(lacks={name + "!": "no such thing"}))
+
+
+def test_the_runtime_in_the_documentation_is_a_whole_one() -> None:
+    text = textwrap.dedent(str(runtime_module.__doc__).split("this is all of it::")[1])
+    names: dict[str, Any] = {}
+    exec(
+        "import asyncio, threading\n"
+        "from contextlib import contextmanager\n"
+        "from schedcore.adapters.asyncio import AsyncIOScheduler\n"
+        "from schedcore.testing.runtime import LoopRuntime, SchedulerTraits\n"
+        "checked = []\n"
+        "def check_scheduler(*args): checked.append(args)\n" + text,
+        names,
+    )
+    ((runtime, traits),) = names["checked"]
+    for name in ("runs native jobs in the loop's thread", "has its end learnt by all who wait for it"):
+        assert check_scheduler(runtime, traits, only=name) == [name]
