@@ -57,7 +57,11 @@ def run(source: str, *, patched: bool, timeout_s: float = 50) -> str:
     """Run a program; returns what it printed, which must be on standard output alone."""
     program = "\n".join([PATCH if patched else "", COMMON, textwrap.dedent(source)])
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=timeout_s, check=False
+        [sys.executable, "-P", "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout
