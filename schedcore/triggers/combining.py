@@ -74,6 +74,10 @@ class _Combination(Frozen, EngineTrigger):
         made._fill(children, self.timezone, self._jitter_us)
         return made
 
+    def _bare(self) -> EngineTrigger:
+        """The same of what the children would be if no calendar left anything out."""
+        return self._with(tuple(bare(child) for child in self._children))
+
     @property
     def triggers(self) -> list[BaseTrigger]:
         """The triggers that are combined."""
@@ -262,6 +266,28 @@ class AndTrigger(_Combination):
             return Backlog(times, last_us, meeting.next_us(at_us))
         return Backlog(times + (last_us != at_us), last_us, meeting.next_us(upto_us))
 
+    @property
+    def excludes(self) -> bool:  # type: ignore[override]
+        """Whether any of the triggers leaves fire times out."""
+        return any(child.excludes for child in self._children)
+
+    def excluded(self, after_us: int, before_us: int) -> Excluded | None:
+        """Where all would meet if no calendar left anything out, and do not."""
+        whole = self._bare()
+        at_us = after_us
+        own_us = self.next_us(after_us)
+        found: list[int] = []
+        for _ in range(MAX_STEPS):
+            next_us = whole.next_us(at_us)
+            if next_us is None or next_us >= before_us:
+                break
+            at_us = next_us
+            if own_us is not None and own_us < at_us:
+                own_us = self.next_us(at_us - 1)
+            if at_us != own_us:
+                found.append(at_us)
+        return Excluded(len(found), found[0], found[-1]) if found else None
+
     def describe(self) -> str:
         words = " and ".join(f"({child.describe()})" for child in self._children)
         return f"when all meet{f' within {self.tolerance:g} seconds' if self._tolerance_us else ''}: {words}"
@@ -411,6 +437,12 @@ def _signed(children: tuple[EngineTrigger, ...]) -> tuple[tuple[int, GridTrigger
             elif meeting.boxes():
                 return None
     return tuple(found)
+
+
+def bare(trigger: EngineTrigger) -> EngineTrigger:
+    """The trigger that a calendar's exclusions were taken from; itself where there are none."""
+    own: Callable[[], EngineTrigger] | None = getattr(trigger, "_bare", None)
+    return trigger if own is None or not trigger.excludes else own()
 
 
 def _together(children: tuple[EngineTrigger, ...]) -> tuple[EngineTrigger, ...]:

@@ -332,7 +332,12 @@ def _lint(trigger: EngineTrigger, now_us: int, zone_guessed: bool) -> Iterator[F
     if first_us is None:
         last = _before(trigger, LAST_US)
         if last is None:
-            yield Finding(code="never", level="warning", message="it never fires")
+            hint = ""
+            if getattr(trigger, "tolerance", None) == 0:  # an ``and``
+                hint = (
+                    "; where its triggers come about at the same time but not at the same instant, give it a tolerance"
+                )
+            yield Finding(code="never", level="warning", message=f"it never fires{hint}")
         else:
             yield Finding(
                 code="never", level="warning", message=f"it does not fire any more; the last time was {shown(last)}"

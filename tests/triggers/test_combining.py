@@ -21,8 +21,10 @@ from schedcore import plugins
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError, UnknownPluginError
 from schedcore.triggers import _meet
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
+from schedcore.triggers._meet import MAX_LEAPS, Meeting
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
+from schedcore.triggers.calendars import Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
@@ -439,6 +441,65 @@ def test_words() -> None:
     assert COMBINED[1].describe().startswith("when all meet within 0.5 seconds: (every 2 minutes")
     assert str(COMBINED[0]) == "and[interval[0:00:02], interval[0:00:03]]"
     assert OrTrigger([cron(hour=7), cron(hour=9, minute=30)]).describe() == "at 07:00 and also at 09:30"
+
+
+def test_what_a_calendar_rules_out_of_a_meeting_is_told() -> None:
+    hours = cron(hour="*")
+    workdays = cron(minute="0,30").excluding(Weekdays("sat", "sun"))
+    both = AndTrigger([hours, workdays])
+    friday_us, monday_us = us("2026-11-20T23:00Z"), us("2026-11-23T00:00Z")
+    assert both.excludes
+    assert both.next_us(friday_us) == monday_us
+    assert both.excluded(friday_us, monday_us) == Excluded(48, us("2026-11-21T00:00Z"), us("2026-11-22T23:00Z"))
+    assert both.excluded(us("2026-11-20T00:00Z"), us("2026-11-20T20:00Z")) is None
+    # Fire times in between are not among them.
+    assert both.excluded(us("2026-11-20T20:00Z"), us("2026-11-23T05:00Z")) == both.excluded(friday_us, monday_us)
+    nested = OrTrigger([AndTrigger([both, cron(hour="6-7")]), cron(year=2030)])
+    assert nested.excluded(friday_us, monday_us) == Excluded(4, us("2026-11-21T06:00Z"), us("2026-11-22T07:00Z"))
+    assert not AndTrigger([hours, hours]).excludes
+
+
+WEEKS = [
+    AndTrigger([cron("America/New_York", day_of_week="wed", hour=19, minute="*"), cron(day_of_week="mon", minute=3)]),
+    AndTrigger([cron("America/New_York", hour=19, minute="*"), cron(hour=0, month=7)]),
+    AndTrigger(
+        [cron("Asia/Tokyo", day=29, month=2, day_of_week="tue", hour=12), cron(BERLIN, day_of_week="mon", hour=4)]
+    ),
+    AndTrigger([cron("America/New_York", hour=9, day_of_week="mon"), cron(day_of_week="thu")], tolerance=30),
+    AndTrigger([every(days=37, seconds=1), cron(month=2, day=29, day_of_week="mon", hour="*", minute="*")]),
+    AndTrigger([every(days=60, seconds=61), cron(day=1, hour=9, minute="0,1")]),
+    AndTrigger(
+        [CalendarIntervalTrigger(months=7, hour=9, start_date="2024-01-31", timezone="UTC"), cron(BERLIN, day=30)]
+    ),
+    AndTrigger(
+        [
+            CalendarIntervalTrigger(days=14, hour=9, start_date="2024-01-31", timezone="UTC"),
+            every("2024-02-01T09:00Z", days=7),
+        ]
+    ),
+    AndTrigger([cron(BERLIN, hour=9).excluding(Weekdays("sat", "sun")), cron("UTC", day_of_week="sat", hour="*")]),
+]
+
+
+@pytest.mark.parametrize("trigger", WEEKS, ids=str)
+def test_what_never_meets_is_looked_up_and_not_searched_for(trigger: AndTrigger) -> None:
+    """Work is counted, and not time: triggers asked in the search for a meeting that never comes."""
+    meeting = Meeting(trigger._children, trigger._tolerance_us)
+    budget = [MAX_LEAPS]
+    assert meeting.next_us(us("2026-01-01T00:00Z"), budget) is None
+    assert MAX_LEAPS - budget[0] <= 50
+    left = list(budget)
+    assert meeting.next_us(us("2027-01-01T00:00Z"), budget) is None
+    assert budget == left  # it is remembered
+    assert trigger.next_us(us("2026-01-01T00:00Z")) is None
+
+
+def test_equal_triggers_share_what_was_found() -> None:
+    one, other = (AndTrigger([cron(day=1), cron(BERLIN, day_of_week="mon", hour="*")]) for _ in range(2))
+    assert one._meeting() is other._meeting()
+    # What a user's own class calls equal need not be so.
+    one, other = (AndTrigger([Old(90), cron(BERLIN, day_of_week="mon", hour="*")]) for _ in range(2))
+    assert one._meeting() is not other._meeting()
 
 
 # -- against a slow oracle, written apart: a scan of UTC minutes ------------------------------------------------------------

@@ -264,6 +264,11 @@ class Excluding(Zoned):
             at_us = end_us
         return Excluded(times, first_us, last_us) if times else None
 
+    def _bare(self) -> EngineTrigger:
+        """What it would be if the calendar left nothing out."""
+        inner: Callable[[], EngineTrigger] | None = getattr(self._child, "_bare", None)
+        return self._child if inner is None or not self._child.excludes else inner()
+
     def why_not(self, at_us: int) -> list[str]:
         """Why it does not fire at an instant at which the trigger would."""
         local_s = self._shown(at_us)[0]
