@@ -1,0 +1,89 @@
+"""Gunicorn with three workers: one of them runs the jobs, and another takes over when it is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_S = 30.0
+
+
+class Log:
+    """What the runs of the job have noted: for each, the process and when it was due."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def lines(self) -> list[tuple[int, datetime]]:
+        if not self._path.exists():
+            return []
+        pairs = [line.split() for line in self._path.read_text(encoding="utf-8").splitlines()]
+        return [(int(pid), datetime.fromisoformat(due)) for pid, due in pairs]
+
+    def wait(self, wanted: Callable[[list[tuple[int, datetime]]], bool], otherwise: str) -> list[tuple[int, datetime]]:
+        deadline = time.monotonic() + PATIENCE_S
+        while not wanted(lines := self.lines()):
+            assert time.monotonic() < deadline, f"{otherwise}: {lines}"
+            time.sleep(0.02)
+        return lines
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["each worker loads the application", "preloaded"])
+def test_one_worker_runs_the_jobs_and_another_takes_over(
+    programs: Any, browse: Any, tmp_path: Path, preload: bool
+) -> None:
+    pytest.importorskip("gunicorn", reason="the example is for gunicorn")
+    pytest.importorskip("sqlalchemy", reason="its jobs are in a database")
+    log = Log(tmp_path / "jobs.log")
+    program = programs.start(
+        "prefork",
+        *("-m", "gunicorn", "--config", "gunicorn.conf.py", "--bind", "127.0.0.1:0"),
+        *(["--preload"] if preload else []),
+        "app:application",
+        JOBS_DATABASE=str(tmp_path / "jobs.sqlite"),
+        JOBS_LOG=str(tmp_path / "jobs.log"),
+        JOBS_TURN="0.1",
+    )
+    [address] = program.wait_for(r"Listening at: (http://127.0.0.1:\d+)")
+    workers = {int(pid) for pid in program.wait_for(r"Booting worker with pid: (\d+)", 3)}
+    first = int(program.wait_for(r"process (\d+) runs the jobs")[0])
+    assert first in workers
+    log.wait(lambda lines: len(lines) >= 3, "the job does not run")
+    # All of them serve meanwhile.
+    browser = browse(address)
+    answers: dict[int, str] = {}
+    deadline = time.monotonic() + PATIENCE_S
+    while set(answers) != workers and time.monotonic() < deadline:
+        pid, _, does = browser.ask().strip().partition(" ")
+        answers[int(pid)] = does
+    assert answers.pop(first) == "runs the jobs"
+    assert set(answers.values()) == {"waits"}
+
+    # Between two runs: one that is cut in the middle is run again, or not, as the job's ``recovery`` says.
+    count = len(log.lines())
+    log.wait(lambda lines: len(lines) > count, "the job does not run any more")
+    time.sleep(0.1)
+    os.kill(first, signal.SIGKILL)
+    second = int(program.wait_for(r"process (\d+) runs the jobs", 2)[1])
+    assert second != first
+    killed_after = len(log.lines())
+    lines = log.wait(lambda lines: len(lines) >= killed_after + 3, "nobody has taken over")
+    assert {pid for pid, _ in lines} == {first, second}
+    program.stop()
+
+    lines = log.lines()
+    times = Counter(due for _, due in lines)
+    assert max(times.values()) == 1, f"run more than once: {[due for due, count in times.items() if count > 1]}"
+    # The second one went on after the first, on the same grid. (A busy machine may make one run of two that are late.)
+    assert [due for _, due in lines] == sorted(times)
+    assert all((due - lines[0][1]).total_seconds() % 0.5 == 0 for due in times)
