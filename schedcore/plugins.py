@@ -51,6 +51,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
     JOBSTORES: {
         "memory": "schedcore.jobstores.memory:MemoryJobStore",
         "sqlalchemy": "schedcore.jobstores.sqlalchemy:SQLAlchemyJobStore",
+        "redis": "schedcore.jobstores.redis:RedisJobStore",
     },
 }
 

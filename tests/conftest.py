@@ -29,6 +29,14 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Qt without a screen; and where several of its bindings are installed, PyQt5, which is the reference, for pytest-qt too.
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+for _binding in ("PyQt5", "PyQt6", "PySide6"):
+    if importlib.util.find_spec(_binding) is not None:
+        os.environ.setdefault("QT_API", _binding.lower())
+        os.environ.setdefault("PYTEST_QT_API", os.environ["QT_API"])
+        break
+
 # Folder under tests/: the module that it needs, and the extra that brings it.
 NEEDS = {
     "adapters/gevent": ("gevent", "gevent"),
@@ -36,6 +44,7 @@ NEEDS = {
     "adapters/tornado": ("tornado", "tornado"),
     "adapters/twisted": ("twisted", "twisted"),
     "cli": ("typer", "cli"),
+    "jobstores/redis": ("redis", "redis"),
 }
 
 # Seconds. How long something that is just ending may take on a busy machine.

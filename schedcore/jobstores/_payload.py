@@ -41,7 +41,7 @@ _VERSION = 1
 class StoredRecord(JobRecord):
     """A record as a store gave it out, which knows its row. A changed copy (``_replace``) knows none: its version is 0."""
 
-    uid: int = 0
+    uid: int | str = 0
     version: int = 0
 
 

@@ -1,0 +1,90 @@
+"""Who has a job store open, where a server keeps that: a name with a lease, which a thread renews.
+
+One scheduler uses such a store at a time. A second one is refused, with the name of the first. A scheduler that was killed
+lets go of it when its lease is over; at once, if it ran on this machine and its process is gone. One that was paused for longer
+finds somebody else's name, and every write of it is refused by the server, which compares the names.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+__all__ = ["LEASE_S", "Owner", "Renewal", "describe_owner", "is_gone"]
+
+#: Seconds that a name holds without being renewed.
+LEASE_S = 30.0
+
+_logger = logging.getLogger("schedcore.jobstores")
+
+
+class Owner:
+    """The name under which a scheduler has a store open: ``text``, which nobody else has."""
+
+    def __init__(self) -> None:
+        self.text = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "since": datetime.now(UTC).isoformat(" ", "seconds"),
+                "token": uuid4().hex,
+            }
+        )
+
+
+def _data(text: str | bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}
+    return data if type(data) is dict else {}
+
+
+def describe_owner(text: str | bytes) -> str:
+    """An owner's name in words."""
+    data = _data(text)
+    return f"process {data.get('pid', '?')} on {data.get('host', '?')}, since {data.get('since', '?')}"
+
+
+def is_gone(text: str | bytes) -> bool:
+    """Whether an owner was a process of this machine that is no more."""
+    data = _data(text)
+    pid = data.get("pid")
+    if data.get("host") != socket.gethostname() or type(pid) is not int or pid <= 0 or pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+class Renewal:
+    """A thread that calls ``renew`` three times in each lease, until ``stop``. What that raises is logged, and tried again."""
+
+    def __init__(self, renew: Callable[[], object], alias: str) -> None:
+        self._renew = renew
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"schedcore-{alias}-lease", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(LEASE_S / 3):
+            try:
+                self._renew()
+            except Exception as error:  # noqa: BLE001  # the server is away; who writes next is told
+                _logger.warning("the lease on a job store could not be renewed: %s", error)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join()

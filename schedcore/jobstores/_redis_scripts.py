@@ -1,0 +1,99 @@
+"""The Lua scripts of the Redis store. Redis runs each to its end before anything else, which is what makes them atomic."""
+
+from __future__ import annotations
+
+__all__ = ["FETCH", "RELEASE", "TAKE", "WRITE"]
+
+# KEYS: owner. ARGV: my name, lease (ms), the name that may be taken over or "". Returns the name that holds it.
+TAKE = """
+local holder = redis.call('GET', KEYS[1])
+if not holder or holder == ARGV[1] or holder == ARGV[3] then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  return ARGV[1]
+end
+return holder
+"""
+
+# KEYS: owner. ARGV: my name.
+RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+
+# KEYS: jobs, a sorted set. ARGV: lowest score, highest score, how many. Returns id, document, id, document, …
+FETCH = """
+local ids = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
+local found = {}
+for _, id in ipairs(ids) do
+  found[#found + 1] = id
+  found[#found + 1] = redis.call('HGET', KEYS[1], id) or ''
+end
+return found
+"""
+
+# KEYS: owner, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed.
+# ARGV: my name, lease (ms), whether all or none, how many records are kept for each job, the prefix of a job's history, how many
+# changes; then for each of them: id, old revision, new document or '' (delete), 1 if there is a payload and the payload, the
+# timeline (4 or 5, the index of its key; 6: none), due time, whether live, whether broken, how many records; and for each record:
+# key, fire time, text, whether it failed.
+# Returns a 1 for each change that was made and a 0 for each that was not; or, alone, the name of who owns the store now.
+WRITE = """
+local holder = redis.call('GET', KEYS[1])
+if not holder then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+elseif holder ~= ARGV[1] then
+  return holder
+end
+local together, keep, prefix, count = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+local at = 7
+local starts, fits, all = {}, {}, true
+for number = 1, count do
+  starts[number] = at
+  local there = redis.call('HGET', KEYS[2], ARGV[at])
+  local revision = there and string.match(there, '^%d+') or '0'
+  local fit = revision == ARGV[at + 1]
+  fits[number] = fit and 1 or 0
+  all = all and fit
+  at = at + 10 + 4 * tonumber(ARGV[at + 9])
+end
+if together == '1' and not all then return fits end
+for number = 1, count do
+  if fits[number] == 1 then
+    local i = starts[number]
+    local id = ARGV[i]
+    redis.call('ZREM', KEYS[4], id)
+    redis.call('ZREM', KEYS[5], id)
+    redis.call('ZREM', KEYS[6], id)
+    if ARGV[i + 2] == '' then
+      redis.call('HDEL', KEYS[2], id)
+      redis.call('HDEL', KEYS[3], id)
+    else
+      redis.call('HSET', KEYS[2], id, ARGV[i + 2])
+      if ARGV[i + 3] == '1' then redis.call('HSET', KEYS[3], id, ARGV[i + 4]) end
+      if ARGV[i + 5] ~= '0' then redis.call('ZADD', KEYS[tonumber(ARGV[i + 5])], ARGV[i + 6], id) end
+    end
+    if ARGV[i + 7] == '1' then redis.call('SADD', KEYS[7], id) else redis.call('SREM', KEYS[7], id) end
+    if ARGV[i + 8] == '1' then redis.call('SADD', KEYS[8], id) else redis.call('SREM', KEYS[8], id) end
+    local records = tonumber(ARGV[i + 9])
+    if records > 0 then
+      local own = prefix .. id
+      for record = 0, records - 1 do
+        local r = i + 10 + 4 * record
+        if redis.call('HSETNX', KEYS[9], ARGV[r], ARGV[r + 2]) == 1 then
+          redis.call('ZADD', KEYS[10], ARGV[r + 1], ARGV[r])
+          redis.call('ZADD', own, ARGV[r + 1], ARGV[r])
+          if ARGV[r + 3] == '1' then redis.call('ZADD', KEYS[11], ARGV[r + 1], ARGV[r]) end
+        end
+      end
+      local over = redis.call('ZRANGE', own, 0, -(keep + 1))
+      for _, key in ipairs(over) do
+        redis.call('HDEL', KEYS[9], key)
+        redis.call('ZREM', KEYS[10], key)
+        redis.call('ZREM', KEYS[11], key)
+        redis.call('ZREM', own, key)
+      end
+    end
+  end
+end
+return fits
+"""

@@ -1,0 +1,367 @@
+"""Jobs in Redis (or Valkey), through redis-py. What is kept, and why a run is made once, is in ``_documents``.
+
+**Keys**, all of them beginning with ``jobs_key`` or ``run_times_key``. ``…jobs``: a hash of the documents by job id, each its
+revision and JSON text, and ``…jobs:payloads`` of their payloads. ``…run_times`` and ``…run_times:elapsed``: sorted sets of what
+is due, by the wall clock and by elapsed time, and ``:idle`` of what is not scheduled. ``…jobs:live``, ``:broken``: sets of ids.
+``…jobs:records``: a hash of run records, found by ``:history``, ``:failed`` and, for each job, ``:history:<id>``.
+``…jobs:meta``: schema version and notes. ``…jobs:owner``: who has the store open.
+
+**One script for each batch** (``_redis_scripts``): documents, indexes and records change together, or not at all, and only
+for who owns the store. On a Redis Cluster all keys have to be on one node: give both names the same tag in braces, such as
+``{schedcore}.jobs``.
+
+What Redis itself may lose is for its settings to say: with ``appendfsync everysec`` the last second of a machine that
+crashes, without persistence everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
+from schedcore.job import JobState
+from schedcore.jobstores._documents import Change, Doc, DocumentStore, pack_record, unpack_doc, unpack_record
+from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
+from schedcore.jobstores._redis_scripts import FETCH, RELEASE, TAKE, WRITE
+from schedcore.jobstores.base import StoreTraits
+from schedcore.references import resolve
+from schedcore.run import RunRecord, RunState
+from schedcore.serializers.base import Serializer
+
+try:
+    import redis
+except ImportError as error:  # pragma: no cover  # covered by a test in another process
+    raise MissingExtraError("the job store 'redis'", "redis") from error
+
+__all__ = ["SCHEMA_VERSION", "RedisJobStore"]
+
+SCHEMA_VERSION = "1"
+
+# Seconds. A server that does not answer for so long is away.
+_TIMEOUT_S = 10.0
+_LEASE_MS = int(LEASE_S * 1000)
+_FAILED = frozenset({RunState.FAILED, RunState.LOST})
+# Records looked at in one go for a page of history.
+_PAGE = 500
+
+
+class RedisJobStore(DocumentStore):
+    """Keeps jobs and runs in a Redis database.
+
+    :param db: the number of the database.
+    :param jobs_key: what the names of the keys of jobs and runs begin with.
+    :param run_times_key: what the names of the keys of due times begin with.
+    :param client: a ``redis.Redis``, or text such as ``"module:name"`` that leads to one, in the place of ``db`` and
+        ``connect_args``. It is never closed.
+    :param connect_args: arguments for ``redis.Redis``: ``host``, ``port``, ``password``, … Without them it is the server on this
+        machine. ``socket_timeout`` and ``socket_connect_timeout`` are 10 s unless given.
+
+    ``serializer``, ``pickle_protocol``, ``signing_key``, ``allowed_refs``, ``history`` and ``history_age`` are as for
+    ``SQLAlchemyJobStore``.
+    """
+
+    traits = StoreTraits(blocking=True, durable=True)
+    _writes_at_once: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        db: int = 0,
+        jobs_key: str = "schedcore.jobs",
+        run_times_key: str = "schedcore.run_times",
+        pickle_protocol: int | None = None,
+        *,
+        client: redis.Redis | str | None = None,
+        serializer: str | Serializer = "json",
+        signing_key: bytes | str | Sequence[bytes | str] | None = None,
+        allowed_refs: Iterable[str] | None = None,
+        history: int = 100,
+        history_age: float | None = 30 * 86400.0,
+        **connect_args: Any,
+    ) -> None:
+        super().__init__(
+            serializer=serializer,
+            pickle_protocol=pickle_protocol,
+            signing_key=signing_key,
+            allowed_refs=allowed_refs,
+            history=history,
+            history_age=history_age,
+        )
+        for name, key in (("jobs_key", jobs_key), ("run_times_key", run_times_key)):
+            if not isinstance(key, str) or not key:
+                raise ConfigurationError(f"{name} must be text, not {key!r}")
+        if jobs_key == run_times_key:
+            raise ConfigurationError(f"jobs_key and run_times_key must differ; both are {jobs_key!r}")
+        self._owns_client = client is None
+        # Any: what its calls return is typed for the asynchronous client, too.
+        self._redis: Any = _make_client(db, connect_args) if client is None else _given_client(client, connect_args)
+        self._owner_key = f"{jobs_key}:owner"
+        self._meta_key = f"{jobs_key}:meta"
+        self._jobs_key = jobs_key
+        self._payloads_key = f"{jobs_key}:payloads"
+        self._due_keys = {False: run_times_key, True: f"{run_times_key}:elapsed"}
+        self._idle_key = f"{run_times_key}:idle"
+        self._live_key = f"{jobs_key}:live"
+        self._broken_key = f"{jobs_key}:broken"
+        self._records_key = f"{jobs_key}:records"
+        self._history_key = f"{jobs_key}:history"
+        self._failed_key = f"{jobs_key}:failed"
+        self._owner = Owner()
+        self._renewal: Renewal | None = None
+        self._take = self._redis.register_script(TAKE)
+        self._release = self._redis.register_script(RELEASE)
+        self._fetch_range = self._redis.register_script(FETCH)
+        self._write_all = self._redis.register_script(WRITE)
+
+    def __repr__(self) -> str:
+        where = self._redis.connection_pool.connection_kwargs
+        return (
+            f"<{type(self).__name__} (host={where.get('host')!r}, db={where.get('db')!r}, jobs_key={self._jobs_key!r})>"
+        )
+
+    # -- opening and closing ---------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._owner = Owner()
+        version = self._redis.hget(self._meta_key, "schema")
+        if version is not None and version != SCHEMA_VERSION.encode():
+            raise JobStoreError(
+                self._alias,
+                f"the keys under {self._jobs_key!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
+            )
+        if version is None and self._redis.exists(self._jobs_key):
+            raise JobStoreError(
+                self._alias,
+                f"the key {self._jobs_key!r} is there, and was not written by schedcore; give another jobs_key",
+            )
+        self._acquire_lease()
+        self._redis.hset(self._meta_key, "schema", SCHEMA_VERSION)
+        self._renewal = Renewal(self._acquire_lease, self._alias)
+
+    def _acquire_lease(self) -> None:
+        mine = self._owner.text.encode()
+        holder = self._take(keys=[self._owner_key], args=[mine, _LEASE_MS, ""])
+        if holder != mine and is_gone(holder):
+            holder = self._take(keys=[self._owner_key], args=[mine, _LEASE_MS, holder])
+        if holder != mine:
+            raise self._in_use(holder)
+
+    def _in_use(self, holder: bytes) -> JobStoreInUseError:
+        return JobStoreInUseError(
+            f"the jobs under {self._jobs_key!r} are in use by another scheduler ({describe_owner(holder)}); stop that one, or "
+            f"give this one a jobs_key and a run_times_key of its own. If it was killed, its lease ends within {LEASE_S:.0f} s"
+        )
+
+    def _close(self) -> None:
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.stop()
+        try:
+            self._release(keys=[self._owner_key], args=[self._owner.text])
+        except redis.RedisError:
+            pass  # it ends by itself
+        if self._owns_client:
+            self._redis.close()
+
+    def _explain(self, error: Exception) -> tuple[str, bool] | None:
+        if not isinstance(error, redis.RedisError | OSError):
+            return None
+        away = isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | redis.BusyLoadingError)
+        return error_text(error), away and not isinstance(error, redis.AuthenticationError)
+
+    # -- reading ----------------------------------------------------------------------------------------------------------
+
+    def _fetch(self, ids: Sequence[str]) -> Mapping[str, Doc]:
+        if not ids:
+            return {}
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hmget(self._jobs_key, ids)
+        pipeline.hmget(self._payloads_key, ids)
+        values, payloads = pipeline.execute()
+        return {
+            job_id: _doc(job_id, value, payload)
+            for job_id, value, payload in zip(ids, values, payloads, strict=True)
+            if value is not None
+        }
+
+    def _fetch_bare(self, ids: Sequence[bytes]) -> list[Doc]:
+        values = self._redis.hmget(self._jobs_key, ids) if ids else []
+        return [_doc(_id(job_id), value, None) for job_id, value in zip(ids, values, strict=True) if value is not None]
+
+    def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
+        found = self._fetch_range(keys=[self._jobs_key, self._due_keys[elapsed]], args=["-inf", upto_us, limit])
+        # A score has 53 bits; what is beyond them is in the document.
+        docs = [_doc(_id(found[index]), found[index + 1], None) for index in range(0, len(found), 2)]
+        return [doc for doc in docs if doc.due_us is None or doc.due_us <= upto_us]
+
+    def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
+        found = self._redis.zrange(self._due_keys[elapsed], 0, limit - 1, withscores=True)
+        return [(int(score), _id(job_id)) for job_id, score in found]
+
+    def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
+        if after is None or after[0] is not None:
+            due = [self._page_of(key, after, limit) for key in self._due_keys.values()]
+            docs = sorted((doc for some in due for doc in some), key=lambda doc: (doc.due_us or 0, doc.id))
+            if limit is not None and len(docs) >= limit:
+                return docs[:limit]
+            after = None
+        else:
+            docs = []
+        left = -1 if limit is None else limit - len(docs)
+        start = "-" if after is None else b"(" + after[1].encode()
+        ids = self._redis.zrangebylex(self._idle_key, start, "+", 0, left)
+        return [*docs, *self._fetch_bare(ids)]
+
+    def _page_of(self, key: str, after: tuple[int | None, str] | None, limit: int | None) -> list[Doc]:
+        first = 0
+        if after is not None:
+            rank = self._redis.zrank(key, after[1])
+            first = self._redis.zcount(key, "-inf", f"({after[0]}") if rank is None else rank
+        docs: list[Doc] = []
+        while True:
+            last = -1 if limit is None else first + limit - 1
+            ids = self._redis.zrange(key, first, last)
+            docs += [
+                doc
+                for doc in self._fetch_bare(ids)
+                if after is None or (doc.due_us or 0, doc.id) > (after[0], after[1])
+            ]
+            if limit is None or not ids or len(docs) >= limit:
+                return docs
+            first += len(ids)
+
+    def _fetch_live(self) -> Sequence[Doc]:
+        return self._fetch_bare(list(self._redis.smembers(self._live_key)))
+
+    def _fetch_broken(self) -> Sequence[Doc]:
+        return self._fetch_bare(list(self._redis.smembers(self._broken_key)))
+
+    # -- writing ----------------------------------------------------------------------------------------------------------
+
+    def _write(self, changes: Sequence[Change], together: bool) -> Sequence[bool]:
+        arguments: list[Any] = [
+            self._owner.text,
+            _LEASE_MS,
+            int(together),
+            self._history_limit,
+            f"{self._history_key}:",
+            len(changes),
+        ]
+        for old, doc, records, keeps_payload in changes:
+            timeline = 6
+            if not doc.uid:
+                timeline = 0
+            elif doc.due_us is not None:
+                timeline = 5 if doc.elapsed else 4
+            payload = None if keeps_payload else doc.payload
+            arguments += (
+                doc.id,
+                old,
+                "" if doc.empty else f"{doc.revision} {doc.pack()}",
+                int(payload is not None),
+                payload or b"",
+                timeline,
+                doc.due_us or 0,
+                int(bool(doc.live or doc.past)),
+                int(doc.state is JobState.BROKEN and bool(doc.uid)),
+                len(records),
+            )
+            for uid, record in records:
+                arguments += (
+                    f"{uid}:{record.fire_us}:{record.attempt}",
+                    record.fire_us,
+                    pack_record(record),
+                    int(record.state in _FAILED),
+                )
+        keys = [
+            self._owner_key,
+            self._jobs_key,
+            self._payloads_key,
+            self._due_keys[False],
+            self._due_keys[True],
+            self._idle_key,
+            self._live_key,
+            self._broken_key,
+            self._records_key,
+            self._history_key,
+            self._failed_key,
+        ]
+        written = self._write_all(keys=keys, args=arguments)
+        if isinstance(written, bytes):
+            raise self._in_use(written)
+        return [bool(done) for done in written]
+
+    def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
+        found = self._redis.hmget(self._records_key, [f"{uid}:{fire_us}:{attempt}" for uid, fire_us in keys])
+        return {key for key, record in zip(keys, found, strict=True) if record is not None}
+
+    # -- history and notes --------------------------------------------------------------------------------------------------
+
+    def _delete_records(self, before_us: int, limit: int) -> int:
+        old = self._redis.zrangebyscore(self._history_key, "-inf", f"({before_us}", 0, limit)
+        if old:
+            texts = self._redis.hmget(self._records_key, old)
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.hdel(self._records_key, *old)
+            for key in (self._history_key, self._failed_key):
+                pipeline.zrem(key, *old)
+            for key, text in zip(old, texts, strict=True):
+                record = None if text is None else unpack_record(text)
+                if record is not None:
+                    pipeline.zrem(f"{self._history_key}:{record.job_id}", key)
+            pipeline.execute()
+        return len(old)
+
+    def _fetch_history(self, job_id: str | None, failed: bool, limit: int) -> list[RunRecord]:
+        key = self._failed_key if failed else self._history_key
+        if job_id is not None:
+            key = f"{self._history_key}:{job_id}"
+        found: list[RunRecord] = []
+        first = 0
+        while len(found) < limit:
+            keys = self._redis.zrange(key, first, first + _PAGE - 1, desc=True)
+            if not keys:
+                break
+            first += len(keys)
+            for text in self._redis.hmget(self._records_key, keys):
+                record = None if text is None else unpack_record(text)
+                if record is not None and not (failed and record.state not in _FAILED):
+                    found.append(record)
+        return found[:limit]
+
+    def _fetch_note(self, name: str) -> str | None:
+        found = self._redis.hget(self._meta_key, f"note: {name}")
+        return None if found is None else found.decode("utf-8", "replace")
+
+    def _write_note(self, name: str, value: str) -> None:
+        self._redis.hset(self._meta_key, f"note: {name}", value)
+
+
+def _id(name: bytes) -> str:
+    return name.decode("utf-8", "replace")
+
+
+def _doc(job_id: str, value: bytes, payload: bytes | None) -> Doc:
+    revision, _, text = value.partition(b" ")
+    return unpack_doc(job_id, int(revision) if revision.isdigit() else 0, text, payload)
+
+
+def _make_client(db: int, options: Mapping[str, Any]) -> redis.Redis:
+    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    try:
+        return redis.Redis(**{"db": db, **timeouts, **options, "decode_responses": False})
+    except (TypeError, ValueError, redis.RedisError) as error:
+        raise ConfigurationError(f"the Redis client cannot be made: {error}") from error
+
+
+def _given_client(client: redis.Redis | str, options: Mapping[str, Any]) -> redis.Redis:
+    if options:
+        raise ConfigurationError(f"options for a new client ({', '.join(options)}) do not go with client=")
+    found: Any = resolve(client) if isinstance(client, str) else client
+    if not isinstance(found, redis.Redis):
+        raise ConfigurationError(f"client must be a redis.Redis (not an asynchronous one), not {found!r}")
+    if found.connection_pool.connection_kwargs.get("decode_responses"):
+        raise ConfigurationError(
+            "client: make it without decode_responses=True; records are bytes, and not all of them text"
+        )
+    return found
