@@ -27,7 +27,7 @@ from tests.services import Proxy, Redis
 
 Make = Callable[..., RedisJobStore]
 
-shared: redis.Redis | None = None
+shared: Any = None
 
 
 def work() -> None:
