@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from twisted.python import threadable
 
-from schedcore.wakeup import Done
+from schedcore.wakeup import Done, outcome_of
 
 __all__ = ["TwistedWakeup", "is_over", "is_running_here", "was_stopped"]
 
@@ -66,13 +65,8 @@ class TwistedWakeup:
 
     def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
         def report(succeeded: bool, result: Any) -> None:
-            self._reactor.callFromThread(
-                partial(done, result, None) if succeeded else partial(done, None, _error(result))
-            )
+            if not succeeded:
+                result = (None, RuntimeError(f"the call ended with {result.value!r}"))
+            self._reactor.callFromThread(done, *result)
 
-        self._reactor.getThreadPool().callInThreadWithCallback(report, call)
-
-
-def _error(failure: Any) -> Exception:
-    error = failure.value
-    return error if isinstance(error, Exception) else RuntimeError(f"the call ended with {error!r}")
+        self._reactor.getThreadPool().callInThreadWithCallback(report, outcome_of, call)

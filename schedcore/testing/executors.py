@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -144,6 +144,9 @@ class ExecutorTraits(NamedTuple):
     third_party: bool = (
         False  #: a ``BaseExecutor`` of the 3.x kind: no batches, no ``live_runs``, no report of what was cut
     )
+    pause: Callable[[], Awaitable[object]] | None = (
+        None  #: what a coroutine awaits to give others a turn, on a loop that does not drive ``asyncio.sleep(0)``
+    )
     lacks: Mapping[str, str] = {}  #: name of a behaviour -> why this executor cannot have it
 
 
@@ -245,15 +248,18 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
-async def _double(value: int) -> int:
-    import asyncio
+async def _double(value: int, pause: Callable[[], Awaitable[object]] | None = None) -> int:
+    if pause is None:
+        import asyncio
 
-    await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    else:
+        await pause()
     return 2 * value
 
 
-def _return_awaitable(value: int) -> Any:
-    return _double(value)
+def _return_awaitable(value: int, pause: Callable[[], Awaitable[object]] | None = None) -> Any:
+    return _double(value, pause)
 
 
 def _generate() -> Iterator[int]:
@@ -458,7 +464,7 @@ def _(bench: _Bench) -> None:
 @_behaviour("reports each run exactly once")
 def _(bench: _Bench) -> None:
     bench.start()
-    jobs: list[tuple[Any, ...]] = [(_echo,), (_fail, "x"), (_exit, 1), (_double, 2)]
+    jobs: list[tuple[Any, ...]] = [(_echo,), (_fail, "x"), (_exit, 1), (_double, 2, bench.traits.pause)]
     runs = [bench.run(*jobs[index % 4]) for index in range(40)]
     bench.submit(*runs)
     bench.host.wait(runs)
@@ -507,13 +513,13 @@ def _(bench: _Bench) -> None:
 @_behaviour("runs a coroutine job to its end")
 def _(bench: _Bench) -> None:
     bench.start()
-    assert bench.value(_double, 21) == 42
+    assert bench.value(_double, 21, bench.traits.pause) == 42
 
 
 @_behaviour("runs an awaitable that a job returns to its end")
 def _(bench: _Bench) -> None:
     bench.start()
-    assert bench.value(_return_awaitable, 21) == 42
+    assert bench.value(_return_awaitable, 21, bench.traits.pause) == 42
 
 
 @_behaviour("fails a job that returns a generator, of which nothing has run")
@@ -663,7 +669,7 @@ def _(bench: _Bench) -> None:
 def _(bench: _Bench) -> None:
     bench.start()
     holders = bench.holders(1 if bench.traits.inline else bench.traits.workers)
-    rest = [bench.run(_double, index) for index in range(10)]
+    rest = [bench.run(_double, index, bench.traits.pause) for index in range(10)]
     bench.submit(*holders, *rest)
     bench.wait_begun(holders)
     ended_first: list[int] = []
