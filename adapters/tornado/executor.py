@@ -24,8 +24,8 @@ from schedcore.references import is_coroutine_callable
 __all__ = ["TornadoExecutor", "native"]
 
 # What makes these decorators' wrappers recognizable, whatever else wraps them and copies their marks.
-_COROUTINE = gen.coroutine(lambda: None).__code__  # type: ignore[attr-defined]
-_ON_EXECUTOR = run_on_executor(lambda self: None).__code__  # type: ignore[attr-defined]
+_COROUTINE = gen.coroutine(lambda: None).__code__
+_ON_EXECUTOR = run_on_executor(lambda self: None).__code__
 # Annotations that were written, or kept, as text.
 _FUTURE_TEXT = re.compile(r"""["']?(\w+\.)*(Awaitable|Coroutine|Future|Task)\b""")
 _FUTURES = (Awaitable, asyncio.Future, concurrent.futures.Future)
@@ -57,7 +57,7 @@ def native(func: Callable[..., Any]) -> Callable[..., Awaitable[Any]] | None:
         return functools.partial(_run_function, func)
     if code is None and not isinstance(func, type):
         call = getattr(type(func), "__call__", None)  # noqa: B004  # the class's method is wanted
-        if hasattr(call, "__code__"):
+        if call is not None and hasattr(call, "__code__"):
             inner = native(call)
             return inner and functools.partial(inner, func)
     return None
