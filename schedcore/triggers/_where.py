@@ -53,6 +53,7 @@ __all__ = [
     "boxes_of",
     "either",
     "local_boxes",
+    "local_span_boxes",
     "near",
     "shared",
 ]
@@ -228,10 +229,15 @@ def _clocks(zone: tzinfo) -> _Clocks | None:
     return _Clocks(offsets, in_effect, jumps, Jumps(shown) if jumps else None)
 
 
+def local_span_boxes(zone: tzinfo, minutes: int, days: Days | None) -> tuple[Box, ...]:
+    """The boxes of all of some minutes of some local days, fractions of seconds included."""
+    return tuple(box._replace(period_us=1, offset_us=0) for box in local_boxes(zone, minutes, ANY_SECOND, days))
+
+
 def local_boxes(
     zone: tzinfo,
     minutes: int,
-    seconds: int = ANY_SECOND,
+    seconds: int,
     days: Days | None = None,
     *,
     moved: bool = False,

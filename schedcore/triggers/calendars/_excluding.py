@@ -19,7 +19,17 @@ from schedcore.triggers._values import (
     unpack_trigger,
     zone_stamp,
 )
-from schedcore.triggers._where import ANYWHERE, KNOWN_US, Box, Finder, anyday, boxes_of, either, local_boxes, shared
+from schedcore.triggers._where import (
+    ANYWHERE,
+    KNOWN_US,
+    Box,
+    Finder,
+    anyday,
+    boxes_of,
+    either,
+    local_span_boxes,
+    shared,
+)
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
 from schedcore.triggers.calendars._calendar import EPOCH, Calendar, LocalSet
@@ -140,7 +150,7 @@ class Excluding(Zoned):
 
     def _boxes(self) -> tuple[Box, ...]:
         opened = either(
-            ANYWHERE if each == LocalSet() else local_boxes(self.timezone, each.minutes, days=together(each.days))
+            ANYWHERE if each == LocalSet() else local_span_boxes(self.timezone, each.minutes, together(each.days))
             for each in self.calendar.sets(closed=False)
         )
         inner = boxes_of(self._child)

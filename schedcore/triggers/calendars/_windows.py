@@ -37,9 +37,8 @@ class Times(Calendar):
         return False
 
     def sets(self, closed: bool) -> tuple[LocalSet, ...]:
-        start_s, end_s = self._start_s % DAY_S, self._end_s
-        if not closed:
-            start_s, end_s = end_s % DAY_S, start_s or DAY_S
+        start_s, end_s = (self._start_s, self._end_s) if closed else (self._end_s, self._start_s)
+        start_s, end_s = start_s % DAY_S, end_s or DAY_S
         first, last = start_s // 60, (end_s - 1) // 60  # minutes that are closed, or open, in part at least
         upto_last, before_first = (2 << last) - 1, (1 << first) - 1
         in_one = start_s < end_s

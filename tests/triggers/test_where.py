@@ -1,0 +1,212 @@
+"""What is known of triggers without asking them: where they fire at most, in sets of days and in boxes."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from schedcore.clock import from_datetime
+from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
+from schedcore.triggers._local import civil, day_number
+from schedcore.triggers._where import Box, Finder, boxes_of
+from schedcore.triggers.base import EngineTrigger
+from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
+from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Times, Weekdays
+from schedcore.triggers.combining import AndTrigger, OrTrigger
+from schedcore.triggers.cron import CronTrigger
+from schedcore.triggers.cron._dst import Offsets
+from schedcore.triggers.interval import IntervalTrigger
+from schedcore.triggers.rrule import RRuleTrigger
+
+calm = settings(deadline=None, derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Antarctica/Troll"]
+WEEKEND = Weekdays("sat", "sun")
+zones = st.sampled_from(ZONES)
+DST: Any = st.sampled_from(["skip", "shift", "cron"])
+
+
+def cron(text: str, zone: str, dst: Any) -> EngineTrigger:
+    return CronTrigger.from_crontab(text, zone, dst=dst)
+
+
+def step(zone: str, hour: int, dst: Any, units: dict[str, Any]) -> EngineTrigger:
+    return CalendarIntervalTrigger(hour=hour, minute=30, start_date="2024-01-31", timezone=zone, dst=dst, **units)
+
+
+crons = st.builds(
+    cron,
+    st.sampled_from(
+        ["30 2 * * *", "0 0 29 2 *", "*/7 1-3 * * sun", "15,45 0 1,15 * *", "0 3 * * mon#5", "59 23 L * *"]
+    ),
+    zones,
+    st.sampled_from(["cron", "literal"]),
+)
+steps = st.builds(
+    step,
+    zones,
+    st.integers(0, 23),
+    DST,
+    st.sampled_from([{"days": 1}, {"days": 45}, {"months": 1}, {"months": 7}, {"weeks": 3}, {"months": 2, "days": 5}]),
+)
+intervals = st.builds(
+    lambda seconds: IntervalTrigger(seconds=seconds, start_date="2024-01-01T05:00:01Z"),
+    st.sampled_from([7.000001, 61, 3600, 86400, 86401, 604800, 3_196_801]),
+)
+rules = st.builds(
+    lambda rule, zone: RRuleTrigger(rule, dtstart=datetime(2023, 5, 31, 2, 30), timezone=zone),  # noqa: DTZ001
+    st.sampled_from(
+        [
+            "FREQ=YEARLY;INTERVAL=3",
+            "FREQ=MONTHLY;BYDAY=-1FR",
+            "FREQ=MONTHLY;INTERVAL=5;BYMONTHDAY=-2",
+            "FREQ=YEARLY;BYDAY=20MO",
+            "FREQ=YEARLY;BYWEEKNO=53",
+            "FREQ=WEEKLY;INTERVAL=3;BYDAY=TU,SU;WKST=SU",
+            "FREQ=DAILY;INTERVAL=11;BYMONTH=2,7",
+            "FREQ=HOURLY;INTERVAL=31",
+            "FREQ=MINUTELY;INTERVAL=1441",
+            "FREQ=YEARLY;BYYEARDAY=-1,60",
+        ]
+    ),
+    zones,
+)
+business = st.builds(
+    lambda nth, zone: BusinessDayTrigger(nth, WEEKEND | Dates("2026-12-24"), hour=2, minute=30, timezone=zone),
+    st.sampled_from([1, 4, -1, -20]),
+    zones,
+)
+simple = crons | steps | intervals | rules
+excluding = st.builds(
+    lambda trigger, calendar: trigger.excluding(calendar),
+    simple,
+    st.sampled_from(
+        [WEEKEND, ~Times("07:00", "22:00"), Times("20:00", "24:00") & WEEKEND, ~Dates(("2026-01-01", "2031-01-01"))]
+    ),
+) | st.builds(lambda trigger, roll: trigger.excluding(WEEKEND, roll), crons, st.sampled_from(["next", "previous"]))
+either = st.lists(simple | excluding, min_size=2, max_size=3).map(OrTrigger)
+
+
+@calm
+@given(
+    trigger=simple | business | excluding | either,
+    asked=st.datetimes(datetime(2000, 1, 2), datetime(2700, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+)
+def test_no_fire_time_is_outside_of_the_boxes(trigger: EngineTrigger, asked: datetime) -> None:
+    finder = Finder(boxes_of(trigger))
+    at_us = from_datetime(asked)
+    for _ in range(4):
+        found_us = trigger.next_us(at_us)
+        if found_us is None:
+            return
+        assert finder.at_or_after(found_us, [10_000]) == found_us
+        at_us = found_us
+
+
+def leapt(one: EngineTrigger, other: EngineTrigger, at_us: int, end_us: int) -> int | None:
+    """The first instant that both name, by asking one after the other."""
+    for _ in range(3000):
+        one_us = one.next_us(at_us)
+        other_us = None if one_us is None else other.next_us(one_us - 1)
+        if other_us is None or other_us > end_us:
+            return None
+        if other_us == one_us:
+            return one_us
+        at_us = other_us - 1
+    raise InvalidTriggerError("too long")
+
+
+@calm
+@given(one=simple | excluding, other=simple | excluding, asked=st.integers(0, 40 * 365))
+def test_a_meeting_is_where_both_fire(one: EngineTrigger, other: EngineTrigger, asked: int) -> None:
+    """The search, beside leaps from one to the other that know nothing of boxes."""
+    start_us = from_datetime(datetime(2020, 1, 1, tzinfo=UTC) + timedelta(days=asked))
+    end_us = start_us + 3 * 365 * 86_400_000_000
+    try:
+        expected = leapt(one, other, start_us, end_us)
+        found_us = AndTrigger([one, other]).next_us(start_us)
+    except InvalidTriggerError:  # a calendar that is closed for 50 years, or leaps that do not suffice
+        return
+    same_zone = isinstance(one, CronTrigger) and isinstance(other, CronTrigger) and one.timezone == other.timezone
+    if same_zone and expected != found_us:
+        return  # what a gap swallowed of both is no meeting
+    assert found_us == expected or (expected is None and (found_us is None or found_us > end_us))
+
+
+def test_boxes_share_what_both_have() -> None:
+    day_us = 86_400_000_000
+    daily = Box(day_us, 9 * 3_600_000_000)
+    assert daily.shared(Box(7 * day_us, 3 * day_us)) is None
+    both = daily.shared(Box(7 * 3_600_000_000, 2 * 3_600_000_000))
+    assert both is not None
+    assert (both.period_us, both.offset_us, both.minutes) == (7 * day_us, 9 * 3_600_000_000, 1 << 540)
+    assert daily.shared(Box(minutes=1)) is None
+    assert daily.shared(Box(from_us=5, upto_us=4)) is None
+
+
+def test_sets_of_days() -> None:
+    today = day_number(2026, 1, 1)
+
+    def first(days: Any, count: int) -> list[str]:
+        found, day = [], today
+        for _ in range(count):
+            found_day = next_common((days,), day)
+            if found_day is None:
+                break
+            found.append(date(*civil(found_day)).isoformat())
+            day = found_day + 1
+        return found
+
+    assert first(DayLattice(100, day_number(2026, 2, 1)), 2) == ["2026-02-01", "2026-05-12"]
+    assert first(DayLattice(1_000_000, day_number(2026, 2, 1)), 2) == ["2026-02-01", "4763-12-30"]
+    assert first(MonthSteps(7, 12 * 2026, 31, False), 3) == ["2026-01-31", "2026-08-31", "2027-03-31"]
+    assert first(MonthSteps(13, 12 * 2026, 31, True), 3) == ["2026-01-31", "2027-02-28", "2028-03-31"]
+    assert first(RangeDays([(today + 3, today + 4), (today + 4, today + 5)]), 9) == [
+        "2026-01-04",
+        "2026-01-05",
+        "2026-01-06",
+    ]
+    leap = days_of_plan(CronTrigger.from_crontab("0 0 29 2 mon", "UTC", dialect="apscheduler3")._plan)
+    assert all(date.fromisoformat(text).weekday() == 0 for text in first(leap, 5))
+    assert next_common((leap, DayLattice(7, today)), today) is None
+    summer = InEffect(Shown(Offsets(ZoneInfo("Europe/Berlin"))), 7200)
+    assert first(summer, 1) == ["2026-03-29"]
+    assert next_common((summer,), day_number(2026, 10, 26)) == day_number(2027, 3, 28)
+
+
+def by_looking(zone: ZoneInfo) -> Offsets:
+    offsets = Offsets(zone)
+    offsets.periodic = False  # neither the file nor the calendar is believed
+    return offsets
+
+
+def check_transitions(name: str) -> None:
+    zone = ZoneInfo(name)
+    from_s, until_s = -1_500_000_000, 4_102_444_800 + 30 * 366 * 86400
+    assert list(Offsets(zone).spans(from_s, until_s)) == list(by_looking(zone).spans(from_s, until_s))
+
+
+@pytest.mark.parametrize("name", [*ZONES[1:], "Africa/Casablanca", "Pacific/Apia", "America/Nuuk", "Asia/Tokyo"])
+def test_the_transitions_of_a_zones_file_are_those_that_zoneinfo_shows(name: str) -> None:
+    check_transitions(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(available_timezones()))
+def test_the_transitions_of_all_zones(name: str) -> None:
+    check_transitions(name)
+
+
+def test_a_file_that_is_another_one_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    from schedcore.triggers.cron import _dst
+
+    zone = ZoneInfo("Europe/Berlin")
+    expected = list(by_looking(zone).spans(0, 1_800_000_000))
+    for wrong in (None, [(1_000_000_000, 0)]):
+        monkeypatch.setattr(_dst, "read_transitions", lambda key, wrong=wrong: wrong)
+        assert list(Offsets(zone).spans(0, 1_800_000_000)) == expected
