@@ -27,7 +27,7 @@ _SUCCEEDED = RunState.SUCCEEDED
 _LOOK_S = 1.0
 
 
-def is_the_programs(error: BaseException) -> bool:
+def _is_the_programs(error: BaseException) -> bool:
     """Whether an exception that came up in a job may be Ctrl-C, which belongs to the program."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
@@ -47,7 +47,7 @@ class _Threads(ThreadPoolExecutor):
                 raise
             # What is left would end the loop, which is not the job's: it goes back to the job's thread.
             except BaseException as error:
-                if is_the_programs(error):
+                if _is_the_programs(error):
                     raise
                 stopped.append(error)
 
@@ -170,7 +170,7 @@ class AsyncIOExecutor(RunExecutor):
         # loop, which is not the job's, and of the rest the loop would complain.
         except BaseException as error:
             finish = failed(run, started_us, wall_us(), error)
-            if is_the_programs(error):
+            if _is_the_programs(error):
                 raise
         finally:
             if finish is None:
