@@ -412,10 +412,12 @@ class BaseScheduler(ABC):
     def _ended(self) -> None:
         """All is closed."""
         _running.discard(self)
+        # Before that thread ends: its number may be given to the next one, which has to wait like any other.
+        self._thread_id = None
         self._release_wakeup()
         self._wakeup = None
         self._retired = []
-        self._thread_id = self._closing_id = None
+        self._closing_id = None
         self._closed.set()
 
     def _abandon(self) -> None:
