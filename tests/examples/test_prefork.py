@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from schedcore.errors import JobStoreInUseError
+from schedcore.events import EVENT_JOBSTORE_FAILED
+from schedcore.testing import EventLog
 
 pytestmark = pytest.mark.slow
 
@@ -87,3 +92,40 @@ def test_one_worker_runs_the_jobs_and_another_takes_over(
     # The second one went on after the first, on the same grid. (A busy machine may make one run of two that are late.)
     assert [due for _, due in lines] == sorted(times)
     assert all((due - lines[0][1]).total_seconds() % 0.5 == 0 for due in times)
+
+
+def test_on_a_loop_the_database_is_tried_again_until_it_is_free(tmp_path: Path) -> None:
+    pytest.importorskip("tornado", reason="the second scheduler is Tornado's")
+    pytest.importorskip("sqlalchemy", reason="its jobs are in a database")
+    from schedcore.adapters.asyncio import AsyncIOScheduler
+    from schedcore.adapters.tornado import TornadoScheduler
+
+    options: dict[str, Any] = {
+        "jobstores": {"default": {"type": "sqlalchemy", "url": f"sqlite:///{tmp_path / 'jobs.sqlite'}"}},
+        "jobstore_retry_interval": 0.05,
+        "timezone": "UTC",
+    }
+
+    async def ran(log: EventLog) -> None:
+        while not log.executed("job"):
+            await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        first, second = AsyncIOScheduler(**options), TornadoScheduler(**options)
+        logs = [EventLog(scheduler) for scheduler in (first, second)]
+        for scheduler in (first, second):
+            scheduler.add_job("time:time", "interval", seconds=0.05, id="job", replace_existing=True)
+        first.start()
+        await ran(logs[0])
+        second.start()
+        while len(failures := logs[1].of(EVENT_JOBSTORE_FAILED)) < 2:
+            await asyncio.sleep(0.01)
+        assert all(isinstance(event.exception, JobStoreInUseError) for event in failures)
+        assert not logs[1].executed()
+        await first.shutdown()
+        await ran(logs[1])
+        await second.shutdown()
+        runs = logs[0].executed("job") + logs[1].executed("job")
+        assert len(set(runs)) == len(runs)
+
+    asyncio.run(asyncio.wait_for(main(), PATIENCE_S))
