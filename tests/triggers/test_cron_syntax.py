@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,6 +11,7 @@ import pytest
 
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers import _zones
 from schedcore.triggers.cron import CronTrigger, parse_crontab, split_crontab
 
 
@@ -518,3 +519,30 @@ def test_attributes() -> None:
 )
 def test_words(trigger: CronTrigger, words: str) -> None:
     assert trigger.describe() == words
+
+
+@pytest.mark.parametrize("weekday", [7, "8", "mon-8"])
+def test_s8_a_weekday_that_is_none_is_refused_at_once(weekday: Any) -> None:
+    with pytest.raises(InvalidTriggerError, match="out of range: weekdays go from 0 to 6") as caught:
+        CronTrigger(day_of_week=weekday, timezone="UTC")
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("host", ["UTC", "Etc/GMT-2", "America/New_York"])
+def test_s23_s24_the_machines_zone_does_not_move_a_schedule_of_another(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_zones, "_local", ZoneInfo(host))
+    for text, zone, answers in (
+        ("1 12 * * *", "Etc/GMT-2", ["2026-07-01T10:01+00:00", "2026-07-02T10:01+00:00"]),
+        ("15 9 * * *", "Europe/London", ["2026-07-01T08:15+00:00", "2026-07-02T08:15+00:00"]),
+    ):
+        trigger = CronTrigger.from_crontab(text, zone)
+        at = datetime(2026, 7, 1, tzinfo=ZoneInfo("UTC"))
+        for answer in answers:
+            found = trigger.get_next_fire_time(None, at)
+            assert found == datetime.fromisoformat(answer)
+            at = found + timedelta(seconds=1)
+    guessed = CronTrigger.from_crontab("15 9 * * *")
+    assert str(guessed.timezone) == host
+    assert [each.code for each in guessed.explain(zone_guessed=True).lint][-1] == "host-zone"
