@@ -16,8 +16,7 @@ from twisted.python.failure import Failure
 from schedcore.adapters.twisted._threads import PoolThreads
 from schedcore.adapters.twisted.placing import runs_in_reactor
 from schedcore.adapters.twisted.wakeup import is_over, is_running_here
-from schedcore.executors._call import settle
-from schedcore.executors.base import ExecutorHost, RunExecutor, call_run, failed
+from schedcore.executors.base import ExecutorHost, RunExecutor, call_run, failed, settle
 from schedcore.executors.pool import whole_number
 from schedcore.run import Finish, Run, RunState, current_run
 

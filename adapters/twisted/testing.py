@@ -211,9 +211,9 @@ class ReactorThread:
         for reader in list(self.reactor._internalReaders):
             self.reactor.removeReader(reader)
             reader.connectionLost(None)
-        poller = getattr(self.reactor, "_poller", None)
-        if poller is not None:
-            poller.close()
+        close = getattr(getattr(self.reactor, "_poller", None), "close", None)
+        if close is not None:
+            close()
 
     def _stop(self) -> None:
         if self.reactor.running:

@@ -43,6 +43,7 @@ __all__ = [
     "run_awaitable",
     "run_coroutine_job",
     "run_job",
+    "settle",
 ]
 
 

