@@ -331,7 +331,12 @@ def _storm(bench: Bench) -> None:
     here = threading.current_thread()
 
     def left() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if thread not in before and thread is not here]
+        kept = bench.runtime.keeps_threads
+        return [
+            thread
+            for thread in threading.enumerate()
+            if thread not in before and thread is not here and not thread.name.startswith(kept)
+        ]
 
     until(lambda: not left(), f"left are {left()}")
 

@@ -133,6 +133,9 @@ class Runtime(ABC):
     #: What ``add_job`` needs besides, for kinds that the scheduler cannot tell by looking at them.
     native_options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
+    #: How the names of threads begin that the framework keeps in a pool of its own, as long as its loop lives.
+    keeps_threads: ClassVar[tuple[str, ...]] = ()
+
     @abstractmethod
     def make(self, **options: Any) -> BaseScheduler:
         """A new scheduler with these options, not started. Called by way of ``call``."""

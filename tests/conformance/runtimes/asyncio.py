@@ -32,6 +32,7 @@ def _coroutine_job(steps: Steps) -> Callable[[], Any]:
 
 class AsyncIORuntime(LoopRuntime):
     native_jobs: ClassVar[Mapping[str, NativeJob]] = {"coroutine": _coroutine_job}
+    keeps_threads = ("asyncio_",)
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
