@@ -219,11 +219,9 @@ def _months(interval: int, month: int) -> Days:
 def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]) -> int:
     """How many instances a year, a month or a week of the rule has at the most, which ``BYSETPOS`` counts."""
     times = 1
-    for place, key, most in ((_DAILY, "BYHOUR", 24), (_HOURLY, "BYMINUTE", 60), (_MINUTELY, "BYSECOND", 60)):
-        if key in given:
+    for place, key in ((_DAILY, "BYHOUR"), (_HOURLY, "BYMINUTE"), (_MINUTELY, "BYSECOND")):
+        if key in given and freq <= place:  # else it restricts the periods, or is that of the start
             times *= len(_numbers(given[key]))
-        elif freq > place:
-            times *= most
     if freq > _WEEKLY:
         return times
     common = common_days(sets, EVERY_CHUNK)

@@ -11,7 +11,9 @@ Theory of operation. dateutil walks a rule from its start. To look at any time w
 rule is given a start nearby: the beginning of the year, month, week, day, hour, minute or second that the rule would come to
 with its interval, and what it took from its first start (the day, the hour) is spelled out. ``COUNT`` is turned into the date
 of its last instance once. The days that the rule allows are looked up year by year, so that days which never come are
-found out quickly. A search ends in the year 9999 at the latest, and that there is nothing is remembered.
+found out quickly. A search ends in the year 9999 at the latest, and that there is nothing is remembered. What remains
+slow is a rule by the hour, minute or second on days that are years apart: dateutil walks from one to the other, which takes up to
+a second for each of them.
 """
 
 from __future__ import annotations

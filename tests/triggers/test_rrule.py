@@ -361,3 +361,27 @@ def test_the_module_imports_no_heavy_module() -> None:
     code = f"import sys, schedcore.triggers.rrule; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=YEARLY;INTERVAL=4;BYMONTH=2;BYMONTHDAY=29",  # from an odd year
+        "FREQ=YEARLY;BYDAY=2SU;BYMONTHDAY=18",
+        "FREQ=YEARLY;BYYEARDAY=366;BYMONTH=11",
+        "FREQ=MONTHLY;INTERVAL=12;BYMONTH=6",
+        "FREQ=MONTHLY;BYDAY=1MO;BYMONTHDAY=8",
+        "FREQ=MONTHLY;BYDAY=-1FR;BYSETPOS=2",
+        "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO;BYMONTHDAY=30;BYMONTH=2",
+        "FREQ=WEEKLY;BYMONTHDAY=30;BYMONTH=4;BYSETPOS=2",
+        "FREQ=DAILY;INTERVAL=7;BYDAY=WE",  # from a Tuesday
+        "FREQ=DAILY;BYSETPOS=2",
+        "FREQ=HOURLY;INTERVAL=168;BYDAY=TH",
+        "FREQ=MINUTELY;INTERVAL=100;BYMONTHDAY=-1;BYSETPOS=60",
+        "FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30",
+    ],
+)
+def test_what_never_comes_is_known_without_asking_dateutil(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trigger = RRuleTrigger(rule, dtstart="2025-04-01 09:00", timezone="UTC")
+    monkeypatch.setattr(library.rrule, "_iter", None)
+    assert trigger.next_us(us("2026-01-01T00:00Z")) is None
