@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import _report, dispatch, jobs, sqlite
+from benchmarks._frameworks import PARTS
 from benchmarks._meters import percentile
 from benchmarks._plan import GROUPS, Group, Target, load
 from benchmarks._report import Sample
@@ -102,6 +105,22 @@ def test_tiny_burst_on_a_loop(subject: str) -> None:
     if subject == "schedcore" and importlib.util.find_spec("schedcore.adapters.asyncio") is None:
         pytest.skip("schedcore.adapters.asyncio is not installed here")
     figures = dispatch.coroutines(subject, 100)
+    assert figures["run_us"] > 0
+    assert figures["blocked_ms"] > 0
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("subject", ["schedcore", "bare"])
+def test_tiny_burst_in_a_framework(name: str, subject: str) -> None:
+    # In a process of its own, as it is measured: frameworks keep what they once have set up.
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed here")
+    code = "import sys; sys.path.append({!r}); from benchmarks._child import main; sys.exit(main(sys.argv[1:]))"
+    root = str(Path(__file__).resolve().parent.parent)
+    command = [sys.executable, "-P", "-c", code.format(root), "frameworks", f"{name}-burst", subject, "100"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["run_us"] > 0
     assert figures["blocked_ms"] > 0
 
