@@ -25,7 +25,7 @@ from schedcore.triggers.interval import IntervalTrigger
 
 pytestmark = pytest.mark.asyncio
 
-FAR = {"trigger": "date", "run_date": "2099-01-01T00:00:00Z"}
+FAR: dict[str, Any] = {"trigger": "date", "run_date": "2099-01-01T00:00:00Z"}
 
 
 class FarStore(MemoryJobStore):
