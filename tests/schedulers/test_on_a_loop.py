@@ -52,7 +52,7 @@ class FarStore(MemoryJobStore):
                 raise self.failing
             return value(*args, **kwargs)
 
-        return value if not isinstance(value, Callable) else call  # type: ignore[arg-type]
+        return call
 
 
 def made_here(store: FarStore) -> list[str]:
