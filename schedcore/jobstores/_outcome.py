@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from schedcore.errors import error_text
 from schedcore.run import Finish, RunState, result_text
 
-__all__ = ["Outcome", "outcome"]
+__all__ = ["Outcome", "outcome", "storable"]
 
 # Characters. An exception's line and its traceback can be of any length; a record of them is not.
 _ERROR_LIMIT = 1000
@@ -41,10 +41,10 @@ def outcome(finish: Finish) -> Outcome:
         output = exit_code = None
     return Outcome(
         None,
-        None if exception is None else _storable(_error_text(exception)),
-        None if traceback is None else _storable(_shorten(traceback)),
-        _storable(result_text(retval)) if output is None else None,
-        _storable(output),
+        None if exception is None else storable(_error_text(exception)),
+        None if traceback is None else storable(_shorten(traceback)),
+        storable(result_text(retval)) if output is None else None,
+        storable(output),
         # Within 32 bits, as columns are: Windows has exit codes up to 2**32.
         None if exit_code is None else (exit_code + 2**31) % 2**32 - 2**31,
     )
@@ -63,8 +63,8 @@ def _shorten(traceback: str) -> str:
     return f"{traceback[:half]}\n  […]\n{traceback[-half:]}"
 
 
-def _storable(text: str | None) -> str | None:
+def storable(text: str | None) -> str | None:
     """Text without what databases refuse: NUL, and halves of surrogate pairs (file names that are no text have them)."""
-    if text is None or (text.isascii() and "\0" not in text):
+    if not isinstance(text, str) or (text.isascii() and "\0" not in text):
         return text
     return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""Jobs in an SQL database, through SQLAlchemy: on SQLite, the durable store that needs no server.
+"""Jobs in an SQL database, through SQLAlchemy: on SQLite, the durable store that needs no server, PostgreSQL, MariaDB and MySQL.
 
 **Tables.** ``jobs`` has a row for each job: its payload (``_payload``), its place in the schedule, and two counters: ``version``
 grows when the definition changes, ``fence`` whenever anything does. ``runs`` has a row for each run and for each span of
@@ -9,12 +9,13 @@ skipped fire times; a run's key (job, fire time, attempt) is what makes it happe
 once (``id`` is null, ``former_id`` has it), so that the next job may have it. As ``ended`` it keeps its payload until its last
 live run is over, for recovery; as ``gone`` it only names its runs, and goes with the last of them.
 
-**One scheduler at a time.** A lock file beside the database sees to it (``_DatabaseLock``); other processes may read meanwhile
-(``open_reader``). Claims are therefore kept in memory: a claim that was not committed when the process died never was. What
-makes commits safe is in the database all the same, the fence and the runs' key.
+**One scheduler at a time.** A lock sees to it, on a file beside an SQLite database (``_sql_sqlite``) or in the server
+(``_sql_server``); other processes may read meanwhile (``open_reader``). Claims are therefore kept in memory: a claim that was not
+committed when the process died never was. What makes commits safe is in the database all the same: the fence, the runs' key,
+and on a server the *term* of who has the lock, which each transaction that writes reads first.
 
-**Speed.** Statements are text, sent through the driver's own cursor with plain tuples, a batch as one ``executemany``: the time
-of a batch is the database's. Payloads are read once and kept (``_CACHE``). A commit assumes that every fence matches and no run
+**Speed.** Statements are text, sent through the driver's own cursor, a batch at once (``_sql_backend``): the time of a batch is
+the database's. Payloads are read once and kept (``_CACHE``). A commit assumes that every fence matches and no run
 is on record, compares the number of rows that changed, and only if it differs rolls back and looks for those that do not.
 
 **Housekeeping.** A job's finished runs beyond ``history`` are deleted every ``_PRUNE_EVERY`` commits of it, those older than
@@ -24,21 +25,23 @@ is on record, compares the number of rows that changed, and only if it differs r
 from __future__ import annotations
 
 import os
+import secrets
 import socket
-import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from operator import itemgetter
 from types import MethodType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision
 from schedcore.errors import (
     ConfigurationError,
     ConflictingIdError,
+    FailureError,
     JobLookupError,
     JobStoreError,
     JobStoreInUseError,
@@ -46,7 +49,7 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.job import JobEntry, JobRecord, JobState
-from schedcore.jobstores._outcome import outcome
+from schedcore.jobstores._outcome import outcome, storable
 from schedcore.jobstores._payload import Codec, Loaded, StoredRecord, reference
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreHost, StoreTraits
 from schedcore.references import resolve
@@ -59,18 +62,17 @@ try:
     import sqlalchemy as sa
     from sqlalchemy.pool import StaticPool
 
-    from schedcore.jobstores._sql import DIALECTS, GONE, Statements, make_tables
+    from schedcore.jobstores._sql import GONE, Statements, make_tables
+    from schedcore.jobstores._sql_backend import Backend, Names, Ownership
+    from schedcore.jobstores._sql_server import Watch
+    from schedcore.jobstores._sql_upgrade import SCHEMA_VERSION, steps_from
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'sqlalchemy'", "sqlalchemy") from error
 
 __all__ = ["SCHEMA_VERSION", "SQLAlchemyJobStore", "open_reader"]
 
-SCHEMA_VERSION = 1
-
 # Jobs whose definition is kept in memory, so that a due job costs no look at its payload.
 _CACHE = 10_000
-# Rows asked for at once by their keys. SQLite takes 999 parameters at least.
-_CHUNK = 500
 # Commits of a job between two looks at the length of its history.
 _PRUNE_EVERY = 20
 # Jobs whose history is cut in one transaction, and run records that are deleted for their age in one: some milliseconds.
@@ -78,8 +80,13 @@ _PRUNE_JOBS = 200
 _PRUNE_ROWS = 1000
 # Microseconds between two looks for records that are too old.
 _AGE_CHECK_US = 60_000_000
-# Milliseconds that a statement waits for another process that writes to the same database.
-_BUSY_MS = 10_000
+# Where each kind of database is written about, by its name in a URL. Each loads when it is asked for.
+_BACKENDS = {
+    "sqlite": ("_sql_sqlite", "SQLite"),
+    "postgresql": ("_sql_postgresql", "PostgreSQL"),
+    "mysql": ("_sql_mysql", "MySQL"),
+    "mariadb": ("_sql_mysql", "MySQL"),
+}
 
 _STATES = {str(state): state for state in JobState}
 _RUN_STATES = {str(state): state for state in RunState}
@@ -87,36 +94,19 @@ _RUN_STATES = {str(state): state for state in RunState}
 _DAMAGED = "its place in the schedule is damaged; give it a trigger or a next run time"
 
 
-class _DatabaseLock:
-    """Keeps a second scheduler off an SQLite database, by an exclusive lock on a file beside it.
-
-    The lock is SQLite's own, on an empty database that is never written: it works wherever SQLite does, two schedulers of one
-    process exclude each other too, a forked child does not inherit it, and it ends with the process, however that ends. The
-    file stays: deleting it would let a third process lock a new file while a second one waits for the old.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
-        with ExitStack() as undo:
-            undo.callback(self._connection.close)
-            self._connection.execute("BEGIN EXCLUSIVE")
-            undo.pop_all()
-
-    def release(self) -> None:
-        self._connection.close()
-
-
 class SQLAlchemyJobStore(JobStore):
-    """Keeps jobs and runs in an SQL database. This release: SQLite.
+    """Keeps jobs and runs in an SQL database: SQLite, PostgreSQL (through psycopg 3), MariaDB or MySQL (through PyMySQL).
 
-    :param url: the database's URL, for example ``sqlite:///jobs.sqlite``.
+    :param url: the database's URL, for example ``sqlite:///jobs.sqlite`` or ``postgresql://user:password@host/database``.
     :param engine: an SQLAlchemy engine, or text such as ``"module:name"`` that leads to one, in the place of a URL. It is never
-        disposed of, and its connections are used as they are.
+        disposed of, and its pool, its connections and its other users' transactions are left as they are.
     :param tablename: the name of the table of jobs; those of runs and meta data have it as their first part.
     :param metadata: an SQLAlchemy ``MetaData`` to which the tables are to belong.
     :param pickle_protocol: with ``serializer="pickle"``: the protocol.
-    :param tableschema: the schema (on SQLite: the attached database) of the tables.
+    :param tableschema: the schema (on SQLite: the attached database; on MySQL: the database) of the tables.
     :param engine_options: arguments for ``sqlalchemy.create_engine``, beside the URL.
+    :param timeout: seconds that the database may take for an answer; None: 30, and on SQLite 10 for another process's lock.
+        Connecting, locks and statements have limits that follow from it, or others in ``engine_options``.
     :param serializer: ``"json"``, ``"cbor"``, ``"pickle"`` or a ``Serializer``; how jobs become bytes.
     :param signing_key: one or several keys (bytes, or text): records are signed with the first, and read only if one of them
         signed them (``schedcore.serializers.signed``).
@@ -145,6 +135,7 @@ class SQLAlchemyJobStore(JobStore):
         history: int = 100,
         history_age: float | None = 30 * 86400.0,
         read_only: bool = False,
+        timeout: float | None = None,
     ) -> None:
         if (url is None) == (engine is None):
             raise ConfigurationError(
@@ -154,9 +145,10 @@ class SQLAlchemyJobStore(JobStore):
             raise ConfigurationError(f"tablename must be text, not {tablename!r}")
         if isinstance(history, bool) or not isinstance(history, int) or history < 1:
             raise ConfigurationError(f"history must be a number of run records from 1 up, not {history!r}")
-        number = isinstance(history_age, int | float) and not isinstance(history_age, bool)
-        if history_age is not None and not (number and history_age > 0):
-            raise ConfigurationError(f"history_age must be a number of seconds above 0, or None, not {history_age!r}")
+        for name, value in (("history_age", history_age), ("timeout", timeout)):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < 1e9):
+                raise ConfigurationError(f"{name} must be a number of seconds above 0, or None, not {value!r}")
         self.codec = Codec(
             serializer, pickle_protocol=pickle_protocol, signing_key=signing_key, allowed_refs=allowed_refs
         )
@@ -164,20 +156,36 @@ class SQLAlchemyJobStore(JobStore):
         self._history_age_us = None if history_age is None else int(history_age * 1e6)
         self._read_only = bool(read_only)
         self._owns_engine = engine is None
-        self._engine = _own_engine(url, engine_options, self._read_only) if url is not None else _given_engine(engine)
-        if _is_memory(self._engine.url):
+        if url is not None:
+            parsed = _parsed(url)
+            backend = _backend(parsed.get_backend_name(), "url")
+            timeout_s = backend.timeout_s if timeout is None else float(timeout)
+            self._engine = backend.own_engine(parsed, engine_options, timeout_s, read_only=self._read_only)
+        else:
+            found = _given_engine(engine)
+            backend = _backend(found.dialect.name, "engine")
+            timeout_s = backend.timeout_s if timeout is None else float(timeout)
+            self._engine = backend.given_engine(found)
+        self._backend = backend
+        if backend.remote and any(character in tablename for character in "%?{}<>"):
+            raise ConfigurationError(f"tablename must not have any of '%?{{}}<>', which {tablename!r} has")
+        if not backend.is_durable(self._engine.url):
             self.traits = self.traits._replace(durable=False)
-        self._jobs, self._runs, self._meta = make_tables(
-            sa.MetaData() if metadata is None else metadata, tablename, tableschema
+        self._tables = make_tables(
+            backend, sa.MetaData() if metadata is None else metadata, tablename, tableschema or None
         )
+        self._jobs, self._runs, self._meta = self._tables
         prepare = self._engine.dialect.identifier_preparer.format_table
-        self._dialect = DIALECTS[self._engine.dialect.name]
-        self._sql = Statements(self._dialect, prepare(self._jobs), prepare(self._runs), prepare(self._meta))
+        self._names = Names(*map(prepare, self._tables))
+        self._sql = Statements(backend, self._names)
+        self._watch = Watch(backend, timeout_s)
+        self._errors_of = (sa.exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error, OSError)
         # One writes at a time, and the claims belong to whoever does. Readers have a connection of their own.
         self._lock = threading.RLock()
         self._read_lock = self._lock if isinstance(self._engine.pool, StaticPool) else threading.RLock()
         self._opened = False
-        self._database_lock: _DatabaseLock | None = None
+        self._ownership: Ownership | None = None
+        self._term: str | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -211,29 +219,88 @@ class SQLAlchemyJobStore(JobStore):
             undo.pop_all()
 
     def _check(self) -> None:
-        path = self._file()
+        missing = self._backend.before_opening(self._engine, read_only=self._read_only, owned=self._owns_engine)
+        if missing is not None:
+            raise JobStoreError(self._alias, missing)
+        if self._backend.remote:
+            self._watch.start()
         if self._read_only:
             self._check_schema(create=False)
             return
-        if path:
-            self._take_lock(path)
+        with self._errors("open the database"):
+            self._ownership = self._backend.ownership(
+                self._engine, (self._jobs.schema or "", self._jobs.name), self._watch
+            )
+            self._take()
         self._check_schema(create=True)
-        with self._writing("open the database") as cursor:
-            cursor.execute(self._sql.drop_meta, ("owner",))
-            since = datetime.now(UTC).isoformat(" ", "seconds")
-            owner = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
-            cursor.execute(self._sql.put_meta, ("owner", owner))
+        self._begin_term()
+
+    def _take(self) -> None:
+        assert self._ownership is not None
+        try:
+            taken = self._ownership.take()
+        except FailureError as error:
+            raise JobStoreError(self._alias, str(error)) from error.__cause__
+        if not taken:
+            raise JobStoreInUseError(
+                f"the database {self._place()} is in use by another scheduler ({self._owner()}); stop that one, or give this "
+                f"one a database of its own. Others can look at it meanwhile: schedcore.jobstores.sqlalchemy.open_reader"
+            )
+
+    def _place(self) -> str:
+        """The database, for people."""
+        url = self._engine.url
+        if self._backend.remote:
+            return repr(url.set(query={}).render_as_string())
+        return repr(os.path.realpath(url.database or ""))
+
+    def _begin_term(self) -> None:
+        """Note in the database whose it is now. What another scheduler has begun meanwhile ends first, and is its last."""
+        self._term = None
+        term = secrets.token_hex(8)
+        since = datetime.now(UTC).isoformat(" ", "seconds")
+        owner = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+        notes = {"owner": owner, "term": term} if self._backend.remote else {"owner": owner}
+        with self._transaction("open the database", write=True) as cursor:
+            for name, value in notes.items():
+                cursor.execute(self._sql.drop_meta, (name,))
+                cursor.execute(self._sql.put_meta, (name, value))
             self._mend(cursor)
+        if self._backend.remote:
+            self._term = term
+
+    def _hold(self) -> None:
+        """Look whether the database is still this scheduler's, and take it again if the lock was lost and nobody else has it."""
+        ownership = self._ownership
+        if ownership is not None and not ownership.holds():
+            with self._errors("take the lock on the database again"):
+                self._take()
+
+    def _is_over(self) -> NoReturn:
+        """Another scheduler has had the database since this one last changed it."""
+        assert self._ownership is not None
+        self._ownership.release()
+        with self._errors("take the lock on the database again"):
+            self._take()
+        # That one has gone again.
+        self._begin_term()
+        raise JobStoreError(
+            self._alias,
+            "its lock was lost, and another scheduler has used the database meanwhile; it is looked at afresh",
+            transient=True,
+        )
 
     def shutdown(self) -> None:
         with self._lock, self._read_lock:
             self._opened = False
             self._reset()
+            self._watch.stop()
+            self._term = None
+            ownership, self._ownership = self._ownership, None
             if self._owns_engine:
                 self._engine.dispose()
-            lock, self._database_lock = self._database_lock, None
-            if lock is not None:
-                lock.release()
+            if ownership is not None:
+                ownership.release()
 
     def __enter__(self) -> Self:
         return self
@@ -243,38 +310,6 @@ class SQLAlchemyJobStore(JobStore):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (url={self._engine.url!r})>"
-
-    def _file(self) -> str:
-        """The database's file; empty when it is in memory."""
-        database = self._engine.url.database
-        if self._read_only and self._owns_engine and database and not _is_memory(self._engine.url):
-            plain = "uri" not in self._engine.url.query
-            if plain and not os.path.exists(database):
-                raise JobStoreError(
-                    self._alias, f"there is no database {os.path.abspath(database)!r}; is it the right path?"
-                )
-        with self._reading("open the database") as cursor:
-            cursor.execute("PRAGMA database_list")
-            schema = self._jobs.schema or "main"
-            return next((str(row[2] or "") for row in cursor.fetchall() if row[1] == schema), "")
-
-    def _take_lock(self, path: str) -> None:
-        path = os.path.realpath(path)
-        # Job stores with tables of their own may share a file.
-        suffix = "" if self._jobs.name == "schedcore_jobs" else f".{self._jobs.name}"
-        try:
-            self._database_lock = _DatabaseLock(f"{path}{suffix}.lock")
-        except sqlite3.Error as error:
-            code = error.sqlite_errorname
-            if code.partition("_")[2] not in ("BUSY", "LOCKED"):
-                advice = "" if code.startswith("SQLITE_FULL") else "; may this user write there?"
-                raise JobStoreError(
-                    self._alias, f"the lock file {path}{suffix}.lock cannot be opened: {error}{advice}"
-                ) from error
-            raise JobStoreInUseError(
-                f"the database {path!r} is in use by another scheduler ({self._owner()}); stop that one, or give this one a "
-                f"database of its own. Others can look at it meanwhile: schedcore.jobstores.sqlalchemy.open_reader"
-            ) from error
 
     def get_note(self, name: str) -> str | None:
         with self._reading("read a note") as cursor:
@@ -297,37 +332,79 @@ class SQLAlchemyJobStore(JobStore):
         return str(row[0]) if row is not None else "unknown"
 
     def _check_schema(self, create: bool) -> None:
-        """Create the tables where there are none, and refuse those that are not ours or of another version."""
-        with self._lock, self._read_lock, self._errors("read the tables"), self._engine.connect() as connection:
-            inspector = sa.inspect(connection)
-            schema = self._jobs.schema
-            found = [table.name for table in (self._jobs, self._runs) if inspector.has_table(table.name, schema)]
-            if inspector.has_table(self._meta.name, schema):
-                row = connection.execute(sa.select(self._meta.c.value).where(self._meta.c.name == "schema")).first()
-                version = None if row is None else row[0]
-                if version == str(SCHEMA_VERSION):
-                    return
-                if version is not None:
-                    raise JobStoreError(
-                        self._alias,
-                        f"its tables have the schema version {version}, and this release of schedcore reads {SCHEMA_VERSION}; "
-                        f"use the release that made them, or a newer one",
-                    )
-            if found:
+        """Create the tables where there are none, bring those of an older release up to date, and refuse what is not ours."""
+        found = self._version()
+        if found == str(SCHEMA_VERSION):
+            return
+        if found is not None:
+            steps = steps_from(found)
+            if steps is None:
                 raise JobStoreError(
                     self._alias,
-                    f"there is a table {found[0]!r} that schedcore did not make; give another tablename, or another database",
+                    f"its tables have the schema version {found}, and this release of schedcore reads {SCHEMA_VERSION}; "
+                    f"use the release that made them, or a newer one",
                 )
             if not create:
-                raise JobStoreError(self._alias, "the database has no tables of schedcore; is it the right one?")
-        with self._lock, self._errors("create the tables"), self._engine.connect() as connection:
-            if self._dialect.begin_write:
-                connection.exec_driver_sql(self._dialect.begin_write)
+                raise JobStoreError(
+                    self._alias,
+                    f"its tables have the schema version {found}, of an older release of schedcore; a scheduler that opens "
+                    f"them changes them to {SCHEMA_VERSION}",
+                )
+            for version, step in steps:
+                with self._changing_tables(f"change the tables to the schema version {version}") as connection:
+                    step(connection, *self._tables)
+                    name = self._meta.c.name == "schema"
+                    connection.execute(sa.update(self._meta).where(name).values(value=str(version)))
+            return
+        if not create:
+            raise JobStoreError(self._alias, "the database has no tables of schedcore; is it the right one?")
+        with self._changing_tables("create the tables") as connection:
+            self._jobs.metadata.create_all(connection, tables=list(self._tables))
+            connection.execute(sa.insert(self._meta).values(name="schema", value=str(SCHEMA_VERSION)))
+
+    def _version(self) -> str | None:
+        """The version that the tables have; None: there are none. Raises ``JobStoreError`` for tables that are not ours."""
+        with self._lock, self._read_lock, self._connected("read the tables") as connection:
+            if self._backend.remote:
+                # Nearly always they are there. Asking what there is costs several times as much.
+                with suppress(self._engine.dialect.loaded_dbapi.Error):
+                    cursor = connection.connection.cursor()
+                    try:
+                        cursor.execute(self._sql.meta, ("schema",))
+                        row = cursor.fetchone()
+                    finally:
+                        cursor.close()
+                    if row is not None:
+                        return str(row[0])
+                connection.connection.rollback()
+            inspector = sa.inspect(connection)
+            schema = self._jobs.schema
+            if inspector.has_table(self._meta.name, schema):
+                value = connection.execute(sa.select(self._meta.c.value).where(self._meta.c.name == "schema")).scalar()
+                if value is not None:
+                    return str(value)
+            for table in (self._jobs, self._runs):
+                if inspector.has_table(table.name, schema):
+                    raise JobStoreError(
+                        self._alias,
+                        f"there is a table {table.name!r} that schedcore did not make; give another tablename, or another "
+                        f"database",
+                    )
+        return None
+
+    @contextmanager
+    def _changing_tables(self, doing: str) -> Iterator[sa.Connection]:
+        """A transaction in which tables are made or changed. (MariaDB and MySQL end it at each such statement.)"""
+        with self._lock, self._connected(doing) as connection:
+            cursor = connection.connection.cursor()
+            try:
+                self._backend.begin_write(cursor, None)
+            finally:
+                cursor.close()
             with ExitStack() as undo:
-                undo.callback(connection.rollback)
-                self._jobs.metadata.create_all(connection, tables=[self._jobs, self._runs, self._meta])
-                connection.execute(sa.insert(self._meta).values(name="schema", value=str(SCHEMA_VERSION)))
-                connection.commit()
+                undo.callback(connection.connection.rollback)
+                yield connection
+                connection.connection.commit()
                 undo.pop_all()
 
     def _mend(self, cursor: Any) -> None:
@@ -337,7 +414,7 @@ class SQLAlchemyJobStore(JobStore):
         loaded = self._load(cursor, rows)
         mended = [(uid,) for uid, _ in rows if loaded[uid].reason is None]
         if mended:
-            cursor.executemany(self._sql.mend, mended)
+            self._sql.mend(cursor, mended)
             for (uid,) in mended:
                 self._cache.pop(uid, None)
 
@@ -348,73 +425,85 @@ class SQLAlchemyJobStore(JobStore):
         """A cursor in a transaction that writes, committed at the end. One at a time."""
         if self._read_only:
             raise JobStoreError(self._alias, "it was opened for reading only")
-        with self._lock, self._transaction(doing, self._dialect.begin_write, write=True) as cursor:
-            yield cursor
+        with self._lock:
+            self._hold()
+            with self._transaction(doing, write=True) as cursor:
+                yield cursor
 
     @contextmanager
     def _reading(self, doing: str) -> Iterator[Any]:
         """A cursor in a transaction that reads one state of the database."""
-        with self._read_lock, self._transaction(doing, self._dialect.begin_read, write=False) as cursor:
+        with self._read_lock, self._transaction(doing, write=False) as cursor:
             yield cursor
 
     @contextmanager
-    def _transaction(self, doing: str, begin: str | None, *, write: bool) -> Iterator[Any]:
+    def _transaction(self, doing: str, *, write: bool) -> Iterator[Any]:
         if not self._opened:
             raise JobStoreError(self._alias, "it is not open; start() opens it, shutdown() closes it")
-        with self._errors(doing), self._engine.connect() as connection:
-            driver = connection.connection
-            cursor = driver.cursor()
-            committed = False
-            try:
-                if begin is not None:
-                    cursor.execute(begin)
-                yield cursor
-                if write:
-                    driver.commit()
-                    committed = True
-            finally:
-                if not committed:
-                    driver.rollback()
-                cursor.close()
+        backend = self._backend
+        errors = self._errors_of
+        with self._errors(doing):
+            for last in (False, True):
+                with self._engine.connect() as connection:
+                    driver = connection.connection
+                    with self._watch.over(driver) as call:
+                        cursor = driver.cursor()
+                        term = None
+                        try:
+                            if write:
+                                term = backend.begin_write(cursor, self._sql.term if self._term else None)
+                            else:
+                                backend.begin_read(cursor)
+                        except errors as error:
+                            # A connection of the pool's that was lost while nobody used it: nothing was done on it yet.
+                            cursor.close()
+                            if last or not backend.is_lost(error) or (call is not None and call.cut):
+                                raise
+                            self._discard(connection)
+                            continue
+                        try:
+                            if self._term is None or not write or term == self._term:
+                                yield cursor
+                                if write:
+                                    driver.commit()
+                                else:
+                                    driver.rollback()
+                                return
+                            driver.rollback()
+                        except BaseException:
+                            try:
+                                driver.rollback()
+                            except errors:
+                                self._discard(connection)
+                            raise
+                        finally:
+                            cursor.close()
+                    break
+            self._is_over()
+
+    def _discard(self, connection: sa.Connection) -> None:
+        """Have SQLAlchemy find out that a connection is lost, and forget those of its pool that are as old."""
+        with suppress(sa.exc.SQLAlchemyError):
+            connection.exec_driver_sql("SELECT 1")
+        with suppress(sa.exc.SQLAlchemyError):
+            connection.invalidate()
+
+    @contextmanager
+    def _connected(self, doing: str) -> Iterator[sa.Connection]:
+        """A connection of SQLAlchemy's, for what is not done on the way of a run."""
+        with self._errors(doing), self._engine.connect() as connection, self._watch.over(connection.connection):
+            yield connection
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:
         """Errors of the driver and of SQLAlchemy become ours."""
         try:
             yield
-        except (sa.exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
+        except self._errors_of as error:
             cause = getattr(error, "orig", None) or error
-            message, transient = self._explain(cause)
+            message, transient = self._backend.explain(cause, self._engine.url)
+            transient = transient or isinstance(error, sa.exc.TimeoutError | OSError)
             raise JobStoreError(self._alias, f"cannot {doing}: {message}", transient=transient) from cause
-
-    def _explain(self, error: BaseException) -> tuple[str, bool]:
-        """What to tell of a driver's error, and whether trying again can help."""
-        code = getattr(error, "sqlite_errorname", "") or ""
-        database = self._engine.url.database or ""
-        if code.startswith("SQLITE_NOTADB"):
-            return f"{database!r} is not an SQLite database; give another path, or move that file away", False
-        if code.startswith("SQLITE_CORRUPT"):
-            return (
-                f"{database!r} is damaged ({error}); put a copy back in its place, or move it away to begin anew",
-                False,
-            )
-        if code.startswith("SQLITE_CANTOPEN"):
-            folder = os.path.dirname(os.path.abspath(database))
-            if not os.path.isdir(folder):
-                return f"the folder {folder!r} does not exist; create it, or give another path", False
-            if os.path.isdir(database):
-                return f"{database!r} is a folder; give the path of a file", False
-            return f"{database!r} cannot be opened ({error}); may this user read and write it and its folder?", True
-        if code.startswith("SQLITE_READONLY"):
-            return f"{database!r} cannot be written ({error}); may this user write it and its folder?", False
-        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return f"another process keeps the database locked ({error})", True
-        if code.startswith("SQLITE_FULL"):
-            return f"the disk is full ({error})", True
-        if code.startswith("SQLITE_IOERR"):
-            return f"{database!r} cannot be read or written ({error}); is its disk full, or failing?", True
-        transient = code.startswith(("SQLITE_NOMEM", "SQLITE_PROTOCOL"))
-        return str(error), transient or isinstance(error, sa.exc.TimeoutError)
 
     # -- definitions ---------------------------------------------------------------------------------------------------------
 
@@ -429,7 +518,7 @@ class SQLAlchemyJobStore(JobStore):
                 found[uid] = Loaded(record, None)
             else:
                 missing.append(uid)
-        for uid, version, job_id, payload in _by_keys(cursor, self._sql.payloads, missing):
+        for uid, version, job_id, payload in self._by_keys(cursor, self._sql.payloads, missing):
             loaded = self.codec.decode(_text(job_id) or "", payload, import_func=not self._read_only)
             record = loaded.record
             record.uid, record.version = uid, version
@@ -441,6 +530,10 @@ class SQLAlchemyJobStore(JobStore):
                         cache.pop(next(iter(cache)), None)
                 cache[uid] = record
         return found
+
+    def _by_keys(self, cursor: Any, statement: str, keys: Sequence[Any]) -> list[Any]:
+        """The rows that a statement with ``IN (\\0)`` gives for many keys."""
+        return self._backend.by_keys(cursor, statement, keys)
 
     def _entry(self, row: Sequence[Any], loaded: Loaded) -> JobEntry:
         _, _, state, fire_us, due_us, reason = row
@@ -457,7 +550,7 @@ class SQLAlchemyJobStore(JobStore):
         codec = self.codec
         rows = []
         for job, state, fire_us, due_us, reason in entries:
-            _check_id(job.id)
+            self._check_id(job.id)
             rows.append(
                 (
                     job.id,
@@ -466,20 +559,22 @@ class SQLAlchemyJobStore(JobStore):
                     int(job.trigger.elapsed),
                     fire_us,
                     due_us if state is JobState.ACTIVE else None,
-                    reason,
+                    storable(reason),
                 )
             )
+        if not rows:
+            return
         with self._writing("add jobs") as cursor:
-            taken = {found[0] for found in _by_keys(cursor, self._sql.taken, [row[0] for row in rows])}
+            taken = {_text(found[0]) for found in self._by_keys(cursor, self._sql.taken, [row[0] for row in rows])}
             for row in rows:
                 if row[0] in taken:
                     raise ConflictingIdError(row[0])
                 taken.add(row[0])
-            cursor.executemany(self._sql.add, rows)
+            self._sql.add(cursor, rows)
             room = max(0, _CACHE - len(self._cache))
             fresh = {job.id: job for job, *_ in entries[:room] if _is_value(job)}
             if fresh:
-                uids = list(_by_keys(cursor, self._sql.uids, list(fresh)))
+                uids = self._by_keys(cursor, self._sql.uids, list(fresh))
         if fresh:
             # What was just written need not be read back. Only after the commit: another thread may be looking already.
             for uid, job_id in uids:
@@ -489,8 +584,17 @@ class SQLAlchemyJobStore(JobStore):
                 self._cache[uid] = record
 
     def check(self, job: JobRecord) -> None:
-        _check_id(job.id)
+        self._check_id(job.id)
         self.codec.encode(job)
+
+    def _check_id(self, job_id: str) -> None:
+        _check_id(job_id)
+        longest = self._backend.longest_id
+        if longest is not None and len(job_id) > longest:
+            raise SerializationError(
+                f"the job id {job_id[:40]!r}… has {len(job_id)} characters, and {self._backend.title} keeps {longest}",
+                path="id",
+            )
 
     def get_entry(self, job_id: str) -> JobEntry | None:
         if not _is_text(job_id):
@@ -519,7 +623,7 @@ class SQLAlchemyJobStore(JobStore):
         job_id = old.job.id
         payload = None if new.job is old.job else self.codec.encode(new.job)
         with self._writing("change a job") as cursor:
-            cursor.execute(self._sql.entry, (job_id,))
+            cursor.execute(self._sql.entry_to_change, (job_id,))
             row = cursor.fetchone()
             if row is None:
                 raise JobLookupError(job_id)
@@ -530,13 +634,14 @@ class SQLAlchemyJobStore(JobStore):
                 or not self._is_same(cursor, uid, version, old.job)
             ):
                 return False
-            place = (str(new.state), new.fire_us, new.due_us if new.state is JobState.ACTIVE else None, new.reason)
+            due_us = new.due_us if new.state is JobState.ACTIVE else None
+            place = (str(new.state), new.fire_us, due_us, storable(new.reason))
             if payload is None:
                 cursor.execute(self._sql.replace_place, (*place, uid))
             else:
                 cursor.execute(self._sql.replace, (*place, payload, int(new.job.trigger.elapsed), uid))
             if skipped:
-                cursor.executemany(self._sql.skip, [_skip_row(uid, record) for record in skipped])
+                self._sql.skip(cursor, [_skip_row(uid, record) for record in skipped])
             self._drop(uid)
         return True
 
@@ -556,7 +661,7 @@ class SQLAlchemyJobStore(JobStore):
         if not _is_text(job_id):
             raise JobLookupError(job_id)
         with self._writing("remove a job") as cursor:
-            cursor.execute(self._sql.entry, (job_id,))
+            cursor.execute(self._sql.entry_to_change, (job_id,))
             row = cursor.fetchone()
             if row is None:
                 raise JobLookupError(job_id)
@@ -575,15 +680,15 @@ class SQLAlchemyJobStore(JobStore):
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         claims: list[Claim] = []
-        with self._lock, self._transaction("look for due jobs", self._dialect.begin_read, write=False) as cursor:
+        with self._lock, self._transaction("look for due jobs", write=False) as cursor:
             claimed = self._claimed
-            cursor.execute(self._sql.due, (now.wall_us, now.steady_us, limit + len(claimed)))
+            cursor.execute(self._sql.due, self._backend.due_rows(now.wall_us, now.steady_us, limit + len(claimed)))
             rows = cursor.fetchall()
             if claimed:
                 rows = [row for row in rows if row[0] not in claimed][:limit]
             if not rows:
                 return claims
-            rows.sort(key=_due_order)
+            rows = sorted(rows, key=_due_order)
             cursor.execute(self._sql.live_counts)
             live = dict(cursor.fetchall())
             cache = self._cache
@@ -639,9 +744,9 @@ class SQLAlchemyJobStore(JobStore):
             on_record: set[tuple[int, int]] = set()
             if careful:
                 uids = [decision.claim.token[0] for decision in decisions]
-                fences = dict(_by_keys(cursor, self._sql.fences, uids))
+                fences = dict(self._by_keys(cursor, self._sql.fences, uids))
                 wanted = {(d.claim.token[0], fire_us) for d in decisions for fire_us in d.fires}
-                on_record = {key for key in _by_keys(cursor, self._sql.known_runs, uids) if key in wanted}
+                on_record = {key for key in self._by_keys(cursor, self._sql.known_runs, uids) if key in wanted}
             for decision in decisions:
                 claim, fires, skipped, next_us, due_us, broken, _ = decision
                 uid, fence = token = claim.token
@@ -651,7 +756,7 @@ class SQLAlchemyJobStore(JobStore):
                 if broken is not None:
                     # What was decided is done with. If nothing was, it is where the job goes on when it is mended.
                     fire_us = None if fires or skipped else _instant(claim.fire_us)
-                    breaks.append((fire_us, broken, uid, fence))
+                    breaks.append((fire_us, storable(broken), uid, fence))
                 elif next_us is None:
                     ends.append(token)
                     if fires or claim.live:
@@ -669,22 +774,16 @@ class SQLAlchemyJobStore(JobStore):
                 skips.extend(_skip_row(uid, skip_record(job.id, skip, now_us)) for skip in skipped)
                 if broken is None and (uid + fence) % _PRUNE_EVERY == 0:
                     stale.append(uid)
-            for statement, rows in ((self._sql.move, moves), (self._sql.end, ends), (self._sql.break_, breaks)):
-                if rows:
-                    cursor.executemany(statement, rows)
-                    if cursor.rowcount != len(rows) and not careful:
-                        cursor.connection.rollback()
-                        return None
-            if submits:
-                cursor.executemany(self._sql.submit, submits)
-                if cursor.rowcount != len(submits) and not careful:
+            sql = self._sql
+            for change, rows in ((sql.move, moves), (sql.end, ends), (sql.break_, breaks), (sql.submit, submits)):
+                if rows and change(cursor, rows) != len(rows) and not careful:
                     cursor.connection.rollback()
                     return None
             if skips:
-                cursor.executemany(self._sql.skip, skips)
+                sql.skip(cursor, skips)
             if idle:
-                cursor.executemany(self._sql.let_go, [(uid,) for uid in idle])
-                cursor.executemany(self._sql.forget, [(uid,) for uid in idle])
+                sql.let_go(cursor, [(uid,) for uid in idle])
+                sql.forget(cursor, [(uid,) for uid in idle])
             stale.extend(self._stale)
             if len(stale) > _PRUNE_JOBS:
                 stale = self._cut(cursor, stale)
@@ -693,8 +792,10 @@ class SQLAlchemyJobStore(JobStore):
         return Committed(runs, dropped, plain)
 
     def started(self, runs: Sequence[tuple[Run, int]]) -> None:
+        if not runs:
+            return
         with self._writing("record that runs began") as cursor:
-            cursor.executemany(self._sql.started, [(at_us, run.token, run.fire_us, run.attempt) for run, at_us in runs])
+            self._sql.started(cursor, [(at_us, run.token, run.fire_us, run.attempt) for run, at_us in runs])
 
     def finish(self, finishes: Sequence[Finish]) -> None:
         rows = []
@@ -723,9 +824,9 @@ class SQLAlchemyJobStore(JobStore):
         if not rows:
             return
         with self._writing("record how runs ended") as cursor:
-            cursor.executemany(self._sql.finish, rows)
+            self._sql.finish(cursor, rows)
             if over:
-                cursor.executemany(self._sql.let_go, [(uid,) for uid in over])
+                self._sql.let_go(cursor, [(uid,) for uid in over])
             if self._stale:
                 self._stale = set(self._cut(cursor, list(self._stale)))
             self._delete_old(cursor, latest_us)
@@ -733,8 +834,7 @@ class SQLAlchemyJobStore(JobStore):
 
     def _cut(self, cursor: Any, stale: list[int]) -> list[int]:
         """Cut the histories of some jobs; returns those that are left for the next time."""
-        keep = self._history - 1
-        cursor.executemany(self._sql.prune_count, [(uid, uid, keep) for uid in stale[:_PRUNE_JOBS]])
+        self._backend.cut(cursor, self._names, stale[:_PRUNE_JOBS], self._history - 1)
         return stale[_PRUNE_JOBS:]
 
     def _delete_old(self, cursor: Any, now_us: int) -> None:
@@ -744,13 +844,13 @@ class SQLAlchemyJobStore(JobStore):
         cursor.execute(self._sql.old, (before_us, before_us, _PRUNE_ROWS))
         keys = cursor.fetchall()
         if keys:
-            cursor.executemany(self._sql.delete_run, keys)
-            cursor.executemany(self._sql.forget, list({(key[0],) for key in keys}))
+            self._sql.delete_run(cursor, keys)
+            self._sql.forget(cursor, list({(key[0],) for key in keys}))
         if len(keys) < _PRUNE_ROWS:
             self._aged_us = now_us
 
     def next_due(self) -> Due:
-        with self._lock, self._transaction("look for the next job", self._dialect.begin_read, write=False) as cursor:
+        with self._lock, self._transaction("look for the next job", write=False) as cursor:
             return Due(self._next_due(cursor, 0), self._next_due(cursor, 1))
 
     def _next_due(self, cursor: Any, elapsed: int) -> int | None:
@@ -809,9 +909,9 @@ class SQLAlchemyJobStore(JobStore):
                     )
                 )
             if closed:
-                cursor.executemany(self._sql.lose, closed)
+                self._sql.lose(cursor, closed)
             if again:
-                cursor.executemany(self._sql.submit, again)
+                self._sql.submit(cursor, again)
             cursor.execute(self._sql.let_go_all)
             self._ended.update(row[0] for row in rows if row[7] == JobState.ENDED)
         return Recovered(runs, lost)
@@ -819,9 +919,15 @@ class SQLAlchemyJobStore(JobStore):
     def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
         if job_id is not None and not _is_text(job_id):
             return []
-        parameters = () if job_id is None else (job_id, job_id)
+        statement = self._sql.runs[job_id is not None, failed]
         with self._reading("list runs") as cursor:
-            cursor.execute(self._sql.runs[job_id is not None, failed], (*parameters, limit))
+            if job_id is not None:
+                cursor.execute(self._sql.namesakes, (job_id, job_id))
+                uids = [str(int(row[0])) for row in cursor.fetchall()]
+                if not uids:
+                    return []
+                statement = statement.replace("\0", ", ".join(uids))
+            cursor.execute(statement, (limit,))
             rows = cursor.fetchall()
         return [record for record in map(_run_record, rows) if record is not None]
 
@@ -857,7 +963,7 @@ def _instant(value: Any) -> int | None:
 def _text(value: Any) -> str | None:
     if value is None or type(value) is str:
         return value
-    return _lenient(value) if type(value) is bytes else str(value)
+    return value.decode("utf-8", "replace") if type(value) is bytes else str(value)
 
 
 def _run_record(row: Sequence[Any]) -> RunRecord | None:
@@ -892,17 +998,11 @@ def _skip_row(uid: int, record: RunRecord) -> tuple[Any, ...]:
     return uid, fire_us, attempt, reason, times, until_us, finished_us
 
 
-def _by_keys(cursor: Any, statement: str, keys: Sequence[Any]) -> Iterator[Any]:
-    """The rows that a statement with ``IN (\\0)`` gives for many keys."""
-    for first in range(0, len(keys), _CHUNK):
-        some = keys[first : first + _CHUNK]
-        cursor.execute(statement.replace("\0", ", ".join("?" * len(some))), some)
-        yield from cursor.fetchall()
-
-
 def _is_text(job_id: str) -> bool:
     """Whether a database can hold it; what it cannot hold is nobody's id."""
-    return isinstance(job_id, str) and (job_id.isascii() or not any("\ud800" <= c <= "\udfff" for c in job_id))
+    if not isinstance(job_id, str) or "\0" in job_id:
+        return False
+    return job_id.isascii() or not any("\ud800" <= c <= "\udfff" for c in job_id)
 
 
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
@@ -923,37 +1023,17 @@ def _is_value(job: JobRecord) -> bool:
 
 
 def _check_id(job_id: str) -> None:
-    if not _is_text(job_id) or "\0" in job_id:
+    if not _is_text(job_id):
         raise SerializationError(f"the job id {job_id!r} has characters that a database cannot hold", path="id")
 
 
-def _is_memory(url: sa.URL) -> bool:
-    database = url.database or ""
-    return not database or ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
-
-
-def _own_engine(url: str | sa.URL, options: Mapping[str, Any] | None, read_only: bool) -> sa.Engine:
+def _parsed(url: str | sa.URL) -> sa.URL:
     try:
-        parsed = sa.make_url(url)
-        backend = parsed.get_backend_name()
+        return sa.make_url(url)
     except (sa.exc.ArgumentError, AttributeError) as error:
         raise ConfigurationError(
             f"url={url!r} is not a database URL; write for example 'sqlite:///jobs.sqlite'"
         ) from error
-    if backend not in DIALECTS:
-        known = ", ".join(DIALECTS)
-        raise ConfigurationError(f"url: this release has no job store on {backend!r}; it has one on: {known}")
-    arguments: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", **(options or {})}
-    if _is_memory(parsed):
-        # A database in memory is its connection: there can be only one.
-        arguments.setdefault("poolclass", StaticPool)
-        arguments["connect_args"] = {"check_same_thread": False, **arguments.get("connect_args", {})}
-    try:
-        engine = sa.create_engine(parsed, **arguments)
-    except (sa.exc.SQLAlchemyError, TypeError, ImportError) as error:
-        raise ConfigurationError(f"the engine cannot be made: {error}") from error
-    sa.event.listen(engine, "connect", _prepare_reader if read_only else _prepare_writer)
-    return engine
 
 
 def _given_engine(engine: sa.Engine | str | None) -> sa.Engine:
@@ -963,46 +1043,14 @@ def _given_engine(engine: sa.Engine | str | None) -> sa.Engine:
             f"engine must be an engine of sqlalchemy.create_engine (not an asynchronous one), or text that leads to one, "
             f"not {found!r}"
         )
-    if found.dialect.name not in DIALECTS:
-        known = ", ".join(DIALECTS)
-        raise ConfigurationError(
-            f"engine: this release has no job store on {found.dialect.name!r}; it has one on: {known}"
-        )
-    if _is_memory(found.url) and not isinstance(found.pool, StaticPool):
-        raise ConfigurationError(
-            "engine: a database in memory belongs to one connection, and each thread would see another one; "
-            "make the engine with poolclass=StaticPool and connect_args={'check_same_thread': False}"
-        )
-    # The same pool; but on connections that this store checks out, transactions begin when the store says so.
-    return found.execution_options(isolation_level="AUTOCOMMIT")
+    return found
 
 
-def _prepare_writer(connection: Any, record: object) -> None:
-    # synchronous=NORMAL: in WAL mode a commit survives the process, and only a power cut may take the last ones.
-    # A page that changes in each batch is copied back from the log once for several (checkpoint: 16 MB), and stays in memory.
-    _pragmas(
-        connection,
-        f"busy_timeout={_BUSY_MS}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "wal_autocheckpoint=4000",
-        "cache_size=-16000",
-    )
-
-
-def _prepare_reader(connection: Any, record: object) -> None:
-    _pragmas(connection, f"busy_timeout={_BUSY_MS}", "query_only=1")
-
-
-def _pragmas(connection: Any, *settings: str) -> None:
-    with ExitStack() as undo:
-        undo.callback(connection.close)  # nobody else will
-        # A row whose text is damaged must not make all the others unreadable.
-        connection.text_factory = _lenient
-        for setting in settings:
-            connection.execute(f"PRAGMA {setting}").close()
-        undo.pop_all()
-
-
-def _lenient(text: bytes) -> str:
-    return text.decode("utf-8", "replace")
+def _backend(name: str, option: str) -> Backend:
+    """What is known about a kind of database."""
+    if name not in _BACKENDS:
+        known = ", ".join(_BACKENDS)
+        raise ConfigurationError(f"{option}: there is no job store on {name!r}; there is one on: {known}")
+    module, kind = _BACKENDS[name]
+    made: Backend = getattr(import_module(f"schedcore.jobstores.{module}"), kind)()
+    return made

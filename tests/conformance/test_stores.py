@@ -31,6 +31,10 @@ from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
+from tests.services import MariaDB, PostgreSQL, Service
+from tests.services.fixtures import mariadb, postgresql
+
+__all__ = ["mariadb", "postgresql"]
 
 needs_sqlalchemy = pytest.mark.skipif(
     find_spec("sqlalchemy") is None, reason="needs sqlalchemy, which the extra 'sqlalchemy' brings"
@@ -159,6 +163,32 @@ def _shelf(folder: str) -> JobStore:
     return SimpleStore(ShelveStore(os.path.join(folder, "jobs")))
 
 
+class Server:
+    """Stores on a real server: each folder stands for tables of their own."""
+
+    def __init__(self, service: type[Service], driver: str, extra: str) -> None:
+        self.fixture = service.name
+        self.scheme = service.scheme
+        self.needs = pytest.mark.skipif(
+            find_spec("sqlalchemy") is None or find_spec(driver) is None,
+            reason=f"needs sqlalchemy and {driver}, which the extra {extra!r} brings",
+        )
+        self.url = ""
+        self._tables: dict[str, str] = {}
+
+    def use(self, request: pytest.FixtureRequest) -> None:
+        """Have it started, or skip the test."""
+        service: Service = request.getfixturevalue(self.fixture)
+        if not self.url:
+            self.url = service.fresh().url
+
+    def __call__(self, folder: str, **options: Any) -> JobStore:
+        from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+        table = self._tables.setdefault(folder, f"jobs_{len(self._tables)}")
+        return SQLAlchemyJobStore(self.url or f"{self.scheme}://host/database", tablename=table, **options)
+
+
 _DURABLE = StoreTraits(blocking=True, durable=True)
 _VOLATILE = StoreTraits(blocking=True, durable=False)
 _SLOW = {
@@ -173,32 +203,41 @@ STORES: dict[str, tuple[Callable[[str], JobStore], StoreTraits, dict[str, Any]]]
     "sqlite": (_sqlite, _DURABLE, {}),
     "sqlite with pickle": (_sqlite_pickle, _DURABLE, {}),
     "sqlite in memory": (_sqlite_memory, _VOLATILE, {}),
+    "postgresql": (Server(PostgreSQL, "psycopg", "postgresql"), _DURABLE, {}),
+    "mariadb": (Server(MariaDB, "pymysql", "mysql"), _DURABLE, {}),
     "a dictionary": (_dict, _VOLATILE, {"lacks": {}}),
     "a shelf": (_shelf, _VOLATILE, {"keeps_jobs": True, "lacks": _SLOW | _NO_PATH}),
 }
 
 
+def _marks(store: str) -> list[pytest.MarkDecorator]:
+    make = STORES[store][0]
+    if isinstance(make, Server):
+        return [make.needs, pytest.mark.timeout(180)]  # a server may have to start first, on a busy machine
+    return [needs_sqlalchemy] if store.startswith("sqlite") else []
+
+
 @pytest.mark.parametrize(
     ("store", "name", "left_out"),
     [
-        pytest.param(
-            store, name, left_out, id=f"{store}: {name}", marks=[needs_sqlalchemy] if store.startswith("sqlite") else []
-        )
+        pytest.param(store, name, left_out, id=f"{store}: {name}", marks=_marks(store))
         for store, (_, traits, options) in STORES.items()
         for name, left_out in store_behaviours(traits, **options)
     ],
 )
-def test_conformance(store: str, name: str, left_out: str | None) -> None:
+def test_conformance(store: str, name: str, left_out: str | None, request: pytest.FixtureRequest) -> None:
     if left_out is not None:
         pytest.skip(left_out)
     make, traits, options = STORES[store]
+    if isinstance(make, Server):
+        make.use(request)
     assert check_store(make, traits, only=name, **options) == [name]
 
 
-@needs_sqlalchemy
-def test_the_traits_are_what_was_declared(tmp_path: object) -> None:
-    for name, (make, traits, _) in STORES.items():
-        assert make(str(tmp_path)).traits == traits, name
+@pytest.mark.parametrize("store", [pytest.param(store, marks=_marks(store)) for store in STORES])
+def test_the_traits_are_what_was_declared(store: str, tmp_path: object) -> None:
+    make, traits, _ = STORES[store]
+    assert make(str(tmp_path)).traits == traits
 
 
 def test_a_broken_store_is_found_out() -> None:

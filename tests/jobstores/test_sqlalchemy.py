@@ -32,6 +32,7 @@ from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOBSTORE_FAILED
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
 from schedcore.jobstores import sqlalchemy as module
 from schedcore.jobstores._payload import Codec
+from schedcore.jobstores._sql_sqlite import SQLite
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from schedcore.run import Finish, Run, RunState
@@ -88,7 +89,11 @@ class TestOptions:
                 {"url": "jobs.sqlite"},
                 "url='jobs.sqlite' is not a database URL; write for example 'sqlite:///jobs.sqlite'",
             ),
-            ({"url": "postgresql://host/db"}, "no job store on 'postgresql'; it has one on: sqlite"),
+            (
+                {"url": "oracle://host/db"},
+                "no job store on 'oracle'; there is one on: sqlite, postgresql, mysql, mariadb",
+            ),
+            ({"url": "sqlite://", "timeout": 0}, "timeout must be a number of seconds above 0, or None, not 0"),
             ({"url": "sqlite://", "tablename": ""}, "tablename must be text"),
             ({"url": "sqlite://", "history": 0}, "history must be a number of run records from 1 up, not 0"),
             ({"url": "sqlite://", "history": True}, "history must be a number of run records from 1 up, not True"),
@@ -442,9 +447,8 @@ class TestFailures:
         assert (caught.value.alias, caught.value.transient) == ("default", False)
         assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
 
-    def test_a_database_that_is_locked(self, url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_BUSY_MS", 1)
-        store = start(SQLAlchemyJobStore(url))
+    def test_a_database_that_is_locked(self, url: str, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(url, timeout=0.001))
         other = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
         try:
             other.execute("BEGIN IMMEDIATE")
@@ -800,7 +804,7 @@ def test_an_exception_that_cannot_be_shown(url: str, start: Start) -> None:
         ("live_counts", ()),
         ("next_due", (0, 1)),
         ("live", ()),
-        ("prune_count", (1, 1, 10)),
+        ("prune", (1, 1, 10)),
         ("old", (T0, T0, 10)),
         ("entry", ("a",)),
     ],
@@ -812,7 +816,8 @@ def test_no_statement_on_the_way_of_a_run_looks_at_all_rows(
     assert isinstance(store, SQLAlchemyJobStore)
     store.add_entries([entry(str(number), T0 + number) for number in range(50)])
     run_due(store, T0 + 10)
-    plan = [row[3] for row in query(url, f"EXPLAIN QUERY PLAN {getattr(store._sql, statement)}", *parameters)]
+    text = getattr(store._sql, statement, SQLite.prune).format(runs=store._names.runs)
+    plan = [row[3] for row in query(url, f"EXPLAIN QUERY PLAN {text}", *parameters)]
     scans = [step for step in plan if step.startswith("SCAN") and "USING" not in step and step != "SCAN d"]
     assert not scans, plan
 

@@ -1,0 +1,266 @@
+"""What databases differ in, for the SQL store: one ``Backend`` for each, in a file of its own (``_sql_sqlite``, …).
+
+A statement on many rows is a ``Batch``: said once here, and turned into what is fastest with each driver. SQLite's is one
+statement for each row, repeated inside the driver; a server gets one statement with all rows in it, because what costs
+there is each statement's way to the server and back.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import sqlalchemy as sa
+
+from schedcore.errors import ConfigurationError
+
+__all__ = ["CHUNK", "Backend", "Batch", "Many", "Names", "Ownership", "chunks"]
+
+# Rows asked for, or changed, by one statement. SQLite takes 999 parameters at least.
+CHUNK = 500
+
+#: Runs a statement on many rows; returns how many rows it changed.
+Many = Callable[[Any, Sequence[Sequence[Any]]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of a store's tables, quoted as the database wants them."""
+
+    jobs: str
+    runs: str
+    meta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A statement on many rows. ``<name>`` stands for a value of the row.
+
+    ``columns``: the values of a row in their order, as ``"name type"`` with the types ``int``, ``text`` and ``bytes``. For one
+    row the same statement with a placeholder in the place of each ``<name>`` takes them as they come.
+    """
+
+    kind: Literal["insert", "insert new", "update", "delete"]
+    table: str
+    columns: tuple[str, ...]
+    values: str = ""  #: update: what is set; insert: the values of the row, beside which ``into`` names the columns
+    where: str = ""
+    into: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        return [column.split()[0] for column in self.columns]
+
+    @property
+    def types(self) -> list[str]:
+        return [column.split()[1] for column in self.columns]
+
+    def single(self, placeholder: str, insert_new: str = "INSERT") -> str:
+        """The statement for one row."""
+        if self.kind in ("insert", "insert new"):
+            verb = "INSERT" if self.kind == "insert" else insert_new
+            text = f"{verb} INTO {self.table} ({self.into}) VALUES ({self.values})"
+        elif self.kind == "update":
+            text = f"UPDATE {self.table} SET {self.values} WHERE {self.where}"
+        else:
+            text = f"DELETE FROM {self.table} WHERE {self.where}"
+        return self.fill(text, lambda name: placeholder)
+
+    @staticmethod
+    def fill(text: str, value: Callable[[str], str]) -> str:
+        """Put something in the place of each ``<name>``."""
+        return re.sub(r"<(\w+)>", lambda match: value(match[1]), text)
+
+
+def chunks(rows: Sequence[Any], size: int = CHUNK) -> list[Sequence[Any]]:
+    """A sequence in parts."""
+    return [rows] if 0 < len(rows) <= size else [rows[first : first + size] for first in range(0, len(rows), size)]
+
+
+class Ownership(Protocol):
+    """Keeps a second scheduler off the tables, for as long as it is not released and this process lives."""
+
+    def take(self) -> bool:
+        """Whether the tables are this scheduler's now. Raises the driver's errors."""
+
+    def holds(self) -> bool:
+        """Whether they still are. Cheap: it is asked before each change."""
+
+    def release(self) -> None:
+        """Let others have them. Raises nothing, and may be called twice."""
+
+
+class Backend(ABC):
+    """A kind of database. It has no state but that of ``prepare``; what is to be kept belongs to the store."""
+
+    #: For people.
+    title: ClassVar[str]
+    #: What SQLAlchemy calls the driver, and a URL.
+    driver: ClassVar[str]
+    example: ClassVar[str]
+    placeholder: ClassVar[str] = "%s"
+    #: INSERT that passes over a row whose key is there, where that is a verb of its own.
+    insert_new: ClassVar[str] = "INSERT"
+    #: Read whatever is in the column, whatever type it has.
+    payload: ClassVar[str] = "payload"
+    #: What is true of live runs, and of those that failed: word for word the condition of the index on them.
+    live: ClassVar[str]
+    failed: ClassVar[str]
+    #: Appended to a query whose rows are about to be changed.
+    for_update: ClassVar[str] = " FOR UPDATE"
+    #: Appended to the name of the table in a join that is to begin with it.
+    first_table: ClassVar[str] = "JOIN"
+    #: Whether any value may be in any column.
+    untyped: ClassVar[bool] = False
+    #: Characters of the longest id.
+    longest_id: ClassVar[int | None] = 255
+    #: Seconds that the database may take for an answer, unless the user says otherwise.
+    timeout_s: ClassVar[float] = 30.0
+    #: Whether a connection can be lost, so that calls are watched and the owner is named in the database.
+    remote: ClassVar[bool] = True
+
+    # -- engines ---------------------------------------------------------------------------------------------------------
+
+    def own_engine(
+        self, url: sa.URL, options: Mapping[str, Any] | None, timeout_s: float, *, read_only: bool
+    ) -> sa.Engine:
+        """An engine for a URL. Raises ``ConfigurationError`` and ``MissingExtraError``."""
+        _, _, named = url.drivername.partition("+")
+        if named not in ("", self.driver):
+            raise ConfigurationError(
+                f"url: the job store speaks to {self.title} through the driver {self.driver!r}, not {named!r}; "
+                f"write for example {self.example!r}"
+            )
+        url = url.set(drivername=f"{url.get_backend_name()}+{self.driver}")
+        arguments = dict(options or {})
+        connect = dict(arguments.pop("connect_args", None) or {})
+        for name, value in self.connect_args(timeout_s).items():
+            if name not in url.query:
+                connect.setdefault(name, value)
+        arguments = {**self.engine_args(), **arguments, "connect_args": connect}
+        return self.make_engine(url, arguments)
+
+    def make_engine(self, url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
+        """``create_engine`` with our errors."""
+        try:
+            return sa.create_engine(url, **arguments)
+        except (sa.exc.SQLAlchemyError, TypeError, ImportError) as error:
+            raise ConfigurationError(f"the engine cannot be made: {error}") from error
+
+    def connect_args(self, timeout_s: float) -> dict[str, Any]:
+        """For the driver, where neither the URL nor the user says otherwise."""
+        return {}
+
+    def engine_args(self) -> dict[str, Any]:
+        """For ``create_engine``, likewise."""
+        return {}
+
+    def given_engine(self, engine: sa.Engine) -> sa.Engine:
+        """An engine of the user's, with the same pool, for this store. Raises ``ConfigurationError``."""
+        if engine.dialect.driver != self.driver:
+            raise ConfigurationError(
+                f"engine: the job store speaks to {self.title} through the driver {self.driver!r}, not "
+                f"{engine.dialect.driver!r}; make the engine with a URL such as {self.example!r}"
+            )
+        return engine
+
+    def is_durable(self, url: sa.URL) -> bool:
+        """Whether what is there outlives the process."""
+        return True
+
+    # -- tables ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def key_type(self) -> sa.types.TypeEngine[Any]:
+        """Of ids: each differs from each other, and the order is that of their characters' numbers."""
+        return sa.Unicode(255)
+
+    @property
+    def text_type(self) -> sa.types.TypeEngine[Any]:
+        """Of text of some length."""
+        return sa.Text()
+
+    def extra_columns(self) -> list[sa.Column[Any]]:
+        """Columns of the table of runs that this kind alone has."""
+        return []
+
+    def run_indexes(self, name: str) -> list[sa.Index]:
+        """The indexes that find live runs, and those that failed."""
+        raise NotImplementedError
+
+    # -- statements ------------------------------------------------------------------------------------------------------
+
+    def many(self, batch: Batch) -> Many:
+        """A function that runs a batch."""
+        text = batch.single(self.placeholder, self.insert_new)
+
+        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
+            cursor.executemany(text, rows)
+            return int(cursor.rowcount)
+
+        return run
+
+    def due(self, timeline: str) -> str:
+        """What is due on both timelines (``timeline % 0`` and ``% 1``), the earliest of each. Parameters: ``due_rows``."""
+        return (
+            f"({timeline % 0} ORDER BY due_us LIMIT ?) UNION ALL ({timeline % 1} ORDER BY due_us LIMIT ?) "
+            "ORDER BY due_us LIMIT ?"
+        )
+
+    def due_rows(self, wall_us: int, steady_us: int, limit: int) -> tuple[int, ...]:
+        return wall_us, limit, steady_us, limit, limit
+
+    def by_keys(self, cursor: Any, statement: str, keys: Sequence[Any]) -> list[Any]:
+        """The rows that a statement with ``IN (\\0)`` gives for many keys."""
+        found: list[Any] = []
+        for some in chunks(keys):
+            cursor.execute(statement.replace("\0", ", ".join([self.placeholder] * len(some))), some)
+            found += cursor.fetchall()
+        return found
+
+    @abstractmethod
+    def cut(self, cursor: Any, names: Names, uids: Sequence[int], keep: int) -> None:
+        """Delete the finished runs of some jobs, but for about the last ``keep``."""
+
+    # -- transactions ----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def begin_read(self, cursor: Any) -> None:
+        """Begin a transaction that sees one state of the database."""
+
+    @abstractmethod
+    def begin_write(self, cursor: Any, term: str | None) -> str | None:
+        """Begin a transaction that writes and sees what others have committed. ``term``: a query that names the owner and keeps
+        it from changing until the transaction is over; what it gave is returned.
+        """
+
+    def descriptor(self, connection: Any) -> int | None:
+        """The socket of a driver's connection."""
+        return None
+
+    # -- errors ----------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def explain(self, error: BaseException, url: sa.URL) -> tuple[str, bool]:
+        """What to tell of a driver's error, and whether trying again can help."""
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Whether an error says that the connection is no more."""
+        return False
+
+    # -- one owner -------------------------------------------------------------------------------------------------------
+
+    def before_opening(self, engine: sa.Engine, *, read_only: bool, owned: bool) -> str | None:
+        """What keeps the database from being opened, if that is known without asking it."""
+        return None
+
+    @abstractmethod
+    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
+        """The lock for tables; ``place``: their schema (it may be empty) and the name of the table of jobs."""
+
+    def where(self, url: sa.URL) -> str:
+        """The database, for people."""
+        return repr(url.database)

@@ -1,0 +1,260 @@
+"""MariaDB (10.6 and later) and MySQL (8.0 and later) through PyMySQL, for the SQL store.
+
+A statement on many rows takes them as one JSON text (``JSON_TABLE``); an INSERT has them as lists of values. Those are written
+into the statement here, numbers and hexadecimal digits, because the driver would look at each one of them.
+
+There are no partial indexes. A column that the database computes, ``kind``, says of a run whether it is live (1) or failed (2),
+and one index on it and the fire time finds both.
+
+The owner of the tables holds a lock of a session of its own (``GET_LOCK``); the server gives it back when that session ends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import MEDIUMTEXT
+from sqlalchemy.ext.compiler import compiles
+
+from schedcore.errors import MissingExtraError
+from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership, chunks
+from schedcore.jobstores._sql_server import ServerLock
+from schedcore.run import RunState
+
+try:
+    import pymysql
+except ImportError as error:  # pragma: no cover  # covered by a test in another process
+    raise MissingExtraError("the job store on MariaDB and MySQL", "mysql") from error
+
+__all__ = ["MySQL"]
+
+# Rows in one statement, and characters after which there is another one: the least that a server may be set to accept is 16 MB.
+_ROWS = 2_000
+_TEXT = 4_000_000
+# Seconds that a statement waits for a lock, at most.
+_LOCK_S = 10
+# Seconds that the session which has the lock may say nothing: the longest that every server takes.
+_SILENT_S = 2_147_483
+
+_TYPES = {"int": "BIGINT", "text": "LONGTEXT"}
+
+# Error numbers that a later try may not meet again. The connection: 1040 (too many), 1053, 1077 to 1079, 1152 to 1161, 1184,
+# 1927, 2002, 2003, 2006, 2013, 2055, 3169, 4031; conflicts: 1020, 1062, 1205, 1213, 1412; resources: 1021, 1037, 1041, 1114,
+# 1203, 1226; interventions: 1290 and 1836 (it is read-only: another server has taken over), 1317, 1969, 3024.
+_LOST = {1053, 1077, 1078, 1079, 1152, 1153, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1184, 1927}
+_LOST |= {0, 2002, 2003, 2006, 2013, 2055, 3169, 4031}
+_TRANSIENT = {1020, 1062, 1205, 1213, 1412, 1021, 1037, 1040, 1041, 1114, 1203, 1226, 1290, 1836, 1317, 1969, 3024}
+_TRANSIENT |= _LOST - {1153}
+
+
+class _ExactText(sa.types.UserDefinedType[str]):
+    """255 characters, compared one by one, and spaces at the end count."""
+
+    cache_ok = True
+
+
+@compiles(_ExactText)
+def _exact_text(kind: _ExactText, compiler: Any, **_: Any) -> str:
+    collation = "utf8mb4_nopad_bin" if getattr(compiler.dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
+    return f"VARCHAR(255) CHARACTER SET utf8mb4 COLLATE {collation}"
+
+
+class MySQL(Backend):
+    title = "MariaDB and MySQL"
+    driver = "pymysql"
+    example = "mysql+pymysql://user:password@host/database"
+    insert_new = "INSERT IGNORE"
+    live = "kind = 1"
+    failed = "kind = 2"
+    # The table of runs has the order, and the index; the optimizer may begin with that of jobs and sort.
+    first_table = "STRAIGHT_JOIN"
+
+    # -- engines ---------------------------------------------------------------------------------------------------------
+
+    def connect_args(self, timeout_s: float) -> dict[str, Any]:
+        lock_s = max(1, min(int(timeout_s), _LOCK_S))
+        return {
+            "charset": "utf8mb4",
+            "connect_timeout": max(2, min(10, int(timeout_s))),
+            "read_timeout": timeout_s,
+            "write_timeout": timeout_s,
+            "init_command": f"SET SESSION innodb_lock_wait_timeout = {lock_s}, SESSION lock_wait_timeout = {lock_s}",
+        }
+
+    # -- tables ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def key_type(self) -> sa.types.TypeEngine[Any]:
+        return _ExactText()
+
+    @property
+    def text_type(self) -> sa.types.TypeEngine[Any]:
+        return MEDIUMTEXT()
+
+    def extra_columns(self) -> list[sa.Column[Any]]:
+        failed = f"'{RunState.FAILED}', '{RunState.LOST}'"
+        kind = f"CASE WHEN finished_us IS NULL THEN 1 WHEN state IN ({failed}) THEN 2 ELSE 0 END"
+        return [sa.Column("kind", sa.SmallInteger, sa.Computed(kind, persisted=True))]
+
+    def run_indexes(self, name: str) -> list[sa.Index]:
+        return [sa.Index(f"{name}_runs_kind", "kind", "fire_us")]
+
+    # -- statements ------------------------------------------------------------------------------------------------------
+
+    def many(self, batch: Batch) -> Many:
+        if batch.kind in ("insert", "insert new"):
+            return _insert(batch, self.insert_new if batch.kind == "insert new" else "INSERT")
+        columns = ", ".join(
+            f"p_{name} {_TYPES[kind]} PATH '$[{number}]'"
+            for number, (name, kind) in enumerate(zip(batch.names, batch.types, strict=True))
+        )
+        rows_of = f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns})) AS d"
+        values, where = (batch.fill(part, lambda name: f"d.p_{name}") for part in (batch.values, batch.where))
+        if batch.kind == "update":
+            text = f"UPDATE {batch.table} JOIN {rows_of} SET {values} WHERE {where}"
+        else:
+            text = f"DELETE {batch.table} FROM {batch.table} JOIN {rows_of} WHERE {where}"
+
+        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
+            changed = 0
+            for some in chunks(rows, _ROWS):
+                changed += cursor.execute(text, (json.dumps(some, ensure_ascii=False, separators=(",", ":")),))
+            return changed
+
+        return run
+
+    def by_keys(self, cursor: Any, statement: str, keys: Sequence[Any]) -> list[Any]:
+        found: list[Any] = []
+        for some in chunks(keys, _ROWS):
+            if type(some[0]) is int:
+                cursor.execute(statement.replace("\0", ",".join(map(str, some))))
+            else:
+                cursor.execute(statement.replace("\0", ",".join(map(cursor.connection.escape, some))))
+            found += cursor.fetchall()
+        return found
+
+    def cut(self, cursor: Any, names: Names, uids: Sequence[int], keep: int) -> None:
+        # A DELETE cannot read its own table: first where to cut, then the cut.
+        latest = (
+            f"SELECT job_uid, fire_us FROM {names.runs} WHERE job_uid = %d ORDER BY fire_us DESC LIMIT {int(keep)}, 1"
+        )
+        cursor.execute(" UNION ALL ".join([f"({latest % uid})" for uid in uids]))
+        found = cursor.fetchall()
+        if found:
+            ranges = " OR ".join([f"(job_uid = {int(uid)} AND fire_us < {int(fire_us)})" for uid, fire_us in found])
+            cursor.execute(f"DELETE FROM {names.runs} WHERE ({ranges}) AND finished_us IS NOT NULL")
+
+    # -- transactions ----------------------------------------------------------------------------------------------------
+
+    def begin_read(self, cursor: Any) -> None:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+
+    def begin_write(self, cursor: Any, term: str | None) -> str | None:
+        # READ COMMITTED, whatever the default: what is read is what an update sees, and no gaps between rows are locked.
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute("START TRANSACTION")
+        if term is None:
+            return None
+        cursor.execute(f"{term} LOCK IN SHARE MODE")
+        row = cursor.fetchone()
+        return None if row is None else str(row[0])
+
+    def descriptor(self, connection: Any) -> int | None:
+        with suppress(Exception):
+            return int(connection._sock.fileno())
+        return None
+
+    # -- errors ----------------------------------------------------------------------------------------------------------
+
+    def explain(self, error: BaseException, url: sa.URL) -> tuple[str, bool]:
+        number, text = _number_and_text(error)
+        return f"{text} (error {number})" if number else text, number in _TRANSIENT
+
+    def is_lost(self, error: BaseException) -> bool:
+        return _number_and_text(error)[0] in _LOST
+
+    # -- one owner -------------------------------------------------------------------------------------------------------
+
+    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
+        schema, table = place
+        return _UserLock(engine, self, schema, table, watch)
+
+
+class _UserLock(ServerLock):
+    """``GET_LOCK``, which the server gives back when the session ends."""
+
+    def try_to_lock(self, cursor: Any, schema: str, table: str) -> bool:
+        cursor.execute(f"SET SESSION wait_timeout = {_SILENT_S}")
+        if not schema:
+            cursor.execute("SELECT DATABASE()")
+            schema = cursor.fetchone()[0] or ""
+        # Such locks are the whole server's, and their names have 64 characters.
+        self._name = "schedcore." + blake2b(f"{schema}\0{table}".encode(), digest_size=16).hexdigest()
+        cursor.execute("SELECT GET_LOCK(%s, 0)", (self._name,))
+        return bool(cursor.fetchone()[0] == 1)
+
+    def still_has(self, cursor: Any) -> bool:
+        cursor.execute("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (self._name,))
+        return bool(cursor.fetchone()[0] == 1)
+
+
+def _number_and_text(error: BaseException) -> tuple[int | None, str]:
+    arguments = error.args
+    number = arguments[0] if isinstance(error, pymysql.Error) and arguments else None
+    if not isinstance(number, int):
+        number = None
+    text = str(arguments[1]) if len(arguments) > 1 else str(error)
+    if number == 0 and not text:
+        text = "the connection is closed"
+    return number, text or type(error).__name__
+
+
+def _insert(batch: Batch, verb: str) -> Many:
+    """One INSERT for many rows."""
+    head = f"{verb} INTO {batch.table} ({batch.into}) VALUES "
+    numbers = all(kind == "int" for kind in batch.types)
+    row = Batch.fill("(" + batch.values.replace("%", "%%") + ")", lambda name: "%d" if numbers else "%s")
+    kinds = batch.types
+
+    def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
+        if numbers:
+            values = [row % tuple(some) for some in rows]
+        else:
+            escape = cursor.connection.escape
+            writers: list[Callable[[Any], str]] = [
+                _hexadecimal if kind == "bytes" else _literal(escape) for kind in kinds
+            ]
+            values = [row % tuple([write(value) for write, value in zip(writers, some, strict=True)]) for some in rows]
+        changed = 0
+        for some in _parts(values):
+            changed += cursor.execute(head + ",".join(some))
+        return changed
+
+    return run
+
+
+def _literal(escape: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: "NULL" if value is None else str(value) if type(value) is int else escape(value)
+
+
+def _hexadecimal(value: bytes) -> str:
+    # Whatever the connection's encoding and the server's rules for escapes are.
+    return f"x'{value.hex()}'"
+
+
+def _parts(values: list[str]) -> list[list[str]]:
+    """Rows of values in parts that are not too long."""
+    parts: list[list[str]] = []
+    first = size = 0
+    for number, value in enumerate(values):
+        if number > first and (size + len(value) > _TEXT or number - first >= _ROWS):
+            parts.append(values[first:number])
+            first, size = number, 0
+        size += len(value)
+    return [*parts, values[first:]]

@@ -1,0 +1,247 @@
+"""PostgreSQL through psycopg 3, for the SQL store.
+
+A statement on many rows takes each of its columns as one array (``unnest``). The arrays are written as text, which costs a
+tenth of what the driver needs to look at each element.
+
+The owner of the tables holds an advisory lock of a session of its own; the server gives it back when that session ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any
+
+import sqlalchemy as sa
+
+from schedcore.errors import MissingExtraError
+from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership, chunks
+from schedcore.jobstores._sql_server import ServerLock
+from schedcore.run import RunState
+
+try:
+    import psycopg
+except ImportError as error:  # pragma: no cover  # covered by a test in another process
+    raise MissingExtraError("the job store on PostgreSQL", "postgresql") from error
+
+__all__ = ["PostgreSQL"]
+
+# Rows in one statement, and characters of values after which there is another one.
+_ROWS = 5_000
+_TEXT = 8_000_000
+# Milliseconds that a statement waits for a lock, at most.
+_LOCK_MS = 10_000
+
+_CASTS = {"int": "bigint", "text": "text", "bytes": "bytea"}
+
+# Classes of SQLSTATE (and single ones) that a later try may not meet again: the connection; a conflict of transactions; the
+# server's resources; interventions, a shutdown and timeouts among them; its system's errors.
+_TRANSIENT = ("08", "40", "53", "57", "58", "55P03", "25P03", "25006", "23505")
+_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
+# What a server says before there is a connection has no code. These are nothing that time mends.
+_REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "is not permitted to log in")
+
+
+class PostgreSQL(Backend):
+    title = "PostgreSQL"
+    driver = "psycopg"
+    example = "postgresql+psycopg://user:password@host/database"
+    live = "finished_us IS NULL"
+    failed = f"state IN ('{RunState.FAILED}', '{RunState.LOST}')"
+
+    # -- engines ---------------------------------------------------------------------------------------------------------
+
+    def connect_args(self, timeout_s: float) -> dict[str, Any]:
+        ms = int(timeout_s * 1000)
+        settings = {
+            "statement_timeout": ms,
+            "lock_timeout": min(ms, _LOCK_MS),
+            "idle_in_transaction_session_timeout": 2 * ms,
+        }
+        return {
+            "connect_timeout": max(2, min(10, int(timeout_s))),
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "application_name": "schedcore",
+        }
+
+    def engine_args(self) -> dict[str, Any]:
+        return {"isolation_level": "AUTOCOMMIT"}
+
+    def given_engine(self, engine: sa.Engine) -> sa.Engine:
+        # The same pool; but on connections that this store checks out, transactions begin when the store says so.
+        return super().given_engine(engine).execution_options(isolation_level="AUTOCOMMIT")
+
+    # -- tables ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def key_type(self) -> sa.types.TypeEngine[Any]:
+        # A database's own collation may call different ids equal, and has an order of its own.
+        return sa.Unicode(255, collation="C")
+
+    def run_indexes(self, name: str) -> list[sa.Index]:
+        return [
+            sa.Index(f"{name}_runs_live", "job_uid", postgresql_where=sa.text(self.live)),
+            sa.Index(f"{name}_runs_failed", "fire_us", postgresql_where=sa.text(self.failed)),
+        ]
+
+    # -- statements ------------------------------------------------------------------------------------------------------
+
+    def many(self, batch: Batch) -> Many:
+        columns = ", ".join(f"p_{name}" for name in batch.names)
+        arrays = ", ".join(f"%s::{_CASTS[kind]}[]" for kind in batch.types)
+        rows_of = f"unnest({arrays}) AS d ({columns})"
+        values, where = (batch.fill(part, lambda name: f"d.p_{name}") for part in (batch.values, batch.where))
+        if batch.kind == "update":
+            text = f"UPDATE {batch.table} SET {values} FROM {rows_of} WHERE {where}"
+        elif batch.kind == "delete":
+            text = f"DELETE FROM {batch.table} USING {rows_of} WHERE {where}"
+        else:
+            conflict = " ON CONFLICT DO NOTHING" if batch.kind == "insert new" else ""
+            text = f"INSERT INTO {batch.table} ({batch.into}) SELECT {values} FROM {rows_of}{conflict}"
+        writers = [_WRITERS[kind] for kind in batch.types]
+        sized = [number for number, kind in enumerate(batch.types) if kind == "bytes"]
+
+        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
+            changed = 0
+            for some in _parts(rows, sized):
+                arrays = [write(column) for write, column in zip(writers, zip(*some, strict=True), strict=True)]
+                cursor.execute(text, arrays)
+                changed += cursor.rowcount
+            return changed
+
+        return run
+
+    def by_keys(self, cursor: Any, statement: str, keys: Sequence[Any]) -> list[Any]:
+        if not keys:
+            return []
+        ints = type(keys[0]) is int
+        kind, write = ("bigint", _ints) if ints else ("text", _texts)
+        text = statement.replace("IN (\0)", f"= ANY(%s::{kind}[])")
+        found: list[Any] = []
+        for some in chunks(keys, _ROWS):
+            cursor.execute(text, (write(some),))
+            found += cursor.fetchall()
+        return found
+
+    def cut(self, cursor: Any, names: Names, uids: Sequence[int], keep: int) -> None:
+        # The subquery stands in the list: for each job it reads the index on its runs, and no more of it than it has to.
+        cursor.execute(
+            f"WITH d AS (SELECT p_uid, (SELECT fire_us FROM {names.runs} WHERE job_uid = p_uid "
+            f"ORDER BY fire_us DESC LIMIT 1 OFFSET %s) AS least FROM unnest(%s::bigint[]) AS u (p_uid)) "
+            f"DELETE FROM {names.runs} USING d WHERE job_uid = p_uid AND fire_us < least AND finished_us IS NOT NULL",
+            (keep, _ints(uids)),
+        )
+
+    # -- transactions ----------------------------------------------------------------------------------------------------
+
+    def begin_read(self, cursor: Any) -> None:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+    def begin_write(self, cursor: Any, term: str | None) -> str | None:
+        # READ COMMITTED, whatever the default: an update that waited for another one compares the fence with what that one left.
+        begin = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
+        if term is None:
+            cursor.execute(begin)
+            return None
+        # Both in one message.
+        cursor.execute(f"{begin}; {term} FOR SHARE", prepare=False)
+        cursor.nextset()
+        row = cursor.fetchone()
+        return None if row is None else str(row[0])
+
+    def descriptor(self, connection: Any) -> int | None:
+        with suppress(Exception):
+            return int(connection.fileno())
+        return None
+
+    # -- errors ----------------------------------------------------------------------------------------------------------
+
+    def explain(self, error: BaseException, url: sa.URL) -> tuple[str, bool]:
+        code = getattr(error, "sqlstate", None)
+        text = str(error).strip() or type(error).__name__
+        if code:
+            return f"{text} (SQLSTATE {code})", code.startswith(_TRANSIENT)
+        # Of the driver's own errors, this one is about the connection.
+        if isinstance(error, psycopg.OperationalError):
+            return text, not any(words in text for words in _REFUSALS)
+        return text, False
+
+    def is_lost(self, error: BaseException) -> bool:
+        code = getattr(error, "sqlstate", None)
+        if code:
+            return bool(code.startswith(_LOST))
+        return isinstance(error, psycopg.OperationalError)
+
+    # -- one owner -------------------------------------------------------------------------------------------------------
+
+    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
+        schema, table = place
+        return _AdvisoryLock(engine, self, schema, table, watch)
+
+
+class _AdvisoryLock(ServerLock):
+    """``pg_try_advisory_lock``, which the server gives back when the session ends."""
+
+    def try_to_lock(self, cursor: Any, schema: str, table: str) -> bool:
+        # Nothing to say for weeks is nothing unusual; and a machine that is gone must not keep the lock for hours.
+        cursor.execute(
+            "SELECT set_config(name, value, false) FROM (VALUES ('idle_session_timeout', '0'), ('statement_timeout', '0'), "
+            "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')) AS s (name, value) "
+            "WHERE current_setting(name, true) IS NOT NULL"
+        )
+        if not schema:
+            cursor.execute("SELECT current_schema()")
+            schema = cursor.fetchone()[0] or ""
+        # Advisory locks belong to a database and have numbers.
+        digest = blake2b(f"schedcore\0{schema}\0{table}".encode(), digest_size=8).digest()
+        cursor.execute("SELECT pg_try_advisory_lock(%s::bigint)", (int.from_bytes(digest, signed=True),))
+        return bool(cursor.fetchone()[0])
+
+    def still_has(self, cursor: Any) -> bool:
+        cursor.execute("SELECT 1")  # the lock is the session's, and this is the session
+        return True
+
+
+def _parts(rows: Sequence[Sequence[Any]], sized: list[int]) -> list[Sequence[Sequence[Any]]]:
+    """Rows in parts that are not too many, and, where they have columns of any size, not too large."""
+    if not sized:
+        return chunks(rows, _ROWS)
+    parts: list[Sequence[Sequence[Any]]] = []
+    first = size = 0
+    for number, row in enumerate(rows):
+        more = sum(2 * len(row[column]) for column in sized)
+        if number > first and (size + more > _TEXT or number - first >= _ROWS):
+            parts.append(rows[first:number])
+            first, size = number, 0
+        size += more
+    return [*parts, rows[first:]]
+
+
+def _ints(values: Sequence[int | None]) -> str:
+    if None in values:
+        return "{" + ",".join(["NULL" if value is None else str(int(value)) for value in values]) + "}"
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _texts(values: Sequence[str | None]) -> str:
+    first = values[0]
+    if values.count(first) == len(values):
+        return "{" + ",".join([_text(first)] * len(values)) + "}"
+    return "{" + ",".join(map(_text, values)) + "}"
+
+
+def _text(value: str | None) -> str:
+    if value is None:
+        return "NULL"
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _bytes(values: Sequence[bytes]) -> str:
+    return '{"' + '","'.join(["\\\\x" + value.hex() for value in values]) + '"}'
+
+
+_WRITERS: dict[str, Callable[[Any], str]] = {"int": _ints, "text": _texts, "bytes": _bytes}

@@ -1,0 +1,221 @@
+"""SQLite, for the SQL store: a file, with a lock file beside it.
+
+A database in memory is its connection, so that there can be only one of these.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from schedcore.errors import ConfigurationError, FailureError
+from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership
+from schedcore.run import RunState
+
+__all__ = ["SQLite"]
+
+# Milliseconds that a statement waits for another process that writes to the same database.
+_BUSY_MS = 10_000
+
+
+class _DatabaseLock:
+    """Keeps a second scheduler off an SQLite database, by an exclusive lock on a file beside it.
+
+    The lock is SQLite's own, on an empty database that is never written: it works wherever SQLite does, two schedulers of one
+    process exclude each other too, a forked child does not inherit it, and it ends with the process, however that ends. The
+    file stays: deleting it would let a third process lock a new file while a second one waits for the old.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def take(self) -> bool:
+        path = self._path
+        if not path:  # in memory: there is nobody else
+            return True
+        try:
+            connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
+            with ExitStack() as undo:
+                undo.callback(connection.close)
+                connection.execute("BEGIN EXCLUSIVE")
+                undo.pop_all()
+        except sqlite3.Error as error:
+            code = error.sqlite_errorname
+            if code.partition("_")[2] in ("BUSY", "LOCKED"):
+                return False
+            advice = "" if code.startswith("SQLITE_FULL") else "; may this user write there?"
+            raise FailureError(f"the lock file {path} cannot be opened: {error}{advice}") from error
+        self._connection = connection
+        return True
+
+    def holds(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class SQLite(Backend):
+    title = "SQLite"
+    driver = "pysqlite"
+    example = "sqlite:///jobs.sqlite"
+    placeholder = "?"
+    insert_new = "INSERT OR IGNORE"
+    # Text that is not UTF-8 would be an error of the driver for all of them.
+    payload = "CAST(payload AS BLOB)"
+    live = "finished_us IS NULL"
+    failed = f"state IN ('{RunState.FAILED}', '{RunState.LOST}')"
+    for_update = ""
+    untyped = True
+    longest_id = None
+    timeout_s = _BUSY_MS / 1000
+    remote = False
+
+    def own_engine(
+        self, url: sa.URL, options: Mapping[str, Any] | None, timeout_s: float, *, read_only: bool
+    ) -> sa.Engine:
+        arguments: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", **(options or {})}
+        if not self.is_durable(url):
+            arguments.setdefault("poolclass", StaticPool)
+            arguments["connect_args"] = {"check_same_thread": False, **arguments.get("connect_args", {})}
+        engine = self.make_engine(url, arguments)
+        busy_ms = int(timeout_s * 1000)
+        sa.event.listen(engine, "connect", _reader(busy_ms) if read_only else _writer(busy_ms))
+        return engine
+
+    def given_engine(self, engine: sa.Engine) -> sa.Engine:
+        if not self.is_durable(engine.url) and not isinstance(engine.pool, StaticPool):
+            raise ConfigurationError(
+                "engine: a database in memory belongs to one connection, and each thread would see another one; "
+                "make the engine with poolclass=StaticPool and connect_args={'check_same_thread': False}"
+            )
+        # The same pool; but on connections that this store checks out, transactions begin when the store says so.
+        return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    def is_durable(self, url: sa.URL) -> bool:
+        database = url.database or ""
+        return not (
+            not database or ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
+        )
+
+    def run_indexes(self, name: str) -> list[sa.Index]:
+        return [
+            sa.Index(f"{name}_runs_live", "job_uid", sqlite_where=sa.text(self.live)),
+            sa.Index(f"{name}_runs_failed", "fire_us", sqlite_where=sa.text(self.failed)),
+        ]
+
+    def due(self, timeline: str) -> str:
+        return f"{timeline % 0} UNION ALL {timeline % 1} ORDER BY due_us LIMIT ?"
+
+    def due_rows(self, wall_us: int, steady_us: int, limit: int) -> tuple[int, ...]:
+        return wall_us, steady_us, limit
+
+    def many(self, batch: Batch) -> Many:
+        text = batch.single(self.placeholder, self.insert_new)
+
+        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
+            cursor.executemany(text, rows)
+            return int(cursor.rowcount)
+
+        return run
+
+    prune = (
+        "DELETE FROM {runs} WHERE job_uid = ? AND finished_us IS NOT NULL AND fire_us < (SELECT fire_us FROM {runs} "
+        "WHERE job_uid = ? ORDER BY fire_us DESC LIMIT 1 OFFSET ?)"
+    )
+
+    def cut(self, cursor: Any, names: Names, uids: Sequence[int], keep: int) -> None:
+        cursor.executemany(self.prune.format(runs=names.runs), [(uid, uid, keep) for uid in uids])
+
+    def begin_read(self, cursor: Any) -> None:
+        cursor.execute("BEGIN")
+
+    def begin_write(self, cursor: Any, term: str | None) -> str | None:
+        cursor.execute("BEGIN IMMEDIATE")
+        return None
+
+    def explain(self, error: BaseException, url: sa.URL) -> tuple[str, bool]:
+        code = getattr(error, "sqlite_errorname", "") or ""
+        database = url.database or ""
+        if code.startswith("SQLITE_NOTADB"):
+            return f"{database!r} is not an SQLite database; give another path, or move that file away", False
+        if code.startswith("SQLITE_CORRUPT"):
+            return (
+                f"{database!r} is damaged ({error}); put a copy back in its place, or move it away to begin anew",
+                False,
+            )
+        if code.startswith("SQLITE_CANTOPEN"):
+            folder = os.path.dirname(os.path.abspath(database))
+            if not os.path.isdir(folder):
+                return f"the folder {folder!r} does not exist; create it, or give another path", False
+            if os.path.isdir(database):
+                return f"{database!r} is a folder; give the path of a file", False
+            return f"{database!r} cannot be opened ({error}); may this user read and write it and its folder?", True
+        if code.startswith("SQLITE_READONLY"):
+            return f"{database!r} cannot be written ({error}); may this user write it and its folder?", False
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return f"another process keeps the database locked ({error})", True
+        if code.startswith("SQLITE_FULL"):
+            return f"the disk is full ({error})", True
+        if code.startswith("SQLITE_IOERR"):
+            return f"{database!r} cannot be read or written ({error}); is its disk full, or failing?", True
+        return str(error), code.startswith(("SQLITE_NOMEM", "SQLITE_PROTOCOL"))
+
+    def before_opening(self, engine: sa.Engine, *, read_only: bool, owned: bool) -> str | None:
+        database = engine.url.database
+        # A reader's connection would make an empty file.
+        plain = self.is_durable(engine.url) and "uri" not in engine.url.query
+        if read_only and owned and database and plain and not os.path.exists(database):
+            return f"there is no database {os.path.abspath(database)!r}; is it the right path?"
+        return None
+
+    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
+        schema, table = place
+        with engine.connect() as connection:
+            rows = connection.exec_driver_sql("PRAGMA database_list").fetchall()
+        path = next((str(row[2] or "") for row in rows if row[1] == (schema or "main")), "")
+        # Job stores with tables of their own may share a file.
+        suffix = "" if table == "schedcore_jobs" else f".{table}"
+        return _DatabaseLock(f"{os.path.realpath(path)}{suffix}.lock" if path else "")
+
+
+def _writer(busy_ms: int) -> Callable[[Any, object], None]:
+    # synchronous=NORMAL: in WAL mode a commit survives the process, and only a power cut may take the last ones.
+    # A page that changes in each batch is copied back from the log once for several (checkpoint: 16 MB), and stays in memory.
+    return _pragmas(
+        f"busy_timeout={busy_ms}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "wal_autocheckpoint=4000",
+        "cache_size=-16000",
+    )
+
+
+def _reader(busy_ms: int) -> Callable[[Any, object], None]:
+    return _pragmas(f"busy_timeout={busy_ms}", "query_only=1")
+
+
+def _pragmas(*settings: str) -> Callable[[Any, object], None]:
+    def prepare(connection: Any, record: object) -> None:
+        with ExitStack() as undo:
+            undo.callback(connection.close)  # nobody else will
+            # A row whose text is damaged must not make all the others unreadable.
+            connection.text_factory = _lenient
+            for setting in settings:
+                connection.execute(f"PRAGMA {setting}").close()
+            undo.pop_all()
+
+    return prepare
+
+
+def _lenient(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
