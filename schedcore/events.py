@@ -18,6 +18,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from schedcore._locks import ShortLock
+
 __all__ = [
     "EVENT_ALL",
     "EVENT_ALL_JOBS_REMOVED",
@@ -208,7 +210,7 @@ class EventBus:
         self._listeners: tuple[tuple[Listener, int], ...] = ()
         self._mask = 0
         self._queue: deque[SchedulerEvent] = deque()
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._delivering = False
         self._idle = threading.Event()
         self._idle.set()
@@ -251,7 +253,7 @@ class EventBus:
     def forget_threads(self) -> None:
         """After a fork, in the child: whoever delivered or held the lock is not there, nor is its work ours."""
         self._helper = None
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._delivering = False
         self._idle = threading.Event()
         self._idle.set()

@@ -17,12 +17,12 @@ and any change puts something else.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Collection, Container, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any
 
+from schedcore._locks import ShortLock
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, plain_next
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobLookupError
@@ -53,7 +53,7 @@ class MemoryJobStore(JobStore):
     def __init__(self, history: int = 1000) -> None:
         if isinstance(history, bool) or not isinstance(history, int) or history < 0:
             raise ConfigurationError(f"history must be a number of run records (0 or more), not {history!r}")
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._jobs: dict[str, int | JobEntry] = {}  # the keys of those in a heap, the entries of others
         self._wall: _Heap = []
         self._steady: _Heap = []

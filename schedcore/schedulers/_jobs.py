@@ -6,11 +6,11 @@ A change is compare-and-set: read, compute, put if nothing has changed meanwhile
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schedcore._locks import ShortLock
 from schedcore.clock import Now
 from schedcore.engine import dispatch_us, first_fire
 from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError, UsageError
@@ -53,12 +53,12 @@ class Jobs:
 
     def __init__(self, scheduler: BaseScheduler) -> None:
         self._scheduler = scheduler
-        self._lock = threading.RLock()
+        self._lock = ShortLock()
         self._pending: dict[str, dict[str, Pending]] = {}
 
     def forget_threads(self) -> None:
         """After a fork, in the child: whoever held the lock is not there."""
-        self._lock = threading.RLock()
+        self._lock = ShortLock()
 
     @property
     def aliases(self) -> list[str]:

@@ -122,7 +122,7 @@ class Pump:
     def _work_elsewhere(self, work: Callable[[], CycleResult]) -> None:
         self.busy = True
         try:
-            self.scheduler._run_blocking(work, self._done)
+            self.scheduler._run_blocking(work, self._done, self.alias)
         except Exception as error:  # noqa: BLE001  # no thread is to be had, or the wakeup is anybody's code
             self.busy = False
             self.failed(error)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from schedcore._locks import ShortLock
 from schedcore.clock import to_datetime
 from schedcore.errors import RunCancelledError, error_text
 from schedcore.events import (
@@ -54,7 +55,7 @@ class Reports:
     def __init__(self, must_not_listen: Callable[[], bool], make_teller: Callable[[str], Teller] | None = None) -> None:
         self.logger: Any = logging.getLogger("schedcore.scheduler")
         self.bus = EventBus(lambda: self.logger, must_not_listen)
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._make_teller = make_teller or partial(call_pool, 1)
         self._teller: Teller | None = None
         self._teller_name = f"schedcore-events-{id(self):x}"
@@ -74,7 +75,7 @@ class Reports:
 
     def forget_threads(self) -> None:
         """After a fork, in the child: the thread is not there."""
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._teller = None
         self.bus.forget_threads()
 

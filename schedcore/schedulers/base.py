@@ -32,6 +32,7 @@ from random import random
 from typing import IO, Any, ClassVar, TypeVar
 
 from schedcore import config, plugins
+from schedcore._locks import ShortLock
 from schedcore.clock import CORRECTION_US, Clock, SystemClock, Timeline
 from schedcore.errors import (
     BrokenJobError,
@@ -124,7 +125,7 @@ class BaseScheduler(ABC):
     _random: Callable[[], float] = staticmethod(random)
 
     def __init__(self, gconfig: Mapping[str, Any] | None = None, **options: Any) -> None:
-        self._lock = threading.RLock()
+        self._lock = ShortLock()
         self._state = STATE_STOPPED
         self._dispatches = False
         self._executors: dict[str, BaseExecutor] = {}
@@ -1137,7 +1138,7 @@ class BaseScheduler(ABC):
                 return True
         return False
 
-    def _run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+    def _run_blocking(self, call: Callable[[], Any], done: Done, jobstore: str) -> None:
         wakeup = self._wakeup
         if wakeup is None:
             done(None, SchedulerNotRunningError())
@@ -1225,7 +1226,7 @@ class BaseScheduler(ABC):
     def _after_fork_in_child(self) -> None:
         """The child has none of our threads: its copy is stopped, and touches nothing that it shares with the parent."""
         self._forked = True
-        self._lock = threading.RLock()
+        self._lock = ShortLock()
         self._state = STATE_STOPPED
         self._dispatches = False
         self._wakeup = None

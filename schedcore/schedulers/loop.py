@@ -26,6 +26,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
+from schedcore._locks import ShortLock
 from schedcore.errors import SchedulerNotRunningError
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
@@ -59,7 +60,7 @@ class LoopScheduler(BaseScheduler):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._waiters: list[Done] = []
-        self._waiters_lock = threading.Lock()
+        self._waiters_lock = ShortLock()
         super().__init__(*args, **options)
 
     def _run(self) -> None:
@@ -153,7 +154,7 @@ class LoopScheduler(BaseScheduler):
 
     def _after_fork_in_child(self) -> None:
         super()._after_fork_in_child()
-        self._waiters_lock = threading.Lock()
+        self._waiters_lock = ShortLock()
         self._waiters = []
 
 
