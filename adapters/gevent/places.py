@@ -31,9 +31,10 @@ __all__ = [
     "is_thread_of",
     "may_wait",
     "sleep_in_thread",
+    "thread_ident",
 ]
 
-_get_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
+thread_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 sleep_in_thread: Callable[[float], None] = monkey.get_original("time", "sleep")
 _allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
 # Seconds. How often a real thread that waits for the hub looks whether that is still there.
@@ -47,7 +48,7 @@ def is_patched() -> bool:
 
 def hub_here(who: str) -> Hub:
     """The hub of the calling thread. Raises ``SchedulerStartError`` in a thread in which no hub runs."""
-    if get_hub_if_exists() is None and _get_ident() != MAIN_THREAD_IDENT:
+    if get_hub_if_exists() is None and thread_ident() != MAIN_THREAD_IDENT:
         raise SchedulerStartError(
             f"{who} lives on a gevent hub, and there is none in this thread; call start() in a greenlet, in the main thread, "
             f"or in a thread that has made its own hub (gevent.get_hub()) and goes on to serve it"
@@ -57,7 +58,7 @@ def hub_here(who: str) -> Hub:
 
 def is_thread_of(hub: Hub) -> bool:
     """Whether the calling thread is the one in which this hub runs."""
-    return _get_ident() == hub.thread_ident
+    return thread_ident() == hub.thread_ident
 
 
 def may_wait(hub: Hub) -> bool:

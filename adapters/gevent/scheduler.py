@@ -14,15 +14,18 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from contextvars import Context, copy_context
 from functools import partial, wraps
 from inspect import signature
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from gevent import spawn
+from gevent import spawn, spawn_raw
 from gevent.event import AsyncResult, Event
 from gevent.hub import Hub, getcurrent
+from gevent.lock import Semaphore
 
+from schedcore import plugins
 from schedcore.adapters.gevent.executor import GeventExecutor
 from schedcore.adapters.gevent.places import (
     Gate,
@@ -34,6 +37,7 @@ from schedcore.adapters.gevent.places import (
     is_thread_of,
     may_wait,
     sleep_in_thread,
+    thread_ident,
 )
 from schedcore.adapters.gevent.wakeup import GeventWakeup
 from schedcore.executors.base import BaseExecutor
@@ -59,10 +63,7 @@ def _waiting(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[A
     @wraps(method)
     def call(self: GeventScheduler, *args: P.args, **kwargs: P.kwargs) -> T:
         alias: Any = args[position] if position < len(args) else kwargs.get("jobstore", default)
-        if self._may_have_to_wait(alias):
-            self._wait_opened(alias)
-            return self._in_thread(partial(method, self, *args, **kwargs))  # type: ignore[no-any-return]
-        return method(self, *args, **kwargs)
+        return self._make_call(partial(method, self, *args, **kwargs), alias)  # type: ignore[no-any-return]
 
     return call
 
@@ -75,6 +76,12 @@ class GeventScheduler(LoopScheduler):
 
     _hub: Hub | None = None
     _stepped: Event | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Whose turn it is to be in a job store, and the threads that have one. For patched programs: see ``_in_turn``.
+        self._turns: dict[str, Semaphore] = {}
+        self._ours: set[int] = set()
+        super().__init__(*args, **options)
 
     @property
     def hub(self) -> Hub | None:
@@ -114,8 +121,22 @@ class GeventScheduler(LoopScheduler):
 
     def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """As ``LoopScheduler.call``; returns an ``AsyncResult``."""
-        result: AsyncResult[Any] = super().call(call, *args, **kwargs)
-        return result
+        wakeup = self._wakeup
+        if is_patched() and getattr(call, "__self__", None) is self and self.running and wakeup is not None:
+            # It finds a thread for itself; one that only waits for another is one too few.
+            result, finish = self._make_waiter()
+            wakeup.call_soon(partial(spawn_raw, self._call_for, finish, partial(call, *args, **kwargs)))
+            return result
+        return super().call(call, *args, **kwargs)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _call_for(finish: Done, call: Callable[[], Any]) -> None:
+        try:
+            result = call()
+        except Exception as error:  # noqa: BLE001  # it is handed to who waits
+            finish(None, error)
+        else:
+            finish(result, None)
 
     add_job = _waiting(LoopScheduler.add_job)
     get_job = _waiting(LoopScheduler.get_job)
@@ -130,26 +151,19 @@ class GeventScheduler(LoopScheduler):
     import_jobs = _waiting(LoopScheduler.import_jobs)
 
     def _read(self, alias: str, job_id: str) -> JobEntry:
-        if self._may_have_to_wait(alias):
-            self._wait_opened(alias)
-            return self._in_thread(partial(super()._read, alias, job_id))  # type: ignore[no-any-return]
-        return super()._read(alias, job_id)
+        return self._make_call(partial(super()._read, alias, job_id), alias)  # type: ignore[no-any-return]
 
     def add_jobstore(self, jobstore: BaseJobStore | str, alias: str = "default", **options: Any) -> None:
         """As ``BaseScheduler.add_jobstore``; a greenlet waits for one that does I/O, and has what it raises."""
         add = partial(super().add_jobstore, jobstore, alias, **options)
         if self.running and self._may_wait():
-            self._in_thread(add)
+            self._in_thread(add, alias)
         else:
             add()
 
     def remove_jobstore(self, alias: str, shutdown: bool = True) -> None:
         """As ``BaseScheduler.remove_jobstore``; a greenlet waits for one that does I/O."""
-        remove = partial(super().remove_jobstore, alias, shutdown)
-        if self._may_have_to_wait(alias):
-            self._in_thread(remove)
-        else:
-            remove()
+        self._make_call(partial(super().remove_jobstore, alias, shutdown), alias)
 
     def _in_own_job(self) -> bool:
         # A greenlet that a job returned is part of the job, and does not inherit its context.
@@ -180,19 +194,94 @@ class GeventScheduler(LoopScheduler):
             stepped.wait()
             stepped.clear()
 
-    def _in_thread(self, call: Callable[[], Any]) -> Any:
+    def _make_call(self, call: Callable[[], Any], jobstore: str | None) -> Any:
+        """Make a call that may need these job stores, where and when it may be made."""
+        if self._may_have_to_wait(jobstore):
+            self._wait_opened(jobstore)
+            return self._in_thread(call, jobstore)
+        hub = self._hub
+        if self.running and is_patched() and hub is not None and not is_thread_of(hub) and not self._is_ours():
+            return self._in_greenlet(hub, lambda: self._make_call(call, jobstore))
+        return call()
+
+    def _in_thread(self, call: Callable[[], Any], jobstore: str | None) -> Any:
+        """Make a call in a real thread; the calling greenlet waits for it."""
         hub = self._hub
         assert hub is not None
-        result, error = in_thread(hub.threadpool, call)
+        if is_patched():
+            # In a greenlet of its own, because the turn is over when the call is, whether or not its caller waits for that.
+            result, error = spawn(self._in_turn, hub, copy_context().run, call, self._turns_of(jobstore)).get()
+        else:
+            result, error = in_thread(hub.threadpool, call)
         if error is not None:
             raise error
         return result
+
+    def _turns_of(self, jobstore: str | None) -> list[Semaphore]:
+        return [
+            self._turns.setdefault(pump.alias, Semaphore())
+            for pump in self._pumps_of(jobstore)
+            if pump.store.traits.blocking
+        ]
+
+    def _in_turn(
+        self, hub: Hub, run: Callable[[Callable[[], Any]], Any], call: Callable[[], Any], turns: list[Semaphore]
+    ) -> tuple[Any, BaseException | None]:
+        """Patched: make a call in a real thread when no other one is in the same job stores.
+
+        The locks of a store are gevent's then, and of real threads that wait for one of these some wait for ever.
+        """
+
+        def mine() -> Any:
+            self._ours.add(ident := thread_ident())
+            try:
+                return run(call)
+            finally:
+                self._ours.discard(ident)
+
+        with ExitStack() as held:
+            for turn in turns:
+                held.enter_context(turn)
+            return in_thread(hub.threadpool, mine)
+
+    def _is_ours(self) -> bool:
+        """Whether the calling thread makes a call of this scheduler's, so that it has its turn."""
+        return thread_ident() in self._ours
+
+    def _in_greenlet(self, hub: Hub, call: Callable[[], Any]) -> Any:
+        """Patched, in a real thread: have a greenlet of the hub's make a call, and wait for it."""
+        gate = Gate(hub)
+        outcome: list[tuple[Any, BaseException | None]] = []
+
+        def make() -> None:
+            try:
+                outcome.append((call(), None))
+            except BaseException as error:  # noqa: BLE001  # it is raised in the thread that asked
+                outcome.append((None, error))
+            gate.open()
+
+        if not self._call_soon(partial(spawn_raw, copy_context().run, make)) or not gate.wait():
+            return call()
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result
+
+    def _after_orders(self, call: Callable[[], Any]) -> Any:
+        # Patched, each call of the scheduler's takes its turn, and sees to it itself.
+        return call() if is_patched() else super()._after_orders(call)
 
     # -- what the framework has to offer ----------------------------------------------------------------------------------
 
     def _create_wakeup(self) -> Wakeup:
         self._hub = hub_here("the scheduler")
         self._stepped = Event()
+        self._turns = {}
+        if is_patched():
+            # The import system's locks are gevent's, too: what threads would import first is imported now.
+            for alias in ("date", "interval", "cron", "calendarinterval", "and"):
+                plugins.load(plugins.TRIGGERS, alias)
+            _ = self.timezone
         return GeventWakeup(self._hub)
 
     def _create_default_executor(self) -> BaseExecutor:
@@ -229,13 +318,18 @@ class GeventScheduler(LoopScheduler):
     def _make_teller(self, name: str) -> Teller:
         return _GreenletTeller(self._call_soon, name) if is_patched() else super()._make_teller(name)
 
-    def _run_blocking(self, call: Callable[[], Any], done: Done) -> None:
+    def _run_blocking(self, call: Callable[[], Any], done: Done, jobstore: str) -> None:
         def told(result: Any, error: Exception | None) -> None:
             done(result, error)
             if self._stepped is not None:
                 self._stepped.set()
 
-        super()._run_blocking(call, told)
+        hub, wakeup = self._hub, self._wakeup
+        if is_patched() and hub is not None and isinstance(wakeup, GeventWakeup):
+            turns = self._turns_of(jobstore)
+            wakeup.run_waiting(lambda: self._in_turn(hub, Context().run, call, turns), told)
+        else:
+            super()._run_blocking(call, told, jobstore)
 
     def _in_background(self, call: Callable[[], None]) -> None:
         if not is_patched():
@@ -245,7 +339,8 @@ class GeventScheduler(LoopScheduler):
 
     def _close_store(self, store: JobStore, close: Callable[[], None]) -> None:
         if store.traits.blocking and self._may_wait():
-            self._in_thread(close)
+            alias = next((pump.alias for pump in self._pumps.values() if pump.store is store), None)
+            self._in_thread(close, alias)
         else:
             close()
 

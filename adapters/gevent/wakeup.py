@@ -67,10 +67,14 @@ class GeventWakeup:
 
     def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
         # In a greenlet of its own, because a thread pool that is busy makes whoever brings it work wait.
-        spawn_raw(self._run_blocking, call, done)
+        self.run_waiting(lambda: in_thread(self.hub.threadpool, call), done)
 
-    def _run_blocking(self, call: Callable[[], Any], done: Done) -> None:
-        result, error = in_thread(self.hub.threadpool, call)
+    def run_waiting(self, wait: Callable[[], tuple[Any, BaseException | None]], done: Done) -> None:
+        """Call ``done`` with the outcome that ``wait`` gives, which waits as greenlets do. Framework's thread only."""
+        spawn_raw(self._run_waiting, wait, done)
+
+    def _run_waiting(self, wait: Callable[[], tuple[Any, BaseException | None]], done: Done) -> None:
+        result, error = wait()
         if error is not None and not isinstance(error, Exception):
             error = RuntimeError(f"the call ended with {error!r}")
         self._calls.append(partial(done, result, error))

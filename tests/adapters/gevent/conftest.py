@@ -43,7 +43,9 @@ def _forget_ended_threads() -> Iterator[None]:
             for ident, thread in list(threading._active.items())  # type: ignore[attr-defined]
             if isinstance(thread, threading._DummyThread) and known.get(ident) is not thread
         }
-        alive = sys._current_frames()
+        # The threads of the main hub's pool belong to no test, whichever is the first to ask for their names.
+        pool: Any = gevent.get_hub().threadpool
+        alive = sys._current_frames().keys() - {worker._thread_ident for worker in pool._worker_greenlets}
         for ident in dummies:
             if ident not in alive:
                 del threading._active[ident]  # type: ignore[attr-defined]
