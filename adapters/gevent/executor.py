@@ -232,7 +232,7 @@ class GeventExecutor(RunExecutor):
             return []
         self._closed = True
         if not wait:
-            cut = self._take_back()
+            cut = self._withdraw()
             if is_alive(hub):
                 self._in_hub(self._look)
             return cut
@@ -247,7 +247,7 @@ class GeventExecutor(RunExecutor):
                 self._in_hub(self._look)
             if gate.wait(timeout) or getcurrent() is hub:
                 return []
-            return self._take_back() + self._end_begun(gate)
+            return self._withdraw() + self._end_begun(gate)
         finally:
             self._gates.remove(waiting)
             self._inside.discard(-1 if mine is None else mine)
@@ -261,7 +261,7 @@ class GeventExecutor(RunExecutor):
             threads, self._threads = self._threads, None
             threads.kill()
 
-    def _take_back(self) -> list[Run]:
+    def _withdraw(self) -> list[Run]:
         """Those that have not begun do not begin."""
         runs: list[Run] = []
         with suppress(IndexError):

@@ -16,7 +16,7 @@ import gevent
 from gevent import monkey
 from gevent._hub_local import get_hub_if_exists
 from gevent.event import Event
-from gevent.hub import MAIN_THREAD_IDENT, Hub, getcurrent
+from gevent.hub import MAIN_THREAD_IDENT, Hub, getcurrent  # type: ignore[attr-defined]
 from gevent.threadpool import ThreadPool
 
 from schedcore.errors import SchedulerStartError

@@ -18,9 +18,9 @@ from contextlib import ExitStack, suppress
 from contextvars import Context, copy_context
 from functools import partial, wraps
 from inspect import signature
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
-from gevent import spawn, spawn_raw
+from gevent import spawn
 from gevent.event import AsyncResult, Event
 from gevent.hub import Hub, getcurrent
 from gevent.lock import Semaphore
@@ -44,6 +44,7 @@ from schedcore.executors.base import BaseExecutor
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import BaseJobStore, JobStore
 from schedcore.schedulers._calls import Teller
+from schedcore.schedulers._closing import close
 from schedcore.schedulers.loop import LoopScheduler
 from schedcore.wakeup import Done, Wakeup
 
@@ -53,7 +54,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _waiting(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+def _waiting(method: Callable[P, T]) -> Callable[P, T]:
     """A method of the scheduler's that a greenlet has made in a real thread when it may have to wait for a job store."""
     parameters = list(signature(method).parameters.values())[1:]
     position, default = next(
@@ -61,11 +62,11 @@ def _waiting(method: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[A
     )
 
     @wraps(method)
-    def call(self: GeventScheduler, *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         alias: Any = args[position] if position < len(args) else kwargs.get("jobstore", default)
-        return self._make_call(partial(method, self, *args, **kwargs), alias)  # type: ignore[no-any-return]
+        return self._make_call(partial(method, self, *args, **kwargs), alias)
 
-    return call
+    return call  # type: ignore[return-value]
 
 
 class GeventScheduler(LoopScheduler):
@@ -117,6 +118,7 @@ class GeventScheduler(LoopScheduler):
             gate.wait()
         # Either the hub is just about to tell the result, or it is gone, and the closing thread will.
         while not result.ready():
+            self._close_after_hub()
             sleep_in_thread(0.001)
 
     def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]:
@@ -125,9 +127,10 @@ class GeventScheduler(LoopScheduler):
         if is_patched() and getattr(call, "__self__", None) is self and self.running and wakeup is not None:
             # It finds a thread for itself; one that only waits for another is one too few.
             result, finish = self._make_waiter()
-            wakeup.call_soon(partial(spawn_raw, self._call_for, finish, partial(call, *args, **kwargs)))
+            self._spawn(partial(self._call_for, finish, partial(call, *args, **kwargs)))
             return result
-        return super().call(call, *args, **kwargs)  # type: ignore[no-any-return]
+        made: AsyncResult[Any] = super().call(call, *args, **kwargs)
+        return made
 
     @staticmethod
     def _call_for(finish: Done, call: Callable[[], Any]) -> None:
@@ -260,7 +263,7 @@ class GeventScheduler(LoopScheduler):
                 outcome.append((None, error))
             gate.open()
 
-        if not self._call_soon(partial(spawn_raw, copy_context().run, make)) or not gate.wait():
+        if not self._spawn(partial(copy_context().run, make)) or not gate.wait():
             return call()
         result, error = outcome[0]
         if error is not None:
@@ -334,8 +337,16 @@ class GeventScheduler(LoopScheduler):
     def _in_background(self, call: Callable[[], None]) -> None:
         if not is_patched():
             super()._in_background(call)
-        elif not self._call_soon(partial(spawn, call)):
+        elif not self._spawn(call):
             call()
+
+    def _spawn(self, call: Callable[[], None]) -> bool:
+        """Have a new greenlet of the hub's make a call. From any thread. False when the hub is gone."""
+
+        def begin() -> None:
+            spawn(call)
+
+        return self._call_soon(begin)
 
     def _close_store(self, store: JobStore, close: Callable[[], None]) -> None:
         if store.traits.blocking and self._may_wait():
@@ -348,7 +359,15 @@ class GeventScheduler(LoopScheduler):
         if self._may_wait():
             self._wait_for_end().wait()
         else:
-            super()._wait_closed()
+            while not self._closed.is_set():
+                self._close_after_hub()
+                sleep_in_thread(0.002)
+
+    def _close_after_hub(self) -> None:
+        """Patched, the closing is a greenlet of the hub's, and may have gone with it: then it is made here."""
+        hub = self._hub
+        if is_patched() and not self._closed.is_set() and hub is not None and not is_running(hub):
+            close(self, False, None)
 
     def _undo_start(self, *args: Any) -> None:
         wakeup = self._wakeup

@@ -24,7 +24,7 @@ from schedcore.errors import (
 )
 from schedcore.events import EVENT_ALL, EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_SCHEDULER_SHUTDOWN, SchedulerEvent
 from schedcore.executors.pool import ThreadPoolExecutor
-from schedcore.run import RunState, current_run
+from schedcore.run import Run, RunState, current_run
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing.executors import RecordingHost, make_run
 
@@ -69,6 +69,13 @@ def until(condition: Callable[[], object]) -> None:
     with gevent.Timeout(PATIENCE_S):
         while not condition():
             gevent.sleep(0.002)
+
+
+def cut_of(scheduler: GeventScheduler, timeout: float) -> list[Run]:
+    """What a shutdown cut that has waited."""
+    cut: Any = scheduler.shutdown(timeout=timeout).get(block=False)
+    assert isinstance(cut, list)
+    return cut
 
 
 def in_thread(call: Callable[[], Any]) -> Any:
@@ -350,7 +357,7 @@ def test_shutdown_that_runs_out_of_time_ends_greenlets_and_coroutines(scheduler:
     for job in (greenlet, returns, coroutine):
         scheduler.add_job(job, id=job.__name__)
     until(lambda: len(begun) == 3)
-    cut = scheduler.shutdown(timeout=0.02).get(block=False)
+    cut = cut_of(scheduler, 0.02)
     assert sorted(run.job.id for run in cut) == ["coroutine", "greenlet", "returns"]
     assert sorted(ended) == ["coroutine", "greenlet", "greenlet"]
     errors = [event for event in told.events if event.code == EVENT_JOB_ERROR]
@@ -373,7 +380,7 @@ def test_a_job_that_does_not_let_itself_be_ended_is_not_waited_for(
 
     scheduler.add_job(job, id="stubborn")
     begun.wait()
-    assert [run.job.id for run in scheduler.shutdown(timeout=0.01).get(block=False)] == ["stubborn"]
+    assert [run.job.id for run in cut_of(scheduler, 0.01)] == ["stubborn"]
     gate.set()
     over.wait()
 
@@ -404,7 +411,7 @@ def test_shutdown_before_start_and_by_many() -> None:
     scheduler.start()
     waiting = [gevent.spawn(scheduler.shutdown) for _ in range(8)]
     gevent.joinall(waiting, timeout=PATIENCE_S, raise_error=True)
-    assert all(one.value.ready() for one in waiting)
+    assert all(one.get().ready() for one in waiting)
 
 
 def test_a_job_that_shuts_down_does_not_wait_for_itself(scheduler: GeventScheduler) -> None:
@@ -540,7 +547,7 @@ def test_its_hub_is_destroyed_under_it() -> None:
         scheduler.add_job(job, id="j")
         begun.wait()
         gevent.get_hub().destroy(destroy_loop=True)
-        said.append([run.job.id for run in scheduler.shutdown(timeout=5.0).get(block=False)])
+        said.append([run.job.id for run in cut_of(scheduler, 5.0)])
         with pytest.raises(SchedulerNotRunningError):
             scheduler.call(int)
         # It starts again on the hub that the thread has then.
