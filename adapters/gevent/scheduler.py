@@ -77,6 +77,7 @@ class GeventScheduler(LoopScheduler):
 
     _hub: Hub | None = None
     _stepped: Event | None = None
+    _made: GeventWakeup | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # Whose turn it is to be in a job store, and the threads that have one. For patched programs: see ``_in_turn``.
@@ -88,6 +89,19 @@ class GeventScheduler(LoopScheduler):
     def hub(self) -> Hub | None:
         """The hub it lives on; None before ``start``."""
         return self._hub
+
+    def start(self, paused: bool = False) -> None:
+        """As ``LoopScheduler.start``, in a greenlet or in the main thread."""
+        with ExitStack() as undo:
+            undo.callback(self._close_made)
+            super().start(paused)
+            undo.pop_all()
+
+    def _close_made(self) -> None:
+        """After a start that failed: a wakeup that is not in use would keep its hub alive for ever."""
+        made = self._made
+        if made is not None and self._wakeup is not made:
+            made.close()
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> AsyncResult[Any]:
         """Stop; returns an ``AsyncResult`` whose ``get()`` gives the runs that were cut short.
@@ -124,7 +138,8 @@ class GeventScheduler(LoopScheduler):
     def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """As ``LoopScheduler.call``; returns an ``AsyncResult``."""
         wakeup = self._wakeup
-        if is_patched() and getattr(call, "__self__", None) is self and self.running and wakeup is not None:
+        ours = getattr(call, "__self__", None) == self
+        if ours and is_patched() and self.running and wakeup is not None:
             # It finds a thread for itself; one that only waits for another is one too few.
             result, finish = self._make_waiter()
             self._spawn(partial(self._call_for, finish, partial(call, *args, **kwargs)))
@@ -285,7 +300,8 @@ class GeventScheduler(LoopScheduler):
             for alias in ("date", "interval", "cron", "calendarinterval", "and"):
                 plugins.load(plugins.TRIGGERS, alias)
             _ = self.timezone
-        return GeventWakeup(self._hub)
+        self._made = GeventWakeup(self._hub)
+        return self._made
 
     def _create_default_executor(self) -> BaseExecutor:
         return GeventExecutor()
@@ -368,12 +384,6 @@ class GeventScheduler(LoopScheduler):
         hub = self._hub
         if is_patched() and not self._closed.is_set() and hub is not None and not is_running(hub):
             close(self, False, None)
-
-    def _undo_start(self, *args: Any) -> None:
-        wakeup = self._wakeup
-        super()._undo_start(*args)
-        if isinstance(wakeup, GeventWakeup):
-            wakeup.close()
 
     def _ended(self) -> None:
         wakeup, hub = self._wakeup, self._hub

@@ -81,7 +81,9 @@ class GeventWakeup:
         self._serve_soon()
 
     def close(self) -> None:
-        """Let go of the hub: nothing is called any more. Framework's thread only."""
+        """Let go of the hub: nothing is called any more. Framework's thread only; may be called twice."""
+        if self._closed:
+            return
         self.disarm()
         self._closed = True
         self._bell.stop()

@@ -383,3 +383,43 @@ def test_a_scheduler_that_was_made_before_the_program_was_patched() -> None:
         """,
         patched=False,
     )
+
+
+def test_without_gevent_the_error_names_the_extra() -> None:
+    program = """
+    import sys
+    sys.modules["gevent"] = None  # as if it were not there
+    from schedcore import plugins
+    from schedcore.errors import MissingExtraError
+    for ask in (lambda: __import__("schedcore.adapters.gevent"), lambda: plugins.load(plugins.EXECUTORS, "gevent")):
+        try:
+            ask()
+        except MissingExtraError as error:
+            assert error.extra == "gevent" and "pip install 'schedcore[gevent]'" in str(error), error
+        else:
+            raise AssertionError("it was imported")
+    """
+    command = [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@both
+def test_many_calls_that_may_wait_at_once(patched: bool) -> None:
+    run(
+        """
+        with gevent.Timeout(40), GeventScheduler(jobstores={"default": FarStore()}) as scheduler:
+            scheduler.add_job(int, "interval", hours=1, id="j")
+            results = [scheduler.call(scheduler.get_job, "j") for _ in range(40)]
+            assert {result.get().id for result in results} == {"j"}
+            results = [scheduler.call(lambda: scheduler.get_job("j").id) for _ in range(5)]
+            assert {result.get() for result in results} == {"j"}
+            try:
+                scheduler.call(scheduler.remove_job, "nobody").get()
+            except KeyError:
+                pass
+            else:
+                raise AssertionError("no error")
+        """,
+        patched=patched,
+    )

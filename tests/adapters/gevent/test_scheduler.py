@@ -531,6 +531,26 @@ def test_started_twice_and_while_it_shuts_down(scheduler: GeventScheduler) -> No
     result.get(timeout=PATIENCE_S)
 
 
+def test_a_start_that_fails_leaves_nothing_for_the_hub_to_wait_for(hub_thread: Any) -> None:
+    def use() -> tuple[int, int]:
+        before = hub_thread.hub.loop.activecnt
+        scheduler = GeventScheduler()
+        scheduler.add_job(int, jobstore="nowhere")
+        with pytest.raises(LookupError, match="nowhere"):
+            scheduler.start()
+        scheduler = GeventScheduler()
+        scheduler.start()
+        with pytest.raises(SchedulerAlreadyRunningError):
+            scheduler.start()
+        scheduler.add_job(int)
+        scheduler.shutdown()
+        gevent.sleep(0.01)
+        return before, hub_thread.hub.loop.activecnt
+
+    before, after = hub_thread.call(use)
+    assert after == before
+
+
 def test_its_hub_is_destroyed_under_it() -> None:
     said: list[Any] = []
 
