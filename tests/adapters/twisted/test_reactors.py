@@ -30,7 +30,8 @@ _spec.loader.exec_module(conformance)
 def on_epoll() -> Any:
     from twisted.internet.epollreactor import EPollReactor
 
-    return EPollReactor()
+    make: Callable[[], Any] = EPollReactor
+    return make()
 
 
 @pytest.fixture(params=["asyncio", "epoll"])
