@@ -42,7 +42,18 @@ from schedcore.run import LIVE_STATES, Finish, Run, RunRecord, RunState, skip_re
 from schedcore.serializers.base import Serializer
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
-__all__ = ["Change", "Doc", "DocumentStore", "LiveRun", "Past", "pack_record", "unpack_doc", "unpack_record"]
+__all__ = [
+    "Change",
+    "Doc",
+    "DocumentStore",
+    "LiveRun",
+    "Past",
+    "pack_record",
+    "read_doc",
+    "read_record",
+    "unpack_doc",
+    "unpack_record",
+]
 
 # Jobs whose definition, and whose document, are kept in memory, so that a due job costs no second look at them.
 _CACHE = 10_000
@@ -103,27 +114,28 @@ class Doc(NamedTuple):
         """Whether there is nothing to be remembered."""
         return not self.uid and not self.past
 
+    def fields(self) -> dict[str, Any]:
+        """All but id, revision and payload, for a database that has fields."""
+        return {
+            "v": 1,
+            "uid": self.uid,
+            "version": self.version,
+            "state": str(self.state),
+            "elapsed": self.elapsed,
+            "fire_us": self.fire_us,
+            "due_us": self.due_us,
+            "reason": self.reason,
+            "last_us": self.last_us,
+            "live": _pack_live(self.live),
+            "past": [
+                [past.uid, None if past.payload is None else past.payload.hex(), _pack_live(past.live)]
+                for past in self.past
+            ],
+        }
+
     def pack(self) -> str:
-        """All but id, revision and payload, as JSON text."""
-        return json.dumps(
-            {
-                "v": 1,
-                "uid": self.uid,
-                "version": self.version,
-                "state": str(self.state),
-                "elapsed": self.elapsed,
-                "fire_us": self.fire_us,
-                "due_us": self.due_us,
-                "reason": self.reason,
-                "last_us": self.last_us,
-                "live": _pack_live(self.live),
-                "past": [
-                    [past.uid, None if past.payload is None else past.payload.hex(), _pack_live(past.live)]
-                    for past in self.past
-                ],
-            },
-            separators=(",", ":"),
-        )
+        """The same as JSON text."""
+        return json.dumps(self.fields(), separators=(",", ":"))
 
     def without_job(self, *, keep: bool) -> Doc:
         """What is left when the job is over: its live runs; ``keep``: and its payload, so that they can be made again."""
@@ -152,6 +164,15 @@ def unpack_doc(job_id: str, revision: int, text: str | bytes, payload: bytes | N
     """A document as ``pack`` wrote it. Raises nothing: what nobody of us wrote becomes a broken job."""
     try:
         data = json.loads(text)
+    # Text that is none, and text that is nested too deeply.
+    except Exception:  # noqa: BLE001
+        data = None
+    return read_doc(job_id, revision, data, payload)
+
+
+def read_doc(job_id: str, revision: int, data: object, payload: bytes | None) -> Doc:
+    """A document of what ``fields`` gave. Raises nothing: what nobody of us wrote becomes a broken job."""
+    try:
         if type(data) is not dict or data.get("v") != 1:
             raise ValueError("not a document of this version")
         uid, version, state = data["uid"], data["version"], _STATES[data["state"]]
@@ -211,9 +232,16 @@ def pack_record(record: RunRecord) -> str:
 def unpack_record(text: str | bytes) -> RunRecord | None:
     """A run record as ``pack_record`` wrote it; None for what is none."""
     try:
-        job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *texts, exit_code = (
-            json.loads(text)
-        )
+        values = json.loads(text)
+    except Exception:  # noqa: BLE001  # it is no text, or nested too deeply
+        return None
+    return read_record(values)
+
+
+def read_record(values: Any) -> RunRecord | None:
+    """A run record of its values, in their order; None for what is none."""
+    try:
+        job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *texts, exit_code = values
         if _instant(fire_us) is None:
             return None
         error, traceback, result, output = map(_text, texts)
@@ -249,6 +277,8 @@ class DocumentStore(JobStore):
 
     #: Whether ``_write`` writes a document and its records in one step. If not, a run may have a record and be live still.
     _writes_at_once: ClassVar[bool]
+    #: Bytes of the longest payload that the database can hold, or None: it can hold any.
+    _payload_limit: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -351,7 +381,18 @@ class DocumentStore(JobStore):
 
     def check(self, job: JobRecord) -> None:
         _check_id(job.id)
-        self.codec.encode(job)
+        self._encode(job)
+
+    def _encode(self, job: JobRecord) -> bytes:
+        payload = self.codec.encode(job)
+        limit = self._payload_limit
+        if limit is not None and len(payload) > limit:
+            raise SerializationError(
+                f"job {job.id!r} cannot be stored: its record has {len(payload):,} bytes, and a job store of this kind takes "
+                f"{limit:,}; keep large arguments somewhere else, and give the job their name",
+                path="",
+            )
+        return payload
 
     def add_entries(self, entries: Sequence[JobEntry]) -> None:
         fresh: dict[str, tuple[JobEntry, bytes]] = {}
@@ -360,7 +401,7 @@ class DocumentStore(JobStore):
             _check_id(job_id)
             if job_id in fresh:
                 raise ConflictingIdError(job_id)
-            fresh[job_id] = entry, self.codec.encode(entry.job)
+            fresh[job_id] = entry, self._encode(entry.job)
         with self._using("add jobs"):
             there = self._read(list(fresh))
             changes = []
@@ -404,7 +445,7 @@ class DocumentStore(JobStore):
 
     def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id
-        payload = None if new.job is old.job else self.codec.encode(new.job)
+        payload = None if new.job is old.job else self._encode(new.job)
         with self._using("change a job"):
             doc = self._read([job_id]).get(job_id)
             if doc is None or not doc.uid:
