@@ -31,6 +31,7 @@ __all__ = [
     "MaxInstancesReachedError",
     "MissingExtraError",
     "ReferenceLookupError",
+    "ReferenceNotAllowedError",
     "RunCancelledError",
     "SchedcoreError",
     "SchedulerAlreadyRunningError",

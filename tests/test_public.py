@@ -27,7 +27,11 @@ FRAMEWORKS = {
     "zope",
 }
 # Top-level modules that come with an extra: where one is missing, the module that needs it cannot be looked at.
-EXTRAS = {"rich", "sqlalchemy", "typer"}
+EXTRAS = {
+    *("cbor2", "rich", "sqlalchemy", "typer"),
+    *("etcd3gw", "kazoo", "pymongo", "redis", "rethinkdb"),
+    *("gevent", "greenlet", "qtpy", "tornado", "twisted"),
+}
 
 
 def sources() -> dict[str, Path]:

@@ -16,6 +16,7 @@ __all__ = [
     "OLD_CLASSES",
     "OLD_VERSIONS",
     "Common",
+    "Dated",
     "calendar_interval",
     "common",
     "cron_fields",

@@ -32,7 +32,7 @@ from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Exclude
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
 from schedcore.triggers.jitter import from_jitter_us
 
-__all__ = ["AndTrigger", "OrTrigger"]
+__all__ = ["AndTrigger", "OrTrigger", "bare"]
 
 _STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
 # Children of an ``or`` whose union is counted exactly: 2**6 sets are looked at.
