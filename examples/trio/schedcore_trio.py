@@ -94,7 +94,8 @@ class TrioWakeup:
 
     def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
         async def make() -> None:
-            _guarded(done, *await trio.to_thread.run_sync(outcome_of, call))
+            with trio.CancelScope(shield=True):  # a store's call is not given up half way
+                _guarded(done, *await trio.to_thread.run_sync(outcome_of, call))
 
         self._nursery.start_soon(make)
 
