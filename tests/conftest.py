@@ -44,6 +44,7 @@ NEEDS = {
     "adapters/tornado": ("tornado", "tornado"),
     "adapters/twisted": ("twisted", "twisted"),
     "cli": ("typer", "cli"),
+    "jobstores/etcd": ("etcd3gw", "etcd"),
     "jobstores/redis": ("redis", "redis"),
 }
 
