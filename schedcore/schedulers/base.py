@@ -63,7 +63,7 @@ from schedcore.events import (
     SchedulerEvent,
 )
 from schedcore.executors.base import BaseExecutor, RunExecutor, failed
-from schedcore.job import Job, JobEntry, JobPolicy, JobState, UnreadJob
+from schedcore.job import Job, JobEntry, JobPolicy, JobRecord, JobState, UnreadJob
 from schedcore.jobstores.base import BaseJobStore, JobStore
 from schedcore.run import Finish, Run, RunRecord, RunState, SkipReason, current_run
 from schedcore.schedulers._calls import Teller, call_pool
@@ -93,6 +93,11 @@ STATE_RUNNING = 1
 STATE_PAUSED = 2
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# The options of ``add_job`` that go into a job's policy, and their values where none is given.
+_OPTIONS = ("misfire_grace_time", "coalesce", "max_instances", "max_catchup", "recovery")
+_Options = tuple[float | Unset | None, bool | Unset, int | Unset, int | Unset, str | Unset]
+_NO_OPTIONS: _Options = (UNSET, UNSET, UNSET, UNSET, UNSET)
 
 # Microseconds. Stands for "nothing is armed": later than every instant that datetime can express.
 _NEVER_US = 1 << 62
@@ -633,44 +638,16 @@ class BaseScheduler(ABC):
         Raises at once for what cannot work: ``JobArgumentsError``, ``InvalidTriggerError`` (also when the trigger never fires),
         ``ReferenceLookupError``, ``UnknownOptionError``, ``ConflictingIdError``, ``TransientJobError``, ``ConfigurationError``.
         """
-        grid = make_trigger(trigger, trigger_args, self._timezone or self.timezone, self._timeline)
-        policy = self._policies.get(executor) if isinstance(executor, str) else None
-        if policy is None:
-            policy = policy_with(self._default_policy, {"executor": executor})
-            self._policies[executor] = policy
-        if (
-            misfire_grace_time is not UNSET
-            or coalesce is not UNSET
-            or max_instances is not UNSET
-            or max_catchup is not UNSET
-            or recovery is not UNSET
-        ):
-            options = {
-                "misfire_grace_time": misfire_grace_time,
-                "coalesce": coalesce,
-                "max_instances": max_instances,
-                "max_catchup": max_catchup,
-                "recovery": recovery,
-            }
-            policy = policy_with(policy, {key: value for key, value in options.items() if value is not UNSET})
-        record = make_record(func, grid, args, kwargs, id, name, policy)
-        next_run = next_run_time
-        if next_run_time is UNSET or next_run_time is None:
-            pass
-        elif isinstance(next_run_time, (datetime, str)):
-            next_run = instant_of(next_run_time, self.timezone, "next_run_time")  # type: ignore[assignment]
-        else:
-            raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
-        if not isinstance(jobstore, str):
-            raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
+        options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
+        record, next_run = self._define(
+            func, trigger, args, kwargs, id, name, options, next_run_time, jobstore, executor, trigger_args
+        )
         if self._state == STATE_STOPPED:
             return self._jobs.add_pending(record, next_run, jobstore, replace_existing, given_id=id is not None)
         pump = self._pumps.get(jobstore)
         if pump is None:
             raise self._no_such_store(jobstore)
-        bound = grid.seeded(record.id)
-        if bound is not grid:
-            record = record._replace(trigger=bound)
+        record = seeded(record)
         if not pump.opened or (pump.store.traits.blocking and self._on_loop()):
             entry = self._jobs.placed(record, next_run, None)
             self._jobs.put_down(jobstore, Pending(record, next_run, replace_existing, entry))
@@ -683,8 +660,115 @@ class BaseScheduler(ABC):
         if self._reports.bus.mask & code:
             self._reports.bus.publish(JobEvent(code, entry.job.id, jobstore))
         if entry.due_us is not None:
-            self._touch(pump, entry.due_us, grid)
+            self._touch(pump, entry.due_us, record.trigger)
         return Job(self, jobstore, entry)
+
+    def _define(
+        self,
+        func: Callable[..., Any] | str,
+        trigger: BaseTrigger | str | None,
+        args: Iterable[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        id: str | None,
+        name: str | None,
+        options: _Options,
+        next_run_time: datetime | str | Unset | None,
+        jobstore: str,
+        executor: str,
+        trigger_args: dict[str, Any],
+    ) -> tuple[JobRecord, Any]:
+        """What the arguments of ``add_job`` say: the job, and its next run (UNSET, None or an instant). Raises what that does."""
+        grid = make_trigger(trigger, trigger_args, self._timezone or self.timezone, self._timeline)
+        policy = self._policies.get(executor) if isinstance(executor, str) else None
+        if policy is None:
+            policy = policy_with(self._default_policy, {"executor": executor})
+            self._policies[executor] = policy
+        if options != _NO_OPTIONS:
+            named = zip(_OPTIONS, options, strict=True)
+            policy = policy_with(policy, {key: value for key, value in named if value is not UNSET})
+        record = make_record(func, grid, args, kwargs, id, name, policy)
+        next_run = next_run_time
+        if next_run_time is UNSET or next_run_time is None:
+            pass
+        elif isinstance(next_run_time, (datetime, str)):
+            next_run = instant_of(next_run_time, self.timezone, "next_run_time")  # type: ignore[assignment]
+        else:
+            raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
+        if not isinstance(jobstore, str):
+            raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
+        return record, next_run
+
+    def add_jobs(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
+        """Add many jobs to one job store in one step, all or none. Each mapping has the arguments of ``add_job``.
+
+        Raises what ``add_job`` raises, with a note of which one it was, and then no job is added. ``replace_existing`` has no
+        place here: jobs that are there already are changed one by one, by ``add_job``.
+        """
+        found: list[tuple[JobRecord, Any, bool]] = []
+        jobstore: str | None = None
+        for number, arguments in enumerate(jobs):
+            try:
+                record, next_run, its = self._definition(**arguments)
+                if jobstore not in (None, its):
+                    raise ConfigurationError(f"jobs for {its!r} and for {jobstore!r}: add_jobs adds to one job store")
+            except Exception as error:
+                error.add_note(f"in the jobs of add_jobs this is number {number} (from 0)")
+                raise
+            jobstore = its
+            found.append((record, next_run, arguments.get("id") is not None))
+        if jobstore is None:
+            return []
+        if self._state == STATE_STOPPED:
+            with self._jobs.all_or_none(jobstore):
+                return [
+                    self._jobs.add_pending(record, next_run, jobstore, False, given_id=given)
+                    for record, next_run, given in found
+                ]
+        pump = self._pumps.get(jobstore)
+        if pump is None:
+            raise self._no_such_store(jobstore)
+        now = self._timeline.now()
+        placed = [(record, next_run) for record, next_run in ((seeded(r), n) for r, n, _ in found)]
+        entries = [self._jobs.placed(record, next_run, now) for record, next_run in placed]
+        if not pump.opened or (pump.store.traits.blocking and self._on_loop()):
+            with self._jobs.all_or_none(jobstore):
+                for (record, next_run), entry in zip(placed, entries, strict=True):
+                    self._jobs.put_down(jobstore, Pending(record, next_run, False, entry))
+            return [Job(self, jobstore, entry, pending=True) for entry in entries]
+        pump.store.add_entries(entries)
+        self._reports.added(jobstore, entries)
+        pump.touched = True
+        self._ask()
+        return [Job(self, jobstore, entry) for entry in entries]
+
+    def _definition(
+        self,
+        func: Callable[..., Any] | str,
+        trigger: BaseTrigger | str | None = None,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        name: str | None = None,
+        misfire_grace_time: float | Unset | None = UNSET,
+        coalesce: bool | Unset = UNSET,
+        max_instances: int | Unset = UNSET,
+        next_run_time: datetime | str | Unset | None = UNSET,
+        jobstore: str = "default",
+        executor: str = "default",
+        replace_existing: bool = False,
+        *,
+        max_catchup: int | Unset = UNSET,
+        recovery: str | Unset = UNSET,
+        **trigger_args: Any,
+    ) -> tuple[JobRecord, Any, str]:
+        """``_define`` with the names and defaults of ``add_job``; and the job store."""
+        if replace_existing:
+            raise ConfigurationError("replace_existing: add_jobs only adds; add_job updates a job that is there")
+        options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
+        record, next_run = self._define(
+            func, trigger, args, kwargs, id, name, options, next_run_time, jobstore, executor, trigger_args
+        )
+        return record, next_run, jobstore
 
     def scheduled_job(
         self,
