@@ -52,6 +52,8 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "memory": "schedcore.jobstores.memory:MemoryJobStore",
         "sqlalchemy": "schedcore.jobstores.sqlalchemy:SQLAlchemyJobStore",
         "redis": "schedcore.jobstores.redis:RedisJobStore",
+        "mongodb": "schedcore.jobstores.mongodb:MongoDBJobStore",
+        "etcd": "schedcore.jobstores.etcd:EtcdJobStore",
     },
 }
 

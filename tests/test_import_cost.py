@@ -26,7 +26,7 @@ FRAMEWORKS = [
 ]
 OPTIONAL = [
     "dateutil",
-    "etcd3",
+    "etcd3gw",
     "holidays",
     "kazoo",
     "msgspec",

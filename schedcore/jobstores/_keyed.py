@@ -1,0 +1,608 @@
+"""Job stores over a server that keeps values under keys, in some order and with no other index: etcd and ZooKeeper.
+
+What a ``DocumentStore`` asks for is kept under two kinds of keys. ``Named``: a value by its name (documents, payloads, ledgers,
+notes) or a set of ids (``idle``, ``live``, ``broken``). ``Timed``: in the order of an instant, so that the earliest due jobs
+(``wall``, ``elapsed``) and the latest records (``history``, ``failed``) are found without looking at the others.
+
+**A step** is all that changes with one document: its text, its payload, its places in the sets and timelines, and its records.
+A server makes a step whole or not at all, and only for who owns the store and if the document still has its old revision.
+What is to be removed is told by the document that is replaced, so nothing is searched for.
+
+**Payloads** are kept by the uid of the job. One that has ended while it runs leaves its payload where it is, and the document
+says so with an empty one.
+
+**A ledger** lists the records of a job, by which they are counted, found and cut.
+
+**Doubt.** A write whose outcome was not learnt may still be on its way. Before anything else is done its owner takes the store
+again under a new name (``_take``): from then on the server refuses what was sent under the old one, and what is read is final.
+
+**Batches beyond one request** (``add_jobs`` of thousands) are noted before they are begun. What is half done is undone: at once,
+or by who opens the store next.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from schedcore.errors import JobStoreInUseError, SerializationError
+from schedcore.job import JobRecord, JobState
+from schedcore.jobstores._documents import (
+    _CHUNK,
+    _DAMAGED,
+    Change,
+    Doc,
+    DocumentStore,
+    pack_record,
+    unpack_doc,
+    unpack_record,
+)
+from schedcore.jobstores._payload import Codec
+from schedcore.run import RunRecord, RunState
+from schedcore.triggers._zones import FIRST_US, LAST_US
+
+__all__ = ["DIGITS", "OFFSET_US", "Key", "KeyedStore", "Kind", "Named", "Op", "Step", "Timed", "Tree"]
+
+# Instants of keys are counted from here, so that none is negative, and have so many digits.
+OFFSET_US = 10**17
+DIGITS = 18
+# Records whose place is remembered in ledgers, over all jobs: about 10 MB.
+_LEDGER_CACHE = 100_000
+# Attempts to undo a batch that was half done.
+_TRIES = 10
+_FAILED = frozenset({RunState.FAILED, RunState.LOST})
+
+Kind = Literal["jobs", "payloads", "runs", "notes", "idle", "live", "broken", "adding"]
+Tree = Literal["wall", "elapsed", "history", "failed"]
+
+
+class Named(NamedTuple):
+    """A key with a name."""
+
+    kind: Kind
+    name: str
+
+
+class Timed(NamedTuple):
+    """A key with an instant (microseconds) and a name."""
+
+    tree: Tree
+    at_us: int
+    name: str
+
+
+Key = Named | Timed
+
+
+class Op(NamedTuple):
+    """One key that changes. That it is there (``set``, ``delete``) or not (``create``) is what should be; if a stranger had a
+    hand in it, the outcome counts.
+    """
+
+    verb: Literal["create", "set", "delete"]
+    key: Key
+    value: bytes = b""
+
+
+class Step(NamedTuple):
+    """What changes together, if the document has the revision ``old`` (0: it is not there). Without ``doc_id``: in any case."""
+
+    doc_id: str | None
+    old: int
+    text: bytes | None  #: of the document; None: it is deleted
+    ops: tuple[Op, ...]
+
+    @property
+    def size(self) -> int:
+        """About how many bytes are sent for it."""
+        return 200 + len(self.text or b"") + sum(120 + len(op.value) + 3 * len(op.key[-1]) for op in self.ops)
+
+
+class _Entry(NamedTuple):
+    """A record in a ledger."""
+
+    fire_us: int
+    attempt: int
+    uid: str
+    failed: bool
+
+    def key(self, tree: Tree) -> Timed:
+        return Timed(tree, self.fire_us, f"{self.attempt}-{self.uid}")
+
+
+_Ledger = tuple[_Entry, ...]
+
+
+class _SizedCodec(Codec):
+    """Refuses what is larger than the server takes."""
+
+    __slots__ = ("_keeper", "_limit")
+
+    def __init__(self, codec: Codec, limit: int, keeper: str) -> None:
+        self.serializer = codec.serializer
+        self.allowed = codec.allowed
+        self._limit = limit
+        self._keeper = keeper
+
+    def encode(self, job: JobRecord) -> bytes:
+        payload = super().encode(job)
+        if len(payload) > self._limit:
+            raise SerializationError(
+                f"job {job.id!r} cannot be stored: its record has {len(payload):,} bytes, and {self._keeper} takes "
+                f"{self._limit:,}; keep the data elsewhere, and give the job the place where it is",
+                path="args",
+            )
+        return payload
+
+
+class KeyedStore(DocumentStore):
+    """See the module's docstring. A backend supplies the methods at the end, and takes the store in ``_open``."""
+
+    _writes_at_once: ClassVar[bool] = True
+    #: What the server is called, and how large a payload may be (bytes).
+    _keeper: ClassVar[str]
+    _payload_limit: ClassVar[int]
+    #: Of one request: how many steps, how many operations each, and bytes, unless it is a single step.
+    _max_steps: ClassVar[int]
+    _max_ops: ClassVar[int]
+    _max_bytes: ClassVar[int]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.codec = _SizedCodec(self.codec, self._payload_limit, self._keeper)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._ledgers: dict[str, _Ledger] = {}
+        self._ledger_size = 0
+        self._doubt = False
+        self._halfway = False
+
+    @contextmanager
+    def _using(self, doing: str) -> Iterator[None]:
+        with super()._using(doing):
+            self._settle()
+            yield
+
+    def _settle(self) -> None:
+        """Bring an uncertain past to an end."""
+        if self._doubt:
+            self._take()
+            self._doubt = False
+            self._ledgers.clear()
+            self._ledger_size = 0
+        if self._halfway:
+            self._undo()
+            self._halfway = False
+
+    # -- documents --------------------------------------------------------------------------------------------------------
+
+    def _bare(self, ids: Sequence[str]) -> dict[str, Doc]:
+        """Documents by id, without payloads; those that are not there are left out."""
+        found: dict[str, Doc] = {}
+        for first in range(0, len(ids), _CHUNK):
+            for job_id, (text, revision) in self._texts(ids[first : first + _CHUNK]).items():
+                found[job_id] = unpack_doc(job_id, revision, text, None)
+        return found
+
+    def _fetch(self, ids: Sequence[str]) -> Mapping[str, Doc]:
+        docs = self._bare(ids)
+        keys = {key for doc in docs.values() for key in _payload_keys(doc)}
+        payloads = self._values(list(keys))
+
+        def full(doc: Doc) -> Doc:
+            past = tuple(
+                one if one.payload is None else one._replace(payload=payloads.get(Named("payloads", one.uid), b""))
+                for one in doc.past
+            )
+            return doc._replace(payload=payloads.get(Named("payloads", doc.uid)), past=past)
+
+        return {job_id: full(doc) for job_id, doc in docs.items()}
+
+    def _due_docs(
+        self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, limit: int | None, stale: list[Op] | None
+    ) -> list[Doc]:
+        places = self._earliest(tree, after, upto_us, _CHUNK if limit is None else limit)
+        found: list[Doc] = []
+        while limit is None or len(found) < limit:
+            some = list(islice(places, _CHUNK if limit is None else min(_CHUNK, limit - len(found))))
+            if not some:
+                break
+            docs = self._bare([job_id for _, job_id in some])
+            for due_us, job_id in some:
+                doc = docs.get(job_id)
+                if doc is not None and doc.due_us is None and doc.reason == _DAMAGED:
+                    doc = doc._replace(due_us=due_us, elapsed=tree == "elapsed")
+                if doc is not None and _due_key(doc) == (tree, due_us, job_id):
+                    found.append(doc)
+                elif stale is not None:
+                    stale.append(Op("delete", Timed(tree, due_us, job_id)))
+        return found
+
+    def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
+        stale: list[Op] = []
+        docs = self._due_docs("elapsed" if elapsed else "wall", None, upto_us, limit, stale)
+        # Somebody else deleted or altered documents. Left there, these places would be looked at again and again.
+        self._carry_out(_loose(stale, self._max_ops))
+        return docs
+
+    def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
+        return list(islice(self._earliest("elapsed" if elapsed else "wall", None, None, limit), limit))
+
+    def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
+        docs: list[Doc] = []
+        name = ""
+        if after is not None and after[0] is None:
+            name = after[1]
+        else:
+            place = None if after is None or after[0] is None else (after[0], after[1])
+            docs += self._due_docs("wall", place, None, limit, None)
+            docs += self._due_docs("elapsed", place, None, limit, None)
+            docs.sort(key=lambda doc: (doc.due_us or 0, doc.id))
+        left = None if limit is None else limit - len(docs)
+        if left is None or left > 0:
+            ids = self._names("idle", name, left)
+            idle = self._bare(ids)
+            docs += [idle[job_id] for job_id in ids if job_id in idle]
+        return docs[:limit]
+
+    def _fetch_live(self) -> Sequence[Doc]:
+        return list(self._bare(self._names("live")).values())
+
+    def _fetch_broken(self) -> Sequence[Doc]:
+        return [doc for doc in self._bare(self._names("broken")).values() if doc.state is JobState.BROKEN]
+
+    # -- writing ----------------------------------------------------------------------------------------------------------
+
+    def _write(self, changes: Sequence[Change], together: bool) -> Sequence[bool]:
+        olds = self._replaced(changes)
+        written = [doc is not None for doc in olds]
+        if together and not all(written):
+            return written
+        self._fetch_ledgers({change.doc.id for change in changes if change.records})
+        numbers: list[int] = []
+        steps: list[Step] = []
+        ledgers: dict[int, tuple[str, _Ledger]] = {}
+        for number, (change, old) in enumerate(zip(changes, olds, strict=True)):
+            if old is None:
+                continue
+            ledger, record_ops = self._keep_records(change.doc.id, change.records)
+            ops = (*_index_ops(change, old), *record_ops)
+            if record_ops:
+                ledgers[number] = change.doc.id, ledger
+            steps.append(Step(change.doc.id, change.old, None if change.doc.empty else _text(change.doc), ops))
+            numbers.append(number)
+        done = self._carry_out_together(steps, changes) if together else self._carry_out(steps)
+        for number, fine in zip(numbers, done, strict=True):
+            written[number] = fine
+            if fine and number in ledgers:
+                self._remember_ledger(*ledgers[number])
+        return written
+
+    def _replaced(self, changes: Sequence[Change]) -> list[Doc | None]:
+        """The document that each change replaces; None: it is another one by now."""
+        known: dict[str, Doc] = {}
+        for old, doc, *_ in changes:
+            for some in (self._claimed, self._docs):
+                if doc.id in some and some[doc.id].revision == old:
+                    known[doc.id] = some[doc.id]
+                    break
+        known.update(self._bare([doc.id for old, doc, *_ in changes if old and doc.id not in known]))
+        found: list[Doc | None] = []
+        seen: set[str] = set()
+        for old, doc, *_ in changes:
+            replaced = Doc(doc.id, 0) if not old else known.get(doc.id)
+            # Of two changes of one document the second has to look at what the first one did.
+            fits = replaced is not None and replaced.revision == old and doc.id not in seen
+            found.append(replaced if fits else None)
+            seen.add(doc.id)
+        return found
+
+    def _carry_out(self, steps: Sequence[Step], *, together: bool = False) -> list[bool]:
+        done: list[bool] = []
+        for batch in self._batches(steps):
+            try:
+                done += self._apply(batch, together)
+            except JobStoreInUseError:
+                raise
+            except BaseException:
+                self._doubt = True
+                raise
+        return done
+
+    def _batches(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
+        batch: list[Step] = []
+        size = 0
+        for step in steps:
+            for part in self._parts(step):
+                if part is not step and part.doc_id is None:
+                    self._carry_out([part])
+                    continue
+                if batch and (len(batch) >= self._max_steps or size + part.size > self._max_bytes):
+                    yield batch
+                    batch, size = [], 0
+                batch.append(part)
+                size += part.size
+        if batch:
+            yield batch
+
+    def _parts(self, step: Step) -> list[Step]:
+        """A step that one request cannot hold, as several: records first, which mean nothing until the document is written."""
+        if len(step.ops) <= self._max_ops and (step.size <= self._max_bytes or not _record_ops(step)):
+            return [step]
+        if step.doc_id is None:
+            return [step]
+        ahead = _record_ops(step)
+        rest = tuple(op for op in step.ops if op not in ahead)
+        parts: list[Step] = []
+        some: list[Op] = []
+        size = 0
+        for op in ahead:
+            if some and (len(some) >= self._max_ops or size + len(op.value) > self._max_bytes // 2):
+                parts.append(Step(None, 0, None, tuple(some)))
+                some, size = [], 0
+            some.append(op)
+            size += len(op.value) + 200
+        if some:
+            parts.append(Step(None, 0, None, tuple(some)))
+        return [*parts, step._replace(ops=rest)]
+
+    # -- all or none --------------------------------------------------------------------------------------------------------
+
+    def _carry_out_together(self, steps: Sequence[Step], changes: Sequence[Change]) -> list[bool]:
+        if len(list(self._batches(steps))) <= 1:
+            return self._carry_out(steps, together=True)
+        self._halfway = True
+        self._note_batch(changes)
+        done = self._carry_out(steps)
+        if all(done):
+            self._carry_out(_loose((Op("delete", key) for key in self._batch_keys()), self._max_ops))
+        else:
+            self._undo()
+        self._halfway = False
+        return done
+
+    def _note_batch(self, changes: Sequence[Change]) -> None:
+        notes: list[Op] = []
+        for first in range(0, len(changes), _CHUNK):
+            text = json.dumps([[change.doc.id, change.doc.uid] for change in changes[first : first + _CHUNK]])
+            notes.append(Op("create", Named("adding", f"{first:010}"), text.encode()))
+        self._carry_out([Step(None, 0, None, (note,)) for note in notes])
+
+    def _batch_keys(self) -> list[Key]:
+        return [Named("adding", name) for name in self._names("adding")]
+
+    def _undo(self) -> None:
+        """Remove what was added by a batch that was not finished."""
+        keys = self._batch_keys()
+        for value in self._values(keys).values():
+            try:
+                added = {str(job_id): str(uid) for job_id, uid in json.loads(value)}
+            except (ValueError, TypeError):
+                continue
+            for _ in range(_TRIES):
+                docs = [doc for doc in self._bare(list(added)).values() if doc.uid and doc.uid == added[doc.id]]
+                undone = [Change(doc.revision, Doc(doc.id, doc.revision + 1, past=doc.past)) for doc in docs]
+                for doc in docs:
+                    self._docs[doc.id] = doc
+                done = self._write(undone, False)
+                for doc in docs:
+                    self._docs.pop(doc.id, None)
+                if all(done):
+                    break
+        self._carry_out(_loose((Op("delete", key) for key in keys), self._max_ops))
+
+    # -- records ----------------------------------------------------------------------------------------------------------
+
+    def _fetch_ledgers(self, ids: Iterable[str]) -> None:
+        missing: list[Key] = [Named("runs", job_id) for job_id in ids if job_id not in self._ledgers]
+        found = self._values(missing)
+        for key in missing:
+            self._remember_ledger(key[-1], _unpack_ledger(found.get(key, b"[]")))
+
+    def _remember_ledger(self, job_id: str, ledger: _Ledger) -> None:
+        ledgers = self._ledgers
+        self._ledger_size += len(ledger) - len(ledgers.pop(job_id, ()))
+        ledgers[job_id] = ledger
+        # The one that was just put there is the last to go.
+        while self._ledger_size > _LEDGER_CACHE and len(ledgers) > _CHUNK:
+            self._ledger_size -= len(ledgers.pop(next(iter(ledgers))))
+
+    def _keep_records(self, job_id: str, records: Sequence[tuple[str, RunRecord]]) -> tuple[_Ledger, list[Op]]:
+        """A job's ledger when these are kept, and what is to be done for it."""
+        if not records:
+            return (), []
+        before = self._ledgers[job_id]
+        there = {entry[:3] for entry in before}
+        fresh: dict[_Entry, bytes] = {}
+        for uid, record in records:
+            entry = _Entry(record.fire_us, record.attempt, uid, record.state in _FAILED)
+            if entry[:3] not in there:
+                there.add(entry[:3])
+                fresh[entry] = pack_record(record).encode()
+        if not fresh:
+            return before, []
+        after = sorted((*before, *fresh), key=lambda entry: entry.fire_us)
+        cut, after = after[: -self._history_limit], after[-self._history_limit :]
+        ops: list[Op] = []
+        for entry in cut:
+            if fresh.pop(entry, None) is None:
+                ops += [Op("delete", entry.key(tree)) for tree in _trees(entry)]
+        for entry, text in fresh.items():
+            ops += [Op("create", entry.key(tree), text if tree == "history" else b"") for tree in _trees(entry)]
+        ops.append(Op("set" if before else "create", Named("runs", job_id), _pack_ledger(after)))
+        return tuple(after), ops
+
+    def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
+        self._fetch_ledgers([job_id])
+        there = {(entry.uid, entry.fire_us) for entry in self._ledgers[job_id] if entry.attempt == attempt}
+        return there & set(keys)
+
+    def _delete_records(self, before_us: int, limit: int) -> int:
+        keys: list[Key] = [Timed("history", *place) for place in islice(self._latest("history", before_us - 1), limit)]
+        if not keys:
+            return 0
+        records = self._values(keys)
+        gone: dict[str, set[str]] = {}
+        for key in keys:
+            record = unpack_record(records.get(key, b""))
+            if record is not None:
+                gone.setdefault(record.job_id, set()).add(f"{record.fire_us}-{key[-1]}")
+        self._fetch_ledgers(gone)
+        ops = [Op("delete", key) for key in keys]
+        for job_id, names in gone.items():
+            before = self._ledgers[job_id]
+            after = tuple(entry for entry in before if f"{entry.fire_us}-{entry.key('history').name}" not in names)
+            ops += [Op("delete", entry.key("failed")) for entry in before if entry.failed and entry not in after]
+            if before:
+                key = Named("runs", job_id)
+                ops.append(Op("set", key, _pack_ledger(after)) if after else Op("delete", key))
+            self._ledger_size -= len(self._ledgers.pop(job_id))
+        self._carry_out(_loose(ops, self._max_ops))
+        return len(keys)
+
+    def _fetch_history(self, job_id: str | None, failed: bool, limit: int) -> list[RunRecord]:
+        places: Iterator[tuple[int, str]]
+        if job_id is None:
+            places = self._latest("failed" if failed else "history", None)
+        else:
+            self._fetch_ledgers([job_id])
+            entries = [entry for entry in self._ledgers[job_id] if entry.failed or not failed]
+            places = iter([entry.key("history")[1:] for entry in reversed(entries)])
+        found: list[RunRecord] = []
+        while len(found) < limit:
+            keys: list[Key] = [Timed("history", *place) for place in islice(places, min(_CHUNK, limit - len(found)))]
+            if not keys:
+                break
+            values = self._values(keys)
+            for key in keys:
+                record = unpack_record(values[key]) if key in values else None
+                if record is not None and not (failed and record.state not in _FAILED):
+                    found.append(record)
+        return found
+
+    def _fetch_note(self, name: str) -> str | None:
+        key = Named("notes", name)
+        found = self._values([key])
+        return found[key].decode("utf-8", "replace") if key in found else None
+
+    def _write_note(self, name: str, value: str) -> None:
+        self._carry_out([Step(None, 0, None, (Op("set", Named("notes", name), value.encode()),))])
+
+    # -- what a backend supplies, beside opening and closing ------------------------------------------------------------------
+
+    @abstractmethod
+    def _take(self) -> None:
+        """Own the store under a name that is new, so that writes under an older one are refused. ``JobStoreInUseError``."""
+
+    @abstractmethod
+    def _texts(self, ids: Sequence[str]) -> Mapping[str, tuple[bytes, int]]:
+        """The texts of documents, and their revisions: 1 for one that was just created, and 1 more with each write."""
+
+    @abstractmethod
+    def _values(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        """Values; those that are not there are left out."""
+
+    @abstractmethod
+    def _names(self, kind: Kind, after: str = "", limit: int | None = None) -> list[str]:
+        """The names of a kind, in order, that come after one."""
+
+    @abstractmethod
+    def _earliest(
+        self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, count: int
+    ) -> Iterator[tuple[int, str]]:
+        """Instants and names, in order, that come after a place and not after an instant; ``count``: so many are wanted."""
+
+    @abstractmethod
+    def _latest(self, tree: Tree, upto_us: int | None) -> Iterator[tuple[int, str]]:
+        """Instants and names, the latest first, that come not after an instant."""
+
+    @abstractmethod
+    def _apply(self, steps: Sequence[Step], together: bool) -> list[bool]:
+        """Make each step in one piece, if its revision fits; whether it was. ``together``: all of them in one, or none.
+
+        Only for who owns the store: when somebody else does, nothing is written and it is a ``JobStoreInUseError``.
+        """
+
+
+def _text(doc: Doc) -> bytes:
+    past = tuple(one if one.payload is None else one._replace(payload=b"") for one in doc.past)
+    return doc._replace(past=past).pack().encode()
+
+
+def _due_key(doc: Doc) -> Key:
+    if doc.due_us is None:
+        return Named("idle", doc.id)
+    return Timed("elapsed" if doc.elapsed else "wall", doc.due_us, doc.id)
+
+
+def _payload_keys(doc: Doc) -> list[Key]:
+    uids = [past.uid for past in doc.past if past.payload is not None]
+    return [Named("payloads", uid) for uid in ([doc.uid, *uids] if doc.uid else uids)]
+
+
+def _index_keys(doc: Doc) -> list[Key]:
+    keys: list[Key] = []
+    if doc.uid:
+        keys.append(_due_key(doc))
+        if doc.state is JobState.BROKEN:
+            keys.append(Named("broken", doc.id))
+    if doc.live or doc.past:
+        keys.append(Named("live", doc.id))
+    return keys
+
+
+def _index_ops(change: Change, old: Doc) -> list[Op]:
+    """What changes besides the document itself, records left out."""
+    doc = change.doc
+    before, after = _index_keys(old), _index_keys(doc)
+    there, kept = _payload_keys(old), _payload_keys(doc)
+    ops = [Op("delete", key) for key in before if key not in after]
+    ops += [Op("create", key) for key in after if key not in before]
+    ops += [Op("delete", key) for key in there if key not in kept]
+    if doc.uid and doc.payload is not None and not change.keeps_payload:
+        key = Named("payloads", doc.uid)
+        ops.append(Op("set" if key in there else "create", key, doc.payload))
+    return ops
+
+
+def _record_ops(step: Step) -> list[Op]:
+    return [op for op in step.ops if isinstance(op.key, Timed) and op.key.tree in ("history", "failed")]
+
+
+def _loose(ops: Iterable[Op], at_once: int) -> list[Step]:
+    """Steps that belong to no document."""
+    left = list(ops)
+    return [Step(None, 0, None, tuple(left[first : first + at_once])) for first in range(0, len(left), at_once)]
+
+
+def _trees(entry: _Entry) -> tuple[Tree, ...]:
+    return ("history", "failed") if entry.failed else ("history",)
+
+
+def _pack_ledger(ledger: Iterable[_Entry]) -> bytes:
+    """By uid, of which there is mostly one; a fire time alone is that of a first attempt that did not fail."""
+    groups: list[tuple[str, list[Any]]] = []
+    for fire_us, attempt, uid, failed in ledger:
+        if not groups or groups[-1][0] != uid:
+            groups.append((uid, []))
+        groups[-1][1].append(fire_us if attempt == 1 and not failed else [fire_us, attempt, int(failed)])
+    return json.dumps(groups, separators=(",", ":")).encode()
+
+
+def _unpack_ledger(text: bytes) -> _Ledger:
+    """Raises nothing: what cannot be read lists nothing."""
+    found: list[_Entry] = []
+    try:
+        for uid, entries in json.loads(text):
+            for entry in entries:
+                fire_us, attempt, failed = (entry, 1, 0) if type(entry) is int else entry
+                if type(fire_us) is int and type(attempt) is int and FIRST_US <= fire_us <= LAST_US:
+                    found.append(_Entry(fire_us, attempt, str(uid), bool(failed)))
+    except Exception:  # noqa: BLE001  # whatever an altered one provokes
+        return ()
+    return tuple(found)

@@ -1,0 +1,418 @@
+"""Jobs in etcd (3.4 or newer), through etcd3gw. What is kept, and why a run is made once, is in ``_keyed`` and ``_documents``.
+
+**Keys**, all of them beginning with ``path``. ``jobs/<id>``: a document, as JSON text; its revision is what etcd calls the
+version of the key. ``payloads/<uid>``: a definition. ``wall/…``, ``elapsed/…``: what is due, ``<instant, 18 digits>/<id>``;
+``idle/<id>``: what is not scheduled. ``live/<id>``, ``broken/<id>``. ``history/…``, ``failed/…``: run records, the latest first,
+because etcd reads in one direction only; ``runs/<id>``: which of them are the job's. ``notes/…``, ``schema``, ``owner``.
+
+**One transaction for many jobs**: around all of them one that compares the owner, and in it one for each job that compares the
+version of its document. So a job that was changed since is left out, and the others are written.
+
+**The owner's key** has a lease, and goes with it.
+
+Each write adds to the history that etcd keeps of all keys until it is compacted, which etcd does not do by itself: start it with
+``--auto-compaction-mode=periodic --auto-compaction-retention=1h``, or another program must do it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
+from schedcore.jobstores._keyed import DIGITS, OFFSET_US, Key, KeyedStore, Kind, Named, Op, Step, Tree
+from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
+from schedcore.jobstores.base import StoreTraits
+from schedcore.references import resolve
+from schedcore.serializers.base import Serializer
+
+try:
+    from etcd3gw.client import Etcd3Client
+    from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
+except ImportError as error:  # pragma: no cover  # covered by a test in another process
+    raise MissingExtraError("the job store 'etcd'", "etcd") from error
+
+__all__ = ["SCHEMA_VERSION", "EtcdJobStore"]
+
+SCHEMA_VERSION = "1"
+
+# Seconds. A server that does not answer for so long is away.
+_TIMEOUT_S = 10.0
+# Keys asked for in one go: a transaction may have 128 operations, and those in one that is inside of it count with its own.
+_WIDTH = 60
+_PAGE = 1000
+# Times that the owner's key may change hands while it is looked at.
+_TRIES = 10
+# Instants of these are counted backwards: the latest has the smallest key.
+_BACKWARDS = frozenset({"history", "failed"})
+_TOP = 10**DIGITS - 1
+
+_Compare = dict[str, Any]
+
+
+class EtcdJobStore(KeyedStore):
+    """Keeps jobs and runs in etcd.
+
+    :param path: what the names of all keys begin with.
+    :param client: an ``etcd3gw.Etcd3Client``, or text such as ``"module:name"`` that leads to one, in the place of
+        ``connect_args``.
+    :param close_connection_on_exit: whether the session of ``client`` is closed when the store is.
+    :param connect_args: arguments for ``etcd3gw.Etcd3Client``: ``host``, ``port``, ``protocol``, ``ca_cert``, … Without them it
+        is the server on this machine. ``timeout`` is 10 s unless given.
+
+    A definition may have about 1.4 MB, which is what etcd takes in one request. ``serializer``, ``pickle_protocol``,
+    ``signing_key``, ``allowed_refs``, ``history`` and ``history_age`` are as for ``SQLAlchemyJobStore``.
+    """
+
+    traits = StoreTraits(blocking=True, durable=True)
+    _keeper: ClassVar[str] = "etcd"
+    _payload_limit: ClassVar[int] = 1_400_000
+    _max_steps: ClassVar[int] = 60
+    _max_ops: ClassVar[int] = 60
+    _max_bytes: ClassVar[int] = 1_000_000
+
+    def __init__(
+        self,
+        path: str = "/schedcore",
+        client: Etcd3Client | str | None = None,
+        close_connection_on_exit: bool = False,
+        *,
+        serializer: str | Serializer = "json",
+        pickle_protocol: int | None = None,
+        signing_key: bytes | str | Sequence[bytes | str] | None = None,
+        allowed_refs: Iterable[str] | None = None,
+        history: int = 100,
+        history_age: float | None = 30 * 86400.0,
+        **connect_args: Any,
+    ) -> None:
+        super().__init__(
+            serializer=serializer,
+            pickle_protocol=pickle_protocol,
+            signing_key=signing_key,
+            allowed_refs=allowed_refs,
+            history=history,
+            history_age=history_age,
+        )
+        if not isinstance(path, str) or not path.strip("/"):
+            raise ConfigurationError(f"path must be text that names something, not {path!r}")
+        self._path = path.rstrip("/")
+        self._prefix = f"{self._path}/".encode()
+        self._client = _make_client(connect_args) if client is None else _given_client(client, connect_args)
+        self._closes_client = client is None or close_connection_on_exit
+        # A session is for one thread at a time; that which renews the lease has calls of its own.
+        self._calling = threading.Lock()
+        self._owner_key = self._prefix + b"owner"
+        self._schema_key = self._prefix + b"schema"
+        self._owner = ""
+        self._names_of_mine: set[str] = set()
+        self._lease = "0"
+        self._renewal: Renewal | None = None
+
+    def __repr__(self) -> str:
+        client = self._client
+        return f"<{type(self).__name__} (host={client.host!r}, port={client.port!r}, path={self._path!r})>"
+
+    # -- opening and closing ---------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._owner = ""
+        self._names_of_mine = set()
+        found = self._range(self._schema_key)
+        version = _value(found[0]) if found else None
+        if version is not None and version != SCHEMA_VERSION.encode():
+            raise JobStoreError(
+                self._alias,
+                f"the keys under {self._path!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
+            )
+        there = self._range(self._prefix, _end(self._prefix), 2, keys_only=True) if version is None else []
+        # Who has the store open now may not have come to write its version.
+        if any(_name(kv) != self._owner_key for kv in there):
+            raise JobStoreError(
+                self._alias,
+                f"there are keys under {self._path!r} that were not written by schedcore; give another path",
+            )
+        self._take()
+        self._transaction([self._is_mine()], [_put(self._schema_key, SCHEMA_VERSION.encode())])
+        self._halfway = True
+        self._settle()
+        self._renewal = Renewal(self._renew, self._alias)
+
+    def _take(self) -> None:
+        """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
+        lease = str(self._post("/lease/grant", {"TTL": int(LEASE_S), "ID": 0})["ID"])
+        mine = Owner().text
+        holder: str | None = self._owner or None
+        for _ in range(_TRIES):
+            there = _has_version(self._owner_key, 0) if holder is None else _has_value(self._owner_key, holder)
+            # Remembered before it is written: whether it was may remain unknown.
+            self._names_of_mine.add(mine)
+            answer = self._transaction([there], [_put(self._owner_key, mine.encode(), lease)], [_get(self._owner_key)])
+            if answer.get("succeeded"):
+                self._owner, self._lease, self._names_of_mine = mine, lease, {mine}
+                return
+            found = _found(answer["responses"][0])
+            holder = _value(found[0]).decode("utf-8", "replace") if found else None
+            if holder is not None and holder not in self._names_of_mine and not is_gone(holder):
+                raise self._in_use(holder)
+        raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
+
+    def _is_mine(self) -> _Compare:
+        return _has_value(self._owner_key, self._owner)
+
+    def _renew(self) -> None:
+        answer = self._post("/lease/keepalive", {"ID": self._lease})
+        if not int(answer.get("result", {}).get("TTL", 0)):
+            # The store was away, or this process paused, for longer than the lease. Who writes next takes it again.
+            self._doubt = True
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._settle()
+                finally:
+                    self._lock.release()
+
+    def _in_use(self, holder: str) -> JobStoreInUseError:
+        return JobStoreInUseError(
+            f"the jobs under {self._path!r} are in use by another scheduler ({describe_owner(holder)}); stop that one, or give "
+            f"this one a path of its own. If it was killed, its lease ends within {LEASE_S:.0f} s"
+        )
+
+    def _close(self) -> None:
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.stop()
+        try:
+            if self._owner:
+                self._transaction([self._is_mine()], [_delete(self._owner_key)])
+                self._post("/lease/revoke", {"ID": self._lease})
+        except (Etcd3Exception, OSError):
+            pass  # it ends by itself
+        if self._closes_client:
+            self._client.session.close()
+
+    def _explain(self, error: Exception) -> tuple[str, bool] | None:
+        if not isinstance(error, Etcd3Exception | OSError):
+            return None
+        text = error_text(error)
+        detail = getattr(error, "detail_text", None)
+        if detail:
+            text = f"{type(error).__name__}: {_said(str(detail))}"
+        # OSError is the base of what its HTTP library raises, answers that were cut short among them.
+        away = isinstance(error, ConnectionFailedError | ConnectionTimeoutError | OSError)
+        return text, away or "database space exceeded" in text
+
+    # -- the gateway ------------------------------------------------------------------------------------------------------
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        with self._calling:
+            client = self._client
+            answer = client.post(client.get_url(path), json=body)
+        if not isinstance(answer, dict) or "error" in answer:
+            raise Etcd3Exception(f"not an answer of etcd: {answer!r:.200}")
+        return answer
+
+    def _transaction(
+        self, compare: Sequence[_Compare], success: Sequence[Any], failure: Sequence[Any] = ()
+    ) -> dict[str, Any]:
+        return self._post("/kv/txn", {"compare": compare, "success": success, "failure": failure})
+
+    def _range(self, key: bytes, end: bytes = b"", limit: int = 0, *, keys_only: bool = False) -> list[dict[str, Any]]:
+        body: dict[str, Any] = {"key": _text(key), "keys_only": keys_only, "limit": limit}
+        if end:
+            body["range_end"] = _text(end)
+        found: list[dict[str, Any]] = self._post("/kv/range", body).get("kvs", [])
+        return found
+
+    def _get_all(self, keys: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+        """What is there of some keys."""
+        for first in range(0, len(keys), _WIDTH * _WIDTH):
+            some = keys[first : first + _WIDTH * _WIDTH]
+            inner = [
+                {"request_txn": {"success": [_get(key) for key in some[at : at + _WIDTH]]}}
+                for at in range(0, len(some), _WIDTH)
+            ]
+            for group in self._transaction([], inner).get("responses", []):
+                for answer in group["response_txn"].get("responses", []):
+                    yield from _found(answer)
+
+    # -- reading ----------------------------------------------------------------------------------------------------------
+
+    def _key(self, key: Key) -> bytes:
+        if isinstance(key, Named):
+            return self._prefix + f"{key.kind}/{key.name}".encode()
+        return self._place(key.tree, key.at_us) + key.name.encode()
+
+    def _place(self, tree: Tree, at_us: int) -> bytes:
+        number = at_us + OFFSET_US
+        if tree in _BACKWARDS:
+            number = _TOP - number
+        return self._prefix + f"{tree}/{number:0{DIGITS}}/".encode()
+
+    def _texts(self, ids: Sequence[str]) -> Mapping[str, tuple[bytes, int]]:
+        start = len(self._prefix + b"jobs/")
+        found: dict[str, tuple[bytes, int]] = {}
+        for kv in self._get_all([self._key(Named("jobs", job_id)) for job_id in ids]):
+            found[_name(kv)[start:].decode()] = _value(kv), int(kv["version"])
+        return found
+
+    def _values(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        names = {self._key(key): key for key in keys}
+        return {names[_name(kv)]: _value(kv) for kv in self._get_all(list(names))} if names else {}
+
+    def _names(self, kind: Kind, after: str = "", limit: int | None = None) -> list[str]:
+        prefix = self._prefix + f"{kind}/".encode()
+        start = prefix + after.encode() + b"\0" if after else prefix
+        keys = self._keys(start, _end(prefix), _PAGE if limit is None else limit)
+        found: list[str] = []
+        for key in keys:
+            found.append(key[len(prefix) :].decode("utf-8", "replace"))
+            if limit is not None and len(found) >= limit:
+                break
+        return found
+
+    def _earliest(
+        self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, count: int
+    ) -> Iterator[tuple[int, str]]:
+        prefix = self._prefix + f"{tree}/".encode()
+        start = prefix if after is None else self._place(tree, after[0]) + after[1].encode() + b"\0"
+        end = _end(prefix) if upto_us is None else self._place(tree, upto_us + 1)
+        return self._places(tree, start, end, count)
+
+    def _latest(self, tree: Tree, upto_us: int | None) -> Iterator[tuple[int, str]]:
+        prefix = self._prefix + f"{tree}/".encode()
+        return self._places(tree, prefix if upto_us is None else self._place(tree, upto_us), _end(prefix), _PAGE)
+
+    def _places(self, tree: Tree, start: bytes, end: bytes, count: int) -> Iterator[tuple[int, str]]:
+        skip = len(self._prefix) + len(tree) + 1
+        for key in self._keys(start, end, count):
+            digits, _, name = key[skip:].partition(b"/")
+            if len(digits) == DIGITS and digits.isdigit():
+                number = int(digits)
+                yield (
+                    (_TOP - number if tree in _BACKWARDS else number) - OFFSET_US,
+                    name.decode("utf-8", "replace"),
+                )
+
+    def _keys(self, start: bytes, end: bytes, count: int) -> Iterator[bytes]:
+        """Keys of a range in order, read so many at a time."""
+        page = max(1, min(count, _PAGE))
+        while start < end:
+            found = self._range(start, end, page, keys_only=True)
+            for kv in found:
+                yield _name(kv)
+            if len(found) < page:
+                return
+            start = _name(found[-1]) + b"\0"
+            page = _PAGE
+
+    # -- writing ----------------------------------------------------------------------------------------------------------
+
+    def _apply(self, steps: Sequence[Step], together: bool) -> list[bool]:
+        compare = [self._is_mine()]
+        success: list[Any] = []
+        for step in steps:
+            fits: list[_Compare] = []
+            requests = [self._request(op) for op in step.ops]
+            if step.doc_id is not None:
+                key = self._key(Named("jobs", step.doc_id))
+                fits = [_has_version(key, step.old)]
+                if step.text is not None:
+                    requests.append(_put(key, step.text))
+                elif step.old:
+                    requests.append(_delete(key))
+            if together:
+                compare += fits
+            success.append({"request_txn": {"compare": [] if together else fits, "success": requests}})
+        answer = self._transaction(compare, success, [_get(self._owner_key)])
+        if answer.get("succeeded"):
+            return [bool(one["response_txn"].get("succeeded")) for one in answer["responses"]]
+        found = _found(answer["responses"][0])
+        holder = _value(found[0]).decode("utf-8", "replace") if found else None
+        if holder == self._owner:
+            return [False] * len(steps)
+        if holder is not None:
+            raise self._in_use(holder)
+        # Nobody's: its lease ran out while the server, or this process, stood still.
+        self._take()
+        return self._apply(steps, together)
+
+    def _request(self, op: Op) -> dict[str, Any]:
+        key = self._key(op.key)
+        return _delete(key) if op.verb == "delete" else _put(key, op.value)
+
+
+# --- the gateway's JSON: bytes are in Base64, large numbers are text, and what is zero or empty is left out ---
+
+
+def _text(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
+
+
+def _name(kv: Mapping[str, Any]) -> bytes:
+    return b64decode(kv["key"])
+
+
+def _value(kv: Mapping[str, Any]) -> bytes:
+    return b64decode(kv.get("value", ""))
+
+
+def _found(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = answer["response_range"].get("kvs", [])
+    return found
+
+
+def _end(prefix: bytes) -> bytes:
+    """The first key after all that begin with something that ends with a slash."""
+    return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def _get(key: bytes) -> dict[str, Any]:
+    return {"request_range": {"key": _text(key)}}
+
+
+def _put(key: bytes, value: bytes, lease: str = "0") -> dict[str, Any]:
+    return {"request_put": {"key": _text(key), "value": _text(value), "lease": lease}}
+
+
+def _delete(key: bytes) -> dict[str, Any]:
+    return {"request_delete_range": {"key": _text(key)}}
+
+
+def _has_value(key: bytes, value: str) -> _Compare:
+    return {"key": _text(key), "target": "VALUE", "result": "EQUAL", "value": _text(value.encode())}
+
+
+def _has_version(key: bytes, version: int) -> _Compare:
+    return {"key": _text(key), "target": "VERSION", "result": "EQUAL", "version": str(version)}
+
+
+def _said(detail: str) -> str:
+    """What the server says of an error, which comes as JSON text."""
+    try:
+        data = json.loads(detail)
+    except ValueError:
+        return detail[:500]
+    return str(data.get("message") or data.get("error") or detail)[:500] if isinstance(data, dict) else detail[:500]
+
+
+def _make_client(options: Mapping[str, Any]) -> Etcd3Client:
+    try:
+        return Etcd3Client(**{"timeout": _TIMEOUT_S, **options})
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"the etcd client cannot be made: {error}") from error
+
+
+def _given_client(client: Etcd3Client | str, options: Mapping[str, Any]) -> Etcd3Client:
+    if options:
+        raise ConfigurationError(f"options for a new client ({', '.join(options)}) do not go with client=")
+    found = resolve(client) if isinstance(client, str) else client
+    if not isinstance(found, Etcd3Client):
+        raise ConfigurationError(f"client must be an etcd3gw.Etcd3Client, not {found!r}")
+    if found.timeout is None:
+        # The same session, and no call that waits for ever.
+        found = copy.copy(found)
+        found.timeout = _TIMEOUT_S
+    return found

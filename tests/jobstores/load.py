@@ -1,0 +1,56 @@
+"""A scheduler under load while something is done to its server, and what must be true afterwards."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from schedcore.jobstores.base import JobStore
+from schedcore.schedulers.background import BackgroundScheduler
+from schedcore.testing import EventLog
+
+__all__ = ["Load", "scheduler_on", "work"]
+
+# Jobs, and the seconds between two runs of each.
+JOBS = 20
+EVERY_S = 0.1
+
+
+def work() -> None:
+    """A job."""
+
+
+def scheduler_on(store: JobStore) -> BackgroundScheduler:
+    return BackgroundScheduler(jobstores={"default": store}, timezone="UTC", jobstore_retry_interval=0.5)
+
+
+class Load:
+    """Jobs that count their runs, on a scheduler of its own."""
+
+    def __init__(self, store: JobStore) -> None:
+        self.scheduler = scheduler_on(store)
+        self.log = EventLog(self.scheduler)
+        self.scheduler.start()
+        for number in range(JOBS):
+            self.scheduler.add_job(work, "interval", seconds=EVERY_S, id=f"job{number}", coalesce=False)
+
+    def runs(self) -> int:
+        return len(self.log.executed())
+
+    def wait_for_more(self, count: int = 100) -> None:
+        target = self.runs() + count
+        self.log.wait_for(lambda log: len(log.executed()) >= target, timeout=60.0)
+
+    def check(self) -> None:
+        """Each fire time ran once, and none between the first and the last is without a record."""
+        self.scheduler.pause()
+        for number in range(JOBS):
+            job_id = f"job{number}"
+            fired = self.log.executed(job_id)
+            assert len(fired) == len(set(fired)), f"{job_id} ran twice for one fire time"
+            missing = [
+                after - before
+                for before, after in pairwise(sorted(fired))
+                if abs((after - before).total_seconds() - EVERY_S) > 0.001
+            ]
+            assert not missing or self.log.skips(job_id), f"{job_id} lost runs without a record: {missing}"
+        self.scheduler.shutdown()
