@@ -45,6 +45,7 @@ NEEDS = {
     "adapters/twisted": ("twisted", "twisted"),
     "cli": ("typer", "cli"),
     "jobstores/etcd": ("etcd3gw", "etcd"),
+    "jobstores/mongodb": ("pymongo", "mongodb"),
     "jobstores/redis": ("redis", "redis"),
 }
 

@@ -1,0 +1,467 @@
+"""What is particular to jobs in MongoDB: who owns them, whose client it is, and which write was made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pymongo
+import pytest
+
+from schedcore.clock import Now
+from schedcore.errors import (
+    ConfigurationError,
+    ConflictingIdError,
+    JobStoreError,
+    JobStoreInUseError,
+    SerializationError,
+)
+from schedcore.job import JobState
+from schedcore.jobstores._documents import Change, Doc
+from schedcore.jobstores.mongodb import MongoDBJobStore
+from schedcore.run import RunRecord, RunState
+from schedcore.schedulers.background import BackgroundScheduler
+from schedcore.testing import EventLog
+from tests.jobstores.load import scheduler_on, work
+from tests.services import MongoDB
+
+Client = pymongo.MongoClient[dict[str, Any]]
+
+shared: Any = None
+
+
+@pytest.fixture
+def store(mongodb: MongoDB, client: Client) -> MongoDBJobStore:
+    """A store with the user's client, which shows what is in the database whether it is open or not."""
+    return MongoDBJobStore(mongodb.fresh().name, client=client)
+
+
+def again(store: MongoDBJobStore) -> MongoDBJobStore:
+    """Another store over the same database."""
+    return MongoDBJobStore(store._database, client=store._client)
+
+
+def owner(host: str = "elsewhere", pid: int = 1) -> str:
+    return json.dumps({"host": host, "pid": pid, "since": "today", "token": "x"})
+
+
+# --- who owns it -------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_scheduler_is_refused(store: MongoDBJobStore) -> None:
+    with_it = scheduler_on(store)
+    with_it.start()
+    with pytest.raises(JobStoreInUseError, match=r"in use by another scheduler \(process \d+ on .*, since .*\)"):
+        scheduler_on(again(store)).start()
+    with_it.shutdown()
+    after = scheduler_on(again(store))
+    after.start()
+    after.shutdown()
+
+
+def test_another_collection_is_another_store(store: MongoDBJobStore) -> None:
+    other_store = MongoDBJobStore(store._database, "other", store._client)
+    one, other = scheduler_on(store), scheduler_on(other_store)
+    one.start()
+    other.start()
+    one.add_job(work, "date", run_date="2099-01-01", id="a")
+    assert other.get_jobs() == []
+    one.shutdown()
+    other.shutdown()
+
+
+_CHILD = """
+import sys, time
+from schedcore.jobstores.mongodb import MongoDBJobStore
+from schedcore.schedulers.background import BackgroundScheduler
+name, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+scheduler = BackgroundScheduler(jobstores={"default": MongoDBJobStore(name, host=host, port=port)}, timezone="UTC")
+scheduler.start()
+scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_scheduler_that_was_killed_lets_go_at_once(mongodb: MongoDB) -> None:
+    place = mongodb.fresh()
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, place.name, place.host, str(place.port)], stdout=subprocess.PIPE, text=True
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        mine = scheduler_on(MongoDBJobStore(place.name, host=place.host, port=place.port))
+        with pytest.raises(JobStoreInUseError):
+            mine.start()
+        child.kill()
+        child.wait()
+    mine.start()
+    assert [job.id for job in mine.get_jobs()] == ["a"]
+    mine.shutdown()
+
+
+def test_a_lease_elsewhere_holds_until_it_is_over(store: MongoDBJobStore) -> None:
+    now = store._client.admin.command("ismaster")["localTime"]
+    store._meta.insert_one({"_id": "owner", "name": owner(), "at": now})
+    scheduler = scheduler_on(store)
+    with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
+        scheduler.start()
+    store._meta.update_one({"_id": "owner"}, {"$set": {"at": now - timedelta(seconds=31)}})
+    scheduler.start()
+    scheduler.shutdown()
+    assert store._meta.find_one("owner") is None
+
+
+@pytest.mark.parametrize("renews", [False, True])
+def test_who_lost_the_store_to_another_one_writes_no_more(store: MongoDBJobStore, renews: bool) -> None:
+    first = scheduler_on(store)
+    first.start()
+    first.add_job(work, "date", run_date="2099-01-01", id="a")
+    # Its lease ran out while it was paused, and somebody else took it.
+    store._meta.update_one({"_id": "owner"}, {"$set": {"name": owner()}, "$currentDate": {"at": True}})
+    if renews:
+        store._renewed = (0.0, 0.0)
+    with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
+        first.remove_job("a")
+    assert [job.id for job in first.get_jobs()] == ["a"]
+    first.shutdown()
+    found = store._meta.find_one("owner")
+    assert found is not None
+    assert found["name"] == owner()
+
+
+def test_a_lease_that_ran_out_and_was_not_taken_goes_on(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    scheduler.start()
+    store._meta.delete_one({"_id": "owner"})
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    old = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=1)
+    store._meta.update_one({"_id": "owner"}, {"$set": {"at": old}})
+    store._renewed = (0.0, 0.0)
+    scheduler.remove_job("a")
+    found = store._meta.find_one("owner")
+    assert found is not None
+    assert found["at"] > old
+    scheduler.shutdown()
+
+
+# --- clients -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_client_of_the_users_is_not_closed(mongodb: MongoDB) -> None:
+    global shared
+    place = mongodb.fresh()
+    # Its options for values are its own; the store reads with others.
+    shared = pymongo.MongoClient(place.host, place.port, tz_aware=True, w=1)
+    try:
+        for client in (shared, f"{__name__}:shared"):
+            if isinstance(client, str):
+                sys.modules.setdefault(__name__, sys.modules[__name__])
+            scheduler = scheduler_on(MongoDBJobStore(place.name, client=client))
+            scheduler.start()
+            scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", replace_existing=True)
+            scheduler.shutdown()
+            assert shared.admin.command("ping")["ok"]
+        assert [row["_id"] for row in shared[place.name].jobs.find()] == ["a"]
+    finally:
+        shared.close()
+        shared = None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hots": "x"}, "the MongoDB client cannot be made: .*hots"),
+        ({"client": 5}, "must be a pymongo.MongoClient"),
+        ({"client": pymongo.MongoClient(connect=False), "host": "x"}, r"\(host\) do not go with client="),
+        ({"client": pymongo.MongoClient(connect=False, w=0)}, "not acknowledged"),
+        ({"host": "mongodb://localhost/?w=0"}, "not acknowledged"),
+        ({"database": ""}, "database must be text"),
+        ({"database": "a b"}, "no such database"),
+        ({"collection": "a..b"}, "no such database or collection"),
+        ({"history": 0}, "history must be"),
+        ({"history_age": -1}, "history_age must be"),
+        ({"signing_key": "short"}, "at least 16 bytes"),
+        ({"allowed_refs": ["x"]}, "is no pattern"),
+    ],
+)
+def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        MongoDBJobStore(**options)
+
+
+def test_what_is_acknowledged_and_how_long_it_may_take() -> None:
+    plain = MongoDBJobStore()
+    assert plain._jobs.write_concern.document == {"w": "majority", "j": True, "wtimeout": 10_000}
+    assert plain._jobs.read_concern.level == "majority"
+    assert plain._client.options.pool_options.socket_timeout == 10.0
+    assert plain._client.options.server_selection_timeout == 10.0
+    said = MongoDBJobStore(host="mongodb://localhost/?w=2&socketTimeoutMS=3000", serverselectiontimeoutms=2000)
+    assert said._jobs.write_concern.document == {"w": 2}
+    assert said._jobs.read_concern.level == "local"
+    assert said._client.options.pool_options.socket_timeout == 3.0
+    assert said._client.options.server_selection_timeout == 2.0
+
+
+def test_by_alias_and_as_text(mongodb: MongoDB) -> None:
+    place = mongodb.fresh()
+    options = {
+        "schedcore.jobstores.default.type": "mongodb",
+        "schedcore.jobstores.default.host": f"mongodb://{place.host}:{place.port}",
+        "schedcore.jobstores.default.database": place.name,
+    }
+    scheduler = BackgroundScheduler(options, timezone="UTC")
+    for _ in range(2):  # it can be started again
+        scheduler.start()
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="a", replace_existing=True)
+        scheduler.shutdown()
+
+
+# --- what is there -----------------------------------------------------------------------------------------------------
+
+
+def test_a_collection_of_somebody_elses_and_of_another_version(store: MongoDBJobStore) -> None:
+    store._jobs.insert_one({"_id": "x", "job_state": b"\x80\x04"})
+    with pytest.raises(JobStoreError, match="was not written by schedcore"):
+        scheduler_on(again(store)).start()
+    store._meta.insert_one({"_id": "schema", "version": 99})
+    with pytest.raises(JobStoreError, match="schema version 99, and this release reads 1"):
+        scheduler_on(again(store)).start()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"v": 2},
+        {"uid": 5},
+        {"rev": "x"},
+        {"rev": None},
+        {"rev": -1},
+        {"rev": [1]},
+        {"rev": 2**63 - 1},
+        {"w": "x"},
+        {"live": 5},
+        {"live": [[[]]]},
+        {"past": {"a": 1}},
+        {"state": "\x80\x04K\x01."},
+        {"fire_us": "soon"},
+        {"fire_us": 2**62},
+        {"due_us": 1},
+        {"due_us": 1.5},
+        {"due_us": [1]},
+        {"payload": "text"},
+        {"payload": b"\x80\x04K\x01."},
+        {"payload": b"[" * 1_000_000},
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_a_document_that_nobody_of_us_wrote(store: MongoDBJobStore, change: dict[str, Any]) -> None:
+    scheduler = scheduler_on(store)
+    scheduler.start()
+    scheduler.add_job(work, "interval", hours=1, id="bad")
+    log = EventLog(scheduler)
+    store._jobs.update_one({"_id": "bad"}, {"$set": {"due_us": 0, **change}})
+    store._jobs.insert_one({"_id": 5, "due_us": 0, "elapsed": False, "rev": 1})
+    before = store._jobs.find_one("bad")
+    scheduler.add_job(work, "interval", seconds=0.05, id="good")
+    log.wait_for(lambda log: len(log.executed("good")) > 2)
+    jobs = {job.id: job for job in scheduler.get_jobs()}
+    assert jobs["good"].state is JobState.ACTIVE
+    after = store._jobs.find_one("bad")
+    assert before is not None
+    assert after is not None
+    assert after["payload"] == before["payload"]
+    scheduler.remove_job("bad")
+    assert store._jobs.find_one("bad") is None
+    scheduler.shutdown()
+    store._jobs.delete_one({"_id": 5})
+
+
+def test_a_job_that_no_document_can_hold(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    for _ in range(2):
+        with pytest.raises(SerializationError, match=r"its record has 1\d,\d+,\d+ bytes, and .* takes 15,728,640"):
+            scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", args=["x" * 16_000_000])
+        if not scheduler.running:
+            scheduler.start()
+    scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", args=["x" * 15_000_000])
+    scheduler.shutdown()
+
+
+def test_histories_are_cut(store: MongoDBJobStore) -> None:
+    store._history_limit = 5
+    scheduler = scheduler_on(store)
+    scheduler.start()
+    log = EventLog(scheduler)
+    scheduler.add_job(work, "interval", seconds=0.02, id="a")
+    log.wait_for(lambda log: len(log.executed("a")) > 12)
+    scheduler.pause_job("a")
+    scheduler.shutdown()
+    left = again(store)
+    assert store._history.count_documents({}) == 5
+    assert left._delete_records(int((time.time() + 7200) * 1e6), 3) == 3
+    assert left._delete_records(int((time.time() + 7200) * 1e6), 3) == 2
+    assert store._history.count_documents({}) == 0
+
+
+# --- which write was made ----------------------------------------------------------------------------------------------
+
+
+def test_each_write_of_a_batch_is_told_apart(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    scheduler.start(paused=True)
+    for name in "abcdef":
+        scheduler.add_job(work, "date", run_date="2099-01-01", id=name)
+    docs = store._fetch(list("abcdef"))
+    # Somebody else changed some of them, and removed one.
+    store._jobs.update_many({"_id": {"$in": ["b", "d"]}}, {"$inc": {"rev": 1}})
+    store._jobs.delete_one({"_id": "f"})
+    record = RunRecord("x", 0, 1, RunState.FAILED)
+
+    def change(name: str, uid: str | None = None) -> Change:
+        doc = docs[name]
+        new = doc._replace(revision=doc.revision + 1)
+        if uid == "":
+            new = Doc(doc.id, doc.revision + 1)
+        return Change(doc.revision, new, ((f"of {name}", record),), keeps_payload=True)
+
+    changes = [change("a"), change("b"), change("c", ""), change("d", ""), change("f")]
+    new = [Change(0, Doc("new", 1, "uid")), Change(0, Doc("e", 1, "uid"))]
+    assert store._write([*changes, *new], False) == [True, False, True, False, False, True, False]
+    rows = {row["_id"]: row for row in store._jobs.find()}
+    assert sorted(rows) == ["a", "b", "d", "e", "new"]
+    assert rows["a"]["rev"] == docs["a"].revision + 1
+    assert rows["d"]["uid"] == docs["d"].uid
+    assert {row["_id"] for row in store._history.find()} == {"of a:0:1", "of c:0:1"}
+    # Together: none, and nothing of it is left.
+    together = [Change(0, Doc("g", 1, "uid")), Change(0, Doc("a", 1, "uid"))]
+    assert store._write(together, True) == [True, False]
+    assert store._jobs.find_one("g") is None
+    scheduler.shutdown()
+
+
+def test_an_id_that_is_taken_anew_fits_nobody_who_knew_the_old_one(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    scheduler.start(paused=True)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    old = store._fetch(["a"])["a"]
+    scheduler.remove_job("a")
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    assert store._write([Change(old.revision, old._replace(revision=old.revision + 1))], False) == [False]
+    scheduler.shutdown()
+
+
+def test_what_was_emptied_and_not_deleted_is_nobodys(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    scheduler.start(paused=True)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="b")
+    docs = store._fetch(["a", "b"])
+    store._write_docs([Change(doc.revision, Doc(doc.id, doc.revision + 1)) for doc in docs.values()], "died")
+    assert scheduler.get_jobs() == []
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    with pytest.raises(ConflictingIdError):
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    scheduler.shutdown()
+    scheduler.start(paused=True)
+    assert [row["_id"] for row in store._jobs.find()] == ["a"]
+    scheduler.shutdown()
+
+
+def test_a_write_that_was_not_answered_cannot_come_late(
+    store: MongoDBJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from schedcore.engine import decide
+
+    scheduler = scheduler_on(store)
+    scheduler.start(paused=True)
+    scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
+    now_us = int(time.time() * 1e6)
+    (claim,) = store.acquire(Now(now_us, now_us), 10)
+    late: list[Any] = []
+
+    def unanswered(self: object, requests: Any, ordered: bool) -> None:
+        late.append(requests)
+        raise pymongo.errors.NetworkTimeout("timed out")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store._jobs), "bulk_write", unanswered)
+        with pytest.raises(JobStoreError, match="timed out"):
+            store.commit([decide(claim, now_us)], now_us)
+    assert store.recover([]).runs == []
+    assert store._jobs.bulk_write(late[0], ordered=False).matched_count == 0
+    (claim,) = store.acquire(Now(now_us, now_us), 10)
+    with monkeypatch.context() as patch:
+        write = type(store._jobs).bulk_write
+
+        def unheard(self: Any, requests: Any, ordered: bool) -> None:
+            write(self, requests, ordered=ordered)
+            raise pymongo.errors.NetworkTimeout("timed out")
+
+        patch.setattr(type(store._jobs), "bulk_write", unheard)
+        with pytest.raises(JobStoreError, match="timed out"):
+            store.commit([decide(claim, now_us)], now_us)
+    (run,) = store.recover([]).runs
+    assert store.recover([run]).runs == []
+    scheduler.shutdown()
+
+
+def test_a_decision_made_from_an_outdated_document_changes_nothing(store: MongoDBJobStore) -> None:
+    from schedcore.engine import decide
+
+    scheduler = scheduler_on(store)
+    scheduler.start(paused=True)
+    scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
+    now_us = int(time.time() * 1e6)
+    (claim,) = store.acquire(Now(now_us, now_us), 10)
+    changed = threading.Thread(target=scheduler.modify_job, args=("a",), kwargs={"name": "other"})
+    changed.start()
+    changed.join()
+    committed = store.commit([decide(claim, now_us)], now_us)
+    assert committed.runs == []
+    assert [decision.claim.job.id for decision in committed.dropped] == ["a"]
+    assert scheduler.get_runs("a") == []
+    (anew,) = store.acquire(Now(now_us, now_us), 10)
+    # This time somebody else changed it who does not share this store's memory.
+    store._jobs.update_one({"_id": "a"}, {"$inc": {"rev": 1}})
+    assert store.commit([decide(anew, now_us)], now_us).runs == []
+    (anew,) = store.acquire(Now(now_us, now_us), 10)
+    runs = store.commit([decide(anew, now_us)], now_us).runs
+    assert [run.job.name for run in runs] == ["other"]
+    assert RunState.SUBMITTED in {record.state for record in store.runs("a")}
+    scheduler.shutdown()
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (pymongo.errors.AutoReconnect("x"), True),
+        (pymongo.errors.NetworkTimeout("x"), True),
+        (pymongo.errors.WTimeoutError("x", 64), True),
+        (pymongo.errors.OperationFailure("not primary", 10107), True),
+        (pymongo.errors.OperationFailure("authentication failed", 18), False),
+        (pymongo.errors.OperationFailure("x", 1, {"errorLabels": ["RetryableWriteError"]}), True),
+        (pymongo.errors.BulkWriteError({"writeErrors": [], "writeConcernErrors": [{"code": 64}]}), True),
+        (pymongo.errors.BulkWriteError({"writeErrors": [{"code": 91}, {"code": 11000}]}), True),
+        (pymongo.errors.BulkWriteError({"writeErrors": [{"code": 91}, {"code": 10334}]}), False),
+        (pymongo.errors.DocumentTooLarge("x"), False),
+        (pymongo.errors.ConfigurationError("x"), False),
+    ],
+)
+def test_which_errors_may_pass(error: Exception, transient: bool) -> None:
+    said = MongoDBJobStore()._explain(error)
+    assert said is not None
+    assert said[1] is transient
+
+
+def test_what_is_no_error_of_the_drivers_is_not_explained() -> None:
+    assert MongoDBJobStore()._explain(KeyError("x")) is None
