@@ -12,8 +12,10 @@ order, and each fire time of the backlog ends either in ``fires`` or in exactly 
    ``max_instances`` runs are live already, what is left is skipped. (The runs of one uncoalesced backlog follow each
    other: the scheduler hands no more than ``max_instances`` of them to the executor at a time.)
 
-Fire times that a calendar rules out are no fire times, and not in the backlog. They are told in one more skip, with the
-decision about the run before them: those between the first fire time of the backlog and the next fire time.
+Fire times that a calendar rules out are no fire times, and not in the backlog; nor are local times that do not exist. They
+are told in one more skip for each of these reasons, with the decision about the run before them: those between the first
+fire time of the backlog and the next fire time. What comes before a job's first fire time is told when that is computed
+(``omitted``).
 
 Whatever a trigger does, the next fire time is later than the last one decided about: a trigger that answers otherwise, or
 raises, sets its job aside (``broken``), after the runs that are due already.
@@ -21,7 +23,7 @@ raises, sets its job aside (``broken``), after the runs that are due already.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from schedcore.errors import error_text
@@ -32,7 +34,7 @@ from schedcore.triggers.base import EngineTrigger
 # A named tuple's own constructor is a Python function; on the path of every run this saves a call.
 _new = tuple.__new__
 
-__all__ = ["Claim", "Decision", "decide", "dispatch_us", "first_fire", "plain_next"]
+__all__ = ["Claim", "Decision", "decide", "dispatch_us", "first_fire", "omitted", "plain_next"]
 
 
 class Claim(NamedTuple):
@@ -67,7 +69,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
         return Decision(claim, (), (), None, None, broken)
     trigger = job.trigger
     policy = job.policy
-    excluded: tuple[Skip, ...] = ()
+    left_out: tuple[Skip, ...] = ()
     try:
         next_us = trigger.next_us(fire_us)
         if next_us is not None and next_us <= now_us:
@@ -80,17 +82,17 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
                 return _set_aside(claim, now_us, _standstill(trigger, fire_us, next_us))
             if trigger.jitter_us:
                 next_due_us = dispatch_us(trigger, next_us, random, job.id)
-        if trigger.excludes:
-            excluded = _excluded(trigger, fire_us, next_us)
+        if trigger.omits:
+            left_out = omitted(trigger, fire_us, next_us, ())
     except Exception as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
         return _set_aside(claim, now_us, f"its trigger raised {error_text(error)}", error)
     # The common case: one fire time is due.
     grace_us = policy.misfire_grace_us
     if grace_us is not None and now_us - due_us > grace_us:
-        return Decision(claim, (), (Skip(SkipReason.MISFIRED, fire_us, fire_us, 1), *excluded), next_us, next_due_us)
+        return Decision(claim, (), (Skip(SkipReason.MISFIRED, fire_us, fire_us, 1), *left_out), next_us, next_due_us)
     if live >= policy.max_instances:
-        return Decision(claim, (), (Skip(SkipReason.OVERLAP, fire_us, fire_us, 1), *excluded), next_us, next_due_us)
-    return _new(Decision, (claim, (fire_us,), excluded, next_us, next_due_us, None, None))
+        return Decision(claim, (), (Skip(SkipReason.OVERLAP, fire_us, fire_us, 1), *left_out), next_us, next_due_us)
+    return _new(Decision, (claim, (fire_us,), left_out, next_us, next_due_us, None, None))
 
 
 def plain_next(job: JobRecord, fire_us: int, due_us: int, live: int, now_us: int) -> int | None:
@@ -103,7 +105,7 @@ def plain_next(job: JobRecord, fire_us: int, due_us: int, live: int, now_us: int
     policy = job.policy
     if not trigger.plain or live >= policy.max_instances:
         return None
-    if trigger.jitter_us or trigger.excludes:
+    if trigger.jitter_us or trigger.omits:
         return None
     grace_us = policy.misfire_grace_us
     if grace_us is not None and now_us - due_us > grace_us:
@@ -163,19 +165,36 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
         reason = _standstill(trigger, decided_us, next_us)
         return Decision(claim, tuple(fires), tuple(skips), None, None, reason)
     next_due_us = None if next_us is None else dispatch_us(trigger, next_us, random, job.id)
-    if trigger.excludes:
-        skips.extend(_excluded(trigger, fire_us, next_us))
+    if trigger.omits:
+        skips.extend(omitted(trigger, fire_us, next_us, skips))
     return Decision(claim, tuple(fires), tuple(skips), next_us, next_due_us)
 
 
-def _excluded(trigger: EngineTrigger, fire_us: int, next_us: int | None) -> tuple[Skip, ...]:
-    """What a calendar rules out between two fire times, or between the last one and the end, as one skip."""
+def omitted(trigger: EngineTrigger, after_us: int, next_us: int | None, skips: Sequence[Skip] = ()) -> tuple[Skip, ...]:
+    """What a trigger that ``omits`` leaves out between two fire times, or between the last one and the end: one skip for what a
+    calendar rules out, and one for the local times that do not exist.
+
+    ``skips``: what else is told at the same time. Local times that do not exist are on record where they would have been over,
+    or a microsecond earlier where something else may be on record.
+    """
     if next_us is None:
         if trigger.end_us is None:
             return ()
         next_us = trigger.end_us + 1
-    found = trigger.excluded(fire_us, next_us)
-    return () if found is None else (Skip(SkipReason.EXCLUDED, found.first_us, found.last_us, found.times),)
+    found: list[Skip] = []
+    if trigger.excludes:
+        excluded = trigger.excluded(after_us, next_us)
+        if excluded is not None:
+            found.append(Skip(SkipReason.EXCLUDED, *excluded[1:], excluded[0]))
+    swallowed = trigger.swallowed(after_us, next_us)
+    if swallowed:
+        at_us, last_us = min(swallowed).at_us, max(swallowed).at_us
+        taken = {next_us, *(skip.first_us for skip in (*skips, *found))}
+        while at_us in taken:
+            at_us -= 1
+        times = sum(each.times for each in swallowed)
+        found.append(Skip(SkipReason.GAP, at_us, at_us if len(swallowed) == 1 else last_us, times))
+    return tuple(found)
 
 
 def _before(trigger: EngineTrigger, first_us: int, last_us: int) -> int:

@@ -56,6 +56,7 @@ class SkipReason(StrEnum):
     CATCHUP_LIMIT = "catchup limit"  #: the backlog was longer than ``max_catchup``
     OVERLAP = "overlap"  #: ``max_instances`` runs were live
     EXCLUDED = "excluded"  #: a calendar rules them out
+    GAP = "gap"  #: their local time does not exist: the clocks jump over it, or the month lacks the day
     PAUSED = "paused"  #: the job was paused
     SHUTDOWN = "shutdown"  #: the scheduler was shut down first, and its store does not outlive it
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedcore._locks import ShortLock
 from schedcore.clock import Now
-from schedcore.engine import dispatch_us, first_fire
+from schedcore.engine import dispatch_us, first_fire, omitted
 from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError, UsageError
 from schedcore.events import (
     EVENT_JOB_ADDED,
@@ -49,6 +49,24 @@ class Pending(NamedTuple):
     entry: JobEntry | None = None  #: where it stands in its schedule, once the scheduler runs
 
 
+class _Untold(NamedTuple):
+    """What is left out before the first fire time of a job, until it is on record."""
+
+    job: JobRecord
+    fire_us: int
+    skips: tuple[Skip, ...]
+    looks: int = 0  #: cycles that have looked for the job
+
+    def is_about(self, entry: JobEntry) -> bool:
+        """Whether this is about a job as it stands there."""
+        return entry.fire_us == self.fire_us and entry.job.trigger == self.job.trigger
+
+
+# Jobs whose first fire times are yet to be told of, and cycles that look for one of them.
+_MAX_UNTOLD = 10_000
+_MAX_LOOKS = 20
+
+
 class Jobs:
     """See the module's docstring. Every method may be called from any thread."""
 
@@ -56,6 +74,9 @@ class Jobs:
         self._scheduler = scheduler
         self._lock = ShortLock()
         self._pending: dict[str, dict[str, Pending]] = {}
+        # What their calendars leave out before the first fire time of jobs that were placed just now: it is put on record when
+        # they are in their store, by its next cycle.
+        self._untold: dict[str, _Untold] = {}
 
     def forget_threads(self) -> None:
         """After a fork, in the child: whoever held the lock is not there."""
@@ -169,6 +190,8 @@ class Jobs:
                 fire_us = trigger.first_us(at.steady_us if trigger.elapsed else at.wall_us)
                 if fire_us is None:
                     raise never(trigger)
+                if trigger.omits:
+                    self._put_untold(job, at.steady_us if trigger.elapsed else at.wall_us, fire_us)
             if not trigger.jitter_us:
                 return _new(JobEntry, (job, _ACTIVE, fire_us, fire_us, None))
             due_us = dispatch_us(trigger, fire_us, self._scheduler._random, job.id)
@@ -197,8 +220,12 @@ class Jobs:
 
     def flush(self, pump: Pump) -> list[JobEntry]:
         """Hand a store its pending jobs. In ``start``, or in a cycle. What one job raises stops the others only in ``start``."""
-        if not self._pending.get(pump.alias):
-            return []
+        added = self._flush(pump) if self._pending.get(pump.alias) else []
+        if self._untold:
+            self._tell(pump)
+        return added
+
+    def _flush(self, pump: Pump) -> list[JobEntry]:
         with self._lock:
             waiting = self._pending.pop(pump.alias, {})
         now = self._scheduler._timeline.now()
@@ -315,7 +342,11 @@ class Jobs:
             if old is None:
                 raise JobLookupError(job_id)
             new = change(old)
-            skips = self._missed_while_paused(old, new) if new.state is JobState.ACTIVE else ()
+            skips: tuple[Skip, ...] = ()
+            if new.state is JobState.ACTIVE:
+                skips = self._missed_while_paused(old, new)
+                if new.job.trigger.omits:
+                    skips += self._left_out(old, new, skips)
             now_us = self._scheduler.clock.wall_us()
             if pump.store.replace_entry(old, new, [skip_record(job_id, skip, now_us) for skip in skips]):
                 break
@@ -342,6 +373,45 @@ class Jobs:
         missed = trigger.backlog(entry.fire_us, upto_us)
         last_us = entry.fire_us if missed.last_us is None else missed.last_us
         return (Skip(SkipReason.PAUSED, entry.fire_us, last_us, 1 + missed.times),)
+
+    def _left_out(self, old: JobEntry, new: JobEntry, skips: tuple[Skip, ...]) -> tuple[Skip, ...]:
+        """What calendars leave out before the next fire time of a job that was changed, and that was not told before."""
+        untold = self._untold.pop(new.job.id, None)
+        if old.state is JobState.PAUSED and old.fire_us is not None and new.job.trigger is old.job.trigger:
+            # It goes on with the schedule that it had, and that was told of up to where it was.
+            return omitted(new.job.trigger, old.fire_us, new.fire_us, skips)
+        return untold.skips if untold is not None and untold.is_about(new) else ()
+
+    def _put_untold(self, job: JobRecord, at_us: int, fire_us: int) -> None:
+        skips = omitted(job.trigger, at_us - 1, fire_us)
+        if skips:
+            if len(self._untold) >= _MAX_UNTOLD:
+                self._untold.pop(next(iter(self._untold)), None)
+            self._untold[job.id] = _Untold(job, fire_us, skips)
+            self._scheduler._ask()
+
+    def _tell(self, pump: Pump) -> None:
+        """Put on record what is left out before the first fire times of new jobs."""
+        for job_id, untold in list(self._untold.items()):
+            entry = pump.store.get_entry(job_id)
+            if entry is None:
+                # In another store, or not there yet: who adds it has placed it, and is about to hand it over.
+                if untold.looks < _MAX_LOOKS:
+                    self._untold[job_id] = untold._replace(looks=untold.looks + 1)
+                else:
+                    self._untold.pop(job_id, None)
+                continue
+            if untold.is_about(entry):
+                now_us = self._scheduler.clock.wall_us()
+                records = [skip_record(job_id, each, now_us) for each in untold.skips]
+                try:
+                    if not pump.store.replace_entry(entry, entry, records):
+                        continue  # somebody changed it meanwhile; it is looked at again
+                except JobLookupError:
+                    records = []
+                for skip in untold.skips if records else ():
+                    self._scheduler._reports.skipped(pump.alias, entry.job, skip)
+            self._untold.pop(job_id, None)
 
     def _drop_pending(self, alias: str, job_id: str) -> bool:
         with self._lock:
@@ -390,4 +460,9 @@ class Jobs:
 
 def never(trigger: EngineTrigger) -> InvalidTriggerError:
     """What is raised for a trigger that has no fire time."""
-    return InvalidTriggerError(f"this trigger never fires: {trigger}; check its dates and fields, and its end_date")
+    from schedcore.triggers.combining import AndTrigger
+
+    advice = "check its dates and fields, and its end_date"
+    if isinstance(trigger, AndTrigger) and not trigger.tolerance:
+        advice += "; its triggers have to name the same instant, or to be given a tolerance="
+    return InvalidTriggerError(f"this trigger never fires: {trigger}; {advice}")

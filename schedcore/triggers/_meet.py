@@ -106,6 +106,7 @@ def _merge_cron(triggers: Sequence[CronTrigger], once: bool) -> CronTrigger | No
     put(merged, "_from_us", max(trigger._from_us for trigger in triggers))
     put(merged, "_upto_us", min(trigger._upto_us for trigger in triggers))
     put(merged, "end_us", None)
+    put(merged, "omits", not once and any(trigger.omits for trigger in triggers))
     return merged
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from schedcore.triggers.calendars import Calendar, Excluding
     from schedcore.triggers.explain import Explanation
 
-__all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "Excluded", "GridTrigger"]
+__all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "Excluded", "GridTrigger", "Swallowed"]
 
 
 # Microseconds (2038). From 1970 up to here a float of seconds is so near to an instant that it gives back the microsecond.
@@ -48,6 +48,15 @@ class Excluded(NamedTuple):
     times: int
     first_us: int
     last_us: int
+
+
+class Swallowed(NamedTuple):
+    """Local times of a schedule that do not exist: how many, and the instant at which they would have been over: when the clocks
+    jump over them, or at the end of the month that lacks the day.
+    """
+
+    at_us: int
+    times: int
 
 
 class BaseTrigger(ABC):
@@ -131,6 +140,8 @@ class EngineTrigger(BaseTrigger):
     end_us: int | None = None
     #: Whether ``excluded`` has something to tell.
     excludes: bool = False
+    #: Whether ``excluded`` or ``swallowed`` has something to tell.
+    omits: bool = False
     #: Whether asking it runs code of a user's (a third party's trigger, a calendar made of a function): kept off event loops.
     foreign: bool = False
 
@@ -160,6 +171,12 @@ class EngineTrigger(BaseTrigger):
         Counted and not listed; of a span that is too long the first part.
         """
         return None
+
+    def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
+        """The local times that the schedule names and that do not exist, so that they have no fire time: those that were over in
+        (``after_us``, ``upto_us``], one entry for each instant. Of a span that is too long the first part.
+        """
+        return []
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         global _answered

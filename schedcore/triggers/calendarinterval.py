@@ -19,6 +19,7 @@ repeat after 12, leap years after 400) and the jumps of the clocks in between th
 from __future__ import annotations
 
 from datetime import date, datetime, tzinfo
+from itertools import takewhile
 from math import gcd
 from time import time_ns
 from typing import Any, ClassVar, Literal, Self
@@ -39,8 +40,8 @@ from schedcore.triggers._local import (
 )
 from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, GridTrigger
-from schedcore.triggers.cron._dst import Offsets, offsets_for
+from schedcore.triggers.base import BaseTrigger, GridTrigger, Swallowed
+from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["CalendarIntervalTrigger"]
@@ -54,6 +55,8 @@ _UNITS = ("years", "months", "weeks", "days")
 _MONTH_DAYS = 146097 / 4800
 # How many dates are looked at one by one before the closed forms pay.
 _FEW = 24
+# How many dates are looked at for those that do not exist (100 years of months).
+_MAX_DATES = 1200
 
 
 class CalendarIntervalTrigger(Frozen, GridTrigger):
@@ -375,6 +378,49 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
                 if self.dst == "skip" or (k + 1 < end and self._instant(k) == self._instant(k + 1)):
                     total += 1
         return total
+
+    @property
+    def omits(self) -> bool:  # type: ignore[override]
+        """Whether there may be no such date or time, and nothing runs in its place."""
+        return self._lacks_days() or (self.dst == "skip" and not is_fixed(self.timezone))
+
+    def _lacks_days(self) -> bool:
+        return bool(self._months) and self.overflow == "skip" and civil(self._start_day)[2] > 28
+
+    def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
+        after_us = max(after_us, FIRST_US - 1 if self._from_us is None else self._from_us - 1)
+        upto_us = min(upto_us, self._upto_us)
+        if after_us >= upto_us:
+            return []
+        if self._lacks_days():
+            k = max(self._near(after_us), 0)
+            lacking = list(takewhile(lambda each: self._bound_us(each) <= upto_us, range(k, k + _MAX_DATES)))
+        elif self.dst == "skip" and not is_still(self._offsets, after_us // _SECOND_US, upto_us // _SECOND_US):
+            lacking = self._in_gaps(after_us, upto_us)
+        else:
+            return []
+        found = []
+        for k in lacking:
+            if self._instant(k) is None:
+                day = self._day(k)
+                # The month is over when the next one begins.
+                local_s = (self._bound(k) + 1) * DAY_S if day is None else day * DAY_S + self._time_s
+                at_s = wall_instant(self._offsets, local_s, "cron")
+                assert at_s is not None
+                if after_us < at_s * _SECOND_US <= upto_us:
+                    found.append(Swallowed(at_s * _SECOND_US, 1))
+        return found
+
+    def _in_gaps(self, after_us: int, upto_us: int) -> list[int]:
+        """The dates whose time of day the clocks jump over."""
+        found = []
+        from_s, until_s = after_us // _SECOND_US - 3 * DAY_S, upto_us // _SECOND_US + 3 * DAY_S
+        for low_s, high_s in gaps(self._offsets, from_s, until_s):
+            for day in range(-((self._time_s - low_s) // DAY_S), (high_s - 1 - self._time_s) // DAY_S + 1):
+                k = self._index(day)
+                if k >= 0 and self._day(k) == day:
+                    found.append(k)
+        return found
 
     # -- being a value ---------------------------------------------------------------------------------------------------
 

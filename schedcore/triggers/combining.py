@@ -28,7 +28,7 @@ from schedcore.triggers._old_states import OLD_VERSIONS
 from schedcore.triggers._values import Frozen, check_version, pack_trigger, to_triggers, unpack_trigger
 from schedcore.triggers._where import Box, boxes_of, either
 from schedcore.triggers._zones import same_zone, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
 from schedcore.triggers.jitter import from_jitter_us
 
@@ -102,6 +102,11 @@ class _Combination(Frozen, EngineTrigger):
     def foreign(self) -> bool:  # type: ignore[override]
         """Whether that is so of any of the triggers."""
         return any(child.foreign for child in self._children)
+
+    @property
+    def omits(self) -> bool:  # type: ignore[override]
+        """Whether any of the triggers leaves something out."""
+        return any(child.omits for child in self._children)
 
     def anchored(self, now_us: int) -> Self:
         return self._with(tuple(child.anchored(now_us) for child in self._children))
@@ -271,8 +276,15 @@ class AndTrigger(_Combination):
         """Whether any of the triggers leaves fire times out."""
         return any(child.excludes for child in self._children)
 
+    def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
+        """The times that all have in common and that do not exist, where they are cron rules of one zone."""
+        exact = self._meeting().exact
+        return [] if exact is None else exact.swallowed(after_us, upto_us)
+
     def excluded(self, after_us: int, before_us: int) -> Excluded | None:
         """Where all would meet if no calendar left anything out, and do not."""
+        if not self.excludes:
+            return None
         whole = self._bare()
         at_us = after_us
         own_us = self.next_us(after_us)
@@ -391,6 +403,9 @@ class OrTrigger(_Combination):
     def excludes(self) -> bool:  # type: ignore[override]
         """Whether any of the triggers leaves fire times out."""
         return any(child.excludes for child in self._children)
+
+    def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
+        return [each for child in self._children if child.omits for each in child.swallowed(after_us, upto_us)]
 
     def excluded(self, after_us: int, before_us: int) -> Excluded | None:
         found = [child.excluded(after_us, before_us) for child in self._children if child.excludes]

@@ -28,13 +28,13 @@ from typing import Any, Literal, NamedTuple, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
 from schedcore.triggers._days import Days, next_common, together
-from schedcore.triggers._local import offset_at, wall_instant
+from schedcore.triggers._local import gaps, is_fixed, offset_at, wall_instant
 from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, times_of_rule
 from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import ANYWHERE, Box, either, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
-from schedcore.triggers.cron._dst import Offsets, offsets_for
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Swallowed
+from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["MAX_COUNT", "RRuleTrigger"]
@@ -43,6 +43,8 @@ __all__ = ["MAX_COUNT", "RRuleTrigger"]
 MAX_COUNT = 20_000
 # Fire times of one backlog that are walked; beyond that its count is a lower bound.
 _MAX_WALK = 1000
+# Gaps of one span that are looked into.
+_MAX_GAPS = 20
 # Looks at a rule, each at a stretch of days and more than one interval long, that may find nothing in a row.
 _MAX_LOOKS = 20_000
 # Instances of a rule that are found at a time.
@@ -228,6 +230,27 @@ class RRuleTrigger(Frozen, EngineTrigger):
             times, last_us, at_us = times + 1, next_us, next_us
         # The count is a lower bound from here on.
         return Backlog(times, last_us, self.next_us(upto_us))
+
+    @property
+    def omits(self) -> bool:  # type: ignore[override]
+        """Whether the clocks may jump over one of its times, and nothing runs in its place."""
+        return self.dst == "skip" and not is_fixed(self.timezone)
+
+    def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
+        limit_us = LAST_US if self.end_us is None else min(self.end_us, LAST_US)
+        from_s, upto_s = max(after_us, FIRST_US) // _SECOND_US, min(upto_us, limit_us) // _SECOND_US
+        if not self.omits or upto_s <= from_s or is_still(self._offsets, from_s, upto_s):
+            return []
+        found = []
+        for low_s, high_s in gaps(self._offsets, from_s, upto_s + 1)[:_MAX_GAPS]:
+            at_s = wall_instant(self._offsets, low_s, "cron")
+            assert at_s is not None
+            times, local = 0, self._rules.after(_EPOCH + timedelta(seconds=low_s - 1))
+            while local is not None and (local - _EPOCH) // _SECOND < high_s and times < _MAX_WALK:
+                times, local = times + 1, self._rules.after(local)
+            if times and after_us < at_s * _SECOND_US:
+                found.append(Swallowed(at_s * _SECOND_US, times))
+        return found
 
     # -- being a value -------------------------------------------------------------------------------------------------
 

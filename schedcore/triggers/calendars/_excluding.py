@@ -31,7 +31,7 @@ from schedcore.triggers._where import (
     shared,
 )
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed
 from schedcore.triggers.calendars._calendar import EPOCH, Calendar, LocalSet
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import iso
@@ -249,6 +249,18 @@ class Excluding(Zoned):
     def excludes(self) -> bool:  # type: ignore[override]
         """Whether it leaves fire times out, rather than moving them."""
         return self.roll == "skip"
+
+    @property
+    def omits(self) -> bool:  # type: ignore[override]
+        """Whether it leaves fire times out, or the trigger does."""
+        return self.roll == "skip" or self._child.omits
+
+    def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
+        """What the clocks swallow of the trigger's times, but for what was closed anyway."""
+        found = self._child.swallowed(after_us, upto_us) if self._child.omits else []
+        if self.roll != "skip":
+            return found
+        return [each for each in found if not all(self._closed_until(each.at_us - late)[0] for late in (1, 0))]
 
     def excluded(self, after_us: int, before_us: int) -> Excluded | None:
         if self.roll != "skip":

@@ -37,7 +37,18 @@ from schedcore.triggers._zones import FIRST_US, LAST_US
 from schedcore.triggers.cron._search import Plan, first_day, year_of
 from schedcore.triggers.cron._tzfile import read_transitions
 
-__all__ = ["BLOCK_S", "Offsets", "count", "last_upto", "literal_next", "offsets_for", "once_next", "shown_before"]
+__all__ = [
+    "BLOCK_S",
+    "Offsets",
+    "count",
+    "is_still",
+    "jumps",
+    "last_upto",
+    "literal_next",
+    "offsets_for",
+    "once_next",
+    "shown_before",
+]
 
 # Seconds.
 _DAY_S = 86400
@@ -55,6 +66,8 @@ _TABLE_LIMIT = 8192
 # How many gaps in a row may swallow all that a schedule has, before the answer is "never". A zone's rules and
 # the calendar decide it by the kind of year, and every kind comes within 40 years.
 _SWALLOWED_LIMIT = 48
+# Blocks that are looked at one by one (20 days), before the table of transitions is.
+_FEW_BLOCKS = 4
 # The zones' rules are stable from here on, and repeat with the calendar after 400 years.
 _STABLE_S = 4_102_444_800  # 2100-01-01
 _CYCLE_S = 146097 * _DAY_S
@@ -236,6 +249,23 @@ def shown_before(pieces: tuple[Piece, ...], instant_s: int) -> int:
     """The local time that the wall clock has not shown before an instant: all earlier ones have come, or were
     skipped."""
     return max(min(end_s, instant_s) + offset for start_s, end_s, offset in pieces if start_s < instant_s)
+
+
+def is_still(offsets: Offsets, from_s: int, upto_s: int) -> bool:
+    """Whether a short look shows that the clocks do not change between two instants, both included."""
+    first, last = from_s // BLOCK_S, upto_s // BLOCK_S
+    return last - first <= _FEW_BLOCKS and all(offsets[block].__class__ is int for block in range(first, last + 1))
+
+
+def jumps(offsets: Offsets, from_s: int, upto_s: int) -> Iterator[tuple[int, int, int]]:
+    """The instants from ``from_s`` to ``upto_s`` at which the clocks go forward, with the local times from which (inclusive)
+    and to which (exclusive) they do.
+    """
+    before: int | None = None
+    for start_s, _, offset in offsets.spans(from_s - 1, upto_s + 1):
+        if before is not None and offset > before:
+            yield start_s, start_s + before, start_s + offset
+        before = offset
 
 
 def _happens(offsets: Offsets, local_s: int) -> int:

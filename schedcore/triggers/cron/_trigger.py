@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date, datetime, tzinfo
+from datetime import timezone as fixed_zone
 from typing import Any, ClassVar, Literal, NoReturn, Self
 
 from schedcore.clock import to_datetime
@@ -12,13 +13,15 @@ from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, GridTrigger
+from schedcore.triggers.base import BaseTrigger, GridTrigger, Swallowed
 from schedcore.triggers.cron._changes import ClockChange, clock_changes
 from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, Crontab, has_hash, parse_keywords, read
 from schedcore.triggers.cron._dst import (
     BLOCK_S,
     Offsets,
     count,
+    is_still,
+    jumps,
     last_upto,
     literal_next,
     offsets_for,
@@ -33,6 +36,9 @@ __all__ = ["CronTrigger"]
 
 _STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
 _SECOND_US = 1_000_000
+_ALL_HOURS = (1 << 24) - 1
+# Seconds. What the clocks swallow is looked for in so long a time (100 years).
+_FURTHEST_S = 36525 * 86400
 _DST = ("cron", "literal")
 _SHOWN = re.compile(r"cron\[(.*)\]", re.DOTALL)
 _SHOWN_FIELD = re.compile(r"(\w+)='([^']*)'(?:, |$)")
@@ -103,6 +109,7 @@ class CronTrigger(GridTrigger):
         "dst",
         "end_us",
         "jitter_us",
+        "omits",
         "timezone",
         "zone_data_changed",
     )
@@ -114,6 +121,8 @@ class CronTrigger(GridTrigger):
     jitter_us: int
     end_us: int | None
     dst: Literal["cron", "literal"]
+    #: Whether the clocks may jump over one of its times, and nothing runs in its place. Not where it runs in every hour.
+    omits: bool
     _source: _Keywords | Crontab
     _plan: Plan
     _offsets: Offsets
@@ -291,6 +300,7 @@ class CronTrigger(GridTrigger):
             plan = _Unseeded(source.text, plan.rule)
         put(self, "_plan", plan)
         put(self, "_once", dst == "cron" and not rule.wildcard and rule.seconds.bit_count() == 1)
+        put(self, "omits", not self._once and rule.hours != _ALL_HOURS and type(zone) is not fixed_zone)
         put(self, "_offsets", offsets_for(zone))
         put(self, "_from_us", FIRST_US if start_us is None else start_us)
         put(self, "_upto_us", LAST_US if end_us is None else end_us)
@@ -372,6 +382,19 @@ class CronTrigger(GridTrigger):
         from_s = max(after_us, self._from_us - 1) // _SECOND_US + 1
         until_s = min(upto_us, self._upto_us) // _SECOND_US + 1
         return count(self._plan, self._offsets, from_s, until_s, self._once)
+
+    def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
+        from_s = max(after_us, self._from_us - 1) // _SECOND_US + 1
+        upto_s = min(upto_us, self._upto_us) // _SECOND_US
+        upto_s = min(upto_s, from_s + _FURTHEST_S)
+        if not self.omits or upto_s < from_s or is_still(self._offsets, from_s, upto_s):
+            return []
+        found = []
+        for at_s, low_s, high_s in jumps(self._offsets, from_s, upto_s):
+            times = self._plan.count(low_s, high_s)
+            if times:
+                found.append(Swallowed(at_s * _SECOND_US, times))
+        return found
 
     def changes(self, after_us: int, upto_us: int, limit: int = 100) -> list[ClockChange]:
         """The schedule's local times that do not come as they are written, because the clocks change: the first ``limit`` of
