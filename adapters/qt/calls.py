@@ -63,6 +63,7 @@ class QtCalls(QObject):
         # Guards ``_open`` and the signal: nobody rings where the object is being deleted.
         self._lock = threading.Lock()
         self._rung.connect(self._answer, Qt.ConnectionType.QueuedConnection)
+        app.destroyed.connect(self._end)
         if in_qt_thread(app):
             self.setParent(app)
         else:
@@ -89,10 +90,10 @@ class QtCalls(QObject):
     def close(self) -> None:
         """Take no more; what was taken is made, and then this is deleted. From any thread; twice is harmless."""
         with self._lock:
-            if self._open and application() is not None:
+            if self._open:
+                self._open = False
                 self._calls.append(self._leave)
                 self._ring()
-            self._open = False
 
     def _leave(self) -> None:
         self._settle_down()
@@ -104,6 +105,12 @@ class QtCalls(QObject):
             self._ringing = True
             self._rung_s = now_s
             self._rung.emit()
+
+    @Slot()
+    def _end(self) -> None:
+        # The application is being deleted, and what it is the parent of next.
+        with self._lock:
+            self._open = False
 
     @Slot()
     def _answer(self) -> None:

@@ -191,3 +191,4 @@ def wakeup() -> Iterator[WakeupBench]:
         yield bench
     finally:
         bench.close()
+        bench.wakeup.end_threads(_PATIENCE_S)
