@@ -47,6 +47,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "twisted": "schedcore.adapters.twisted:TwistedExecutor",
         "gevent": "schedcore.adapters.gevent:GeventExecutor",
         "qt": "schedcore.adapters.qt:QtExecutor",
+        "qtmain": "schedcore.adapters.qt:QtMainThreadExecutor",
     },
     JOBSTORES: {
         "memory": "schedcore.jobstores.memory:MemoryJobStore",
@@ -54,6 +55,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "redis": "schedcore.jobstores.redis:RedisJobStore",
         "mongodb": "schedcore.jobstores.mongodb:MongoDBJobStore",
         "etcd": "schedcore.jobstores.etcd:EtcdJobStore",
+        "zookeeper": "schedcore.jobstores.zookeeper:ZooKeeperJobStore",
     },
 }
 

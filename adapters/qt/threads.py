@@ -17,6 +17,8 @@ class QtThreads:
 
     def __init__(self) -> None:
         self._pool: QThreadPool | None = QThreadPool()
+        # A worker stays as long as it may be needed; when it ends so does its thread.
+        self._pool.setExpiryTimeout(0)
         app = application()
         if app is not None:
             # A binding deletes what is Python's when the application ends, and to delete a pool is to wait for its threads, with
