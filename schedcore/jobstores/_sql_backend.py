@@ -251,6 +251,10 @@ class Backend(ABC):
         """Whether an error says that the connection is no more."""
         return False
 
+    def refuse(self, driver: Any) -> str | None:
+        """Why a connection that the user has configured does not do."""
+        return None
+
     # -- one owner -------------------------------------------------------------------------------------------------------
 
     def before_opening(self, engine: sa.Engine, *, read_only: bool, owned: bool) -> str | None:

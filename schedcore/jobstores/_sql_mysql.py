@@ -179,6 +179,15 @@ class MySQL(Backend):
     def is_lost(self, error: BaseException) -> bool:
         return _number_and_text(error)[0] in _LOST
 
+    def refuse(self, driver: Any) -> str | None:
+        charset = getattr(driver, "charset", None)
+        if charset in (None, "utf8mb4"):
+            return None
+        return (
+            f"its connections have the character set {charset!r}, which does not hold every text; make the engine with "
+            f"?charset=utf8mb4 at the end of the URL"
+        )
+
     # -- one owner -------------------------------------------------------------------------------------------------------
 
     def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:

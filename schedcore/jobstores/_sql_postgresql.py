@@ -162,7 +162,7 @@ class PostgreSQL(Backend):
 
     def explain(self, error: BaseException, url: sa.URL) -> tuple[str, bool]:
         code = getattr(error, "sqlstate", None)
-        text = str(error).strip() or type(error).__name__
+        text = " ".join(str(error).split()) or type(error).__name__
         if code:
             return f"{text} (SQLSTATE {code})", code.startswith(_TRANSIENT)
         # Of the driver's own errors, this one is about the connection.

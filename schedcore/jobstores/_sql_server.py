@@ -27,7 +27,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from schedcore.jobstores._sql_backend import Backend
 
-__all__ = ["ServerLock", "Watch"]
+__all__ = ["ServerLock", "Watch", "discard"]
 
 # Seconds. How long one waits for the lock of a process that has just ended: the server may not have noticed yet.
 _LEAVING_S = 1.0
@@ -150,21 +150,41 @@ class ServerLock:
 
     def take(self) -> bool:
         self.release()
-        connection = self._engine.connect()
+        end_s = time.monotonic() + _LEAVING_S
+        connection, taken = self._first_question()
         try:
             # It is nobody else's from now on: the pool makes another one in its place.
             connection.detach()
-            end_s = time.monotonic() + _LEAVING_S
-            while not self._ask(connection, self._lock):
+            while not taken:
                 if time.monotonic() > end_s:
                     return False
                 time.sleep(_ASK_EVERY_S)
+                taken = self._ask(connection, self._lock)
             self._connection = connection
             self._asked_s = time.monotonic()
         finally:
             if self._connection is None:
                 _close(connection)
         return True
+
+    def _first_question(self) -> tuple[sa.Connection, bool]:
+        """A connection of the pool's, and whether its session has the lock now."""
+        connection = self._engine.connect()
+        try:
+            return connection, self._ask(connection, self._lock)
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            discard(connection)
+            connection.close()
+            if not self._backend.is_lost(error):
+                raise
+        # It was lost while nobody used it.
+        connection = self._engine.connect()
+        try:
+            return connection, self._ask(connection, self._lock)
+        except BaseException:
+            discard(connection)
+            connection.close()
+            raise
 
     def _lock(self, cursor: Any) -> bool:
         return self.try_to_lock(cursor, self._schema, self._table)
@@ -215,11 +235,23 @@ class ServerLock:
             _close(connection)
 
 
+def discard(connection: sa.Connection) -> None:
+    """Have SQLAlchemy find out that a connection is lost, and forget those of its pool that are as old."""
+    with suppress(sa.exc.SQLAlchemyError):
+        connection.exec_driver_sql("SELECT 1")
+    with suppress(sa.exc.SQLAlchemyError):
+        connection.invalidate()
+
+
 def _close(connection: sa.Connection) -> None:
     """Close a connection that no pool has, whatever is left of it."""
-    driver = connection.connection.dbapi_connection
+    driver = None
     with suppress(Exception):
-        connection.close()
+        driver = connection.connection.dbapi_connection
     if driver is not None:
         with suppress(Exception):
             driver.close()
+    with suppress(Exception):
+        connection.invalidate()  # or SQLAlchemy would have a last word with the server
+    with suppress(Exception):
+        connection.close()

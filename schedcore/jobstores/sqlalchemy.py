@@ -64,7 +64,7 @@ try:
 
     from schedcore.jobstores._sql import GONE, Statements, make_tables
     from schedcore.jobstores._sql_backend import Backend, Names, Ownership
-    from schedcore.jobstores._sql_server import Watch
+    from schedcore.jobstores._sql_server import Watch, discard
     from schedcore.jobstores._sql_upgrade import SCHEMA_VERSION, steps_from
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'sqlalchemy'", "sqlalchemy") from error
@@ -224,6 +224,10 @@ class SQLAlchemyJobStore(JobStore):
             raise JobStoreError(self._alias, missing)
         if self._backend.remote:
             self._watch.start()
+            with self._connected("open the database") as connection:
+                refused = self._backend.refuse(connection.connection)
+            if refused is not None:
+                raise ConfigurationError(f"engine: {refused}")
         if self._read_only:
             self._check_schema(create=False)
             return
@@ -457,9 +461,9 @@ class SQLAlchemyJobStore(JobStore):
                         except errors as error:
                             # A connection of the pool's that was lost while nobody used it: nothing was done on it yet.
                             cursor.close()
+                            discard(connection)
                             if last or not backend.is_lost(error) or (call is not None and call.cut):
                                 raise
-                            self._discard(connection)
                             continue
                         try:
                             if self._term is None or not write or term == self._term:
@@ -474,19 +478,12 @@ class SQLAlchemyJobStore(JobStore):
                             try:
                                 driver.rollback()
                             except errors:
-                                self._discard(connection)
+                                discard(connection)
                             raise
                         finally:
                             cursor.close()
                     break
             self._is_over()
-
-    def _discard(self, connection: sa.Connection) -> None:
-        """Have SQLAlchemy find out that a connection is lost, and forget those of its pool that are as old."""
-        with suppress(sa.exc.SQLAlchemyError):
-            connection.exec_driver_sql("SELECT 1")
-        with suppress(sa.exc.SQLAlchemyError):
-            connection.invalidate()
 
     @contextmanager
     def _connected(self, doing: str) -> Iterator[sa.Connection]:

@@ -1,0 +1,587 @@
+"""What the SQL store promises on every server: the tests that PostgreSQL and MariaDB share."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from schedcore.clock import Now
+from schedcore.engine import Decision, decide
+from schedcore.errors import (
+    ConfigurationError,
+    ConflictingIdError,
+    JobStoreError,
+    JobStoreInUseError,
+    SerializationError,
+)
+from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
+from schedcore.jobstores import _sql_server, _sql_upgrade
+from schedcore.jobstores import sqlalchemy as module
+from schedcore.jobstores.base import JobStore
+from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
+from schedcore.run import Finish, Run, RunState
+from schedcore.testing.stores import work
+from schedcore.triggers.interval import IntervalTrigger
+from tests.jobstores.load import Load, scheduler_on
+from tests.jobstores.walk import walk
+from tests.services import Place, Proxy, Service
+
+__all__ = ["ServerTests"]
+
+Start = Callable[[JobStore], JobStore]
+
+T0 = 1_767_225_600_000_000
+MINUTE = 60_000_000
+
+# A process with a scheduler; each run leaves a line.
+_PROGRAM = """
+import sys
+from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+from schedcore.schedulers.background import BackgroundScheduler
+url, log = sys.argv[1:]
+scheduler = BackgroundScheduler(
+    jobstores={"default": SQLAlchemyJobStore(url, history=100_000)}, timezone="UTC", jobstore_retry_interval=0.5
+)
+scheduler.start(paused=True)
+if not scheduler.get_jobs():
+    scheduler.add_jobs(
+        {"func": "tests.jobstores.sql_servers:note", "args": [log], "trigger": "interval", "seconds": 0.1, "id": f"job{n}",
+         "coalesce": False, "max_instances": 100, "max_catchup": 100_000}
+        for n in range(10)
+    )
+scheduler.resume()
+print("running", flush=True)
+sys.stdin.read()
+scheduler.shutdown()
+"""
+
+
+def note(path: str) -> None:
+    """A job that leaves a line behind."""
+    with open(path, "a") as file:
+        file.write("x\n")
+
+
+def entry(job_id: str = "job", fire_us: int | None = T0, **policy: Any) -> JobEntry:
+    trigger = IntervalTrigger(minutes=1, start_date="2026-01-01T00:00:00+00:00", timezone="UTC")
+    record = JobRecord(job_id, job_id, work, None, (), NO_KWARGS, trigger, JobPolicy(**policy).intern())
+    return JobEntry(record, JobState.PAUSED if fire_us is None else JobState.ACTIVE, fire_us, fire_us)
+
+
+def run_due(store: JobStore, now_us: int, *, finish: bool = True) -> list[Run]:
+    claims = store.acquire(Now(now_us, now_us), 10_000)
+    runs = store.commit([decide(claim, now_us) for claim in claims], now_us).runs
+    if finish:
+        store.finish([Finish(run, RunState.SUCCEEDED, now_us, now_us + 1) for run in runs])
+    return runs
+
+
+@pytest.mark.timeout(180)
+class ServerTests:
+    #: The query that names this connection to the server, and the statement that ends another one.
+    me: str
+    end_session: str
+    #: The statement that makes a schema, and what it is to be called.
+    make_schema: str
+
+    @pytest.fixture
+    def server(self) -> Service:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def place(self, server: Service) -> Place:
+        return server.fresh()
+
+    @pytest.fixture
+    def engine(self, place: Place) -> Iterator[sa.Engine]:
+        """One of the user's own."""
+        engine = sa.create_engine(self.with_driver(place.url), pool_size=2, max_overflow=0, pool_timeout=20)
+        yield engine
+        engine.dispose()
+
+    def with_driver(self, url: str) -> str:
+        raise NotImplementedError
+
+    # -- opening ---------------------------------------------------------------------------------------------------------
+
+    def test_a_second_scheduler_is_refused(self, place: Place, start: Start) -> None:
+        first = start(SQLAlchemyJobStore(place.url))
+        first.add_entries([entry()])
+        with pytest.raises(JobStoreInUseError) as caught:
+            start(SQLAlchemyJobStore(place.url))
+        assert f"is in use by another scheduler (process {os.getpid()} on " in str(caught.value)
+        other = start(SQLAlchemyJobStore(place.url, tablename="others"))
+        other.add_entries([entry()])
+        first.shutdown()
+        assert len(start(SQLAlchemyJobStore(place.url)).list_entries()) == 1
+
+    def test_a_scheduler_that_was_killed_lets_go(self, place: Place, start: Start, tmp_path: Path) -> None:
+        with self.process(place.url, tmp_path / "log") as process:
+            with pytest.raises(JobStoreInUseError, match=f"process {process.pid} on "):
+                start(SQLAlchemyJobStore(place.url))
+            process.kill()
+            process.wait()
+        store = start(SQLAlchemyJobStore(place.url))
+        assert len(store.list_entries()) == 10
+
+    def test_a_reader_beside_a_scheduler(self, place: Place, start: Start) -> None:
+        with pytest.raises(JobStoreError, match="the database has no tables of schedcore"):
+            open_reader(place.url)
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry("a"), entry("b", None)])
+        run_due(store, T0)
+        with open_reader(place.url) as reader:
+            assert [(e.job.id, e.state) for e in reader.list_entries()] == [
+                ("a", JobState.ACTIVE),
+                ("b", JobState.PAUSED),
+            ]
+            assert [record.state for record in reader.runs("a")] == [RunState.SUCCEEDED]
+            run_due(store, T0 + MINUTE)
+            assert len(reader.runs()) == 2
+            with pytest.raises(JobStoreError, match="it was opened for reading only"):
+                reader.remove_job("a")
+        assert len(store.list_entries()) == 2
+
+    def test_the_command_line_reads_it(self, place: Place, start: Start) -> None:
+        pytest.importorskip("typer", reason="the extra 'cli' is not installed")
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry("a job")])
+        run_due(store, T0)
+        for command, wanted in (("jobs", "a job"), ("runs", "succeeded")):
+            done = subprocess.run(
+                [sys.executable, "-m", "schedcore", command, place.url, "--json"],
+                capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            assert wanted in done.stdout, (done.stdout, done.stderr)
+
+    def test_a_schema_a_table_and_metadata(self, engine: sa.Engine, start: Start) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(self.make_schema)
+        metadata = sa.MetaData()
+        store = start(
+            SQLAlchemyJobStore(engine=engine, tablename="my jobs", metadata=metadata, tableschema="other place")
+        )
+        store.add_entries([entry()])
+        assert len(run_due(store, T0)) == 1
+        assert len(store.runs("job")) == 1
+        store.remove_job("job")
+        assert sorted(metadata.tables) == [f"other place.my jobs{part}" for part in ("", "_meta", "_runs")]
+        assert sa.inspect(engine).has_table("my jobs_runs", "other place")
+        store.shutdown()
+        with engine.begin() as connection:
+            metadata.drop_all(connection)
+            connection.exec_driver_sql(self.make_schema.replace("CREATE", "DROP"))
+
+    @pytest.mark.parametrize("name", ["a%b", "{jobs}", "a?"])
+    def test_names_that_cannot_be(self, place: Place, name: str) -> None:
+        with pytest.raises(ConfigurationError, match="tablename must not have any of"):
+            SQLAlchemyJobStore(place.url, tablename=name)
+
+    def test_tables_of_another_release(self, place: Place, engine: sa.Engine, start: Start, monkeypatch: Any) -> None:
+        start(SQLAlchemyJobStore(place.url)).shutdown()
+
+        def version(number: str | None = None) -> str:
+            with engine.begin() as connection:
+                if number is not None:
+                    connection.exec_driver_sql(
+                        f"UPDATE schedcore_jobs_meta SET value = '{number}' WHERE name = 'schema'"
+                    )
+                found = connection.exec_driver_sql(
+                    "SELECT value FROM schedcore_jobs_meta WHERE name = 'schema'"
+                ).scalar()
+            return str(found)
+
+        version("99")
+        with pytest.raises(JobStoreError, match="have the schema version 99, and this release of schedcore reads 1"):
+            start(SQLAlchemyJobStore(place.url))
+        version("1")
+
+        def step(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
+            connection.exec_driver_sql("ALTER TABLE schedcore_jobs ADD COLUMN more INTEGER")
+
+        monkeypatch.setattr(_sql_upgrade, "_UPGRADES", {1: step})
+        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
+        monkeypatch.setattr(module, "steps_from", lambda found: _sql_upgrade.steps_from(found, 2))
+        with pytest.raises(JobStoreError, match=r"version 1, of an older release of schedcore; a scheduler that opens"):
+            open_reader(place.url)
+        start(SQLAlchemyJobStore(place.url)).add_entries([entry()])
+        assert version() == "2"
+        assert "more" in [column["name"] for column in sa.inspect(engine).get_columns("schedcore_jobs")]
+
+    # -- the user's engines ----------------------------------------------------------------------------------------------
+
+    def test_a_users_engine_is_left_as_it_was(self, engine: sa.Engine, start: Start) -> None:
+        pool = engine.pool
+        with engine.connect() as connection:
+            before = connection.get_isolation_level(), connection.connection.dbapi_connection
+        store = start(SQLAlchemyJobStore(engine=engine))
+        store.add_entries([entry()])
+        assert len(run_due(store, T0)) == 1
+        assert [record.state for record in store.runs()] == [RunState.SUCCEEDED]
+        with engine.connect() as one, engine.connect() as two:  # the lock takes no place in the pool
+            assert one.get_isolation_level() == two.get_isolation_level() == before[0]
+            one.exec_driver_sql("UPDATE schedcore_jobs SET reason = 'x'")
+            one.rollback()
+            assert two.exec_driver_sql("SELECT reason FROM schedcore_jobs").scalar() is None
+        store.shutdown()
+        assert engine.pool is pool
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+
+    # -- what is kept ----------------------------------------------------------------------------------------------------
+
+    def test_ids_that_are_nearly_the_same(self, place: Place, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        ids = ["a", "A", "á", "a\u0301", "a ", " a", "ß", "ss", "x" * 255, "ü" * 255, "🚀" * 255, "\\", "'", '"', "%s"]
+        store.add_entries([entry(job_id) for job_id in ids])
+        assert [e.job.id for e in store.list_entries()] == sorted(ids)
+        assert [run.job.id for run in sorted(run_due(store, T0), key=lambda run: run.job.id)] == sorted(ids)
+        for job_id in ids:
+            assert [record.job_id for record in store.runs(job_id)] == [job_id]
+            with pytest.raises(ConflictingIdError):
+                store.add_entries([entry(job_id)])
+            store.remove_job(job_id)
+        with pytest.raises(SerializationError, match=r"has 256 characters, and .* keeps 255"):
+            store.check(entry("x" * 256).job)
+
+    def test_text_that_the_database_refuses(self, place: Place, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry("a"), entry("b")])
+        assert store.get_entry("a\0") is None
+        assert store.runs("a\0") == []
+        one, two = store.acquire(Now(T0, T0), 9)
+        reason = 'NUL \0, half \udc80, "quote", {brace}, back\\slash, NULL, %s, ü🚀'
+        store.commit([Decision(one, (), (), None, None, reason), decide(two, T0)._replace(next_us=None)], T0)
+        found = store.get_entry(one.job.id)
+        assert found is not None
+        assert found.reason == reason.replace("\0", "\ufffd").replace("\udc80", "?")
+
+    def test_outcomes_of_many_runs_at_once(self, place: Place, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry(f"{number:03}") for number in range(300)])
+        runs = run_due(store, T0, finish=False)
+        text = 'a "b" \\ {c} \n NULL null \\n ü🚀'
+        store.finish(
+            [
+                Finish(run, RunState.FAILED, T0, T0 + 1, None, ValueError(text), text * 1000)
+                if number % 2
+                else Finish(run, RunState.SUCCEEDED, T0, T0 + 1, None if number % 4 else text)
+                for number, run in enumerate(runs)
+            ]
+        )
+        records = {record.job_id: record for record in store.runs(limit=1000)}
+        for number, run in enumerate(runs):
+            record = records[run.job.id]
+            assert record.state is (RunState.FAILED if number % 2 else RunState.SUCCEEDED)
+            assert record.error == (f"ValueError: {text}" if number % 2 else None)
+            assert (record.traceback or "")[:50] == (text * 2)[:50] * (number % 2)
+            assert record.result == (repr(text) if number % 4 == 0 else None)
+        assert len(store.runs(failed=True, limit=1000)) == 150
+
+    def test_histories_are_cut(self, place: Place, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url, history=10))
+        store.add_entries([entry("often"), entry("too"), entry("seldom", T0 + 300 * MINUTE)])
+        for number in range(100):
+            run_due(store, T0 + number * MINUTE)
+        for job_id in ("often", "too"):
+            kept = [record.fire_us for record in store.runs(job_id, limit=1000)]
+            assert 10 <= len(kept) <= 10 + module._PRUNE_EVERY + 1
+            assert kept == [T0 + number * MINUTE for number in range(99, 99 - len(kept), -1)]
+        old = start(SQLAlchemyJobStore(place.url, tablename="aged", history_age=3600))
+        old.add_entries([entry("early")])
+        run_due(old, T0)
+        old.remove_job("early")
+        old.add_entries([entry("later", T0 + 2000 * MINUTE)])
+        run_due(old, T0 + 2000 * MINUTE)
+        run_due(old, T0 + 2002 * MINUTE)
+        assert {record.job_id for record in old.runs()} == {"later"}
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_a_random_walk(self, place: Place, seed: int) -> None:
+        walk(lambda: SQLAlchemyJobStore(place.url, history=100_000, history_age=None), seed, 100)
+
+    # -- the lock --------------------------------------------------------------------------------------------------------
+
+    def end_lock(self, store: SQLAlchemyJobStore, engine: sa.Engine) -> None:
+        """Have the server end the session that holds the lock."""
+        ownership = store._ownership
+        assert isinstance(ownership, _sql_server.ServerLock)
+        assert ownership._connection is not None
+        number = ownership._connection.exec_driver_sql(self.me).scalar()
+        with engine.connect() as connection:
+            connection.exec_driver_sql(self.end_session.format(number))
+            connection.rollback()
+        # The end is on its way.
+        for _ in range(1000):
+            if ownership._connection is None or ownership._says_something(ownership._connection):
+                return
+            time.sleep(0.01)
+        raise AssertionError("the session has not ended")
+
+    def test_a_lost_lock_is_taken_again(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        assert isinstance(store, SQLAlchemyJobStore)
+        store.add_entries([entry()])
+        self.end_lock(store, engine)
+        assert len(run_due(store, T0)) == 1
+        with pytest.raises(JobStoreInUseError):
+            start(SQLAlchemyJobStore(place.url))
+
+    def test_who_lost_the_lock_to_another_writes_no_more(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        store, other = start(SQLAlchemyJobStore(place.url)), SQLAlchemyJobStore(place.url)
+        assert isinstance(store, SQLAlchemyJobStore)
+        store.add_entries([entry()])
+        claims = store.acquire(Now(T0, T0), 9)
+        self.end_lock(store, engine)
+        start(other)
+        for _ in range(2):
+            with pytest.raises(JobStoreInUseError, match="in use by another scheduler"):
+                store.commit([decide(claim, T0) for claim in claims], T0)
+        assert len(run_due(other, T0)) == 1
+        other.shutdown()
+        # That one has gone. What this one decided meanwhile does not hold, and it is told to look again.
+        with pytest.raises(JobStoreError, match="another scheduler has used the database meanwhile") as caught:
+            store.commit([decide(claim, T0) for claim in claims], T0)
+        assert caught.value.transient
+        assert store.recover([]) == ([], [])
+        assert store.commit([decide(claim, T0) for claim in claims], T0).runs == []
+        assert [run.fire_us for run in run_due(store, T0 + MINUTE)] == [T0 + MINUTE]
+
+    def test_a_transaction_that_another_term_overtook(self, place: Place, start: Start, monkeypatch: Any) -> None:
+        """The lock was lost and nobody noticed: what is in the database says so in time."""
+        store, other = start(SQLAlchemyJobStore(place.url)), SQLAlchemyJobStore(place.url)
+        store.add_entries([entry()])
+        monkeypatch.setattr(_sql_server.ServerLock, "holds", lambda self: True)
+        monkeypatch.setattr(_sql_server.ServerLock, "take", lambda self: True)
+        start(other)
+        with pytest.raises(JobStoreError, match="another scheduler has used the database meanwhile"):
+            store.remove_job("job")
+        assert other.get_entry("job") is not None
+
+    # -- what goes wrong -------------------------------------------------------------------------------------------------
+
+    def test_errors_are_ours(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE schedcore_jobs RENAME TO hidden")
+        with pytest.raises(JobStoreError, match="job store 'default': cannot look for due jobs: ") as caught:
+            store.acquire(Now(T0, T0), 1)
+        assert not caught.value.transient
+        assert isinstance(caught.value.__cause__, engine.dialect.loaded_dbapi.Error)
+        with Proxy(place.port) as proxy:
+            proxy.refuse()
+            with pytest.raises(JobStoreError) as caught:
+                start(SQLAlchemyJobStore(place.by_way_of(proxy.port).url))
+        assert caught.value.transient
+
+    def test_a_row_that_is_locked(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url, timeout=1.5))
+        store.add_entries([entry("a"), entry("b")])
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT * FROM schedcore_jobs FOR UPDATE").all()
+            with pytest.raises(JobStoreError, match="cannot record runs: ") as caught:
+                run_due(store, T0)
+            assert caught.value.transient
+        store.recover([])
+        assert len(run_due(store, T0)) == 2
+
+    def test_a_deadlock_is_transient(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        assert isinstance(store, SQLAlchemyJobStore)
+        number = {"postgresql": "40P01", "mysql": 1213, "mariadb": 1213}[engine.dialect.name]
+        kind = engine.dialect.loaded_dbapi.OperationalError
+        error = kind(number, "deadlock")
+        if engine.dialect.name == "postgresql":
+            error = type("Deadlock", (kind,), {"sqlstate": number})("deadlock")
+        assert store._backend.explain(error, engine.url)[1]
+
+    def test_pooled_connections_that_were_lost(self, server: Service, place: Place, start: Start) -> None:
+        """The next call after the server was restarted works at once."""
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry("a")])
+        server.restart()
+        store.add_entries([entry("b")])
+        assert len(store.list_entries()) == 2
+        server.restart()
+        assert len(run_due(store, T0)) == 2
+
+    def test_a_server_that_gives_no_answer(
+        self, server: Service, place: Place, engine: sa.Engine, start: Start
+    ) -> None:
+        stores: list[JobStore] = [
+            SQLAlchemyJobStore(place.url, timeout=0.5),
+            SQLAlchemyJobStore(engine=engine, tablename="of_users", timeout=0.5),
+        ]
+        for store in stores:
+            start(store).add_entries([entry()])
+            store.list_entries()
+        server.pause()
+        try:
+            for store in stores:
+                begun_s = time.monotonic()
+                with pytest.raises(JobStoreError) as caught:
+                    store.list_entries()
+                assert caught.value.transient
+                assert time.monotonic() - begun_s < 10
+        finally:
+            server.resume()
+        for store in stores:
+            assert len(store.list_entries()) == 1
+
+    @pytest.mark.slow
+    def test_the_server_is_killed_and_comes_back(self, server: Service, place: Place) -> None:
+        load = Load(SQLAlchemyJobStore(place.url))
+        load.wait_for_more()
+        server.kill()
+        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)), timeout=60)
+        assert not load.scheduler.health()["default"].ok
+        server.start()
+        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)), timeout=60)
+        load.wait_for_more()
+        load.check()
+
+    @pytest.mark.slow
+    def test_the_server_stops_for_a_while(self, server: Service, place: Place) -> None:
+        load = Load(SQLAlchemyJobStore(place.url, timeout=1.0))
+        load.wait_for_more()
+        server.pause()
+        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)), timeout=60)
+        time.sleep(2)
+        server.resume()
+        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)), timeout=60)
+        load.wait_for_more()
+        load.check()
+
+    @pytest.mark.slow
+    def test_connections_are_cut_and_refused(self, place: Place) -> None:
+        with Proxy(place.port) as proxy:
+            load = Load(SQLAlchemyJobStore(place.by_way_of(proxy.port).url))
+            for _ in range(5):
+                load.wait_for_more(50)
+                proxy.cut()
+            proxy.refuse()
+            load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)), timeout=60)
+            proxy.accept()
+            load.wait_for_more()
+            load.check()
+
+    @pytest.mark.slow
+    def test_processes_and_servers_that_are_killed(self, server: Service, place: Place, tmp_path: Path) -> None:
+        """Nothing is lost, and nothing runs twice but what was interrupted, of which there is a record."""
+        log = tmp_path / "log"
+        for round_ in range(4):
+            with self.process(place.url, log) as process:
+                self.wait_for_lines(log, 150)
+                if round_ % 2:
+                    server.kill()
+                    time.sleep(0.3)
+                    server.start()
+                    self.wait_for_lines(log, 150)
+                if round_ < 3:
+                    process.send_signal(signal.SIGKILL)
+                else:
+                    assert process.stdin is not None
+                    process.stdin.close()
+                process.wait(60)
+        with open_reader(place.url) as reader:
+            records = reader.runs(limit=1_000_000)
+        lost = [record for record in records if record.state is RunState.LOST]
+        done = [record for record in records if record.state is RunState.SUCCEEDED]
+        open_ = [record for record in records if record.finished_us is None]
+        assert len(lost) + len(done) + len(open_) == len(records), Counter(record.state for record in records)
+        times = Counter((record.job_id, record.fire_us) for record in done)
+        assert max(times.values()) == 1
+        for number in range(10):
+            fires = sorted({record.fire_us for record in records if record.job_id == f"job{number}"})
+            assert {after - before for before, after in pairwise(fires)} == {100_000}, "a fire time is missing"
+        assert {(r.job_id, r.fire_us) for r in lost} <= set(times) | {(r.job_id, r.fire_us) for r in open_}
+        lines = len(log.read_text().splitlines())
+        assert len(done) <= lines <= len(done) + len(lost) + len(open_) + 3 * 100
+
+    def wait_for_lines(self, path: Path, more: int) -> None:
+        def lines() -> int:
+            return path.stat().st_size // 2 if path.exists() else 0
+
+        target, end_s = lines() + more, time.monotonic() + 60
+        while lines() < target:
+            assert time.monotonic() < end_s, f"{lines()} of {target} runs"
+            time.sleep(0.02)
+
+    def process(self, url: str, log: Path) -> Any:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, url, str(log)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        return process
+
+    # -- restarts --------------------------------------------------------------------------------------------------------
+
+    def test_a_restart_keeps_jobs_and_history(self, place: Place) -> None:
+        scheduler = scheduler_on(SQLAlchemyJobStore(place.url))
+        scheduler.start(paused=True)
+        scheduler.add_job(work, "interval", hours=1, id="job", name="A name")
+        next_run = scheduler.get_job("job").next_run_time  # type: ignore[union-attr]
+        scheduler.shutdown()
+        scheduler = scheduler_on(SQLAlchemyJobStore(place.url))
+        scheduler.start(paused=True)
+        try:
+            job = scheduler.get_job("job")
+            assert job is not None
+            assert (job.name, job.next_run_time) == ("A name", next_run)
+        finally:
+            scheduler.shutdown()
+
+    def test_a_module_that_is_removed_and_put_back(
+        self, place: Place, engine: sa.Engine, start: Start, tmp_path: Path, monkeypatch: Any
+    ) -> None:
+        monkeypatch.syspath_prepend(str(tmp_path))
+        code = tmp_path / "schedcore_a_module.py"
+
+        def count() -> Any:
+            with engine.connect() as connection:
+                return connection.exec_driver_sql("SELECT count(*) FROM schedcore_jobs").scalar()
+
+        def forget() -> None:
+            sys.modules.pop("schedcore_a_module", None)
+
+        code.write_text("def f(): ...\n")
+        store = start(SQLAlchemyJobStore(place.url))
+        job = entry("theirs").job._replace(func=None, func_ref="schedcore_a_module:f")
+        store.add_entries([entry("theirs")._replace(job=job), entry("ours")])
+        assert len(run_due(store, T0)) == 2
+        store.shutdown()
+        code.unlink()
+        forget()
+        store = start(SQLAlchemyJobStore(place.url))
+        assert {e.job.id: e.state for e in store.list_entries()} == {"theirs": JobState.BROKEN, "ours": JobState.ACTIVE}
+        assert [run.job.id for run in run_due(store, T0 + MINUTE)] == ["ours"]
+        assert count() == 2
+        store.shutdown()
+        code.write_text("def f(): ...\n")
+        forget()
+        store = start(SQLAlchemyJobStore(place.url))
+        found = store.get_entry("theirs")
+        assert found is not None
+        assert (found.state, found.fire_us) == (JobState.ACTIVE, T0 + MINUTE)
+        assert len(store.runs("theirs")) == 1
+        assert [run.job.id for run in run_due(store, T0 + MINUTE)] == ["theirs"]
+        assert count() == 2
+        forget()
