@@ -11,9 +11,8 @@ from typing import Any
 from schedcore.adapters.qt.calls import QtCalls, application, in_qt_thread
 from schedcore.adapters.qt.threads import QtThreads
 from schedcore.errors import SchedulerStartError
-from schedcore.executors._workers import ThreadMaker
 from schedcore.executors.base import ExecutorHost, RunExecutor, call_run
-from schedcore.executors.pool import ThreadPoolExecutor
+from schedcore.executors.pool import ThreadMaker, ThreadPoolExecutor
 from schedcore.run import Finish, Run, RunState
 
 __all__ = ["QtExecutor", "QtMainThreadExecutor"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -20,7 +19,7 @@ from schedcore.events import EVENT_ALL, SchedulerEvent
 from schedcore.executors.base import BaseExecutor
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
-from schedcore.schedulers.base import _at_exit, _live_runs
+from schedcore.schedulers.base import register_exit_hook
 from schedcore.schedulers.loop import LoopScheduler
 from schedcore.wakeup import Done, Wakeup
 
@@ -30,10 +29,8 @@ __all__ = ["QtScheduler"]
 # for at the end of the program, as everywhere.
 QUIT_PATIENCE_S = 1.0
 
-# At the end of the program the bindings delete what is Qt's. Schedulers are closed before that, as exit handlers are called in
-# the reverse order of their registration.
-atexit.unregister(_at_exit)
-atexit.register(_at_exit)
+# At the end of the program the bindings, which are imported by now, delete what is Qt's.
+register_exit_hook()
 
 
 class QtScheduler(LoopScheduler):
@@ -85,7 +82,7 @@ class QtScheduler(LoopScheduler):
         if wait and not inside:
             # Who is first has given the time to those who close, and they say in the end what they have cut.
             self._wait_for_closed(None if first else timeout)
-        over = self._closed.is_set() or not any(_live_runs(executor) for executor in self._all_executors())
+        over = self._closed.is_set() or not self._has_live_runs()
         return over and not self._cut
 
     def _wait_for_closed(self, timeout: float | None) -> None:

@@ -11,7 +11,7 @@ from qtpy.QtCore import QCoreApplication, QObject, Qt, QTimer, Slot
 
 from schedcore.adapters.qt.calls import QtCalls, guard
 from schedcore.adapters.qt.threads import QtThreads
-from schedcore.executors._workers import WorkerPool
+from schedcore.executors.pool import WorkerPool
 from schedcore.wakeup import Done
 
 __all__ = ["QtWakeup"]

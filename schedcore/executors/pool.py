@@ -23,7 +23,9 @@ __all__ = [
     "ProcessDiedError",
     "ProcessPoolExecutor",
     "RemoteError",
+    "ThreadMaker",
     "ThreadPoolExecutor",
+    "WorkerPool",
     "whole_number",
 ]
 

@@ -86,7 +86,7 @@ from schedcore.schedulers._reports import Reports
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.wakeup import MAX_WAIT_S, MIN_GAP_S, Done, Wakeup
 
-__all__ = ["STATE_PAUSED", "STATE_RUNNING", "STATE_STOPPED", "BaseScheduler"]
+__all__ = ["STATE_PAUSED", "STATE_RUNNING", "STATE_STOPPED", "BaseScheduler", "register_exit_hook"]
 
 STATE_STOPPED = 0
 STATE_RUNNING = 1
@@ -390,6 +390,10 @@ class BaseScheduler(ABC):
     def _all_executors(self) -> list[BaseExecutor]:
         """Those that take runs, and those that were removed and may have some yet."""
         return [*self._executors.values(), *self._retired]
+
+    def _has_live_runs(self) -> bool:
+        """Whether any executor has runs that are not over."""
+        return any(_live_runs(executor) for executor in self._all_executors())
 
     def _begin_shutdown(self) -> bool:
         """Stop firing; True for the one caller that has to close."""
@@ -1374,6 +1378,15 @@ def _after_fork_in_child() -> None:
     _running.clear()
 
 
-atexit.register(_at_exit)
+def register_exit_hook() -> None:
+    """Have the schedulers that run closed at the end of the program, before what is registered with ``atexit`` by now.
+
+    For frameworks that let go of their own things there.
+    """
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
+
+
+register_exit_hook()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
