@@ -9,7 +9,8 @@ module merely imports is not its own: ``"myapp.jobs:*"`` allows neither ``"myapp
 system``, ``"myapp.jobs:system"``; a name without ``*`` allows what it says.
 
 Without ``allowed_refs`` everything may be named but what ``RISKY`` lists: the parts of the standard library that run programs or
-code, or change files. A program whose job really is ``os.system`` says so: ``allowed_refs=["os:system", "myapp.jobs:*"]``.
+code, or change files. A program whose job really is ``os.system`` says so: ``allowed_refs=["default", "os:system"]``, where
+``"default"`` stands for that rule.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from typing import Any, Final
 
 from schedcore.errors import ConfigurationError, ReferenceNotAllowedError
 
-__all__ = ["RISKY", "AllowedRefs", "limited", "limits"]
+__all__ = ["DEFAULT", "RISKY", "AllowedRefs", "limited", "limits"]
+
+#: The pattern that stands for everything but ``RISKY``.
+DEFAULT: Final = "default"
 
 #: Modules of the standard library, with all that is below them, that only ``allowed_refs`` makes available to stored records.
 RISKY: Final = frozenset(
@@ -50,19 +54,22 @@ _limit: ContextVar[AllowedRefs | None] = ContextVar("schedcore_allowed_refs", de
 class AllowedRefs:
     """Which references a job store may hold.
 
-    ``patterns``: see the module's docstring; None: everything but ``RISKY``. Raises ``ConfigurationError`` naming what is no
+    ``patterns``: see the module's docstring; None: ``["default"]``. Raises ``ConfigurationError`` naming what is no
     pattern.
     """
 
-    __slots__ = ("_exact", "_patterns", "_wild")
+    __slots__ = ("_exact", "_lenient", "_patterns", "_wild")
 
     def __init__(self, patterns: Iterable[str] | None = None) -> None:
         if isinstance(patterns, str):
             patterns = [pattern for pattern in re.split(r"[,\s]+", patterns) if pattern]
-        self._patterns = None if patterns is None else tuple(patterns)
+        self._patterns = (DEFAULT,) if patterns is None else tuple(patterns)
+        self._lenient = DEFAULT in self._patterns
         self._exact: set[str] = set()
         self._wild: list[re.Pattern[str]] = []
-        for pattern in self._patterns or ():
+        for pattern in self._patterns:
+            if pattern == DEFAULT:
+                continue
             if not isinstance(pattern, str) or not _PATTERN.fullmatch(pattern):
                 raise ConfigurationError(
                     f'allowed_refs: {pattern!r} is no pattern; write "package.module:name", with * for any part of it, such as '
@@ -75,17 +82,17 @@ class AllowedRefs:
 
     def check_text(self, reference: str) -> None:
         """Raise ``ReferenceNotAllowedError`` unless a reference may be looked up."""
-        if self._patterns is None:
+        if reference in self._exact or any(wild.fullmatch(reference) for wild in self._wild):
+            return
+        if self._lenient:
             module, _, path = reference.partition(":")
             if not _is_risky(module, path):
                 return
             raise ReferenceNotAllowedError(
                 reference,
                 f"{reference!r} runs programs or code, or changes files, and stored jobs may name it only where the job store's "
-                f"allowed_refs says so",
+                f'allowed_refs says so (["default", {reference!r}])',
             )
-        if reference in self._exact or any(wild.fullmatch(reference) for wild in self._wild):
-            return
         raise ReferenceNotAllowedError(
             reference,
             f"{reference!r} is none of the references that this job store may hold "
@@ -108,7 +115,7 @@ class AllowedRefs:
         if not isinstance(home, str) or not isinstance(path, str):
             return
         own = reference.partition(":")[0]
-        if self._patterns is None:
+        if self._lenient:
             if not _is_risky(home, path):
                 return
         elif home.partition(".")[0] == own.partition(".")[0] or any(
@@ -121,7 +128,7 @@ class AllowedRefs:
         )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({None if self._patterns is None else list(self._patterns)!r})"
+        return f"{type(self).__name__}({list(self._patterns)!r})"
 
 
 def _is_risky(module: str, path: str) -> bool:

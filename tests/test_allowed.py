@@ -111,6 +111,13 @@ def test_an_empty_list_allows_nothing() -> None:
         found("math:sqrt", [])
 
 
+def test_the_default_and_some_more() -> None:
+    assert found("os:getpid", ["default", "os:getpid"]) is os.getpid
+    assert callable(found("math:sqrt", ["default", "os:getpid"]))
+    with pytest.raises(ReferenceNotAllowedError, match=r"\[\"default\", 'os:system'\]"):
+        found("os:system", ["default", "os:getpid"])
+
+
 def test_text_as_configuration_files_give_it() -> None:
     assert found("math:sqrt", "json:*, math:sqrt")
     with pytest.raises(ReferenceNotAllowedError):

@@ -26,6 +26,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedcore import config, plugins
+from schedcore.allowed import DEFAULT
 from schedcore.cli import stores
 from schedcore.cli.board import EVENTS, Board, Level, View
 from schedcore.cli.lines import LibraryHandler, LineWriter
@@ -60,6 +61,9 @@ _FRAME_S = 0.1
 _LOOK_S = 1.0
 # Seconds that a forced end waits for what it told to stop.
 _FORCED_S = 2.0
+
+# Job stores that keep the names of functions, and can be told which ones.
+_HOLDS_REFERENCES = frozenset({"etcd", "mongodb", "redis", "rethinkdb", "sqlalchemy", "zookeeper"})
 
 
 # Jobs up to which the latest run of each is asked for by itself, and how many of all are otherwise.
@@ -181,12 +185,20 @@ def make_scheduler(file: ScheduleFile, places: Sequence[StorePlace]) -> Backgrou
     """The scheduler that a file describes. Raises ``FileSyntaxError`` at what is wrong in it."""
     configuration = file.configuration()
     configuration["jobstores"] = {
-        place.alias: _component(file, "jobstores", place.alias, place.options) for place in places
+        place.alias: _component(file, "jobstores", place.alias, _naming(file, place)) for place in places
     }
     configuration["executors"] = {
         alias: _component(file, "executors", alias, options) for alias, options in file.executors.items()
     }
     return BackgroundScheduler(configuration)
+
+
+def _naming(file: ScheduleFile, place: StorePlace) -> Mapping[str, Any]:
+    """A store's options. What the file itself says is to be run may be: whoever writes it runs programs anyway."""
+    if place.kind not in _HOLDS_REFERENCES or "allowed_refs" in place.options:
+        return place.options
+    named = sorted({job.func for job in file.jobs if job.func is not None and job.jobstore == place.alias})
+    return {**place.options, "allowed_refs": [DEFAULT, *named]}
 
 
 def _component(file: ScheduleFile, section: str, alias: str, options: Mapping[str, Any]) -> Any:

@@ -135,6 +135,7 @@ _REASONS: Mapping[str, str] = {
     "excluded": "a calendar rules it out",
     "paused": "the job was paused",
     "shutdown": "the scheduler was stopping",
+    "gap": "its local time did not exist",
 }
 
 
