@@ -17,7 +17,10 @@ from schedcore.triggers.calendars import Times, Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.interval import IntervalTrigger
-from schedcore.triggers.rrule import RRuleTrigger
+
+pytest.importorskip("dateutil", reason="recurrence rules need python-dateutil, which the extra 'rrule' brings")
+
+from schedcore.triggers.rrule import RRuleTrigger  # noqa: E402
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Pacific/Apia", "Antarctica/Troll")
 DAY = 86_400_000_000
