@@ -20,7 +20,7 @@ from schedcore.triggers.interval import IntervalTrigger
 
 pytest.importorskip("dateutil", reason="recurrence rules need python-dateutil, which the extra 'rrule' brings")
 
-from schedcore.triggers.rrule import RRuleTrigger  # noqa: E402
+from schedcore.triggers.rrule import RRuleTrigger
 
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Pacific/Apia", "Antarctica/Troll")
 DAY = 86_400_000_000
