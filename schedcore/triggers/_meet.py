@@ -41,6 +41,8 @@ __all__ = ["MAX_LEAPS", "Meeting", "last_of", "meeting_of"]
 MAX_LEAPS = 5000
 # Steps of one look into boxes, of a microsecond or so each.
 MAX_STEPS = 2000
+# Steps that count as a leap.
+_STEPS_OF_A_LEAP = 8
 
 _SECOND_US = 1_000_000
 _DAY_US = DAY_S * _SECOND_US
@@ -134,7 +136,7 @@ class Meeting:
     With a tolerance it is the fire times of the first trigger from which each other one has a fire time no farther away.
     """
 
-    __slots__ = ("_finder", "_found", "_names", "_parts", "_tolerance_us", "exact")
+    __slots__ = ("_finder", "_found", "_lost_at", "_names", "_parts", "_tolerance_us", "exact")
 
     #: The one trigger that fires when all do, where there is such a one: it answers in closed form.
     exact: GridTrigger | None
@@ -143,6 +145,8 @@ class Meeting:
         self._tolerance_us = tolerance_us
         self._names = ", ".join(map(str, triggers))
         self._found: tuple[int, int | None] = (LAST_US + 1, None)  # a question and its answer, which holds in between
+        # A search that ended without an answer: from where to where the first candidate is the same, and what was said.
+        self._lost_at: tuple[int, int, str] | None = None
         self.exact = None
         boxes: tuple[Box, ...] = ANYWHERE
         if tolerance_us:
@@ -170,8 +174,18 @@ class Meeting:
         """
         asked_us, answer_us = self._found
         if after_us < asked_us or (answer_us is not None and answer_us <= after_us):
-            budget = [MAX_LEAPS] if budget is None else budget
-            answer_us = (self._next_near if self._tolerance_us else self._next)(max(after_us, FIRST_US - 1), budget)
+            lost = self._lost_at
+            if budget is None and lost is not None and lost[0] <= after_us < lost[1]:
+                raise InvalidTriggerError(lost[2], field="triggers")
+            search = self._next_near if self._tolerance_us else self._next
+            from_us = max(after_us, FIRST_US - 1)
+            try:
+                answer_us = search(from_us, [MAX_LEAPS] if budget is None else budget)
+            except InvalidTriggerError as error:
+                if budget is None:
+                    # Up to the next fire time of the first trigger the question is the same.
+                    self._lost_at = after_us, self._parts[0].next_us(from_us) or after_us + 1, str(error)
+                raise
             self._found = after_us, answer_us
         return answer_us
 
@@ -183,7 +197,7 @@ class Meeting:
         at_us: int | None = after_us + 1
         while True:
             if at_us is not None and at_us >= KNOWN_US:
-                at_us = finder.at_or_after(at_us, [MAX_STEPS])
+                at_us = self._sieved(at_us, budget)
             for part in self._parts:
                 if at_us is None or at_us > LAST_US:
                     return None
@@ -199,6 +213,13 @@ class Meeting:
             if budget[0] <= 0:
                 raise self._lost(after_us, at_us)
 
+    def _sieved(self, at_us: int, budget: list[int]) -> int | None:
+        """Where there may be a meeting, from an instant on. Its steps count as leaps do, but for the first of them."""
+        steps = [MAX_STEPS]
+        found_us = self._finder.at_or_after(at_us, steps)
+        budget[0] -= (MAX_STEPS - steps[0]) // _STEPS_OF_A_LEAP
+        return found_us
+
     def _begun(self, at_us: int) -> bool:
         """Whether a cycle of the calendar has passed since all parts began."""
         return all((part.next_us(FIRST_US - 1) or 0) + _CYCLE_US < at_us for part in self._parts)
@@ -209,7 +230,7 @@ class Meeting:
         near_us = self._tolerance_us
         at_us = first.next_us(after_us)
         while at_us is not None and finder.boxes:
-            found_us = finder.at_or_after(at_us, [MAX_STEPS]) if at_us >= KNOWN_US else at_us
+            found_us = self._sieved(at_us, budget) if at_us >= KNOWN_US else at_us
             if found_us is None:
                 return None
             if found_us > at_us:
@@ -233,11 +254,11 @@ class Meeting:
         return None
 
     def _lost(self, after_us: int, at_us: int) -> InvalidTriggerError:
-        return InvalidTriggerError(
+        text = (
             f"these triggers did not meet between {_shown(after_us)} and {_shown(at_us)}, where the search ended: {self._names}; "
-            f"give them a start in common, or a tolerance",
-            field="triggers",
+            f"give them a start in common, or a tolerance"
         )
+        return InvalidTriggerError(text, field="triggers")
 
 
 @lru_cache(maxsize=_KEPT)

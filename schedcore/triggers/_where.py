@@ -51,9 +51,11 @@ __all__ = [
     "Finder",
     "anyday",
     "boxes_of",
+    "first_multiple",
     "either",
     "local_boxes",
     "local_span_boxes",
+    "look",
     "near",
     "shared",
 ]
@@ -72,6 +74,8 @@ _KNOWN_FROM_S, _KNOWN_UNTIL_S = FIRST_DAY * DAY_S, 4_102_444_800  # 2000 to 2100
 _MANY = 64
 # A box whose lattice meets its minutes in no more instants of the day than this is split into one for each.
 _SPLIT = 48
+# Windows of the day that a lattice is tried against at once.
+_MOST_WINDOWS = 16
 # Days; a tolerance that is longer leaves nothing of what is known about days.
 _FAR_DAYS = 40
 
@@ -88,6 +92,8 @@ class Box(NamedTuple):
     upto_us: int = LAST_US
     #: Which offset holds in which zones: two boxes that contradict each other have nothing in common.
     clocks: tuple[tuple[tzinfo, int], ...] = ()
+    #: Windows that come again and again: period, offset of the beginning, and width (end inclusive), in microseconds.
+    windows: tuple[tuple[int, int, int], ...] = ()
 
     def shared(self, other: Box) -> Box | None:
         """What two boxes have in common; None when it is known to be nothing."""
@@ -116,12 +122,13 @@ class Box(NamedTuple):
             if not minutes or not seconds:
                 return None
         days = self.days + tuple(each for each in other.days if each not in self.days)
-        return Box(period_us, offset_us, minutes, seconds, days, from_us, upto_us, clocks)
+        windows = self.windows + tuple(each for each in other.windows if each not in self.windows)
+        return Box(period_us, offset_us, minutes, seconds, days, from_us, upto_us, clocks, windows)
 
     @property
     def periodic(self) -> bool:
         """Whether all repeats with the calendar after 400 years, from the second of them on."""
-        return CHUNK * _DAY_US % self.period_us == 0 and repeating_from(self.days) <= 1
+        return not self.windows and CHUNK * _DAY_US % self.period_us == 0 and repeating_from(self.days) <= 1
 
 
 #: Nothing is known.
@@ -184,7 +191,11 @@ def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
                 mask |= _turned(mask, by) | _turned(mask, -by)
                 done += by
         sets: tuple[Days, ...] = (Smeared(box.days, -days, days),) if box.days and days <= _FAR_DAYS else ()
-        found.append(Box(minutes=mask, days=sets, from_us=box.from_us - distance_us, upto_us=box.upto_us + distance_us))
+        near_to = Box(minutes=mask, days=sets, from_us=box.from_us - distance_us, upto_us=box.upto_us + distance_us)
+        if box.period_us > 2 * distance_us + 1:
+            window = (box.period_us, (box.offset_us - distance_us) % box.period_us, 2 * distance_us)
+            near_to = near_to._replace(windows=(window,))
+        found.append(near_to)
     return tuple(found)
 
 
@@ -409,7 +420,7 @@ class Finder:
         for number, box in enumerate(self.boxes):
             asked_us, answer_us = self._known[number]
             if at_us < asked_us or (answer_us is not None and answer_us < at_us):
-                answer_us = _look(box, at_us, steps)
+                answer_us = look(box, at_us, steps)
                 self._known[number] = at_us, answer_us
             if answer_us is not None and (best is None or answer_us < best):
                 best = answer_us
@@ -451,13 +462,94 @@ def _day_lattice(period: int, day: int) -> DayLattice:
     return DayLattice(period, day % period)
 
 
-def _look(box: Box, at_us: int, steps: list[int]) -> int | None:
+@lru_cache(maxsize=256)
+def _windows_of(minutes: int, seconds: int) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    """Some minutes of the day and seconds of the minute as windows; none where they are too many, or all there are."""
+    if minutes == ANY_MINUTE and seconds == ANY_SECOND:
+        return ()
+    spans = [(low, high) for low, high in _runs(seconds)]
+    found = []
+    for low, high in _runs(minutes):
+        if seconds == ANY_SECOND:
+            found.append((low * _MINUTE_US, high * _MINUTE_US))
+        elif (high - low) * len(spans) > _MOST_WINDOWS:
+            return ()
+        else:
+            for minute in range(low, high):
+                found += [
+                    (minute * _MINUTE_US + a * _SECOND_US, minute * _MINUTE_US + b * _SECOND_US) for a, b in spans
+                ]
+        if len(found) > _MOST_WINDOWS:
+            return ()
+    return (tuple((_DAY_US, low_us, high_us - low_us - 1) for low_us, high_us in found),)
+
+
+def _runs(mask: int) -> list[tuple[int, int]]:
+    """The runs of ones in a mask, from (inclusive) and to (exclusive)."""
+    found = []
+    at = 0
+    while mask:
+        skipped = _lowest(mask)
+        mask >>= skipped
+        length = _lowest(~mask)
+        mask >>= length
+        found.append((at + skipped, at + skipped + length))
+        at += skipped + length
+    return found
+
+
+def _until_all(wanted: Sequence[Sequence[tuple[int, int, int]]], at_us: int, step_us: int) -> int | None:
+    """In how many steps there may be a time that is in one of the windows of each set: 0, now; None, never.
+
+    It is the least number for the first set that is missed.
+    """
+    for windows in wanted:
+        least: int | None = None
+        for period_us, offset_us, width_us in windows:
+            place_us = (at_us - offset_us) % period_us
+            if place_us <= width_us:
+                least = 0
+                break
+            left_us = period_us - place_us
+            times = first_multiple(step_us, period_us, left_us, left_us + width_us)
+            if times is not None and (least is None or times < least):
+                least = times
+        if least != 0:
+            return least
+    return 0
+
+
+def first_multiple(step: int, modulus: int, low: int, high: int) -> int | None:
+    """The least n >= 0 for which ``low`` <= n * ``step`` mod ``modulus`` <= ``high``, or None; 0 <= low <= high < modulus.
+
+    As in Euclid's algorithm each turn halves the numbers: to come to the window after some turns round the modulus is the same
+    question about the remainder of the modulus by the step.
+    """
+    if low == 0:
+        return 0
+    step %= modulus
+    if not step:
+        return None
+    if 2 * step > modulus:
+        return first_multiple(modulus - step, modulus, modulus - high, modulus - low)
+    times = -(-low // step)
+    if times * step <= high:
+        return times
+    turns = first_multiple(modulus % step, step, -high % step, -low % step)
+    return None if turns is None else -(-(low + modulus * turns) // step)
+
+
+def look(box: Box, at_us: int, steps: list[int]) -> int | None:
     """The first instant of a box that is not before another; or how far the look came when its steps were used up."""
-    period_us, offset_us, minutes, seconds, _, from_us, upto_us, _ = box
+    period_us, offset_us, minutes, seconds, _, from_us, upto_us, _, windows = box
     upto_us = min(upto_us, LAST_US)
     sets = _day_sets(box)
     at_us = max(at_us, from_us)
     first_us = _MINUTE_US * _lowest(minutes) + _SECOND_US * _lowest(seconds)
+    wanted: tuple[tuple[tuple[int, int, int], ...], ...] = tuple((window,) for window in windows)
+    if period_us > _MINUTE_US and period_us % _DAY_US and _DAY_US % period_us:
+        # The lattice comes to other times each day; to step along it may take years of days.
+        wanted += _windows_of(minutes, seconds)
     while True:
         at_us += (offset_us - at_us) % period_us
         if at_us > upto_us:
@@ -472,6 +564,13 @@ def _look(box: Box, at_us: int, steps: list[int]) -> int | None:
                 return None
             if there > day:
                 at_us = there * _DAY_US + first_us
+                continue
+        if wanted:
+            times = _until_all(wanted, at_us, period_us)
+            if times is None:
+                return None
+            if times:
+                at_us += times * period_us
                 continue
         minute, rest_us = divmod(rest_us, _MINUTE_US)
         later = minutes >> minute

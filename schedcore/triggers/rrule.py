@@ -11,9 +11,9 @@ Theory of operation. dateutil walks a rule from its start. To look at any time w
 rule is given a start nearby: the beginning of the year, month, week, day, hour, minute or second that the rule would come to
 with its interval, and what it took from its first start (the day, the hour) is spelled out. ``COUNT`` is turned into the date
 of its last instance once. The days that the rule allows are looked up year by year, so that days which never come are
-found out quickly. A search ends in the year 9999 at the latest, and that there is nothing is remembered. What remains
-slow is a rule by the hour, minute or second on days that are years apart: dateutil walks from one to the other, which takes up to
-a second for each of them.
+found out quickly. A search ends in the year 9999 at the latest, and that there is nothing is remembered. A rule by the
+hour, minute or second is not walked at all, because dateutil would walk it from each day that it allows to the next: it is a
+box (``_where``) of local time, but for ``BYSETPOS``, ``BYEASTER`` and ``BYWEEKNO`` and before the year 2000.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from schedcore.triggers._days import Days, next_common, together
 from schedcore.triggers._local import gaps, is_fixed, offset_at, wall_instant
 from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, times_of_rule
 from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
-from schedcore.triggers._where import ANYWHERE, Box, either, local_boxes
+from schedcore.triggers._where import ANYWHERE, KNOWN_US, Box, either, local_boxes, look
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Swallowed
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
@@ -55,6 +55,10 @@ _STATE_VERSION = 3  # as that of the other triggers
 _SECOND_US = 1_000_000
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
+# From here on the days of a rule are known by arithmetic.
+_KNOWN = _EPOCH + timedelta(microseconds=KNOWN_US)
+# Steps of one such look, of some microseconds each.
+_MAX_STEPS = 2000
 _LAST = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
 _DST = ("skip", "cron")
 _NAMES = ("DTSTART", "RRULE", "RDATE", "EXDATE", "EXRULE")
@@ -475,7 +479,19 @@ class _Rule:
     Immutable but for what it remembers of the last look, to save time; safe to share between threads.
     """
 
-    __slots__ = ("_freq", "_given", "_interval", "_memo", "_never_after", "_rule", "_start", "_until", "_wkst", "days")
+    __slots__ = (
+        "_box",
+        "_freq",
+        "_given",
+        "_interval",
+        "_memo",
+        "_never_after",
+        "_rule",
+        "_start",
+        "_until",
+        "_wkst",
+        "days",
+    )
 
     #: Sets of local days, all of which have the day of an instance.
     days: tuple[Days, ...]
@@ -516,6 +532,7 @@ class _Rule:
         self._interval = interval
         self._wkst = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
         self._start = start
+        self._box = self._closed_form()
         self._until = _LAST if until is None else datetime.strptime(until, "%Y%m%dT%H%M%S")  # noqa: DTZ007
         if count:
             at: datetime | None = start - _SECOND
@@ -540,7 +557,32 @@ class _Rule:
             at = self._look(local)
         return at if at is not None and at <= self._until else None
 
+    def _closed_form(self) -> Box | None:
+        """A rule by the hour, the minute or the second, as a box of local time; None where a box would hold more than the rule.
+
+        dateutil walks such a rule step by step, also over the years between two days that it allows.
+        """
+        given, start, freq = self._given, self._start, self._freq
+        if freq < 4 or given.keys() & {"BYSETPOS", "BYEASTER", "BYWEEKNO"}:
+            return None
+        unit_us = (3600, 60, 1)[freq - 4] * _SECOND_US
+        start_us = (start - _EPOCH) // _SECOND * _SECOND_US
+        period_us = unit_us * self._interval
+        minutes, seconds = times_of_rule(given, freq, start)
+        if not minutes or not seconds:
+            return None
+        windows = ((period_us, start_us // unit_us * unit_us % period_us, unit_us - 1),) if self._interval > 1 else ()
+        named = days_of_rule(given, freq, 1, start)
+        return Box(_SECOND_US, 0, minutes, seconds, named, start_us, LAST_US, windows=windows)
+
     def _look(self, local: datetime) -> datetime | None:
+        if self._box is not None and local >= _KNOWN:
+            steps = [_MAX_STEPS]
+            found_us = look(self._box, ((local - _EPOCH) // _SECOND + 1) * _SECOND_US, steps)
+            if found_us is None or steps[0] >= 0:
+                if found_us is None:
+                    self._never_after = min(self._never_after, local)
+                return None if found_us is None else _EPOCH + timedelta(microseconds=found_us)
         step, freq = self._interval, self._freq
         # Far enough for some instances: what follows is likely to be asked for next.
         days = 1830 * step if freq < 2 else 60 * step if freq == 2 else 40 + 2 * step

@@ -347,6 +347,89 @@ def test_the_fire_times_are_those_of_a_walk_from_the_start(rule: str, start: dat
     assert len(found) == min(100, len(expected))
 
 
+@st.composite
+def frequent_rules(draw: st.DrawFn) -> str:
+    freq = draw(st.sampled_from(["HOURLY", "MINUTELY", "SECONDLY"]))
+    parts = [f"FREQ={freq}", f"INTERVAL={draw(st.integers(1, 100))}"]
+    keys = {"HOURLY": ["BYHOUR", "BYMINUTE", "BYSECOND"], "MINUTELY": ["BYHOUR", "BYMINUTE", "BYSECOND"]}
+    for key in keys.get(freq, ["BYMINUTE", "BYSECOND"]):
+        if draw(st.booleans()):
+            values = draw(st.lists(st.integers(0, 23 if key == "BYHOUR" else 59), min_size=1, max_size=9, unique=True))
+            parts.append(f"{key}={','.join(map(str, values))}")
+    if freq != "SECONDLY" and draw(st.booleans()):
+        parts.append("BYDAY=" + draw(st.sampled_from(["MO", "TU,SU", "1WE", "FR,SA,SU"])))
+    if freq == "HOURLY" and draw(st.booleans()):
+        parts.append("BYMONTHDAY=" + draw(st.sampled_from(["1", "-1", "10,20", "29,30"])))
+    return ";".join(parts)
+
+
+def scanned(rule: str, start: datetime, end: datetime) -> list[datetime]:
+    """The instances of a rule by the hour, minute or second, by looking at each of these: what RFC 5545 says of them."""
+    given = dict(part.split("=") for part in rule.split(";"))
+    freq = ["HOURLY", "MINUTELY", "SECONDLY"].index(given["FREQ"])
+    unit = timedelta(seconds=(3600, 60, 1)[freq])
+
+    def numbers(key: str, own: int, expands: bool, most: int) -> list[int]:
+        if key in given:
+            return sorted(int(each) for each in given[key].split(","))
+        return [own] if expands else list(range(most))
+
+    hours = numbers("BYHOUR", 0, False, 24)
+    minutes = numbers("BYMINUTE", start.minute, freq < 1, 60)
+    seconds = numbers("BYSECOND", start.second, freq < 2, 60)
+    weekdays = [
+        ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(each[-2:])
+        for each in given.get("BYDAY", "").split(",")
+        if each
+    ]
+    days = [int(each) for each in given.get("BYMONTHDAY", "").split(",") if each]
+    at = start.replace(second=start.second if freq == 2 else 0, minute=start.minute if freq else 0)
+    found: list[datetime] = []
+    while at <= end:
+        left = (at.replace(day=28) + timedelta(days=4)).replace(day=1) - at.replace(hour=0, minute=0, second=0)
+        if (
+            at.hour in hours
+            and (not weekdays or at.weekday() in weekdays)
+            and (not days or at.day in days or -(left.days) in days)
+        ):
+            for minute in minutes if freq < 1 else {at.minute} & set(minutes):
+                for second in seconds if freq < 2 else {at.second} & set(seconds):
+                    moment = at.replace(minute=minute, second=second)
+                    if start <= moment <= end:
+                        found.append(moment)
+        at += unit * int(given["INTERVAL"])
+    return found
+
+
+@calm
+@given(
+    rule=frequent_rules(),
+    start=st.datetimes(datetime(2015, 1, 1), datetime(2020, 1, 1)).map(lambda at: at.replace(microsecond=0)),  # noqa: DTZ001
+    data=st.data(),
+)
+def test_frequent_rules_are_those_of_a_walk_too(rule: str, start: datetime, data: st.DataObject) -> None:
+    length = timedelta(days=60 if "HOURLY" in rule else 9 if "MINUTELY" in rule else 0, hours=2)
+    expected = [from_datetime(at.replace(tzinfo=UTC)) for at in scanned(rule, start, start + length)]
+    try:
+        trigger = RRuleTrigger(rule, dtstart=start, timezone="UTC")
+    except InvalidTriggerError:  # dateutil found out that it has no instance at all
+        assert not expected
+        return
+    start_us = from_datetime(start.replace(tzinfo=UTC))
+    end_us = start_us + length // timedelta(microseconds=1)
+    found: list[int] = []
+    at_us = trigger.next_us(start_us - 1)
+    while at_us is not None and at_us <= end_us and len(found) < 300:
+        found.append(at_us)
+        at_us = trigger.next_us(at_us)
+    assert found == expected[: len(found)]
+    assert len(found) == 300 or len(found) == len(expected)
+    asked_us = data.draw(st.integers(start_us - 1, end_us - 1))
+    later = next((each for each in expected if each > asked_us), None)
+    answer_us = trigger.next_us(asked_us)
+    assert answer_us == later or (later is None and (answer_us is None or answer_us > end_us))
+
+
 def test_a_state_of_other_zone_data_says_so() -> None:
     state = TRIGGERS[0].__getstate__()
     restored = RRuleTrigger.__new__(RRuleTrigger)
@@ -354,6 +437,22 @@ def test_a_state_of_other_zone_data_says_so() -> None:
     assert not restored.zone_data_changed
     restored.__setstate__(state | {"zone_data": "1999z"})
     assert restored.zone_data_changed
+
+
+@pytest.mark.parametrize("freq", ["HOURLY", "MINUTELY", "SECONDLY"])
+def test_days_that_are_years_apart_are_not_walked_to(freq: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is counted, and not time: dateutil is not asked at all."""
+    text = f"FREQ={freq};BYMONTH=2;BYMONTHDAY=29;BYHOUR=3,4;BYMINUTE=7;BYSECOND=0"
+    trigger = RRuleTrigger(text, dtstart="2024-03-01", timezone="UTC")
+    monkeypatch.setattr(library.rrule, "xafter", None)
+    at_us = from_datetime(datetime(2024, 3, 1, tzinfo=UTC))
+    found = []
+    for _ in range(4):
+        next_us = trigger.next_us(at_us)
+        assert next_us is not None
+        found.append(datetime.fromtimestamp(next_us // 1_000_000, UTC))
+        at_us = next_us
+    assert found == [datetime(year, 2, 29, hour, 7, tzinfo=UTC) for year in (2028, 2032) for hour in (3, 4)]
 
 
 def test_the_module_imports_no_heavy_module() -> None:

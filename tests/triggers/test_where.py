@@ -15,8 +15,8 @@ from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
 from schedcore.triggers._local import civil, day_number
-from schedcore.triggers._where import Box, Finder, boxes_of
-from schedcore.triggers.base import EngineTrigger
+from schedcore.triggers._where import Box, Finder, boxes_of, first_multiple
+from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Times, Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
@@ -220,3 +220,71 @@ def test_a_file_that_is_another_one_does_no_harm(monkeypatch: pytest.MonkeyPatch
     for wrong in (None, [(1_000_000_000, 0)]):
         monkeypatch.setattr(_dst, "read_transitions", lambda key, wrong=wrong: wrong)
         assert list(Offsets(zone).spans(0, 1_800_000_000)) == expected
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(st.integers(1, 200), st.integers(0, 300), st.data())
+def test_the_first_multiple_in_a_window(modulus: int, step: int, data: st.DataObject) -> None:
+    low = data.draw(st.integers(0, modulus - 1))
+    high = data.draw(st.integers(low, modulus - 1))
+    expected = next((times for times in range(modulus) if low <= times * step % modulus <= high), None)
+    assert first_multiple(step, modulus, low, high) == expected
+
+
+@pytest.mark.parametrize(
+    ("days", "window", "answer"),
+    [(1, ("04:00", "05:00"), "2250-09-13T04:00Z"), (37, ("07:00", "22:00"), "2753-04-12T07:00Z")],
+)
+def test_an_interval_that_drifts_into_a_window_is_found_by_arithmetic(
+    days: int, window: tuple[str, str], answer: str
+) -> None:
+    """A second more each time, it comes to the window after 82,069 and 7,180 times: that many were walked for the answers."""
+    interval = IntervalTrigger(days=days, seconds=1, start_date="2024-01-01T05:00:01Z")
+    trigger = interval.excluding(~Times(*window))
+    start_us = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
+    answer_us = from_datetime(datetime.fromisoformat(answer))
+    assert trigger.next_us(start_us) == answer_us
+    steps = [1000]
+    assert Finder(boxes_of(trigger)).at_or_after(start_us, steps) == answer_us
+    assert steps[0] > 990
+
+
+def test_a_tolerance_between_intervals_is_found_by_arithmetic() -> None:
+    one, other = (
+        IntervalTrigger(seconds=seconds, start_date=f"2024-01-01T0{hour}:00:00Z")
+        for seconds, hour in ((86401, 5), (90001, 7))
+    )
+    trigger = AndTrigger([one, other], tolerance=1)
+    start_us = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
+    at_us = start_us
+    while True:  # a walk
+        following_us = one.next_us(at_us)
+        assert following_us is not None
+        at_us = following_us
+        near_us = other.next_us(at_us - 1_000_001)
+        if near_us is not None and near_us <= at_us + 1_000_000:
+            break
+    budget = [100]
+    assert trigger._meeting().next_us(start_us, budget) == at_us
+    assert budget[0] > 80
+
+
+def test_a_search_that_is_lost_is_lost_once() -> None:
+    """Who asks the same again is told the same, and nothing is searched for."""
+    asked = []
+
+    class Odd(BaseTrigger):
+        def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+            at = now if previous_fire_time is None else previous_fire_time
+            asked.append(at)
+            return at.replace(microsecond=0) + timedelta(seconds=2 - at.second % 2)
+
+    trigger = AndTrigger([CronTrigger(second="1-59/2", timezone="UTC"), Odd()])
+    start = datetime(2026, 1, 1, 0, 0, 0, 100_000, tzinfo=UTC)
+    for _ in range(3):
+        with pytest.raises(InvalidTriggerError, match="did not meet"):
+            trigger.get_next_fire_time(None, start)
+    once = len(asked)
+    with pytest.raises(InvalidTriggerError, match="did not meet"):
+        trigger.get_next_fire_time(None, start + timedelta(milliseconds=400))
+    assert len(asked) == once

@@ -71,6 +71,8 @@ _FEW_BLOCKS = 4
 # The zones' rules are stable from here on, and repeat with the calendar after 400 years.
 _STABLE_S = 4_102_444_800  # 2100-01-01
 _CYCLE_S = 146097 * _DAY_S
+# Counts of such a cycle that are remembered for each zone.
+_CYCLES_KEPT = 64
 
 #: From an instant (inclusive) until another (exclusive), the offset from UTC; all in seconds.
 Piece = tuple[int, int, int]
@@ -79,7 +81,7 @@ Piece = tuple[int, int, int]
 class Offsets(dict[int, int | tuple[Piece, ...]]):
     """A zone's offsets by block, found when first asked for. ``offsets[instant_s // BLOCK_S]``."""
 
-    __slots__ = ("_chunks", "_epoch", "_kinds", "_stable_s", "_table", "_zone", "periodic")
+    __slots__ = ("_chunks", "_epoch", "_kinds", "_stable_s", "_table", "_zone", "cycles", "periodic")
 
     def __init__(self, zone: tzinfo) -> None:
         super().__init__()
@@ -91,6 +93,8 @@ class Offsets(dict[int, int | tuple[Piece, ...]]):
         # All transitions up to where the rules are stable, as the zone's file has them; None: not known, or not read yet.
         self._table: list[tuple[int, int]] | None = None
         self._stable_s: int | None = None
+        #: Fire times in 400 years, of those schedules that were counted over such a time.
+        self.cycles: dict[tuple[Plan, bool, int], int] = {}
         #: Whether the zone's rules repeat with the calendar: true of the tz database, unknown of other classes.
         self.periodic = type(zone).__module__ in ("zoneinfo", "datetime")
 
@@ -329,6 +333,18 @@ def last_upto(plan: Plan, offsets: Offsets, upto_s: int, once: bool) -> int | No
     return None
 
 
+def _count_cycle(plan: Plan, offsets: Offsets, from_s: int, once: bool) -> int:
+    """The fire times of 400 years. It is what takes longest in a count of thousands of years, and is remembered."""
+    key = (plan, once, from_s)
+    known = offsets.cycles.get(key)
+    if known is None:
+        known = count(plan, offsets, from_s, from_s + _CYCLE_S, once)
+        if len(offsets.cycles) >= _CYCLES_KEPT:
+            offsets.cycles.clear()
+        offsets.cycles[key] = known
+    return known
+
+
 def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -> int:
     """The number of fire times in [``from_s``, ``until_s``)."""
     years = plan.span
@@ -342,7 +358,7 @@ def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -
         cycles = (until_s - stable_s) // _CYCLE_S
         return (
             count(plan, offsets, from_s, stable_s, once)
-            + cycles * count(plan, offsets, stable_s, stable_s + _CYCLE_S, once)
+            + cycles * _count_cycle(plan, offsets, stable_s, once)
             + count(plan, offsets, stable_s + cycles * _CYCLE_S, until_s, once)
         )
     total = 0
