@@ -22,8 +22,7 @@ from gevent.hub import Hub, getcurrent
 from gevent.threadpool import ThreadPool
 
 from schedcore.adapters.gevent.places import Gate, hub_here, in_thread, is_alive, is_thread_of
-from schedcore.executors._call import settle
-from schedcore.executors.base import ExecutorHost, RunExecutor, failed
+from schedcore.executors.base import ExecutorHost, RunExecutor, failed, settle
 from schedcore.executors.pool import whole_number
 from schedcore.run import Finish, Run, RunState, current_run
 

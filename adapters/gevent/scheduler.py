@@ -43,9 +43,7 @@ from schedcore.adapters.gevent.wakeup import GeventWakeup
 from schedcore.executors.base import BaseExecutor
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import BaseJobStore, JobStore
-from schedcore.schedulers._calls import Teller
-from schedcore.schedulers._closing import close
-from schedcore.schedulers.loop import LoopScheduler
+from schedcore.schedulers.loop import LoopScheduler, Teller, close
 from schedcore.wakeup import Done, Wakeup
 
 __all__ = ["GeventScheduler"]

@@ -30,11 +30,13 @@ from schedcore._locks import ShortLock
 from schedcore.errors import SchedulerNotRunningError
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
+from schedcore.schedulers._calls import Teller
+from schedcore.schedulers._closing import close
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.wakeup import Done
 
-__all__ = ["LoopScheduler"]
+__all__ = ["LoopScheduler", "Teller", "close"]
 
 
 class LoopScheduler(BaseScheduler):
