@@ -39,10 +39,13 @@ __all__ = ["MAX_LEAPS", "Meeting", "last_of", "meeting_of"]
 
 # Leaps of one search. Each asks one trigger, at some 2 us.
 MAX_LEAPS = 5000
+# How many times as many where all comes round after 400 years, so that the search ends in an answer or a proof before that.
+# (Two zones whose clocks change at the same instant have 15 candidates a year, none of which is a meeting.)
+_TO_A_PROOF = 4
 # Steps of one look into boxes, of a microsecond or so each.
 MAX_STEPS = 2000
-# Steps that count as a leap.
-_STEPS_OF_A_LEAP = 8
+# Steps of one look that count as a leap: a look that takes fewer counts nothing beside the leap that it saves.
+_STEPS_OF_A_LEAP = 64
 
 _SECOND_US = 1_000_000
 _DAY_US = DAY_S * _SECOND_US
@@ -136,7 +139,7 @@ class Meeting:
     With a tolerance it is the fire times of the first trigger from which each other one has a fire time no farther away.
     """
 
-    __slots__ = ("_finder", "_found", "_lost_at", "_names", "_parts", "_tolerance_us", "exact")
+    __slots__ = ("_finder", "_found", "_lost_at", "_most_leaps", "_names", "_parts", "_tolerance_us", "exact")
 
     #: The one trigger that fires when all do, where there is such a one: it answers in closed form.
     exact: GridTrigger | None
@@ -162,6 +165,7 @@ class Meeting:
             if len(self._parts) == 1 and isinstance(self._parts[0], GridTrigger):
                 self.exact = self._parts[0]
         self._finder = Finder(boxes)
+        self._most_leaps = MAX_LEAPS * (_TO_A_PROOF if self._finder.periodic else 1)
 
     def boxes(self) -> tuple[Box, ...]:
         """Where they can meet at most; none: nowhere."""
@@ -180,7 +184,7 @@ class Meeting:
             search = self._next_near if self._tolerance_us else self._next
             from_us = max(after_us, FIRST_US - 1)
             try:
-                answer_us = search(from_us, [MAX_LEAPS] if budget is None else budget)
+                answer_us = search(from_us, [self._most_leaps] if budget is None else budget)
             except InvalidTriggerError as error:
                 if budget is None:
                     # Up to the next fire time of the first trigger the question is the same.
@@ -214,7 +218,7 @@ class Meeting:
                 raise self._lost(after_us, at_us)
 
     def _sieved(self, at_us: int, budget: list[int]) -> int | None:
-        """Where there may be a meeting, from an instant on. Its steps count as leaps do, but for the first of them."""
+        """Where there may be a meeting, from an instant on. A long look counts as several leaps."""
         steps = [MAX_STEPS]
         found_us = self._finder.at_or_after(at_us, steps)
         budget[0] -= (MAX_STEPS - steps[0]) // _STEPS_OF_A_LEAP

@@ -596,6 +596,14 @@ def test_answers_are_later_monotone_and_repeatable(made: tuple[EngineTrigger, Pr
         assert other_us is None or (one_us is not None and one_us <= other_us)
 
 
+def test_clocks_that_change_together_are_no_meeting() -> None:
+    """An hour apart all year; the days on which both clocks change are looked into for 400 years, which is the proof."""
+    minutes = IntervalTrigger(minutes=1, start_date="2024-03-30T00:00:00Z", timezone="UTC")
+    one = CronTrigger(day_of_week="mon-thu,sun", hour="0,2,4", minute="*", timezone=BERLIN, dst="literal")
+    other = CronTrigger(hour="0,2", minute="*", timezone="Europe/London", dst="literal")
+    assert AndTrigger([minutes, one, other]).next_us(us("2024-03-29T00:00Z")) is None
+
+
 def test_the_module_imports_no_heavy_module() -> None:
     heavy = ["asyncio", "dataclasses", "inspect", "dateutil", "holidays", "tzlocal"]
     code = f"import sys, schedcore.triggers.combining; print([name for name in {heavy} if name in sys.modules])"
