@@ -105,13 +105,15 @@ def plain_next(job: JobRecord, fire_us: int, due_us: int, live: int, now_us: int
     policy = job.policy
     if not trigger.plain or live >= policy.max_instances:
         return None
-    if trigger.jitter_us or trigger.omits:
+    if trigger.jitter_us or trigger.excludes:
         return None
     grace_us = policy.misfire_grace_us
     if grace_us is not None and now_us - due_us > grace_us:
         return None
     next_us = trigger.next_us(fire_us)
-    return None if next_us is None or next_us <= now_us or next_us <= fire_us else next_us
+    if next_us is None or next_us <= now_us or next_us <= fire_us:
+        return None
+    return None if trigger.omits and trigger.swallowed(fire_us, next_us) else next_us
 
 
 def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | None) -> Decision:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schedcore.clock import from_datetime
-from schedcore.engine import Claim, decide, omitted
+from schedcore.engine import Claim, decide, omitted, plain_next
 from schedcore.job import JobPolicy, JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.triggers.base import EngineTrigger, Swallowed
@@ -142,6 +142,10 @@ def test_a_gap_is_told_with_the_run_before_it() -> None:
     assert (answer.fires, answer.next_us) == ((BEFORE,), AFTER)
     assert answer.skips == (Skip(SkipReason.GAP, JUMP, JUMP, 1),)
     assert decide(claim(NIGHTLY, AFTER), AFTER).skips == ()
+    # Stores that decide for themselves leave that one to the engine, and no other.
+    job = claim(NIGHTLY, BEFORE).job
+    assert plain_next(job, BEFORE, BEFORE, 0, BEFORE) is None
+    assert plain_next(job, AFTER, AFTER, 0, AFTER) == AFTER + DAY
 
 
 def test_the_gaps_of_a_backlog_are_one_skip() -> None:
