@@ -13,7 +13,7 @@ LIBRARIES = ("schedcore", "apscheduler")
 ALL_SUBJECTS = (*LIBRARIES, "bare")
 
 #: The files of measurements, in the order in which they are made.
-GROUPS = ("jobs", "dispatch", "steady", "lateness", "idle", "imports", "sqlite", "triggers", "frameworks")
+GROUPS = ("jobs", "dispatch", "steady", "lateness", "idle", "imports", "sqlite", "stores", "triggers", "frameworks")
 
 #: What one measurement gives: a number for each name. Names end in their unit, and less is better for all of them.
 Figures = Mapping[str, float]

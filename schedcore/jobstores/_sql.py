@@ -34,15 +34,15 @@ class Statements:
         jobs, runs = names.jobs, names.runs
         live, failed = backend.live, backend.failed
         entry = "uid, version, state, fire_us, due_us, reason"
-        self.add = backend.many(
-            Batch(
-                "insert",
-                jobs,
-                ("id text", "payload bytes", "state text", "elapsed int", "fire_us int", "due_us int", "reason text"),
-                "<id>, <payload>, 1, 1, <state>, <elapsed>, <fire_us>, <due_us>, <reason>",
-                into="id, payload, version, fence, state, elapsed, fire_us, due_us, reason",
-            )
+        add = Batch(
+            "insert",
+            jobs,
+            ("id text", "payload bytes", "state text", "elapsed int", "fire_us int", "due_us int", "reason text"),
+            "<id>, <payload>, 1, 1, <state>, <elapsed>, <fire_us>, <due_us>, <reason>",
+            into="id, payload, version, fence, state, elapsed, fire_us, due_us, reason",
         )
+        self.add = backend.many(add)
+        self.add_one = backend.add_one(add)
         self.uids = text("SELECT uid, id FROM {jobs} WHERE id IN (\0)")
         self.taken = text("SELECT id FROM {jobs} WHERE id IN (\0)")
         self.entry = text(f"SELECT {entry} FROM {{jobs}} WHERE id = ?")

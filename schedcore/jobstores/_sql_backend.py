@@ -203,6 +203,10 @@ class Backend(ABC):
 
         return run
 
+    def add_one(self, batch: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
+        """A function that inserts one row and returns its number, or None for a key that is taken; None: there is no such way."""
+        return None
+
     def due(self, timeline: str) -> str:
         """What is due on both timelines (``timeline % 0`` and ``% 1``), the earliest of each. Parameters: ``due_rows``."""
         return (

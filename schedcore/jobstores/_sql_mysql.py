@@ -128,6 +128,14 @@ class MySQL(Backend):
 
         return run
 
+    def add_one(self, batch: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
+        insert = _insert(batch, self.insert_new)
+
+        def run(cursor: Any, row: Sequence[Any]) -> int | None:
+            return int(cursor.lastrowid) if insert(cursor, [row]) else None
+
+        return run
+
     def by_keys(self, cursor: Any, statement: str, keys: Sequence[Any]) -> list[Any]:
         found: list[Any] = []
         for some in chunks(keys, _ROWS):

@@ -115,6 +115,16 @@ class PostgreSQL(Backend):
 
         return run
 
+    def add_one(self, batch: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
+        text = f"{batch.single('%s')} ON CONFLICT DO NOTHING RETURNING uid"
+
+        def run(cursor: Any, row: Sequence[Any]) -> int | None:
+            cursor.execute(text, row)
+            found = cursor.fetchone()
+            return None if found is None else int(found[0])
+
+        return run
+
     def by_keys(self, cursor: Any, statement: str, keys: Sequence[Any]) -> list[Any]:
         if not keys:
             return []

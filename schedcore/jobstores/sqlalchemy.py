@@ -224,10 +224,11 @@ class SQLAlchemyJobStore(JobStore):
             raise JobStoreError(self._alias, missing)
         if self._backend.remote:
             self._watch.start()
-            with self._connected("open the database") as connection:
-                refused = self._backend.refuse(connection.connection)
-            if refused is not None:
-                raise ConfigurationError(f"engine: {refused}")
+            if not self._owns_engine:
+                with self._connected("open the database") as connection:
+                    refused = self._backend.refuse(connection.connection)
+                if refused is not None:
+                    raise ConfigurationError(f"engine: {refused}")
         if self._read_only:
             self._check_schema(create=False)
             return
@@ -562,15 +563,24 @@ class SQLAlchemyJobStore(JobStore):
         if not rows:
             return
         with self._writing("add jobs") as cursor:
+            add_one = self._sql.add_one
+            room = max(0, _CACHE - len(self._cache))
+            fresh = {job.id: job for job, *_ in entries[:room] if _is_value(job)}
+            uids: Sequence[Any] = ()
+            if add_one is not None and len(rows) == 1:
+                uid = add_one(cursor, rows[0])
+                if uid is None:
+                    raise ConflictingIdError(rows[0][0])
+                uids = [(uid, rows[0][0])]
+                rows = []
             taken = {_text(found[0]) for found in self._by_keys(cursor, self._sql.taken, [row[0] for row in rows])}
             for row in rows:
                 if row[0] in taken:
                     raise ConflictingIdError(row[0])
                 taken.add(row[0])
-            self._sql.add(cursor, rows)
-            room = max(0, _CACHE - len(self._cache))
-            fresh = {job.id: job for job, *_ in entries[:room] if _is_value(job)}
-            if fresh:
+            if rows:
+                self._sql.add(cursor, rows)
+            if fresh and not uids:
                 uids = self._by_keys(cursor, self._sql.uids, list(fresh))
         if fresh:
             # What was just written need not be read back. Only after the commit: another thread may be looking already.
