@@ -47,10 +47,12 @@ NEEDS = {
     "jobstores/etcd": ("etcd3gw", "etcd"),
     "jobstores/mongodb": ("pymongo", "mongodb"),
     "jobstores/redis": ("redis", "redis"),
+    "jobstores/rethinkdb": ("rethinkdb", "rethinkdb"),
+    "jobstores/zookeeper": ("kazoo", "zookeeper"),
 }
 
 # Seconds. How long something that is just ending may take on a busy machine.
-PATIENCE_S = 2.0
+PATIENCE_S = 10.0
 POLL_S = 0.01
 
 # How long an example takes says how busy the machine is, and nothing of the code.
