@@ -18,7 +18,7 @@ repeat after 12, leap years after 400) and the jumps of the clocks in between th
 
 from __future__ import annotations
 
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from itertools import takewhile
 from math import gcd
 from time import time_ns
@@ -41,6 +41,7 @@ from schedcore.triggers._local import (
 from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, GridTrigger, Swallowed
+from schedcore.triggers.cron._changes import ClockChange
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 from schedcore.triggers.jitter import from_jitter_us
 
@@ -57,6 +58,9 @@ _MONTH_DAYS = 146097 / 4800
 _FEW = 24
 # How many dates are looked at for those that do not exist (100 years of months).
 _MAX_DATES = 1200
+# Microseconds. How far ahead changes of the clocks are looked for (100 years).
+_FURTHEST_US = 36525 * DAY_S * _SECOND_US
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
 
 
 class CalendarIntervalTrigger(Frozen, GridTrigger):
@@ -409,6 +413,40 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
                 assert at_s is not None
                 if after_us < at_s * _SECOND_US <= upto_us:
                     found.append(Swallowed(at_s * _SECOND_US, 1))
+        return found
+
+    def changes(self, after_us: int, upto_us: int, limit: int = 100) -> list[ClockChange]:
+        """The times that do not come as they are written, because the clocks jump over them: the first ``limit`` of those in
+        (``after_us``, ``upto_us``], and at most those of 100 years. By the instant of the jump; one that is moved, of its run.
+        """
+        after_us = max(after_us, FIRST_US - 1 if self._from_us is None else self._from_us - 1)
+        upto_us = min(upto_us, self._upto_us, after_us + _FURTHEST_US)
+        found: list[ClockChange] = []
+        for k in self._in_gaps(after_us, upto_us) if after_us < upto_us else ():
+            day = self._day(k)
+            assert day is not None  # it has a time of day that is jumped over
+            local_s = day * DAY_S + self._time_s
+            jump_s = wall_instant(self._offsets, local_s, "cron")
+            assert jump_s is not None
+            run_us = self._instant(k)
+            at_us = jump_s * _SECOND_US if run_us is None else run_us
+            if not after_us < at_us <= upto_us or len(found) >= limit:
+                continue
+            at = to_datetime(at_us).astimezone(self.timezone)
+            local = _EPOCH + timedelta(seconds=local_s)
+            reason = (
+                f"{local:%H:%M:%S} does not exist on {local:%Y-%m-%d} in {self.timezone}, where the clocks go forward; "
+            )
+            if run_us is None:
+                found.append(
+                    ClockChange(local, "gap: skipped", at, f"{reason}it does not run that day, because dst is 'skip'")
+                )
+            else:
+                found.append(
+                    ClockChange(
+                        local, "gap: moved", at, f"{reason}it runs at {at:%H:%M:%S}, because dst is {self.dst!r}"
+                    )
+                )
         return found
 
     def _in_gaps(self, after_us: int, upto_us: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -161,6 +162,25 @@ def test_a_gap_is_not_on_record_where_something_else_may_be() -> None:
     before = us("2026-03-28T02:00Z")
     answer = decide(claim(trigger, before), before)
     assert (answer.next_us, answer.skips) == (JUMP, (Skip(SkipReason.GAP, JUMP - 1, JUMP - 1, 1),))
+
+
+@pytest.mark.parametrize(
+    ("dst", "kind", "at"),
+    [("skip", "gap: skipped", "01:00"), ("cron", "gap: moved", "01:00"), ("shift", "gap: moved", "01:30")],
+)
+def test_a_calendar_interval_can_be_asked_why(dst: Any, kind: str, at: str) -> None:
+    trigger = CalendarIntervalTrigger(
+        days=1, hour=2, minute=30, start_date="2026-01-01", timezone="Europe/Berlin", dst=dst
+    )
+    first, second = trigger.changes(us("2026-01-01T00:00Z"), us("2028-01-01T00:00Z"))
+    assert (first.kind, first.at) == (kind, datetime.fromisoformat(f"2026-03-29T{at}Z"))
+    assert second.local.isoformat() == "2027-03-28T02:30:00"
+    assert "02:30:00 does not exist on 2026-03-29" in first.reason
+    assert trigger.changes(us("2026-03-30T00:00Z"), us("2027-03-01T00:00Z")) == []
+    told = trigger.explain(now=datetime(2026, 1, 1, tzinfo=UTC), at="2026-03-29T02:30")
+    assert told.answer is not None
+    assert told.answer.reasons == (first.reason,)
+    assert "gap" in {finding.code for finding in told.lint}
 
 
 def test_nothing_is_looked_for_where_clocks_stand_still() -> None:
