@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from schedcore.errors import error_text
 from schedcore.run import Finish, RunState, result_text
 
-__all__ = ["Outcome", "outcome", "storable"]
+__all__ = ["NOTHING", "Outcome", "outcome", "storable"]
 
 # Characters. An exception's line and its traceback can be of any length; a record of them is not.
 _ERROR_LIMIT = 1000
@@ -25,16 +25,17 @@ class Outcome(NamedTuple):
     exit_code: int | None
 
 
-_NOTHING = Outcome(None, None, None, None, None, None)
+#: What is kept of a run that neither returned nor raised anything.
+NOTHING = Outcome(None, None, None, None, None, None)
 
 
 def outcome(finish: Finish) -> Outcome:
     """What is kept. What a command returns or raises has an exit code and output, which fill columns of their own."""
     _, state, _, _, retval, exception, traceback, *_ = finish
     if retval is None and exception is None and traceback is None:
-        return _NOTHING
+        return NOTHING
     if state is RunState.SKIPPED:
-        return _NOTHING._replace(reason=None if retval is None else str(retval))
+        return NOTHING._replace(reason=None if retval is None else str(retval))
     source: Any = retval if exception is None else exception
     output, exit_code = getattr(source, "output", None), getattr(source, "exit_code", None)
     if not (isinstance(output, str) and isinstance(exit_code, int)):

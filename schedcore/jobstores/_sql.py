@@ -37,7 +37,7 @@ class Statements:
         add = Batch(
             "insert",
             jobs,
-            ("id text", "payload bytes", "state text", "elapsed int", "fire_us int", "due_us int", "reason text"),
+            ("id text", "payload bytes", "state word", "elapsed int", "fire_us int", "due_us int", "reason text"),
             "<id>, <payload>, 1, 1, <state>, <elapsed>, <fire_us>, <due_us>, <reason>",
             into="id, payload, version, fence, state, elapsed, fire_us, due_us, reason",
         )
@@ -118,9 +118,16 @@ class Statements:
             f"state = '{RunState.RUNNING}', started_us = <started_us>",
             f"{key} AND state = '{RunState.SUBMITTED}'",
         )
+        # Most runs leave nothing but that they ended.
+        self.finish_plain = update(
+            runs,
+            f"state word, started_us int, finished_us int, {key_columns}",
+            "state = <state>, started_us = coalesce(<started_us>, started_us), finished_us = <finished_us>",
+            f"{key} AND finished_us IS NULL",
+        )
         self.finish = update(
             runs,
-            "state text, started_us int, finished_us int, reason text, error text, traceback text, result text, "
+            "state word, started_us int, finished_us int, reason text, error text, traceback text, result text, "
             f"output text, exit_code int, {key_columns}",
             "state = <state>, started_us = coalesce(<started_us>, started_us), finished_us = <finished_us>, "
             "reason = <reason>, error = <error>, traceback = <traceback>, result = <result>, output = <output>, "

@@ -39,7 +39,8 @@ class Names:
 class Batch:
     """A statement on many rows. ``<name>`` stands for a value of the row.
 
-    ``columns``: the values of a row in their order, as ``"name type"`` with the types ``int``, ``text`` and ``bytes``. For one
+    ``columns``: the values of a row in their order, as ``"name type"`` with the types ``int``, ``text``, ``word`` (of at most 16
+    characters) and ``bytes``. For one
     row the same statement with a placeholder in the place of each ``<name>`` takes them as they come.
     """
 

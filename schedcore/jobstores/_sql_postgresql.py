@@ -33,7 +33,7 @@ _TEXT = 8_000_000
 # Milliseconds that a statement waits for a lock, at most.
 _LOCK_MS = 10_000
 
-_CASTS = {"int": "bigint", "text": "text", "bytes": "bytea"}
+_CASTS = {"int": "bigint", "text": "text", "word": "text", "bytes": "bytea"}
 
 # Classes of SQLSTATE (and single ones) that a later try may not meet again: the connection; a conflict of transactions; the
 # server's resources; interventions, a shutdown and timeouts among them; its system's errors.
@@ -254,4 +254,4 @@ def _bytes(values: Sequence[bytes]) -> str:
     return '{"' + '","'.join(["\\\\x" + value.hex() for value in values]) + '"}'
 
 
-_WRITERS: dict[str, Callable[[Any], str]] = {"int": _ints, "text": _texts, "bytes": _bytes}
+_WRITERS: dict[str, Callable[[Any], str]] = {"int": _ints, "text": _texts, "word": _texts, "bytes": _bytes}

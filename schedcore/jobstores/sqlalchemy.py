@@ -49,7 +49,7 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.job import JobEntry, JobRecord, JobState
-from schedcore.jobstores._outcome import outcome, storable
+from schedcore.jobstores._outcome import NOTHING, outcome, storable
 from schedcore.jobstores._payload import Codec, Loaded, StoredRecord, reference
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreHost, StoreTraits
 from schedcore.references import resolve
@@ -805,7 +805,8 @@ class SQLAlchemyJobStore(JobStore):
             self._sql.started(cursor, [(at_us, run.token, run.fire_us, run.attempt) for run, at_us in runs])
 
     def finish(self, finishes: Sequence[Finish]) -> None:
-        rows = []
+        plain: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
         latest_us = 0
         over: set[int] = set()
         ended = self._ended
@@ -813,25 +814,22 @@ class SQLAlchemyJobStore(JobStore):
             run = finish.run
             finished_us = finish.finished_us
             uid = run.token
-            rows.append(
-                (
-                    str(finish.state),
-                    finish.started_us,
-                    finished_us,
-                    *outcome(finish),
-                    uid,
-                    run.fire_us,
-                    run.attempt,
-                )
-            )
+            what = outcome(finish)
+            if what is NOTHING:
+                plain.append((str(finish.state), finish.started_us, finished_us, uid, run.fire_us, run.attempt))
+            else:
+                rows.append((str(finish.state), finish.started_us, finished_us, *what, uid, run.fire_us, run.attempt))
             if finished_us > latest_us:
                 latest_us = finished_us
             if uid in ended:
                 over.add(uid)
-        if not rows:
+        if not finishes:
             return
         with self._writing("record how runs ended") as cursor:
-            self._sql.finish(cursor, rows)
+            if plain:
+                self._sql.finish_plain(cursor, plain)
+            if rows:
+                self._sql.finish(cursor, rows)
             if over:
                 self._sql.let_go(cursor, [(uid,) for uid in over])
             if self._stale:
