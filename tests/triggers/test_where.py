@@ -18,7 +18,7 @@ from schedcore.triggers._local import civil, day_number
 from schedcore.triggers._where import Box, Finder, boxes_of, first_multiple
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
-from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Times, Weekdays
+from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Holidays, Times, Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.cron._dst import Offsets
@@ -288,3 +288,23 @@ def test_a_search_that_is_lost_is_lost_once() -> None:
     with pytest.raises(InvalidTriggerError, match="did not meet"):
         trigger.get_next_fire_time(None, start + timedelta(milliseconds=400))
     assert len(asked) == once
+
+
+def test_a_schedule_that_is_always_closed_is_searched_once() -> None:
+    pytest.importorskip("holidays", reason="needs the extra holidays")
+    trigger = CronTrigger(month=12, day=25, timezone="UTC").excluding(Holidays("DE"))
+    start_us = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
+    with pytest.raises(InvalidTriggerError, match="are excluded") as first:
+        trigger.next_us(start_us)
+    looked: list[int] = []
+    child = trigger._child
+
+    class Watched:
+        def next_us(self, after_us: int) -> int | None:
+            looked.append(after_us)
+            return child.next_us(after_us)
+
+    object.__setattr__(trigger, "_child", Watched())
+    with pytest.raises(InvalidTriggerError) as again:
+        trigger.next_us(start_us + 86_400_000_000)
+    assert (str(again.value), len(looked) < 10) == (str(first.value), True)

@@ -76,6 +76,7 @@ class Excluding(Zoned):
 
     __slots__ = (
         "_child",
+        "_lost",
         "_offsets",
         "_sieve",
         "_zone",
@@ -95,6 +96,7 @@ class Excluding(Zoned):
     _child: EngineTrigger
     _zone: tzinfo
     _sieve: Finder
+    _lost: tuple[int | None, str]  # from which fire time on a search found nothing open, and what was said
 
     def __init__(
         self,
@@ -183,6 +185,10 @@ class Excluding(Zoned):
         for number in range(MAX_SPANS):
             if at_us is None or at_us <= after_us:
                 return at_us
+            if number == _FEW:
+                lost = getattr(self, "_lost", None)
+                if lost is not None and lost[0] == first_us:
+                    raise InvalidTriggerError(lost[1], field="calendar")
             if number >= _FEW and at_us >= KNOWN_US:
                 found_us = self._finder().at_or_after(at_us, [_STEPS])
                 if found_us is None:
@@ -196,10 +202,10 @@ class Excluding(Zoned):
             if first_us is not None and at_us - first_us > _FURTHEST_US:
                 break
             at_us = self._child.next_us(max(until_us - 1, at_us))
-        raise InvalidTriggerError(
-            f"all fire times from {_day_of(first_us)} to {_day_of(at_us)} are excluded, and the search ended there: {self}",
-            field="calendar",
-        )
+        text = f"all fire times from {_day_of(first_us)} to {_day_of(at_us)} are excluded, and the search ended there: {self}"
+        if not self.foreign:
+            object.__setattr__(self, "_lost", (first_us, text))
+        raise InvalidTriggerError(text, field="calendar")
 
     def last_us(self, upto_us: int) -> int | None:
         """The last fire time not later than ``upto_us``. Raises ``LookupError`` where that cannot be found."""
