@@ -118,12 +118,12 @@ class QtMainThreadExecutor(RunExecutor):
         self._look_if_drained()
         cut: list[Run] = []
         if not wait or app is None:
-            cut = self._take_back()
+            cut = self._withdraw()
         elif in_qt_thread(app):
             for number in list(self._queued):
                 self._run(number)
         elif not self._wait_drained(timeout):
-            cut = self._take_back() + list(self._begun.copy().values())
+            cut = self._withdraw() + list(self._begun.copy().values())
         calls.close()
         return cut
 
@@ -133,7 +133,7 @@ class QtMainThreadExecutor(RunExecutor):
                 return False
         return True
 
-    def _take_back(self) -> list[Run]:
+    def _withdraw(self) -> list[Run]:
         host = self._started_host()
         runs = []
         for number in list(self._queued):

@@ -225,16 +225,28 @@ class Window(QMainWindow):
         self.table.reload()
 
     def remove(self) -> None:
-        self._with_job(lambda job: (job.remove(), self.say(f"{job.name} removed")))
+        def remove(job: Job) -> None:
+            job.remove()
+            self.say(f"{job.name} removed")
+
+        self._with_job(remove)
 
     def run_now(self) -> None:
         self._with_job(lambda job: job.modify(next_run_time=datetime.now(UTC)))
 
     def pause_job(self) -> None:
-        self._with_job(lambda job: (job.pause(), self.say(f"{job.name} paused")))
+        def pause(job: Job) -> None:
+            job.pause()
+            self.say(f"{job.name} paused")
+
+        self._with_job(pause)
 
     def resume_job(self) -> None:
-        self._with_job(lambda job: (job.resume(), self.say(f"{job.name} goes on")))
+        def resume(job: Job) -> None:
+            job.resume()
+            self.say(f"{job.name} goes on")
+
+        self._with_job(resume)
 
     def pause_all(self) -> None:
         button = self.buttons["Pause all"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -15,13 +16,8 @@ from schedcore.adapters.qt import QtScheduler
 
 def delete(thing: Any) -> None:
     """Delete what is C++'s, now."""
-    if API_NAME.startswith("PyQt5"):
-        from PyQt5.sip import delete
-    elif API_NAME.startswith("PyQt6"):
-        from PyQt6.sip import delete
-    else:
-        from shiboken6 import delete
-    delete(thing)
+    where = {"PyQt5": "PyQt5.sip", "PyQt6": "PyQt6.sip"}.get(API_NAME, "shiboken6")
+    import_module(where).delete(thing)
 
 
 def is_alive(thing: QObject) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ from schedcore.adapters.qt import QtExecutor, QtMainThreadExecutor, QtScheduler
 from schedcore.adapters.qt.calls import SLICE_S
 from schedcore.errors import SchedulerAlreadyRunningError, SchedulerNotRunningError, SchedulerStartError
 from schedcore.events import EVENT_JOB_EXECUTED
+from schedcore.executors.base import RunExecutor
 from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import Run
@@ -28,6 +30,20 @@ PATIENCE_MS = 20_000
 
 def until(qtbot: QtBot, found: Callable[[], object]) -> None:
     qtbot.waitUntil(lambda: bool(found()), timeout=PATIENCE_MS)
+
+
+def live_runs(scheduler: QtScheduler) -> list[Run]:
+    executor = scheduler._executors["default"]
+    assert isinstance(executor, RunExecutor)
+    return executor.live_runs()
+
+
+def _stopped(results: list[bool], scheduler: QtScheduler) -> bool:
+    return bool(results) and scheduler._closed.is_set()
+
+
+def _reached(count: list[int], total: int) -> bool:
+    return count[0] == total
 
 
 def in_thread(call: Callable[[], Any]) -> Future[Any]:
@@ -172,7 +188,7 @@ def test_shutdown_in_a_slot_in_a_job_and_in_other_threads(make: Make, qtbot: QtB
             scheduler.add_job(int)
         else:
             scheduler.add_job(stop, executor="gui" if how == "main job" else "default")
-        until(qtbot, lambda results=results, scheduler=scheduler: results and scheduler._closed.is_set())
+        until(qtbot, partial(_stopped, results, scheduler))
         # A job runs as long as it asks.
         assert results == [how in ("slot", "thread")], how
 
@@ -182,7 +198,7 @@ def test_shutdown_inside_of_shutdown(make: Make, qtbot: QtBot) -> None:
     scheduler.start()
     go, results = threading.Event(), []
     scheduler.add_job(lambda: go.wait(20))
-    until(qtbot, lambda: scheduler._executors["default"].live_runs())
+    until(qtbot, lambda: live_runs(scheduler))
     QTimer.singleShot(10, lambda: results.append(scheduler.shutdown()))
     QTimer.singleShot(60, go.set)
     results.append(scheduler.shutdown())
@@ -267,7 +283,12 @@ def test_a_job_in_the_qt_thread_that_runs_a_loop_holds_up_no_other(make: Make, q
     def dialogue() -> None:
         order.append("dialogue")
         loop = QEventLoop()
-        scheduler.add_job(lambda: (order.append("other"), loop.quit()), executor="gui")
+
+        def other() -> None:
+            order.append("other")
+            loop.quit()
+
+        scheduler.add_job(other, executor="gui")
         loop.exec_()
         order.append("closed")
 
@@ -376,7 +397,7 @@ def test_it_is_a_context_manager_and_starts_again(make: Make, qtbot: QtBot) -> N
         ran: list[int] = []
         with scheduler:
             scheduler.add_job(ran.append, args=[number])
-            until(qtbot, lambda ran=ran: ran)
+            until(qtbot, partial(bool, ran))
         assert not scheduler.running
 
 
@@ -484,7 +505,7 @@ def test_a_burst_of_50000_jobs_does_not_starve_the_loop(make: Make, qtbot: QtBot
             scheduler.add_job(job, next_run_time=now)
         ticker = Ticker()
         scheduler.resume()
-        until(qtbot, lambda count=count: count[0] == total)
+        until(qtbot, partial(_reached, count, total))
         longest_s = min(longest_s, ticker.stop())
         scheduler.shutdown()
         if longest_s < 0.050:

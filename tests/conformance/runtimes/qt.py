@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, ClassVar
 
 from qtpy import API_NAME
@@ -68,13 +69,9 @@ class _Host:
     def _delete(self) -> None:
         for _ in range(3):
             self.app.processEvents()
-        if API_NAME.startswith("PyQt5"):
-            from PyQt5.sip import delete
-        elif API_NAME.startswith("PyQt6"):
-            from PyQt6.sip import delete
-        else:
-            from shiboken6 import delete
-        delete(self.app)
+        # Each binding has its own way to delete what is C++'s now.
+        where = {"PyQt5": "PyQt5.sip", "PyQt6": "PyQt6.sip"}.get(API_NAME, "shiboken6")
+        import_module(where).delete(self.app)
         self.app = None
         self.gone.set()
 
