@@ -6,8 +6,8 @@ A change is compare-and-set: read, compute, put if nothing has changed meanwhile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -227,7 +227,8 @@ class Jobs:
 
     def _flush(self, pump: Pump) -> list[JobEntry]:
         with self._lock:
-            waiting = self._pending.pop(pump.alias, {})
+            # They go on waiting until they are stored: what is asked of them meanwhile is not lost, nor are they if it fails.
+            waiting = dict(self._pending.get(pump.alias, {}))
         now = self._scheduler._timeline.now()
         added: list[JobEntry] = []
         fresh: list[JobEntry] = []
@@ -236,35 +237,51 @@ class Jobs:
             and self._scheduler._thread_id is None
             and self._scheduler._opens_stores_in_start
         )
-        try:
-            for pending in waiting.values():
-                try:
-                    if pending.replace:
-                        entry, code = self.store(pump, pending, now)
-                        if code == EVENT_JOB_ADDED:
-                            added.append(entry)
-                    else:
-                        fresh.append(pending.entry or self.placed(pending.job, pending.next_run, now))
-                except InvalidTriggerError as error:
-                    # It had a fire time when it was added, and has none now that it is started: its schedule is over.
-                    self._scheduler._reports.logger.warning("job %r is dropped: %s", pending.job.id, error)
-                except UsageError as error:
-                    if starting:
-                        raise
-                    self._job_refused(pump.alias, pending.job.id, error)
-            if fresh:
-                try:
-                    pump.store.add_entries(fresh)
-                    added += fresh
-                except UsageError:
-                    if starting:
-                        raise
-                    added += self._add_one_by_one(pump, fresh)
-        except Exception:
-            with self._lock:
-                self._pending[pump.alias] = {**waiting, **self._pending.get(pump.alias, {})}
-            raise
-        return added
+        for pending in waiting.values():
+            try:
+                if pending.replace:
+                    entry, code = self.store(pump, pending, now)
+                    if code == EVENT_JOB_ADDED:
+                        added.append(entry)
+                else:
+                    fresh.append(pending.entry or self.placed(pending.job, pending.next_run, now))
+            except InvalidTriggerError as error:
+                # It had a fire time when it was added, and has none now that it is started: its schedule is over.
+                self._scheduler._reports.logger.warning("job %r is dropped: %s", pending.job.id, error)
+            except UsageError as error:
+                if starting:
+                    raise
+                self._job_refused(pump.alias, pending.job.id, error)
+        if fresh:
+            try:
+                pump.store.add_entries(fresh)
+                added += fresh
+            except UsageError:
+                if starting:
+                    raise
+                added += self._add_one_by_one(pump, fresh)
+        gone = self._stop_waiting(pump.alias, waiting)
+        for job_id in gone:
+            with suppress(JobLookupError):
+                pump.store.remove_job(job_id)
+        return [entry for entry in added if entry.job.id not in gone]
+
+    def _stop_waiting(self, alias: str, stored: Mapping[str, Pending]) -> set[str]:
+        """These were stored. One that was changed meanwhile goes on waiting; returned are those that were removed meanwhile."""
+        gone: set[str] = set()
+        with self._lock:
+            jobs = self._pending.get(alias, {})
+            for job_id, pending in stored.items():
+                now = jobs.get(job_id)
+                if now is pending:
+                    del jobs[job_id]
+                elif now is None:
+                    gone.add(job_id)
+                else:
+                    jobs[job_id] = now._replace(replace=True)
+            if not jobs:
+                self._pending.pop(alias, None)
+        return gone
 
     def _add_one_by_one(self, pump: Pump, entries: list[JobEntry]) -> list[JobEntry]:
         added: list[JobEntry] = []
@@ -285,6 +302,7 @@ class Jobs:
         if self._pending:
             for alias in list(self._pending):
                 if jobstore in (None, alias) and self._drop_pending(alias, job_id):
+                    self._remove_behind(alias, job_id)
                     return alias
         scheduler = self._scheduler
         pumps = scheduler._pumps
@@ -299,6 +317,22 @@ class Jobs:
                         continue
                     return alias
         raise JobLookupError(job_id)
+
+    def _remove_behind(self, alias: str, job_id: str) -> None:
+        """A job does not wait any more; one that it was to replace, or would have met, is in the store still."""
+        scheduler = self._scheduler
+        pump = scheduler._pumps.get(alias)
+        if pump is None or not scheduler.running or not pump.store.traits.blocking:
+            return
+
+        def remove() -> None:
+            with suppress(JobLookupError):
+                pump.store.remove_job(job_id)
+
+        if scheduler._on_loop():
+            pump.put_off(Order(f"remove_job({job_id!r})", remove))
+        elif pump.opened:
+            remove()
 
     def find(self, job_id: str, jobstore: str | None) -> tuple[str, Job]:
         with self._lock:

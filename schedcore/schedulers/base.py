@@ -656,6 +656,8 @@ class BaseScheduler(ABC):
             entry = self._jobs.placed(record, next_run, None)
             self._jobs.put_down(jobstore, Pending(record, next_run, replace_existing, entry))
             return Job(self, jobstore, entry, pending=True)
+        if not self._opens_stores_in_start:
+            self._make_way(jobstore)
         if replace_existing:
             entry, code = self._jobs.store(pump, Pending(record, next_run, True), self._timeline.now())
         else:
@@ -927,6 +929,8 @@ class BaseScheduler(ABC):
 
         if self._must_put_off(job_id, jobstore):
             return self._put_off(job_id, jobstore, "resume_job", resume)
+        if not self._opens_stores_in_start:
+            self._make_way(jobstore)
         alias, job = self._jobs.find(job_id, jobstore)
         try:
             return self._jobs.change(alias, job, change)
@@ -971,6 +975,8 @@ class BaseScheduler(ABC):
         if self._must_put_off(job_id, jobstore):
             self._put_off(job_id, jobstore, "remove_job", lambda pump: self._remove_stored(pump, job_id))
             return
+        if not self._opens_stores_in_start:
+            self._make_way(jobstore)
         alias = self._jobs.remove(job_id, jobstore)
         if self._reports.bus.mask & EVENT_JOB_REMOVED:
             self._report_removed(alias, job_id)
@@ -1065,11 +1071,21 @@ class BaseScheduler(ABC):
     def _change(self, job_id: str, jobstore: str | None, what: str, change: Callable[[JobEntry], JobEntry]) -> Job:
         if self._must_put_off(job_id, jobstore):
             return self._put_off(job_id, jobstore, what, lambda pump: self._jobs.change_stored(pump, job_id, change))
+        if not self._opens_stores_in_start:
+            self._make_way(jobstore)
         alias, job = self._jobs.find(job_id, jobstore)
         return self._jobs.change(alias, job, change)
 
     def _pumps_of(self, jobstore: str | None) -> list[Pump]:
         return [pump for alias, pump in list(self._pumps.items()) if jobstore in (None, alias)]
+
+    def _make_way(self, jobstore: str | None) -> None:
+        """Before a thread that may wait changes jobs: what was put off before is done first."""
+        for pump in self._pumps.values():
+            if pump.orders and pump.opened and jobstore in (None, pump.alias) and self._state != STATE_STOPPED:
+                if self._on_loop():
+                    return  # it changes what waits, which needs nothing of the store
+                pump.catch_up()
 
     def _catch_up(self, jobstore: str | None, what: str | None = None) -> None:
         """Before stores are read: do what was put off. ``what`` is the call that reads, which warns if it is made on a loop."""

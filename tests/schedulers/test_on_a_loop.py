@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
 import threading
@@ -39,6 +40,7 @@ class FarStore(MemoryJobStore):
         self.gate = threading.Event()
         self.gate.set()
         self.failing: Exception | None = None
+        self.gated: str | None = None  # the one call that waits for the gate; None: all
 
     def __getattribute__(self, name: str) -> Any:
         value = super().__getattribute__(name)
@@ -47,7 +49,7 @@ class FarStore(MemoryJobStore):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self.calls.append((name, threading.get_ident()))
-            assert self.gate.wait(30.0)
+            assert self.gated not in (None, name) or self.gate.wait(30.0)
             if self.failing is not None:
                 raise self.failing
             return value(*args, **kwargs)
@@ -165,6 +167,68 @@ async def test_a_job_that_waits_for_its_store_can_be_changed_and_removed(
     assert [(job.id, job.name) for job in jobs] == [("a", "again"), ("first", "work")]
     assert jobs[0].next_run_time == datetime(2098, 1, 1, tzinfo=UTC)
     assert made_here(store) == []
+
+
+@pytest.mark.parametrize("replace", [True, False])
+async def test_removing_what_waits_removes_what_is_stored(
+    scheduler: AsyncIOScheduler, store: FarStore, replace: bool
+) -> None:
+    await scheduler.call(scheduler.add_job, work, id="a", name="old", **FAR)
+    scheduler.add_job(work, id="a", name="new", replace_existing=replace, **FAR)
+    scheduler.remove_job("a")
+    assert await scheduler.call(scheduler.get_jobs) == []
+    assert made_here(store) == []
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_a_job_that_is_removed_while_its_write_fails_stays_removed(
+    scheduler: AsyncIOScheduler, store: FarStore, elsewhere: bool
+) -> None:
+    store.gated = "add_entries"
+    store.gate.clear()
+    scheduler.add_job(work, id="a", **FAR)
+    scheduler.add_job(work, id="b", **FAR)
+    scheduler.add_job(work, id="c", **FAR)
+    await until(lambda: store.calls and store.calls[-1][0] == "add_entries")
+    store.failing = ConnectionError("down")
+    if elsewhere:
+        removing = asyncio.create_task(asyncio.to_thread(scheduler.remove_job, "a"))
+    else:
+        scheduler.remove_job("a")
+    scheduler.modify_job("b", name="changed")
+    store.gate.set()
+    await until(lambda: not scheduler.health()["default"].ok)
+    store.failing = None
+    if elsewhere:
+        with contextlib.suppress(ConnectionError):
+            await removing
+    await until(lambda: scheduler.health()["default"].ok)
+    jobs = await scheduler.call(scheduler.get_jobs)
+    assert [(job.id, job.name) for job in jobs] == [("b", "changed"), ("c", "work")]
+
+
+async def test_what_is_changed_and_removed_while_it_is_written(scheduler: AsyncIOScheduler, store: FarStore) -> None:
+    store.gated = "add_entries"
+    store.gate.clear()
+    for job_id in "abc":
+        scheduler.add_job(work, id=job_id, **FAR)
+    await until(lambda: store.calls and store.calls[-1][0] == "add_entries")
+    scheduler.remove_job("a")
+    scheduler.modify_job("b", name="changed")
+    store.gate.set()
+    jobs = await scheduler.call(scheduler.get_jobs)
+    assert [(job.id, job.name) for job in jobs] == [("b", "changed"), ("c", "work")]
+    assert made_here(store) == []
+
+
+async def test_a_thread_finds_done_what_was_put_off_before(scheduler: AsyncIOScheduler) -> None:
+    await scheduler.call(scheduler.add_job, work, id="a", name="old", **FAR)
+    scheduler.remove_job("a")
+    await asyncio.to_thread(scheduler.add_job, work, id="a", name="new", **FAR)
+    scheduler.modify_job("a", name="newer")
+    await asyncio.to_thread(scheduler.modify_job, "a", name="newest")
+    jobs = await scheduler.call(scheduler.get_jobs)
+    assert [(job.id, job.name) for job in jobs] == [("a", "newest")]
 
 
 async def test_remove_all_jobs(scheduler: AsyncIOScheduler, store: FarStore) -> None:
