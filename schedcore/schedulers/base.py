@@ -86,7 +86,15 @@ from schedcore.schedulers._reports import Reports
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.wakeup import MAX_WAIT_S, MIN_GAP_S, Done, Wakeup
 
-__all__ = ["STATE_PAUSED", "STATE_RUNNING", "STATE_STOPPED", "BaseScheduler", "register_exit_hook"]
+__all__ = [
+    "CLOSING_S",
+    "STATE_PAUSED",
+    "STATE_RUNNING",
+    "STATE_STOPPED",
+    "STILL_CLOSING",
+    "BaseScheduler",
+    "register_exit_hook",
+]
 
 STATE_STOPPED = 0
 STATE_RUNNING = 1
@@ -101,6 +109,11 @@ _NO_OPTIONS: _Options = (UNSET, UNSET, UNSET, UNSET, UNSET)
 
 # Microseconds. Stands for "nothing is armed": later than every instant that datetime can express.
 _NEVER_US = 1 << 62
+# Seconds. After a shutdown's time is up, what was cut is told, and the outcomes are written; who waits is given so long for it.
+CLOSING_S = 2.0
+STILL_CLOSING = (
+    "a job store or a job did not end in time; the scheduler goes on closing, and nobody waits for it any more"
+)
 # Seconds until it is tried again to arm a wakeup that refuses again and again.
 ARM_RETRY_S = 1.0
 
@@ -354,19 +367,23 @@ class BaseScheduler(ABC):
         ``wait=True`` returns when the runs that were submitted are over and everything is closed; ``wait=False``
         returns at once: runs that have not begun are taken back (a durable store submits them again at the next
         start), those that have go on, and what is open is closed behind them. ``timeout`` (s) bounds the wait: what
-        is not over by then is cancelled where that is possible.
+        is not over by then is cancelled where that is possible, and a store that hangs is waited for two seconds more.
 
         May be called before start, twice, from a job, from a listener and from any thread; from inside a job it does not wait for
         itself. Returns the runs that were cut short. Schedulers on an event loop return an awaitable of them.
         """
         first = self._begin_shutdown()
         if first:
-            if self._inside() or not wait:
+            # With a limit, so that a job store that hangs does not hold whoever called beyond it.
+            if self._inside() or not wait or timeout is not None:
                 self._close_elsewhere(wait, timeout)
             else:
                 close(self, wait, timeout)
         if wait and not self._inside():
-            self._closed.wait(timeout)
+            if timeout is not None and first:
+                timeout += CLOSING_S
+            if not self._closed.wait(timeout):
+                self._reports.logger.warning(STILL_CLOSING)
             return list(self._cut)
         return []
 

@@ -33,7 +33,7 @@ from schedcore.run import Run
 from schedcore.schedulers._calls import Teller
 from schedcore.schedulers._closing import close
 from schedcore.schedulers._pump import Pump
-from schedcore.schedulers.base import BaseScheduler
+from schedcore.schedulers.base import CLOSING_S, STILL_CLOSING, BaseScheduler
 from schedcore.wakeup import Done
 
 __all__ = ["LoopScheduler", "Teller", "close"]
@@ -62,6 +62,7 @@ class LoopScheduler(BaseScheduler):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._waiters: list[Done] = []
+        self._limits: list[threading.Timer] = []
         self._waiters_lock = ShortLock()
         super().__init__(*args, **options)
 
@@ -78,24 +79,38 @@ class LoopScheduler(BaseScheduler):
         ``timeout`` (s). Inside a job of this scheduler's there is nothing to wait for, because the job would wait for itself.
         """
         inside = self._in_own_job()
-        if self._begin_shutdown():
+        first = self._begin_shutdown()
+        if first:
             self._disarm()
             self._close_elsewhere(wait, timeout)
         if not wait or inside:
             waiter, finish = self._make_waiter()
             finish([], None)
             return waiter
-        return self._wait_for_end()
+        return self._wait_for_end(timeout if timeout is None or not first else timeout + CLOSING_S)
 
-    def _wait_for_end(self) -> Any:
-        """What the framework awaits until all is closed, which gives the runs that were cut."""
+    def _wait_for_end(self, limit_s: float | None = None) -> Any:
+        """What the framework awaits until all is closed, or so many seconds; it gives the runs that were cut."""
         waiter, finish = self._make_waiter()
         with self._waiters_lock:
             if not self._closed.is_set():
                 self._waiters.append(finish)
+                if limit_s is not None:
+                    timer = threading.Timer(limit_s, self._wait_no_longer, (finish,))
+                    timer.daemon = True
+                    timer.start()
+                    self._limits.append(timer)
                 return waiter
         finish(list(self._cut), None)
         return waiter
+
+    def _wait_no_longer(self, finish: Done) -> None:
+        with self._waiters_lock:
+            if finish not in self._waiters:
+                return
+            self._waiters.remove(finish)
+        self._reports.logger.warning(STILL_CLOSING)
+        self._call_soon(partial(finish, list(self._cut), None))
 
     def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make a call that may wait, such as one of this scheduler's, in a worker thread of the framework's.
@@ -146,6 +161,9 @@ class LoopScheduler(BaseScheduler):
         super()._ended()
         with self._waiters_lock:
             waiters, self._waiters = self._waiters, []
+            limits, self._limits = self._limits, []
+        for limit in limits:
+            limit.cancel()
         if wakeup is not None and waiters:
             cut = list(self._cut)
             try:
@@ -158,6 +176,7 @@ class LoopScheduler(BaseScheduler):
         super()._after_fork_in_child()
         self._waiters_lock = ShortLock()
         self._waiters = []
+        self._limits = []
 
 
 def _finish_all(waiters: list[Done], cut: list[Run]) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import io
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -305,6 +306,40 @@ async def test_jobs_reach_a_store_that_was_not_open_yet(store: FarStore) -> None
     scheduler.add_job(work, id="b", **FAR)
     await scheduler.shutdown()
     assert {entry.job.id for entry in store.list_entries()} == {"a", "b"}
+
+
+async def test_a_store_that_hangs_does_not_hold_who_waits_beyond_the_limit(
+    scheduler: AsyncIOScheduler, store: FarStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.gate.clear()
+    scheduler.add_job(work, id="a", **FAR)
+    begun_s = time.monotonic()
+    assert await scheduler.shutdown(timeout=0.05) == []
+    assert await scheduler.shutdown(timeout=0.05) == []
+    assert time.monotonic() - begun_s < 20
+    assert "nobody waits for it any more" in caplog.text
+    store.gate.set()
+    await until(scheduler._closed.is_set)
+    assert [entry.job.id for entry in store.list_entries()] == ["a"]
+
+
+async def test_a_second_shutdown_waits_as_long_as_it_says() -> None:
+    done = asyncio.Event()
+    begun = asyncio.Event()
+
+    async def wait() -> None:
+        begun.set()
+        await done.wait()
+
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler.start()
+    scheduler.add_job(wait)
+    await begun.wait()
+    first = scheduler.shutdown()
+    assert await scheduler.shutdown(timeout=0.01) == []
+    assert not first.done()
+    done.set()
+    assert await first == []
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
