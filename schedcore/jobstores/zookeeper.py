@@ -1,0 +1,533 @@
+"""Jobs in ZooKeeper, through kazoo. What is kept, and why a run is made once, is in ``_keyed`` and ``_documents``.
+
+**Nodes**, all of them below ``path``. ``jobs/<id>``: a document, as JSON text; its revision is the node's version and 1.
+``payloads/<uid>``: a definition. ``idle/<id>``: what is not scheduled. ``live/<id>``, ``broken/<id>``. ``runs/<id>``: which
+records are the job's. ``notes/…``, ``schema``, ``owner``, ``term``. Names are percent-encoded.
+
+**Places in time.** ZooKeeper lists the children of a node all at once and in no order. So what is due (``wall``, ``elapsed``) and
+run records (``history``, ``failed``) lie in buckets of about 13 days, in them of 18 minutes, and in them of a second:
+``wall/6d4f2/1a3/07c/<instant, 18 digits>-<id>``. A due query lists, from the earliest on, the buckets that have begun; what is
+due later costs it nothing. Buckets are made when something comes in, in the same step, and removed when they are empty.
+
+**One transaction for many jobs.** If a job was changed since, ZooKeeper says which one: it is left out, and the others are sent
+again.
+
+**The owner** is a node that goes with its session. ``term`` grows each time that the store is taken, and each transaction checks
+it: who was cut off for a while and found that nobody came goes on, and who was replaced writes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+from urllib.parse import quote, unquote
+
+from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
+from schedcore.jobstores._keyed import DIGITS, OFFSET_US, Key, KeyedStore, Kind, Named, Op, Step, Timed, Tree
+from schedcore.jobstores._owner import Owner, describe_owner, is_gone
+from schedcore.jobstores.base import StoreTraits
+from schedcore.references import resolve
+from schedcore.serializers.base import Serializer
+
+try:
+    from kazoo.client import KazooClient, KazooState, TransactionRequest  # type: ignore[import-untyped]
+    from kazoo.exceptions import (  # type: ignore[import-untyped]
+        AuthFailedError,
+        ConnectionClosedError,
+        ConnectionLoss,
+        KazooException,
+        NodeExistsError,
+        NoNodeError,
+        OperationTimeoutError,
+        RolledBackError,
+        RuntimeInconsistency,
+        SessionExpiredError,
+    )
+    from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
+except ImportError as error:  # pragma: no cover  # covered by a test in another process
+    raise MissingExtraError("the job store 'zookeeper'", "zookeeper") from error
+
+__all__ = ["SCHEMA_VERSION", "ZooKeeperJobStore"]
+
+SCHEMA_VERSION = "1"
+
+# Seconds. How long a session outlives its connection, and how long an answer may take.
+_TIMEOUT_S = 10.0
+# Seconds that a call waits for a connection that is being made again.
+_RECONNECT_S = 2.0
+# How kazoo tries to: capped, so that a server that was away for long is found soon.
+_RETRY = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
+_TRIES = 10
+# Bits of an instant (microseconds) in a bucket of each level: 13 days, 18 minutes and a second.
+_LEVELS = (40, 30, 20)
+_TOP_US = 10**DIGITS - 1
+# Buckets listed at once, and buckets that are known to be there.
+_WIDTH = 64
+_BUCKETS = 20_000
+
+_KINDS: tuple[Kind, ...] = ("jobs", "payloads", "runs", "notes", "idle", "live", "broken", "adding")
+_TREES: tuple[Tree, ...] = ("wall", "elapsed", "history", "failed")
+_AWAY = (ConnectionLoss, SessionExpiredError, OperationTimeoutError, ConnectionClosedError, KazooTimeoutError, OSError)
+
+
+class ZooKeeperJobStore(KeyedStore):
+    """Keeps jobs and runs in ZooKeeper.
+
+    :param path: the node below which everything is.
+    :param client: a ``kazoo.client.KazooClient``, or text such as ``"module:name"`` that leads to one, in the place of
+        ``connect_args``. It is started if it was not.
+    :param close_connection_on_exit: whether ``client`` is stopped and closed when the store is.
+    :param connect_args: arguments for ``KazooClient``: ``hosts``, ``auth_data``, ``default_acl``, … Without them it is the server
+        on this machine. ``timeout``, 10 s unless given, is how long a session outlives its connection, and how long a call
+        waits for an answer.
+
+    A definition may have a million bytes, which is what ZooKeeper takes in one request. ``serializer``, ``pickle_protocol``,
+    ``signing_key``, ``allowed_refs``, ``history`` and ``history_age`` are as for ``SQLAlchemyJobStore``.
+    """
+
+    traits = StoreTraits(blocking=True, durable=True)
+    _keeper: ClassVar[str] = "ZooKeeper"
+    _payload_limit: ClassVar[int] = 1_000_000
+    _max_steps: ClassVar[int] = 250
+    _max_ops: ClassVar[int] = 1_000
+    _max_bytes: ClassVar[int] = 400_000
+
+    def __init__(
+        self,
+        path: str = "/schedcore",
+        client: KazooClient | str | None = None,
+        close_connection_on_exit: bool = False,
+        *,
+        serializer: str | Serializer = "json",
+        pickle_protocol: int | None = None,
+        signing_key: bytes | str | Sequence[bytes | str] | None = None,
+        allowed_refs: Iterable[str] | None = None,
+        history: int = 100,
+        history_age: float | None = 30 * 86400.0,
+        **connect_args: Any,
+    ) -> None:
+        super().__init__(
+            serializer=serializer,
+            pickle_protocol=pickle_protocol,
+            signing_key=signing_key,
+            allowed_refs=allowed_refs,
+            history=history,
+            history_age=history_age,
+        )
+        if not isinstance(path, str) or not path.strip("/"):
+            raise ConfigurationError(f"path must be text that names something, not {path!r}")
+        self._path = f"/{path.strip('/')}"
+        self._client: Any = _make_client(connect_args) if client is None else _given_client(client, connect_args)
+        self._closes_client = client is None or close_connection_on_exit
+        self._timeout_s = float(connect_args.get("timeout", _TIMEOUT_S))
+        self._owner_path = f"{self._path}/owner"
+        self._term_path = f"{self._path}/term"
+        self._connected = threading.Event()
+        self._owner = b""
+        self._names_of_mine: set[bytes] = set()
+        self._term = -1
+        self._buckets: set[str] = set()  # that are there
+        self._empty: set[str] = set()  # buckets that were seen to be empty
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} (path={self._path!r})>"
+
+    # -- opening and closing ---------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._owner = b""
+        self._names_of_mine = set()
+        self._buckets.clear()
+        self._empty.clear()
+        client = self._client
+        client.add_listener(self._state_changed)
+        if client.state == KazooState.LOST and not client.connected:
+            client.start(self._timeout_s)
+        if client.connected:
+            self._connected.set()
+        schema = self._look([f"{self._path}/schema"])[0]
+        if schema is not None and schema[0] != SCHEMA_VERSION.encode():
+            raise JobStoreError(
+                self._alias,
+                f"the nodes below {self._path!r} have schema version {schema[0]!r}, and this release reads {SCHEMA_VERSION}",
+            )
+        if schema is None:
+            strange = set(self._children([self._path])[0]) - {*_KINDS, *_TREES, "owner", "term", "schema"}
+            if strange:
+                raise JobStoreError(
+                    self._alias,
+                    f"there are nodes below {self._path!r} that were not written by schedcore; give another path",
+                )
+            parts = self._path[1:].split("/")
+            self._make(["/" + "/".join(parts[: number + 1]) for number in range(len(parts))])
+            self._make([self._term_path])
+        self._take()
+        if schema is None:
+            self._make([f"{self._path}/{name}" for name in (*_KINDS, *_TREES)])
+            self._make([f"{self._path}/schema"], SCHEMA_VERSION.encode())
+        self._halfway = True
+        self._settle()
+
+    def _make(self, paths: Sequence[str], value: bytes = b"") -> None:
+        """Make nodes that may be there."""
+        for path in paths:
+            try:
+                self._gather([self._ready().create_async(path, value)])
+            except NodeExistsError:
+                pass
+
+    def _state_changed(self, state: str) -> None:
+        """Called by the client's own thread, which must not wait."""
+        if state == KazooState.CONNECTED:
+            self._connected.set()
+            if self._doubt and self._opened:
+                self._client.handler.spawn(self._come_back)
+            return
+        self._connected.clear()
+        if state == KazooState.LOST:
+            # The session is over, and with it the owner's node.
+            self._doubt = True
+
+    def _come_back(self) -> None:
+        """Take the store again after a session has ended, if nobody is at it who will do so anyway."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self._opened:
+                    self._settle()
+            except (JobStoreError, JobStoreInUseError, KazooException, KazooTimeoutError):
+                self._doubt = True  # who writes next is told
+            finally:
+                self._lock.release()
+
+    def _take(self) -> None:
+        """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
+        mine = Owner().text.encode()
+        for _ in range(_TRIES):
+            held, term = self._look([self._owner_path, self._term_path])
+            transaction = self._ready().transaction()
+            if held is not None:
+                holder, stat = held
+                if holder not in self._names_of_mine and not is_gone(holder):
+                    raise self._in_use(holder)
+                transaction.delete(self._owner_path, stat.version)
+            # Remembered before it is written: whether it was may remain unknown.
+            self._names_of_mine.add(mine)
+            transaction.create(self._owner_path, mine, ephemeral=True)
+            if term is None:
+                raise JobStoreError(self._alias, f"the node {self._term_path} was deleted")
+            transaction.set_data(self._term_path, mine, term[1].version)
+            *_, last = self._gather([transaction.commit_async()])[0]
+            if not isinstance(last, Exception):
+                self._owner, self._term, self._names_of_mine = mine, last.version, {mine}
+                return
+        raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
+
+    def _in_use(self, holder: bytes) -> JobStoreInUseError:
+        return JobStoreInUseError(
+            f"the jobs below {self._path!r} are in use by another scheduler ({describe_owner(holder)}); stop that one, or give "
+            f"this one a path of its own. If it was killed, its session ends by itself, after 10 s unless it asked for more"
+        )
+
+    def _close(self) -> None:
+        client = self._client
+        if self._owner and client.connected:
+            transaction = client.transaction()
+            transaction.check(self._term_path, self._term)
+            transaction.delete(self._owner_path)
+            try:
+                self._gather([transaction.commit_async()])
+            except (KazooException, KazooTimeoutError, OSError):
+                pass  # it ends with its session
+        client.remove_listener(self._state_changed)
+        self._connected.clear()
+        if self._closes_client:
+            client.stop()
+            client.close()
+
+    def _explain(self, error: Exception) -> tuple[str, bool] | None:
+        if not isinstance(error, KazooException | KazooTimeoutError | OSError):
+            return None
+        return error_text(error), isinstance(error, _AWAY) and not isinstance(error, AuthFailedError)
+
+    # -- calls ------------------------------------------------------------------------------------------------------------
+
+    def _ready(self) -> Any:
+        """The client, when it has a connection."""
+        if not self._client.connected and not self._connected.wait(min(_RECONNECT_S, self._timeout_s)):
+            raise ConnectionLoss("there is no connection to ZooKeeper")
+        return self._client
+
+    def _gather(self, calls: Iterable[Any]) -> list[Any]:
+        """What calls that are under way give, each within the time for one; None for a node that is not there."""
+        found: list[Any] = []
+        end_s = time.monotonic() + self._timeout_s
+        for call in list(calls):
+            try:
+                found.append(call.get(True, max(0.01, end_s - time.monotonic())))
+            except NoNodeError:
+                found.append(None)
+            end_s = max(end_s, time.monotonic() + self._timeout_s / 2)
+        return found
+
+    def _look(self, paths: Sequence[str]) -> list[Any]:
+        """Value and state of nodes; None for those that are not there."""
+        client = self._ready()
+        return self._gather([client.get_async(path) for path in paths])
+
+    def _children(self, paths: Sequence[str]) -> list[list[str]]:
+        client = self._ready()
+        return [found or [] for found in self._gather([client.get_children_async(path) for path in paths])]
+
+    # -- reading ----------------------------------------------------------------------------------------------------------
+
+    def _node(self, key: Key) -> str:
+        if isinstance(key, Named):
+            return f"{self._path}/{key.kind}/{_quoted(key.name)}"
+        return f"{self._leaf(key)}/{key.at_us + OFFSET_US:0{DIGITS}}-{_quoted(key.name)}"
+
+    def _leaf(self, key: Timed) -> str:
+        """The bucket in which a place is."""
+        number = key.at_us + OFFSET_US
+        names = [f"{number >> _LEVELS[0]:05x}", *(f"{number >> bits & 1023:03x}" for bits in _LEVELS[1:])]
+        return f"{self._path}/{key.tree}/{'/'.join(names)}"
+
+    def _texts(self, ids: Sequence[str]) -> Mapping[str, tuple[bytes, int]]:
+        found = self._look([self._node(Named("jobs", job_id)) for job_id in ids])
+        return {job_id: (one[0], one[1].version + 1) for job_id, one in zip(ids, found, strict=True) if one is not None}
+
+    def _values(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
+        found = self._look([self._node(key) for key in keys])
+        return {key: one[0] for key, one in zip(keys, found, strict=True) if one is not None}
+
+    def _names(self, kind: Kind, after: str = "", limit: int | None = None) -> list[str]:
+        names = (_unquoted(name) for name in self._children([f"{self._path}/{kind}"])[0])
+        return sorted(name for name in names if name > after)[:limit]
+
+    def _earliest(
+        self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, count: int
+    ) -> Iterator[tuple[int, str]]:
+        low = 0 if after is None else after[0] + OFFSET_US
+        high = _TOP_US if upto_us is None else upto_us + OFFSET_US
+        for place in self._places(tree, low, high, min(count, _WIDTH), backwards=False):
+            if after is None or place > after:
+                yield place
+
+    def _latest(self, tree: Tree, upto_us: int | None) -> Iterator[tuple[int, str]]:
+        return self._places(tree, 0, _TOP_US if upto_us is None else upto_us + OFFSET_US, 1, backwards=True)
+
+    def _places(self, tree: Tree, low: int, high: int, width: int, *, backwards: bool) -> Iterator[tuple[int, str]]:
+        return self._below([(f"{self._path}/{tree}", 0)], 0, low, high, width, backwards)
+
+    def _below(
+        self, buckets: Sequence[tuple[str, int]], level: int, low: int, high: int, width: int, backwards: bool
+    ) -> Iterator[tuple[int, str]]:
+        """What lies in buckets, in order; each is a path and the number of what is in it, without the bits that differ.
+
+        Several are listed at once: at first as few as may do, then more and more.
+        """
+        first = 0
+        while first < len(buckets):
+            some = buckets[first : first + width]
+            first += len(some)
+            lists = self._children([path for path, _ in some])
+            if level == len(_LEVELS):
+                places: list[tuple[int, str]] = []
+                for (path, _), names in zip(some, lists, strict=True):
+                    if not names:
+                        self._empty.add(path)
+                    places += _parse_places(names, low, high)
+                places.sort(reverse=backwards)
+                yield from places
+            else:
+                bits = _LEVELS[level]
+                inner: list[tuple[str, int]] = []
+                for (path, number), names in zip(some, lists, strict=True):
+                    if not names and level:
+                        self._empty.add(path)
+                    for name in names:
+                        start = _start(number, name, bits)
+                        if start is not None and start <= high and start + (1 << bits) > low:
+                            inner.append((f"{path}/{name}", start))
+                inner.sort(key=lambda bucket: bucket[1], reverse=backwards)
+                yield from self._below(inner, level + 1, low, high, width, backwards)
+            width = min(_WIDTH, 2 * width)
+
+    # -- writing ----------------------------------------------------------------------------------------------------------
+
+    def _apply(self, steps: Sequence[Step], together: bool) -> list[bool]:
+        done = [True] * len(steps)
+        ops: list[tuple[int, Op]] = []  # with the number of the step
+        for number, step in enumerate(steps):
+            ops += ((number, op) for op in step.ops)
+        for _ in range(len(ops) + len(steps) + _TRIES):
+            if not any(done):
+                return done
+            wanted = [(number, op) for number, op in ops if done[number]]
+            transaction = self._ready().transaction()
+            transaction.check(self._term_path, self._term)
+            makers = self._add_buckets(transaction, [op for _, op in wanted])
+            first_doc = len(transaction.operations)
+            docs = [number for number, step in enumerate(steps) if done[number] and _writes_document(step)]
+            for number in docs:
+                self._add_document(transaction, steps[number])
+            first_op = len(transaction.operations)
+            for _, op in wanted:
+                self._add(transaction, op)
+            failed = _first_error(self._gather([transaction.commit_async()])[0])
+            if failed is None:
+                self._buckets.update(makers)
+                self._tidy([op for _, op in wanted])
+                return done
+            at, error = failed
+            if at == 0:
+                self._term_is_over()
+            elif at < first_doc:
+                # A bucket that is there, or has gone with the one above it.
+                self._buckets.clear()
+            elif at < first_op:
+                if together:
+                    return [False] * len(steps)
+                done[docs[at - first_doc]] = False
+            else:
+                self._amend(ops, wanted[at - first_op], error)
+        raise JobStoreError(self._alias, f"nodes below {self._path} change all the time", transient=True)
+
+    def _term_is_over(self) -> None:
+        held = self._look([self._owner_path])[0]
+        if held is not None and held[0] not in self._names_of_mine and not is_gone(held[0]):
+            raise self._in_use(held[0])
+        # Whoever had it left again. What is written is compared with what is there, as ever.
+        self._take()
+
+    def _add_document(self, transaction: TransactionRequest, step: Step) -> None:
+        path = self._node(Named("jobs", step.doc_id or ""))
+        if step.text is None:
+            transaction.delete(path, step.old - 1)
+        elif step.old:
+            transaction.set_data(path, step.text, step.old - 1)
+        else:
+            transaction.create(path, step.text)
+
+    def _add(self, transaction: TransactionRequest, op: Op) -> None:
+        path = self._node(op.key)
+        if op.verb == "delete":
+            transaction.delete(path)
+        elif op.verb == "set":
+            transaction.set_data(path, op.value)
+        else:
+            transaction.create(path, op.value)
+
+    def _amend(self, ops: list[tuple[int, Op]], one: tuple[int, Op], error: Exception) -> None:
+        """A node is there that should not be, or is not that should: what counts is the outcome."""
+        number, op = one
+        at = ops.index(one)
+        if op.verb == "create" and isinstance(error, NodeExistsError):
+            ops[at] = number, op._replace(verb="set")
+        elif op.verb == "create" and isinstance(error, NoNodeError) and isinstance(op.key, Timed):
+            self._buckets.clear()
+        elif op.verb == "set" and isinstance(error, NoNodeError):
+            ops[at] = number, op._replace(verb="create")
+        elif op.verb == "delete" and isinstance(error, NoNodeError):
+            del ops[at]
+        else:
+            raise error
+
+    # -- buckets ----------------------------------------------------------------------------------------------------------
+
+    def _add_buckets(self, transaction: TransactionRequest, ops: Sequence[Op]) -> list[str]:
+        """Have a transaction make the buckets that are missing; all that will be there."""
+        wanted: dict[str, None] = {}
+        for op in ops:
+            if op.verb == "create" and isinstance(op.key, Timed):
+                leaf = self._leaf(op.key)
+                if leaf not in self._buckets:
+                    for depth in reversed(range(len(_LEVELS))):
+                        wanted.setdefault(leaf.rsplit("/", depth)[0] if depth else leaf)
+        unknown = [path for path in wanted if path not in self._buckets]
+        if unknown:
+            client = self._ready()
+            there = self._gather([client.exists_async(path) for path in unknown])
+            for path, found in zip(unknown, there, strict=True):
+                if found is None:
+                    transaction.create(path)
+        if len(self._buckets) > _BUCKETS:
+            self._buckets.clear()
+        return unknown
+
+    def _tidy(self, ops: Sequence[Op]) -> None:
+        """Remove the buckets from which something went, if nothing else is in them. If that fails, they will be seen again."""
+        left = {self._leaf(op.key) for op in ops if op.verb == "delete" and isinstance(op.key, Timed)}
+        left -= {self._leaf(op.key) for op in ops if op.verb != "delete" and isinstance(op.key, Timed)}
+        left |= self._empty
+        self._empty.clear()
+        roots = {f"{self._path}/{tree}" for tree in _TREES}
+        while left and self._client.connected:
+            paths = sorted(left)
+            calls = [self._client.delete_async(path) for path in paths]
+            left = set()
+            for path, call in zip(paths, calls, strict=True):
+                try:
+                    call.get(True, self._timeout_s)
+                except NoNodeError:
+                    pass
+                except (KazooException, KazooTimeoutError, OSError):
+                    continue  # mostly: it is not empty
+                self._buckets.discard(path)
+                above = path.rpartition("/")[0]
+                if above not in roots:
+                    left.add(above)
+
+
+def _quoted(name: str) -> str:
+    """A name for a node: without slashes, and neither ``.`` nor ``..``."""
+    return quote(name, safe="").replace(".", "%2E")
+
+
+def _unquoted(name: str) -> str:
+    return unquote(name, errors="replace")
+
+
+def _start(number: int, name: str, bits: int) -> int | None:
+    """Where the bucket with this name begins; None for a name that is none."""
+    try:
+        value = int(name, 16)
+    except ValueError:
+        return None
+    return number + (value << bits) if 0 <= value < 1 << 20 else None
+
+
+def _parse_places(names: Iterable[str], low: int, high: int) -> Iterator[tuple[int, str]]:
+    for name in names:
+        digits, _, rest = name.partition("-")
+        if len(digits) == DIGITS and digits.isascii() and digits.isdigit() and low <= int(digits) <= high:
+            yield int(digits) - OFFSET_US, _unquoted(rest)
+
+
+def _writes_document(step: Step) -> bool:
+    return step.doc_id is not None and (step.text is not None or step.old > 0)
+
+
+def _first_error(results: Sequence[Any]) -> tuple[int, Exception] | None:
+    """The one for which all the others were not made."""
+    for at, result in enumerate(results):
+        if isinstance(result, Exception) and not isinstance(result, RolledBackError | RuntimeInconsistency):
+            return at, result
+    return None
+
+
+def _make_client(options: Mapping[str, Any]) -> Any:
+    try:
+        return KazooClient(**{"timeout": _TIMEOUT_S, "connection_retry": dict(_RETRY), **options})
+    except (TypeError, ValueError, KazooException) as error:
+        raise ConfigurationError(f"the ZooKeeper client cannot be made: {error}") from error
+
+
+def _given_client(client: Any, options: Mapping[str, Any]) -> Any:
+    if options:
+        raise ConfigurationError(f"options for a new client ({', '.join(options)}) do not go with client=")
+    found = resolve(client) if isinstance(client, str) else client
+    if not isinstance(found, KazooClient):
+        raise ConfigurationError(f"client must be a kazoo.client.KazooClient, not {found!r}")
+    return found
