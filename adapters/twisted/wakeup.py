@@ -58,7 +58,11 @@ class TwistedWakeup:
             raise RuntimeError("the reactor was stopped")
         # A queue of its own keeps the order: the reactor on asyncio's loop makes timers of such calls.
         self._calls.append(callback)
-        self._reactor.callFromThread(self._call_next)
+        try:
+            self._reactor.callFromThread(self._call_next)
+        except OSError as error:
+            # It has been stopped this instant, and what wakes it up is closed.
+            raise RuntimeError("the reactor was stopped") from error
 
     def _call_next(self) -> None:
         self._calls.popleft()()

@@ -117,7 +117,7 @@ def _does_not_wait(bench: Bench) -> None:
 
 @behaviour("says of a shutdown that ran out of time what it has cut")
 def _timeout(bench: Bench) -> None:
-    scheduler = bench.start(executors={"default": ThreadPoolExecutor(2)})
+    scheduler, log = bench.start_logged(executors={"default": ThreadPoolExecutor(2)})
     gate = bench.gate()
     calls = bench.calls()
 
@@ -127,6 +127,7 @@ def _timeout(bench: Bench) -> None:
 
     for name in ("one", "two", "waits"):
         bench.add(scheduler, hold, id=name)
+    bench.told(log, EVENT_JOB_SUBMITTED, 3)
     calls.wait_begun(2)
     cut = bench.shutdown(scheduler, timeout=0.02)
     assert sorted(run.job.id for run in cut) == ["one", "two", "waits"], f"cut were {[run.id for run in cut]}"
