@@ -21,4 +21,4 @@ from benchmarks._frameworks._measure import Framework, targets
 __all__ = ["PARTS", "Framework", "targets"]
 
 #: The modules beside this one, in the order in which they are measured.
-PARTS = ("tornado", "twisted", "gevent")
+PARTS = ("tornado", "twisted", "gevent", "qt")

@@ -136,7 +136,7 @@ class Window(QMainWindow):
         header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         header.setStretchLastSection(True)
-        for column, width in enumerate((130, 260, 200)):
+        for column, width in enumerate((130, 260, 240)):
             self.view.setColumnWidth(column, width)
 
         self.events = QListWidget()
