@@ -652,7 +652,7 @@ def _outcomes(bench: _Bench) -> None:
 def _finish_twice(bench: _Bench) -> None:
     store = bench.open()
     store.add_entries([_entry("a"), _entry("b")])
-    one, two = _run_due(store, _T0)
+    one, two = sorted(_run_due(store, _T0), key=lambda run: run.job.id)  # which comes first is not said
     store.finish([_finish(one, retval=1)])
     store.finish([_finish(one, retval=1), _finish(two, retval=2)])
     found = sorted((record.job_id, record.state, record.result) for record in store.runs() if record.finished_us)
