@@ -8,7 +8,7 @@ from schedcore.jobstores.base import JobStore
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 
-__all__ = ["Load", "scheduler_on", "work"]
+__all__ = ["Load", "scheduler_on", "start_paused", "work"]
 
 # Jobs, and the seconds between two runs of each.
 JOBS = 20
@@ -21,6 +21,12 @@ def work() -> None:
 
 def scheduler_on(store: JobStore) -> BackgroundScheduler:
     return BackgroundScheduler(jobstores={"default": store}, timezone="UTC", jobstore_retry_interval=0.5)
+
+
+def start_paused(scheduler: BackgroundScheduler) -> None:
+    """Start it, and wait until it has looked for what an earlier one left: from then on its store is the test's."""
+    scheduler.start(paused=True)
+    assert scheduler._pumps["default"].tried.wait(30)
 
 
 class Load:

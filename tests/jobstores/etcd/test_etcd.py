@@ -31,7 +31,7 @@ from schedcore.jobstores.etcd import EtcdJobStore
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
-from tests.jobstores.load import Load, scheduler_on, work
+from tests.jobstores.load import Load, scheduler_on, start_paused, work
 from tests.services import Etcd, Proxy
 
 Make = Callable[..., EtcdJobStore]
@@ -280,7 +280,7 @@ def test_strange_keys_are_passed_over(make: Make) -> None:
 def test_a_damaged_document_that_is_due_is_set_aside(make: Make) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="bad", next_run_time="2026-01-01T00:00:00Z")
     store._client.put(f"{store._path}/jobs/bad", "x")
     now_us = int(time.time() * 1e6)
@@ -327,7 +327,7 @@ def test_histories_are_cut(make: Make) -> None:
     assert (count(store, "history"), count(store, "failed"), count(store, "runs")) == (10, 5, 2)
     after = make()
     scheduler = scheduler_on(after)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     old = int((time.time() + 7200) * 1e6)
     assert [after._delete_records(old, 7) for _ in range(3)] == [7, 3, 0]
     assert count(store, "history") == count(store, "failed") == count(store, "runs") == 0
@@ -348,7 +348,7 @@ def test_what_is_too_large_is_refused_when_it_is_added(make: Make) -> None:
 def test_a_batch_that_was_half_added_is_undone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="before")
     entry = store.get_entry("before")
     assert entry is not None
@@ -377,7 +377,7 @@ def test_a_batch_that_was_half_added_is_undone(make: Make, monkeypatch: pytest.M
     scheduler.shutdown()
     again = make()
     other = scheduler_on(again)
-    other.start(paused=True)
+    start_paused(other)
     assert [job.id for job in other.get_jobs()] == ["before"]
     again.add_entries(entries)
     assert count(again, "jobs") == 501
@@ -390,7 +390,7 @@ def test_a_batch_that_was_half_added_is_undone(make: Make, monkeypatch: pytest.M
 def test_many_runs_of_one_job_end_at_once(make: Make) -> None:
     store = make(history=200)
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(
         work, "interval", seconds=1, start_date="2026-01-01T00:00:00Z", id="a", coalesce=False, max_instances=300,
         next_run_time="2026-01-01T00:00:00Z",
@@ -453,7 +453,7 @@ def test_a_write_that_comes_late_is_refused(etcd: Etcd) -> None:
     with Proxy(place.port) as proxy:
         store = EtcdJobStore(f"/{place.name}", host=place.host, port=proxy.port, timeout=0.5)
         scheduler = scheduler_on(store)
-        scheduler.start(paused=True)
+        start_paused(scheduler)
         late = store._owner
         step = Step("a", 0, b"{}", (Op("create", Named("idle", "a")), Op("create", Timed("wall", 1, "a"))))
         proxy.stall()
@@ -507,7 +507,7 @@ def test_what_errors_say(make: Make, error: Exception, said: str, transient: boo
 def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     for name in ("a", "b"):
         scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
     now_us = int(time.time() * 1e6)
@@ -529,7 +529,7 @@ def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -
 def test_one_that_somebody_else_wrote_keeps_no_other_from_being_written(make: Make) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     for name in ("a", "b", "c"):
         scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
     now_us = int(time.time() * 1e6)

@@ -32,7 +32,7 @@ from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
-from tests.jobstores.load import Load, scheduler_on, work
+from tests.jobstores.load import Load, scheduler_on, start_paused, work
 from tests.services import Proxy, ZooKeeper
 
 Make = Callable[..., ZooKeeperJobStore]
@@ -323,7 +323,7 @@ def test_strange_nodes_are_passed_over(make: Make, client: Any) -> None:
 def test_a_damaged_document_that_is_due_is_set_aside(make: Make, client: Any) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="bad", next_run_time="2026-01-01T00:00:00Z")
     client.set(f"{store._path}/jobs/bad", b"x")
     now_us = int(time.time() * 1e6)
@@ -376,7 +376,7 @@ def test_histories_are_cut(make: Make, client: Any) -> None:
     assert [count(client, store, kind) for kind in ("history", "failed", "runs")] == [10, 5, 2]
     after = make()
     scheduler = scheduler_on(after)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     old = int((time.time() + 7200) * 1e6)
     assert [after._delete_records(old, 7) for _ in range(3)] == [7, 3, 0]
     assert [count(client, store, kind) for kind in ("history", "failed", "runs")] == [0, 0, 0]
@@ -398,7 +398,7 @@ def test_what_is_too_large_is_refused_when_it_is_added(make: Make) -> None:
 def test_a_batch_that_was_half_added_is_undone(make: Make, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="before")
     entry = store.get_entry("before")
     assert entry is not None
@@ -427,7 +427,7 @@ def test_a_batch_that_was_half_added_is_undone(make: Make, client: Any, monkeypa
     scheduler.shutdown()
     again = make()
     other = scheduler_on(again)
-    other.start(paused=True)
+    start_paused(other)
     assert [job.id for job in other.get_jobs()] == ["before"]
     again.add_entries(entries)
     assert [count(client, again, kind) for kind in ("jobs", "adding")] == [1501, 0]
@@ -439,7 +439,7 @@ def test_a_batch_that_was_half_added_is_undone(make: Make, client: Any, monkeypa
 def test_many_runs_of_one_job_end_at_once(make: Make, client: Any) -> None:
     store = make(history=1200)
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(
         work, "interval", seconds=1, start_date="2026-01-01T00:00:00Z", id="a", coalesce=False, max_instances=2000,
         max_catchup=1500, next_run_time="2026-01-01T00:00:00Z",
@@ -459,7 +459,7 @@ def test_a_due_query_lists_what_is_due(make: Make, client: Any, monkeypatch: pyt
     """However many jobs come later, and however far they lie apart."""
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="due", next_run_time="2026-01-01T00:00:00Z")
     entry = store.get_entry("due")
     assert entry is not None
@@ -538,7 +538,7 @@ def test_a_write_that_comes_late_is_refused(zookeeper: ZooKeeper, client: Any) -
     with Proxy(place.port) as proxy:
         store = ZooKeeperJobStore(f"/{place.name}", hosts=f"{place.host}:{proxy.port}")
         scheduler = scheduler_on(store)
-        scheduler.start(paused=True)
+        start_paused(scheduler)
         store._timeout_s = 0.5
         late = store._term
         step = Step("a", 0, b"{}", (Op("create", Named("idle", "a")), Op("create", Timed("wall", 1, "a"))))
@@ -593,7 +593,7 @@ def test_what_errors_say(make: Make, error: Exception, said: str, transient: boo
 def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     for name in ("a", "b"):
         scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
     now_us = int(time.time() * 1e6)
@@ -615,7 +615,7 @@ def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -
 def test_what_somebody_else_wrote_keeps_no_other_job_from_being_written(make: Make, client: Any) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     for name in ("a", "b", "c", "d"):
         scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
     now_us = int(time.time() * 1e6)
