@@ -40,7 +40,7 @@ for _binding in ("PyQt5", "PyQt6", "PySide6"):
 # Folder under tests/: the module that it needs, and the extra that brings it.
 NEEDS = {
     "adapters/gevent": ("gevent", "gevent"),
-    "adapters/qt": ("qtpy", "qt"),
+    "adapters/qt": ("pytestqt", "test-qt"),
     "adapters/tornado": ("tornado", "tornado"),
     "adapters/twisted": ("twisted", "twisted"),
     "cli": ("typer", "cli"),
