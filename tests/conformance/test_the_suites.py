@@ -647,7 +647,10 @@ def trusts_listeners(scheduler: Any) -> None:
     def tell(event: SchedulerEvent) -> None:
         for callback, mask in bus._listeners:
             if mask & event.code:
-                callback(event)
+                try:
+                    callback(event)
+                except ValueError:
+                    return
 
     bus._tell = tell
 

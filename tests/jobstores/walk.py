@@ -62,8 +62,8 @@ class _Walk:
         at_us = self.some_instant()
         trigger: EngineTrigger = self.random.choice(
             (
-                IntervalTrigger(seconds=7, timezone="UTC"),
-                IntervalTrigger(seconds=1, timezone="UTC"),
+                IntervalTrigger(seconds=7, start_date="2026-01-01T00:00:00+00:00"),
+                IntervalTrigger(seconds=1, start_date="2026-01-01T00:00:00+00:00"),
                 CronTrigger(second="*/20", timezone="UTC"),
                 DateTrigger("2026-01-01T00:00:00+00:00"),
             )
