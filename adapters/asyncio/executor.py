@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
+from contextvars import Context
 from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
@@ -135,7 +136,12 @@ class AsyncIOExecutor(RunExecutor):
                 serial += 1
                 coro = drive(run, serial, call)
                 name = run.job.name
-                task = asyncio.Task(coro, loop=loop, name=name) if direct else loop.create_task(coro, name=name)
+                # Not a copy of this one, in which another job or whoever started the scheduler may have set something.
+                context = Context()
+                if direct:
+                    task = asyncio.Task(coro, loop=loop, name=name, context=context)
+                else:
+                    task = loop.create_task(coro, name=name, context=context)
                 tasks[serial] = (task, run)
             else:
                 plain.append(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -43,14 +44,19 @@ class AsyncIOWakeup:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._timer: asyncio.Handle | None = None
+        # A loop calls in a copy of the context of who asks for the call, and here that may be a job.
+        self._context = Context()
         # Strong references, because a loop keeps weak ones only.
         self._calls: set[asyncio.Future[Any]] = set()
 
     def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        # Without a delay the timer heap is not needed, and callbacks that are ready go first.
-        self._timer = self._loop.call_later(delay_s, callback) if delay_s > 0 else self._loop.call_soon(callback)
+        if delay_s > 0:
+            self._timer = self._loop.call_later(delay_s, callback, context=self._context)
+        else:
+            # The timer heap is not needed, and callbacks that are ready go first.
+            self._timer = self._loop.call_soon(callback, context=self._context)
 
     def disarm(self) -> None:
         if self._timer is not None:
@@ -58,7 +64,7 @@ class AsyncIOWakeup:
             self._timer = None
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        self._loop.call_soon_threadsafe(callback)
+        self._loop.call_soon_threadsafe(callback, context=self._context)
 
     def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
         def report(future: asyncio.Future[Any]) -> None:
@@ -75,7 +81,7 @@ class AsyncIOWakeup:
 
         future = self._in_thread(partial(outcome_of, call))
         self._calls.add(future)
-        future.add_done_callback(report)
+        future.add_done_callback(report, context=self._context)
 
     def _in_thread(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
         return self._loop.run_in_executor(None, call)

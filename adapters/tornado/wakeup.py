@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from typing import Any
 
 from tornado.ioloop import IOLoop
@@ -33,7 +34,7 @@ class TornadoWakeup(AsyncIOWakeup):
 
     def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
         self.disarm()
-        self._timeout = self._io_loop.call_later(delay_s, callback)
+        self._timeout = Context().run(self._io_loop.call_later, delay_s, callback)
 
     def disarm(self) -> None:
         if self._timeout is not None:
@@ -44,7 +45,8 @@ class TornadoWakeup(AsyncIOWakeup):
         # ``add_callback`` passes over a loop that is closed.
         if self._loop.is_closed():
             raise RuntimeError("the IOLoop is closed")
-        self._io_loop.add_callback(callback)
+        # It calls in a copy of the context of who asks, and that may be a job.
+        Context().run(self._io_loop.add_callback, callback)
 
     def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
         try:

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
+from contextvars import Context
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -116,7 +117,8 @@ class TwistedExecutor(RunExecutor):
                 serial = queue.popleft()
             except IndexError:  # begun by an earlier call, or taken back
                 return
-            deferred = Deferred.fromCoroutine(self._drive(live[serial], serial))
+            # The coroutine runs in a copy of the context around this call.
+            deferred = Context().run(Deferred.fromCoroutine, self._drive(live[serial], serial))
             if serial in live:
                 deferreds[serial] = deferred
         if queue:

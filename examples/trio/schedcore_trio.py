@@ -11,6 +11,8 @@ import logging
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from contextvars import Context
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import trio
@@ -146,7 +148,8 @@ class TrioExecutor(RunExecutor):
             if run.job.func is not None and is_coroutine_callable(run.job.func):
                 self._serial += 1
                 self._waiting[self._serial] = run
-                self._nursery.start_soon(self._drive, self._serial, name=run.job.name)
+                # Trio gives a task a copy of the context variables around this call; a job starts with none.
+                Context().run(partial(self._nursery.start_soon, self._drive, self._serial, name=run.job.name))
             else:
                 plain.append(run)
         self._threads.submit(plain)

@@ -6,8 +6,9 @@ what it cut.
 
 Contract of a ``RunExecutor``. ``submit`` is called in the scheduler's thread and never blocks. For each run,
 ``host.run_started(run)`` is called at most once and ``host.run_finished(finish)`` exactly once, from any thread,
-whatever the job does; ``current_run`` is set in the job's context, which is a copy of its own: what one job sets in
-context variables, the next one does not see. After ``shutdown`` has returned with ``wait=True`` no job code of it runs.
+whatever the job does; ``current_run`` is set in the job's context, which is its own and otherwise empty: what is set in
+context variables by one job, or by who started the scheduler, the next one does not see. After ``shutdown`` has returned
+with ``wait=True`` no job code of it runs.
 ``schedcore.testing.executors.check_executor`` checks all of it.
 
 Nothing that a job made outlives its run here: a ``Finish`` carries the result or the exception, without frames, and is
@@ -20,7 +21,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextvars import copy_context
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -216,7 +217,7 @@ def call_run(run: Run, host: ExecutorHost, finish_awaitable: Callable[[Any], Any
     a ``KeyboardInterrupt`` in the main thread belongs to the program, so it is raised again after the failure was
     reported here.
     """
-    context = copy_context()
+    context = Context()
     context.run(current_run.set, run)
     host.run_started(run)
     clock = host.clock

@@ -210,13 +210,21 @@ class Bench:
         return Calls(self, gate)
 
     def native(
-        self, kind: str, end: Callable[[], Any] | None = None, *, gate: threading.Event | None = None
+        self,
+        kind: str,
+        end: Callable[[], Any] | None = None,
+        *,
+        begin: Callable[[], object] | None = None,
+        gate: threading.Event | None = None,
     ) -> tuple[Callable[[], Any], Steps, Mapping[str, Any]]:
-        """A native job that waits at a gate, if there is one, and then does ``end``: function, steps, options of ``add_job``."""
+        """A native job that does ``begin``, waits at a gate, if there is one, and does ``end``.
+
+        Returns its function, its steps, and the options of ``add_job`` that it needs.
+        """
         if gate is None:
             gate = threading.Event()
             gate.set()
-        steps = Steps(gate, end if end is not None else lambda: None)
+        steps = Steps(gate, end or (lambda: None), begin or (lambda: None))
         return self.runtime.native_jobs[kind](steps), steps, self.runtime.native_options.get(kind, {})
 
     # -- the end -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import Context, ContextVar
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +23,8 @@ from schedcore.testing.log import EventLog
 from schedcore.testing.runtime import LoopRuntime
 
 __all__: list[str] = []
+
+_set_by: ContextVar[str] = ContextVar("_set_by", default="nobody")
 
 
 @behaviour("runs native jobs to their end, and tells what they return", "native jobs")
@@ -49,6 +53,35 @@ def _native_on_loop(bench: Bench) -> None:
         bench.add(scheduler, func, id=kind, **options)
         bench.told(log, EVENT_JOB_EXECUTED, 1, kind)
         assert steps.begun == steps.ended == [loop], f"the {kind} ran in another thread"
+
+
+@behaviour("calls every job with context variables of its own, which have nothing of its start's or of other jobs")
+def _context_variables(bench: Bench) -> None:
+    def look(seen: list[str]) -> None:
+        seen.append(_set_by.get())
+        _set_by.set("another job")
+
+    def function(seen: list[str]) -> Callable[[], object]:
+        return lambda: look(seen)
+
+    scheduler = bench.make()
+    log = EventLog(scheduler)
+    # Whoever starts it, and whoever adds a job, may have set something, too.
+    around = Context()
+    around.run(_set_by.set, "who started it")
+    if bench.traits.on_loop:
+        bench.call(partial(around.run, scheduler.start))
+    else:
+        around.run(bench.start, scheduler)
+    for kind in ("function", *bench.traits.native):
+        seen: list[str] = []
+        call, options = function(seen), {}
+        if kind != "function":
+            call, _, options = bench.native(kind, begin=partial(look, seen))
+        for number in range(1, 6):
+            bench.call(partial(around.run, partial(scheduler.add_job, call, id=kind, **options)))
+            bench.told(log, EVENT_JOB_EXECUTED, number, kind)
+        assert seen == ["nobody"] * 5, f"five times the {kind} saw what was set by {seen}"
 
 
 @behaviour("tells of native jobs that raise, with the traceback", "native jobs")

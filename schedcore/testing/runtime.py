@@ -96,9 +96,10 @@ class SchedulerTraits(NamedTuple):
 class Steps:
     """What a native job of the suite does at its beginning and at its end, and when it may end."""
 
-    def __init__(self, gate: threading.Event, end: Callable[[], Any]) -> None:
+    def __init__(self, gate: threading.Event, end: Callable[[], Any], begin: Callable[[], object]) -> None:
         self._gate = gate
         self._end = end
+        self._begin = begin
         self._lock = threading.Lock()
         #: The thread of each run that has begun.
         self.begun: list[int] = []
@@ -109,6 +110,7 @@ class Steps:
         """To be called first, where the job's code begins to run."""
         with self._lock:
             self.begun.append(threading.get_ident())
+        self._begin()
 
     def may_end(self) -> bool:
         """Until this is true the job has to wait, as jobs of its kind wait; to ask every few milliseconds will do."""
