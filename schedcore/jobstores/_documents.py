@@ -156,6 +156,13 @@ class Change(NamedTuple):
     keeps_payload: bool = False  #: the payload that is there stays as it is
 
 
+class _Claimed(NamedTuple):
+    """A document about which is being decided, as our own writes about runs have left it since."""
+
+    revision: int  #: when it was claimed; by which the claim is known
+    doc: Doc
+
+
 def _pack_live(live: Iterable[LiveRun]) -> list[list[Any]]:
     return [[run.fire_us, run.attempt, str(run.state), run.submitted_us, run.started_us] for run in live]
 
@@ -309,7 +316,7 @@ class DocumentStore(JobStore):
     def _reset(self) -> None:
         self._records: dict[str, StoredRecord] = {}  # definitions, by uid
         self._docs: dict[str, Doc] = {}  # as they were last seen; a write of one that has changed since is refused
-        self._claimed: dict[str, Doc] = {}
+        self._claimed: dict[str, _Claimed] = {}
 
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
@@ -513,7 +520,7 @@ class DocumentStore(JobStore):
                 doc
                 for elapsed, upto_us in ((True, now.steady_us), (False, now.wall_us))
                 for doc in self._fetch_due(elapsed, upto_us, count)
-                if doc.id not in claimed or claimed[doc.id].revision != doc.revision
+                if doc.id not in claimed or claimed[doc.id].doc.revision != doc.revision
             ]
             docs.sort(key=_due_order)
             del docs[limit:]
@@ -525,7 +532,7 @@ class DocumentStore(JobStore):
                     reason = _DAMAGED
                 token = doc.id, doc.uid, doc.revision
                 claims.append(Claim(record, doc.fire_us or 0, doc.due_us or 0, len(doc.live), token, reason))
-                claimed[doc.id] = doc
+                claimed[doc.id] = _Claimed(doc.revision, doc)
             return claims
 
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
@@ -536,19 +543,19 @@ class DocumentStore(JobStore):
             on_record = self._on_record(decisions)
             for decision in decisions:
                 job_id, uid, revision = decision.claim.token
-                doc = self._claimed.get(job_id)
-                if doc is None or doc.revision != revision or doc.uid != uid:
+                claimed = self._claimed.get(job_id)
+                if claimed is None or claimed.revision != revision or claimed.doc.uid != uid:
                     dropped.append(decision)
                     continue
                 fires = [fire_us for fire_us in decision.fires if (uid, fire_us) not in on_record]
-                changes.append(self._decided(doc, decision, fires, now_us))
+                changes.append(self._decided(claimed.doc, decision, fires, now_us))
                 runs = [Run(decision.claim.job, self._alias, fire_us, 1, (job_id, uid)) for fire_us in fires]
                 planned.append((decision, runs))
             written = self._put(changes)
             for decision in decisions:
                 job_id, _, revision = decision.claim.token
-                doc = self._claimed.get(job_id)
-                if doc is not None and doc.revision == revision:
+                claimed = self._claimed.get(job_id)
+                if claimed is not None and claimed.revision == revision:
                     del self._claimed[job_id]
             made: list[Run] = []
             plain = not dropped
@@ -568,9 +575,10 @@ class DocumentStore(JobStore):
         found: set[tuple[str, int]] = set()
         for decision in decisions:
             job_id, uid, _ = decision.claim.token
-            doc = self._claimed.get(job_id)
-            if doc is None:
+            claimed = self._claimed.get(job_id)
+            if claimed is None:
                 continue
+            doc = claimed.doc
             for fire_us in decision.fires:
                 if fire_us <= doc.last_us:
                     if any(run.fire_us == fire_us for run in doc.live):
@@ -784,6 +792,16 @@ class DocumentStore(JobStore):
             docs.update(self._read([job_id for job_id in left if job_id not in docs]))
             changes = [made for job_id in left for made in (change(docs.get(job_id) or Doc(job_id, 0)),) if made]
             written = self._put(changes)
+            for made, done in zip(changes, written, strict=True):
+                claimed = self._claimed.get(made.doc.id)
+                # Runs that went on or ended meanwhile leave a decision about later ones as it is.
+                if (
+                    done
+                    and claimed is not None
+                    and claimed.doc.revision == made.old
+                    and made.doc.uid == claimed.doc.uid
+                ):
+                    self._claimed[made.doc.id] = claimed._replace(doc=made.doc)
             left = [made.doc.id for made, done in zip(changes, written, strict=True) if not done]
             if not left:
                 return

@@ -287,9 +287,10 @@ class KeyedStore(DocumentStore):
         """The document that each change replaces; None: it is another one by now."""
         known: dict[str, Doc] = {}
         for old, doc, *_ in changes:
-            for some in (self._claimed, self._docs):
-                if doc.id in some and some[doc.id].revision == old:
-                    known[doc.id] = some[doc.id]
+            claimed = self._claimed.get(doc.id)
+            for there in (None if claimed is None else claimed.doc, self._docs.get(doc.id)):
+                if there is not None and there.revision == old:
+                    known[doc.id] = there
                     break
         known.update(self._bare([doc.id for old, doc, *_ in changes if old and doc.id not in known]))
         found: list[Doc | None] = []
