@@ -27,7 +27,7 @@ SPARED = 2
 class PoolThreads:
     """Calls ``report(work(run))`` for each run. ``max_workers``: at a time; None: as many as the pool has threads, less two.
 
-    ``refuse(run, error)`` gives the end of a run for which ``work`` raised.
+    ``refuse(run, error)`` gives the end of a run for which ``work`` raised. ``between`` is called in the thread after each run.
     """
 
     def __init__(
@@ -37,12 +37,14 @@ class PoolThreads:
         work: Callable[[Run], Finish],
         report: Callable[[Finish], None],
         refuse: Callable[[Run, BaseException], Finish],
+        between: Callable[[], object] | None = None,
     ) -> None:
         self._pool = pool
         self._max_workers = max_workers
         self._work = work
         self._report = report
         self._refuse = refuse
+        self._between = between
         self._queue: deque[int] = deque()
         # By number from ``submit`` until just before they are reported, in order of submission.
         self._live: dict[int, Run] = {}
@@ -135,7 +137,7 @@ class PoolThreads:
         number = self._take(me)
         with self._lock:
             self._reinforce()
-        live, work, report = self._live, self._work, self._report
+        live, work, report, between = self._live, self._work, self._report, self._between
         while number is not None:
             run = live[number]
             try:
@@ -151,6 +153,8 @@ class PoolThreads:
                 _logger.exception("a result could not be reported")
             # What a job held must not live on while the next one runs.
             del run, finish
+            if between is not None:
+                between()
             number = self._take(me)
 
     def _take(self, me: int) -> int | None:

@@ -79,6 +79,8 @@ class TwistedExecutor(RunExecutor):
             lambda run: call_run(run, scheduler, partial(self._finish_awaitable, run)),
             scheduler.run_finished,
             lambda run, error: failed(run, None, scheduler.clock.wall_us(), error),
+            # Of a scheduler on an event loop.
+            getattr(scheduler, "give_way", None),
         )
         self._closed = False
 

@@ -59,7 +59,8 @@ class WorkerPool(Generic[T, R]):
 
     ``begin`` is called in each thread before its first item, and again before the next one as long as it raises;
     ``end`` when the thread ends. ``refuse(item, error)`` gives the result of an item for which ``begin`` or ``work``
-    raised. Whatever any of them raises, the worker goes on. ``make_thread``: for threads that are not Python's own.
+    raised. Whatever any of them raises, the worker goes on. ``between`` is called in the thread after each item, and raises
+    nothing. ``make_thread``: for threads that are not Python's own.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class WorkerPool(Generic[T, R]):
         begin: Callable[[], object] | None = None,
         end: Callable[[], object] | None = None,
         make_thread: ThreadMaker = daemon_thread,
+        between: Callable[[], object] | None = None,
     ) -> None:
         self._max = max_workers
         self._work = work
@@ -81,6 +83,7 @@ class WorkerPool(Generic[T, R]):
         self._begin = begin
         self._end = end
         self._make_thread = make_thread
+        self._between = between
         self._here = threading.local()  # .worker: which of the workers the calling thread is
         # The numbers of the items that wait; None tells one worker to end.
         # By its module: gevent, where it replaces threads, replaces this along with them.
@@ -234,6 +237,7 @@ class WorkerPool(Generic[T, R]):
     def _drain(self) -> None:
         numbers, live = self._queue, self._live
         work, report = self._work, self._report
+        between = self._between
         ready = self._begin is None
         while True:
             try:
@@ -269,3 +273,5 @@ class WorkerPool(Generic[T, R]):
                 _logger.exception("%s: a result could not be reported", self._name)
             # What a job held must not live on while its worker waits for the next.
             del item, result
+            if between is not None:
+                between()

@@ -160,6 +160,8 @@ class ThreadPoolExecutor(PoolExecutor):
             self._options.get("thread_name_prefix") or name,
             begin=None if initializer is None else begin,
             make_thread=self._thread_maker(),
+            # Of a scheduler on an event loop.
+            between=getattr(host, "give_way", None),
         )
 
 

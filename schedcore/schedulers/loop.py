@@ -12,6 +12,7 @@ there, the whole program waits for.
   it cannot do otherwise, and warns once: ``await scheduler.call(scheduler.get_jobs)`` does not wait on the loop.
 * Listeners are called in a thread of the scheduler's, and triggers and calendars that are a user's code are asked in a
   worker thread.
+* Threads that run jobs let the loop go first when it is kept waiting (``_right_of_way``).
 * ``shutdown`` returns what the framework awaits; that gives the runs that were cut short.
 
 An adapter supplies a ``Wakeup``, a default executor, whether a thread is the loop's, and what its users wait with.
@@ -33,6 +34,7 @@ from schedcore.run import Run
 from schedcore.schedulers._calls import Teller
 from schedcore.schedulers._closing import close
 from schedcore.schedulers._pump import Pump
+from schedcore.schedulers._right_of_way import RightOfWay
 from schedcore.schedulers.base import CLOSING_S, STILL_CLOSING, BaseScheduler
 from schedcore.wakeup import Done
 
@@ -64,6 +66,7 @@ class LoopScheduler(BaseScheduler):
         self._waiters: list[Done] = []
         self._limits: list[threading.Timer] = []
         self._waiters_lock = ShortLock()
+        self._right_of_way = RightOfWay()
         super().__init__(*args, **options)
 
     def _run(self) -> None:
@@ -128,6 +131,20 @@ class LoopScheduler(BaseScheduler):
         else:
             wakeup.call_soon(partial(wakeup.run_blocking, work, finish))
         return waiter
+
+    @property
+    def give_way(self) -> Callable[[], None]:
+        """For executors, to be called in their threads between two runs: lets the event loop go first when it is kept waiting."""
+        return self._right_of_way.give
+
+    def _ask(self) -> None:
+        super()._ask()
+        if self._asked:
+            self._right_of_way.asked()
+
+    def _tick(self) -> None:
+        self._right_of_way.made()
+        super()._tick()
 
     def _after_orders(self, call: Callable[[], Any]) -> Any:
         self._catch_up(None)
