@@ -30,7 +30,7 @@ from schedcore.serializers import PickleSerializer
 from schedcore.serializers import load as load_serializer
 from schedcore.serializers.base import Serializer
 from schedcore.serializers.signed import SignedSerializer, is_signed
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
+from schedcore.triggers.base import Backlog, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
 __all__ = ["Codec", "Loaded", "StoredRecord", "UnknownTrigger", "decode", "encode", "reference"]
@@ -307,7 +307,8 @@ def _unpack_policy(fields: Any) -> JobPolicy:
 
 
 def _unpack_trigger(packed: Any) -> EngineTrigger:
-    if isinstance(packed, BaseTrigger):
+    # One of a class that is not registered, kept by a serializer that keeps objects. Its class need not be one of ours.
+    if callable(getattr(packed, "get_next_fire_time", None)):
         return as_grid(packed)
     if type(packed) is not dict or type(packed.get("type")) is not str:
         raise _Unusable("its record is not that of a trigger")

@@ -1,0 +1,415 @@
+"""Every job store of ours that keeps jobs, over the real thing, and what one has to know to look at it from outside.
+
+A ``Place`` is somewhere for one test's jobs. A store on it is made of options, as in a configuration file, so that another
+process can make it, too. The rest goes around the store: what is there, and records that somebody else has written.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from schedcore import config, plugins
+from schedcore.jobstores.base import JobStore
+from schedcore.testing import VirtualExecutor, VirtualScheduler
+from tests.services import Place as ServerPlace
+from tests.services import Service
+
+__all__ = ["START", "Kind", "Place", "kinds"]
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+# What a server keeps: names of anything to anything that can be compared.
+Content = Mapping[Any, Any]
+
+
+class Place(ABC):
+    """Somewhere for the jobs of one test."""
+
+    #: Where payloads may be as large as one likes; elsewhere the server refuses what is larger than its limit.
+    takes_any_size: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def options(self) -> dict[str, Any]:
+        """What a configuration file would say."""
+
+    @abstractmethod
+    def content(self) -> Content:
+        """All that is there, but for what only says that the owner lives."""
+
+    @abstractmethod
+    def ids(self) -> list[str]:
+        """Of the jobs there are records of."""
+
+    @abstractmethod
+    def payload(self, job_id: str) -> bytes:
+        """The stored definition."""
+
+    @abstractmethod
+    def put_payload(self, job_id: str, payload: bytes) -> None:
+        """Put another one in its place."""
+
+    def store(self, **options: Any) -> JobStore:
+        made: JobStore = config.build(config.component({**self.options, **options}, "jobstore"), plugins.JOBSTORES)
+        return made
+
+    def scheduler(self, start: datetime = START, executor: VirtualExecutor | None = None, **options: Any) -> Any:
+        """One in virtual time over this place, not started."""
+        executors = {} if executor is None else {"executors": {"default": executor}}
+        stores = {"default": self.store(**options)}
+        return VirtualScheduler(start=start, timezone="UTC", jobstores=stores, **executors)
+
+    def alter(self, job_id: str, change: Callable[[bytes], bytes]) -> bytes:
+        """Change a payload as ``change`` says; returns the new one."""
+        payload = change(self.payload(job_id))
+        self.put_payload(job_id, payload)
+        return payload
+
+
+# --- SQL --------------------------------------------------------------------------------------------------------------
+
+
+class _SQL(Place):
+    takes_any_size = True
+    tables = ("schedcore_jobs", "schedcore_jobs_runs", "schedcore_jobs_meta")
+
+    def __init__(self, url: str, driver: str) -> None:
+        self.url = url
+        self._driver = driver
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"type": "sqlalchemy", "url": self.url}
+
+    def _ask(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        import sqlalchemy as sa
+        from sqlalchemy.pool import NullPool
+
+        engine = sa.create_engine(self.url.replace("://", f"+{self._driver}://", 1), poolclass=NullPool)
+        with engine.begin() as connection:
+            found = connection.execute(sa.text(statement), values)
+            return [tuple(row) for row in found] if found.returns_rows else []
+
+    def content(self) -> Content:
+        return {table: sorted(self._ask(f"SELECT * FROM {table}"), key=repr) for table in self.tables}
+
+    def ids(self) -> list[str]:
+        return [row[0] for row in self._ask("SELECT id FROM schedcore_jobs ORDER BY id")]
+
+    def payload(self, job_id: str) -> bytes:
+        ((payload,),) = self._ask("SELECT payload FROM schedcore_jobs WHERE id = :id", id=job_id)
+        return bytes(payload)
+
+    def put_payload(self, job_id: str, payload: bytes) -> None:
+        self._ask(
+            "UPDATE schedcore_jobs SET payload = :payload, version = version + 1 WHERE id = :id",
+            payload=payload,
+            id=job_id,
+        )
+
+
+# --- servers with keys and documents ----------------------------------------------------------------------------------
+
+
+class _Redis(Place):
+    takes_any_size = True
+
+    def __init__(self, place: ServerPlace) -> None:
+        self._place = place
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"type": "redis", "db": int(self._place.name), "host": self._place.host, "port": self._place.port}
+
+    def _client(self) -> Any:
+        import redis
+
+        return redis.Redis(db=int(self._place.name), host=self._place.host, port=self._place.port)
+
+    def content(self) -> Content:
+        found: dict[bytes, Any] = {}
+        with self._client() as client:
+            for key in client.scan_iter():
+                kind = client.type(key)
+                if kind == b"hash":
+                    found[key] = client.hgetall(key)
+                elif kind == b"zset":
+                    found[key] = client.zrange(key, 0, -1, withscores=True)
+                elif kind == b"set":
+                    found[key] = client.smembers(key)
+                else:
+                    found[key] = client.get(key)
+        return found
+
+    def ids(self) -> list[str]:
+        with self._client() as client:
+            return sorted(name.decode() for name in client.hkeys("schedcore.jobs"))
+
+    def payload(self, job_id: str) -> bytes:
+        with self._client() as client:
+            payload: bytes = client.hget("schedcore.jobs:payloads", job_id)
+            return payload
+
+    def put_payload(self, job_id: str, payload: bytes) -> None:
+        with self._client() as client:
+            client.hset("schedcore.jobs:payloads", job_id, payload)
+
+
+class _MongoDB(Place):
+    # The threads of a client take half a second to end. Stores of this process share one, and other processes have their own.
+    def __init__(self, place: ServerPlace, client: Any) -> None:
+        self._place = place
+        self._client = client
+        self._database = client[place.name]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        place = self._place
+        return {"type": "mongodb", "database": place.name, "host": place.host, "port": place.port}
+
+    def store(self, **options: Any) -> JobStore:
+        from schedcore.jobstores.mongodb import MongoDBJobStore
+
+        return MongoDBJobStore(self._place.name, client=self._client, **options)
+
+    def content(self) -> Content:
+        return {
+            name: list(self._database[name].find({"_id": {"$nin": ["owner", "clock"]}}).sort("_id", 1))
+            for name in self._database.list_collection_names()
+        }
+
+    def ids(self) -> list[str]:
+        return sorted(row["_id"] for row in self._database["jobs"].find({}, {"_id": 1}))
+
+    def payload(self, job_id: str) -> bytes:
+        return bytes(self._database["jobs"].find_one({"_id": job_id})["payload"])
+
+    def put_payload(self, job_id: str, payload: bytes) -> None:
+        self._database["jobs"].update_one({"_id": job_id}, {"$set": {"payload": payload}})
+
+
+class _Etcd(Place):
+    def __init__(self, place: ServerPlace) -> None:
+        self._place = place
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"type": "etcd", "path": f"/{self._place.name}", "host": self._place.host, "port": self._place.port}
+
+    def _call(self, what: str, body: dict[str, Any]) -> Any:
+        from etcd3gw.client import Etcd3Client
+
+        client = Etcd3Client(self._place.host, self._place.port)
+        try:
+            return client.post(client.get_url(what), json=body)
+        finally:
+            client.session.close()
+
+    def _under(self, name: str) -> dict[bytes, tuple[bytes, str]]:
+        first = f"/{self._place.name}/{name}".encode()
+        last = first[:-1] + bytes([first[-1] + 1])
+        body = {"key": _base64(first), "range_end": _base64(last)}
+        return {
+            b64decode(kv["key"])[len(first) :]: (b64decode(kv.get("value", "")), kv["mod_revision"])
+            for kv in self._call("/kv/range", body).get("kvs", [])
+        }
+
+    def content(self) -> Content:
+        return self._under("")
+
+    def ids(self) -> list[str]:
+        return sorted(name.decode() for name in self._under("jobs/"))
+
+    def _uid(self, job_id: str) -> str:
+        return str(json.loads(self._under("jobs/")[job_id.encode()][0])["uid"])
+
+    def payload(self, job_id: str) -> bytes:
+        return self._under("payloads/")[self._uid(job_id).encode()][0]
+
+    def put_payload(self, job_id: str, payload: bytes) -> None:
+        key = f"/{self._place.name}/payloads/{self._uid(job_id)}".encode()
+        self._call("/kv/put", {"key": _base64(key), "value": _base64(payload)})
+
+
+class _ZooKeeper(Place):
+    def __init__(self, place: ServerPlace) -> None:
+        self._place = place
+        self._root = f"/{place.name}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"type": "zookeeper", "path": self._root, "hosts": f"{self._place.host}:{self._place.port}"}
+
+    @contextmanager
+    def _client(self) -> Iterator[Any]:
+        # One for each look: what waits in it opens and closes descriptors all the time.
+        from kazoo.client import KazooClient  # type: ignore[import-untyped]
+
+        client = KazooClient(hosts=f"{self._place.host}:{self._place.port}")
+        client.start(timeout=30)
+        try:
+            yield client
+        finally:
+            client.stop()
+            client.close()
+
+    def content(self) -> Content:
+        found: dict[str, tuple[bytes, int]] = {}
+
+        def walk(path: str) -> None:
+            value, stat = client.get(path)
+            found[path] = value, stat.version
+            for name in client.get_children(path):
+                walk(f"{path}/{name}")
+
+        with self._client() as client:
+            walk(self._root)
+        return found
+
+    def ids(self) -> list[str]:
+        with self._client() as client:
+            return sorted(client.get_children(f"{self._root}/jobs"))
+
+    def _payload_path(self, client: Any, job_id: str) -> str:
+        uid = json.loads(client.get(f"{self._root}/jobs/{job_id}")[0])["uid"]
+        return f"{self._root}/payloads/{uid}"
+
+    def payload(self, job_id: str) -> bytes:
+        with self._client() as client:
+            payload: bytes = client.get(self._payload_path(client, job_id))[0]
+            return payload
+
+    def put_payload(self, job_id: str, payload: bytes) -> None:
+        with self._client() as client:
+            client.set(self._payload_path(client, job_id), payload)
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+
+class Kind:
+    """A kind of store, and its server, if there is one."""
+
+    #: What has to be installed, and the extra that brings it.
+    needs: ClassVar[tuple[tuple[str, ...], str]]
+    #: The fixture of its server.
+    server: ClassVar[str | None] = None
+
+    def __init__(self, service: Service | None, stack: ExitStack) -> None:
+        self._service = service
+        self._client: Any = None
+        self.open(stack)
+
+    def open(self, stack: ExitStack) -> None:
+        """Make what all places share, and close it with ``stack``."""
+
+    def place(self, folder: Path) -> Place:
+        """An empty one. Files are in the folder."""
+        raise NotImplementedError
+
+    @property
+    def service(self) -> Any:
+        assert self._service is not None
+        return self._service
+
+
+class SQLite(Kind):
+    needs = (("sqlalchemy",), "sqlalchemy")
+
+    def place(self, folder: Path) -> Place:
+        return _SQL(f"sqlite:///{folder}/jobs.sqlite", "pysqlite")
+
+
+class PostgreSQL(Kind):
+    needs = (("sqlalchemy", "psycopg"), "postgresql")
+    server = "postgresql"
+
+    def place(self, folder: Path) -> Place:
+        return _SQL(self.service.fresh().url, "psycopg")
+
+
+class MariaDB(Kind):
+    needs = (("sqlalchemy", "pymysql"), "mysql")
+    server = "mariadb"
+
+    def place(self, folder: Path) -> Place:
+        return _SQL(self.service.fresh().url, "pymysql")
+
+
+class Redis(Kind):
+    needs = (("redis",), "redis")
+    server = "redis_server"
+
+    def place(self, folder: Path) -> Place:
+        return _Redis(self.service.fresh())
+
+
+class MongoDB(Kind):
+    needs = (("pymongo",), "mongodb")
+    server = "mongodb"
+
+    def open(self, stack: ExitStack) -> None:
+        import pymongo
+
+        self._client = stack.enter_context(pymongo.MongoClient(self.service.host, self.service.port, maxPoolSize=1))
+        self._client.admin.command("ping")
+
+    def place(self, folder: Path) -> Place:
+        return _MongoDB(self.service.fresh(), self._client)
+
+
+class Etcd(Kind):
+    needs = (("etcd3gw",), "etcd")
+    server = "etcd"
+
+    def place(self, folder: Path) -> Place:
+        return _Etcd(self.service.fresh())
+
+
+class ZooKeeper(Kind):
+    needs = (("kazoo",), "zookeeper")
+    server = "zookeeper"
+
+    def place(self, folder: Path) -> Place:
+        return _ZooKeeper(self.service.fresh())
+
+
+_KINDS: Mapping[str, type[Kind]] = {
+    "sqlite": SQLite,
+    "postgresql": PostgreSQL,
+    "mariadb": MariaDB,
+    "redis": Redis,
+    "mongodb": MongoDB,
+    "etcd": Etcd,
+    "zookeeper": ZooKeeper,
+}
+
+
+def kinds() -> list[str]:
+    """Names, for parameters."""
+    return list(_KINDS)
+
+
+def opened(name: str, request: pytest.FixtureRequest) -> Iterator[Kind]:
+    """A kind with its server running, for a fixture; or a skip."""
+    cls = _KINDS[name]
+    modules, extra = cls.needs
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        pytest.skip(f"needs {' and '.join(missing)}, which the extra {extra!r} brings")
+    with ExitStack() as stack:
+        yield cls(None if cls.server is None else request.getfixturevalue(cls.server), stack)
