@@ -279,7 +279,8 @@ def _text(value: Any) -> str | None:
 
 class DocumentStore(JobStore):
     """See the module's docstring. The arguments are those of every store; ``history``: finished runs kept for each job;
-    ``history_age``: seconds that they are kept, or None.
+    ``history_age``: seconds that they are kept, or None; ``read_only``: only look, also while a scheduler has the store open:
+    nothing is taken, made or changed, and no function is imported.
     """
 
     #: Whether ``_write`` writes a document and its records in one step. If not, a run may have a record and be live still.
@@ -296,6 +297,7 @@ class DocumentStore(JobStore):
         allowed_refs: Iterable[str] | None = None,
         history: int = 100,
         history_age: float | None = 30 * 86400.0,
+        read_only: bool = False,
     ) -> None:
         if isinstance(history, bool) or not isinstance(history, int) or history < 1:
             raise ConfigurationError(f"history must be a number of run records from 1 up, not {history!r}")
@@ -308,6 +310,7 @@ class DocumentStore(JobStore):
         self._history_limit = history
         self._history_age_us = None if history_age is None else int(history_age * 1e6)
         self._aged_us = 0
+        self._read_only = bool(read_only)
         # One writes at a time, and the claims belong to whoever does.
         self._lock = threading.RLock()
         self._opened = False
@@ -336,8 +339,12 @@ class DocumentStore(JobStore):
                 undo.callback(self.shutdown)
                 self._opened = True
                 with self._errors("open the store"):
-                    self._open()
-                self._mend()
+                    if self._read_only:
+                        self._open_to_read()
+                    else:
+                        self._open()
+                if not self._read_only:
+                    self._mend()
                 undo.pop_all()
 
     def shutdown(self) -> None:
@@ -368,9 +375,19 @@ class DocumentStore(JobStore):
                 raise JobStoreError(self._alias, "it is not open; start() opens it, shutdown() closes it")
             yield
 
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[None]:
+        if self._read_only:
+            raise JobStoreError(self._alias, "it was opened for reading only")
+        with self._using(doing):
+            yield
+
+    def _nothing_there(self, where: str) -> JobStoreError:
+        return JobStoreError(self._alias, f"there is nothing of schedcore's {where}; is it the right place?")
+
     def _mend(self) -> None:
         """Jobs that were set aside and can be loaded again go on where they stood."""
-        with self._using("look for jobs that were set aside"):
+        with self._writing("look for jobs that were set aside"):
             docs = [doc for doc in self._fetch_broken() if doc.uid and doc.fire_us is not None]
             loaded = self._load(docs)
             changes = [
@@ -409,7 +426,7 @@ class DocumentStore(JobStore):
             if job_id in fresh:
                 raise ConflictingIdError(job_id)
             fresh[job_id] = entry, self._encode(entry.job)
-        with self._using("add jobs"):
+        with self._writing("add jobs"):
             there = self._read(list(fresh))
             changes = []
             for job_id, (entry, payload) in fresh.items():
@@ -453,7 +470,7 @@ class DocumentStore(JobStore):
     def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id
         payload = None if new.job is old.job else self._encode(new.job)
-        with self._using("change a job"):
+        with self._writing("change a job"):
             doc = self._read([job_id]).get(job_id)
             if doc is None or not doc.uid:
                 raise JobLookupError(job_id)
@@ -488,11 +505,11 @@ class DocumentStore(JobStore):
     def remove_job(self, job_id: str) -> None:
         if not _is_text(job_id):
             raise JobLookupError(job_id)
-        with self._using("remove a job"):
+        with self._writing("remove a job"):
             self._remove([job_id], missing=True)
 
     def remove_all_jobs(self) -> None:
-        with self._using("remove all jobs"):
+        with self._writing("remove all jobs"):
             while True:
                 page = [doc.id for doc in self._fetch_page(None, _CHUNK) if doc.uid]
                 if not page:
@@ -513,7 +530,7 @@ class DocumentStore(JobStore):
     # -- the way of a run -----------------------------------------------------------------------------------------------
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
-        with self._using("look for due jobs"):
+        with self._writing("look for due jobs"):
             claimed = self._claimed
             count = limit + len(claimed)
             docs = [
@@ -536,7 +553,7 @@ class DocumentStore(JobStore):
             return claims
 
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
-        with self._using("record runs"):
+        with self._writing("record runs"):
             changes: list[Change] = []
             planned: list[tuple[Decision, list[Run]]] = []
             dropped: list[Decision] = []
@@ -623,7 +640,7 @@ class DocumentStore(JobStore):
 
             return _with_live(doc, each)
 
-        with self._using("record that runs began"):
+        with self._writing("record that runs began"):
             self._change(list(begun), start, cached=True)
 
     def finish(self, finishes: Sequence[Finish]) -> None:
@@ -645,7 +662,7 @@ class DocumentStore(JobStore):
 
             return _with_live(doc, each, records)
 
-        with self._using("record how runs ended"):
+        with self._writing("record how runs ended"):
             self._change(list(over), end, cached=True)
             self._forget_old(max((finish.finished_us for finish in finishes), default=0))
 
@@ -719,7 +736,7 @@ class DocumentStore(JobStore):
 
             return _with_live(doc, each, records)
 
-        with self._using("recover runs"):
+        with self._writing("recover runs"):
             self._claimed.clear()
             self._docs.clear()
             self._change([doc.id for doc in self._fetch_live()], recover)
@@ -750,7 +767,7 @@ class DocumentStore(JobStore):
             return self._fetch_note(name)
 
     def put_note(self, name: str, value: str) -> None:
-        with self._using("write a note"):
+        with self._writing("write a note"):
             self._write_note(name, value)
 
     # -- documents --------------------------------------------------------------------------------------------------------
@@ -824,7 +841,7 @@ class DocumentStore(JobStore):
         payloads = {doc.id: doc.payload for doc in self._read(bare).values()} if bare else {}
         for doc in missing:
             payload = payloads.get(doc.id) if doc.payload is None else doc.payload
-            loaded = self.codec.decode(doc.id, payload)
+            loaded = self.codec.decode(doc.id, payload, import_func=not self._read_only)
             loaded.record.uid, loaded.record.version = doc.uid, doc.version
             found[doc.id] = loaded
             if loaded.reason is None:
@@ -846,6 +863,12 @@ class DocumentStore(JobStore):
     @abstractmethod
     def _open(self) -> None:
         """Connect, keep a second scheduler off (``JobStoreInUseError``), and check the version of what is there."""
+
+    def _open_to_read(self) -> None:
+        """Connect and check the version of what is there, taking and changing nothing. Where nothing is, it is a
+        ``JobStoreError`` (``_nothing_there``).
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot be opened for reading only")
 
     @abstractmethod
     def _close(self) -> None:

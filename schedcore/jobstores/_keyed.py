@@ -170,6 +170,8 @@ class KeyedStore(DocumentStore):
 
     def _settle(self) -> None:
         """Bring an uncertain past to an end."""
+        if self._read_only:
+            return
         if self._doubt:
             self._take()
             self._doubt = False
@@ -400,6 +402,10 @@ class KeyedStore(DocumentStore):
     # -- records ----------------------------------------------------------------------------------------------------------
 
     def _fetch_ledgers(self, ids: Iterable[str]) -> None:
+        if self._read_only:
+            # Somebody else writes them.
+            self._ledgers.clear()
+            self._ledger_size = 0
         missing: list[Key] = [Named("runs", job_id) for job_id in ids if job_id not in self._ledgers]
         found = self._values(missing)
         for key in missing:

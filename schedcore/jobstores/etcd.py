@@ -65,7 +65,7 @@ class EtcdJobStore(KeyedStore):
         is the server on this machine. ``timeout`` is 10 s unless given.
 
     A definition may have about 1.4 MB, which is what etcd takes in one request. ``serializer``, ``pickle_protocol``,
-    ``signing_key``, ``allowed_refs``, ``history`` and ``history_age`` are as for ``SQLAlchemyJobStore``.
+    ``signing_key``, ``allowed_refs``, ``history``, ``history_age`` and ``read_only`` are as for ``SQLAlchemyJobStore``.
     """
 
     traits = StoreTraits(blocking=True, durable=True)
@@ -87,6 +87,7 @@ class EtcdJobStore(KeyedStore):
         allowed_refs: Iterable[str] | None = None,
         history: int = 100,
         history_age: float | None = 30 * 86400.0,
+        read_only: bool = False,
         **connect_args: Any,
     ) -> None:
         super().__init__(
@@ -96,6 +97,7 @@ class EtcdJobStore(KeyedStore):
             allowed_refs=allowed_refs,
             history=history,
             history_age=history_age,
+            read_only=read_only,
         )
         if not isinstance(path, str) or not path.strip("/"):
             raise ConfigurationError(f"path must be text that names something, not {path!r}")
@@ -121,14 +123,7 @@ class EtcdJobStore(KeyedStore):
     def _open(self) -> None:
         self._owner = ""
         self._names_of_mine = set()
-        found = self._range(self._schema_key)
-        version = _value(found[0]) if found else None
-        if version is not None and version != SCHEMA_VERSION.encode():
-            raise JobStoreError(
-                self._alias,
-                f"the keys under {self._path!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
-            )
-        there = self._range(self._prefix, _end(self._prefix), 2, keys_only=True) if version is None else []
+        there = [] if self._is_there() else self._range(self._prefix, _end(self._prefix), 2, keys_only=True)
         # Who has the store open now may not have come to write its version.
         if any(_name(kv) != self._owner_key for kv in there):
             raise JobStoreError(
@@ -140,6 +135,21 @@ class EtcdJobStore(KeyedStore):
         self._halfway = True
         self._settle()
         self._renewal = Renewal(self._renew, self._alias)
+
+    def _open_to_read(self) -> None:
+        if not self._is_there():
+            raise self._nothing_there(f"under {self._path!r}")
+
+    def _is_there(self) -> bool:
+        """Whether there are keys of ours. Raises for those of another version."""
+        found = self._range(self._schema_key)
+        version = _value(found[0]) if found else None
+        if version is not None and version != SCHEMA_VERSION.encode():
+            raise JobStoreError(
+                self._alias,
+                f"the keys under {self._path!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
+            )
+        return version is not None
 
     def _take(self) -> None:
         """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""

@@ -93,8 +93,8 @@ class MongoDBJobStore(DocumentStore):
         it is the server on this machine. ``serverSelectionTimeoutMS``, ``connectTimeoutMS`` and ``socketTimeoutMS`` are 10 s
         unless given.
 
-    ``serializer``, ``pickle_protocol``, ``signing_key``, ``allowed_refs``, ``history`` and ``history_age`` are as for
-    ``SQLAlchemyJobStore``.
+    ``serializer``, ``pickle_protocol``, ``signing_key``, ``allowed_refs``, ``history``, ``history_age`` and ``read_only`` are as
+    for ``SQLAlchemyJobStore``.
     """
 
     traits = StoreTraits(blocking=True, durable=True)
@@ -114,6 +114,7 @@ class MongoDBJobStore(DocumentStore):
         allowed_refs: Iterable[str] | None = None,
         history: int = 100,
         history_age: float | None = 30 * 86400.0,
+        read_only: bool = False,
         **connect_args: Any,
     ) -> None:
         super().__init__(
@@ -123,6 +124,7 @@ class MongoDBJobStore(DocumentStore):
             allowed_refs=allowed_refs,
             history=history,
             history_age=history_age,
+            read_only=read_only,
         )
         for name, value in (("database", database), ("collection", collection)):
             if not isinstance(value, str) or not value:
@@ -181,6 +183,25 @@ class MongoDBJobStore(DocumentStore):
 
     def _open(self) -> None:
         self._owner = Owner()
+        there = self._connect()
+        if not there and self._jobs.find_one({}, {"_id": 1}) is not None:
+            raise JobStoreError(
+                self._alias,
+                f"the collection {self._collection!r} is there, and was not written by schedcore; give another one",
+            )
+        self._take()
+        if not there:
+            self._meta.update_one({"_id": "schema"}, {"$set": {"version": SCHEMA_VERSION}}, upsert=True)
+        self._make_indexes()
+        self._jobs.delete_many({"alive": {"$type": "string"}})
+        self._renewal = Renewal(self._renew, self._alias)
+
+    def _open_to_read(self) -> None:
+        if not self._connect():
+            raise self._nothing_there(f"in {self._database}.{self._collection}")
+
+    def _connect(self) -> bool:
+        """Whether there are collections of ours. Raises for those of another version."""
         if self._given is None:
             self._use(_make_client(self._connect_args))
         found = self._meta.find_one({"_id": "schema"})
@@ -190,17 +211,7 @@ class MongoDBJobStore(DocumentStore):
                 self._alias,
                 f"the collection {self._collection!r} has schema version {version!r}, and this release reads {SCHEMA_VERSION}",
             )
-        if found is None and self._jobs.find_one({}, {"_id": 1}) is not None:
-            raise JobStoreError(
-                self._alias,
-                f"the collection {self._collection!r} is there, and was not written by schedcore; give another one",
-            )
-        self._take()
-        if found is None:
-            self._meta.update_one({"_id": "schema"}, {"$set": {"version": SCHEMA_VERSION}}, upsert=True)
-        self._make_indexes()
-        self._jobs.delete_many({"alive": {"$type": "string"}})
-        self._renewal = Renewal(self._renew, self._alias)
+        return found is not None
 
     def _make_indexes(self) -> None:
         self._jobs.create_indexes(
@@ -285,11 +296,12 @@ class MongoDBJobStore(DocumentStore):
         renewal, self._renewal = self._renewal, None
         if renewal is not None:
             renewal.stop()
-        try:
-            with pymongo.timeout(_RELEASE_S):
-                self._meta.delete_one({"_id": "owner", "name": self._owner.text})
-        except mongo_errors.PyMongoError:
-            pass  # it ends by itself
+        if not self._read_only:
+            try:
+                with pymongo.timeout(_RELEASE_S):
+                    self._meta.delete_one({"_id": "owner", "name": self._owner.text})
+            except mongo_errors.PyMongoError:
+                pass  # it ends by itself
         if self._given is None:
             self._client.close()
 

@@ -57,8 +57,8 @@ class RedisJobStore(DocumentStore):
     :param connect_args: arguments for ``redis.Redis``: ``host``, ``port``, ``password``, … Without them it is the server on this
         machine. ``socket_timeout`` and ``socket_connect_timeout`` are 10 s unless given.
 
-    ``serializer``, ``pickle_protocol``, ``signing_key``, ``allowed_refs``, ``history`` and ``history_age`` are as for
-    ``SQLAlchemyJobStore``.
+    ``serializer``, ``pickle_protocol``, ``signing_key``, ``allowed_refs``, ``history``, ``history_age`` and ``read_only`` are as
+    for ``SQLAlchemyJobStore``.
     """
 
     traits = StoreTraits(blocking=True, durable=True)
@@ -77,6 +77,7 @@ class RedisJobStore(DocumentStore):
         allowed_refs: Iterable[str] | None = None,
         history: int = 100,
         history_age: float | None = 30 * 86400.0,
+        read_only: bool = False,
         **connect_args: Any,
     ) -> None:
         super().__init__(
@@ -86,6 +87,7 @@ class RedisJobStore(DocumentStore):
             allowed_refs=allowed_refs,
             history=history,
             history_age=history_age,
+            read_only=read_only,
         )
         for name, key in (("jobs_key", jobs_key), ("run_times_key", run_times_key)):
             if not isinstance(key, str) or not key:
@@ -123,13 +125,7 @@ class RedisJobStore(DocumentStore):
 
     def _open(self) -> None:
         self._owner = Owner()
-        version = self._redis.hget(self._meta_key, "schema")
-        if version is not None and version != SCHEMA_VERSION.encode():
-            raise JobStoreError(
-                self._alias,
-                f"the keys under {self._jobs_key!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
-            )
-        if version is None and self._redis.exists(self._jobs_key):
+        if not self._is_there() and self._redis.exists(self._jobs_key):
             raise JobStoreError(
                 self._alias,
                 f"the key {self._jobs_key!r} is there, and was not written by schedcore; give another jobs_key",
@@ -137,6 +133,20 @@ class RedisJobStore(DocumentStore):
         self._acquire_lease()
         self._redis.hset(self._meta_key, "schema", SCHEMA_VERSION)
         self._renewal = Renewal(self._acquire_lease, self._alias)
+
+    def _open_to_read(self) -> None:
+        if not self._is_there():
+            raise self._nothing_there(f"under {self._jobs_key!r}")
+
+    def _is_there(self) -> bool:
+        """Whether there are keys of ours. Raises for those of another version."""
+        version = self._redis.hget(self._meta_key, "schema")
+        if version is not None and version != SCHEMA_VERSION.encode():
+            raise JobStoreError(
+                self._alias,
+                f"the keys under {self._jobs_key!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
+            )
+        return version is not None
 
     def _acquire_lease(self) -> None:
         mine = self._owner.text.encode()
@@ -156,10 +166,11 @@ class RedisJobStore(DocumentStore):
         renewal, self._renewal = self._renewal, None
         if renewal is not None:
             renewal.stop()
-        try:
-            self._release(keys=[self._owner_key], args=[self._owner.text])
-        except redis.RedisError:
-            pass  # it ends by itself
+        if not self._read_only:
+            try:
+                self._release(keys=[self._owner_key], args=[self._owner.text])
+            except redis.RedisError:
+                pass  # it ends by itself
         if self._owns_client:
             self._redis.close()
 

@@ -84,7 +84,7 @@ class ZooKeeperJobStore(KeyedStore):
         waits for an answer.
 
     A definition may have a million bytes, which is what ZooKeeper takes in one request. ``serializer``, ``pickle_protocol``,
-    ``signing_key``, ``allowed_refs``, ``history`` and ``history_age`` are as for ``SQLAlchemyJobStore``.
+    ``signing_key``, ``allowed_refs``, ``history``, ``history_age`` and ``read_only`` are as for ``SQLAlchemyJobStore``.
     """
 
     traits = StoreTraits(blocking=True, durable=True)
@@ -106,6 +106,7 @@ class ZooKeeperJobStore(KeyedStore):
         allowed_refs: Iterable[str] | None = None,
         history: int = 100,
         history_age: float | None = 30 * 86400.0,
+        read_only: bool = False,
         **connect_args: Any,
     ) -> None:
         super().__init__(
@@ -115,6 +116,7 @@ class ZooKeeperJobStore(KeyedStore):
             allowed_refs=allowed_refs,
             history=history,
             history_age=history_age,
+            read_only=read_only,
         )
         if not isinstance(path, str) or not path.strip("/"):
             raise ConfigurationError(f"path must be text that names something, not {path!r}")
@@ -137,6 +139,30 @@ class ZooKeeperJobStore(KeyedStore):
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        there = self._connect()
+        if not there:
+            strange = set(self._children([self._path])[0]) - {*_KINDS, *_TREES, "owner", "term", "schema"}
+            if strange:
+                raise JobStoreError(
+                    self._alias,
+                    f"there are nodes below {self._path!r} that were not written by schedcore; give another path",
+                )
+            parts = self._path[1:].split("/")
+            self._make(["/" + "/".join(parts[: number + 1]) for number in range(len(parts))])
+            self._make([self._term_path])
+        self._take()
+        if not there:
+            self._make([f"{self._path}/{name}" for name in (*_KINDS, *_TREES)])
+            self._make([f"{self._path}/schema"], SCHEMA_VERSION.encode())
+        self._halfway = True
+        self._settle()
+
+    def _open_to_read(self) -> None:
+        if not self._connect():
+            raise self._nothing_there(f"below {self._path!r}")
+
+    def _connect(self) -> bool:
+        """Whether there are nodes of ours. Raises for those of another version."""
         self._owner = b""
         self._names_of_mine = set()
         self._buckets.clear()
@@ -153,22 +179,7 @@ class ZooKeeperJobStore(KeyedStore):
                 self._alias,
                 f"the nodes below {self._path!r} have schema version {schema[0]!r}, and this release reads {SCHEMA_VERSION}",
             )
-        if schema is None:
-            strange = set(self._children([self._path])[0]) - {*_KINDS, *_TREES, "owner", "term", "schema"}
-            if strange:
-                raise JobStoreError(
-                    self._alias,
-                    f"there are nodes below {self._path!r} that were not written by schedcore; give another path",
-                )
-            parts = self._path[1:].split("/")
-            self._make(["/" + "/".join(parts[: number + 1]) for number in range(len(parts))])
-            self._make([self._term_path])
-        self._take()
-        if schema is None:
-            self._make([f"{self._path}/{name}" for name in (*_KINDS, *_TREES)])
-            self._make([f"{self._path}/schema"], SCHEMA_VERSION.encode())
-        self._halfway = True
-        self._settle()
+        return schema is not None
 
     def _make(self, paths: Sequence[str], value: bytes = b"") -> None:
         """Make nodes that may be there."""
