@@ -19,7 +19,7 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -167,24 +167,22 @@ class ServerLock:
                 _close(connection)
         return True
 
-    def _first_question(self) -> tuple[sa.Connection, bool]:
+    def _first_question(self, *, again: bool = False) -> tuple[sa.Connection, bool]:
         """A connection of the pool's, and whether its session has the lock now."""
         connection = self._engine.connect()
-        try:
-            return connection, self._ask(connection, self._lock)
-        except self._engine.dialect.loaded_dbapi.Error as error:
-            discard(connection)
-            connection.close()
-            if not self._backend.is_lost(error):
-                raise
+        with ExitStack() as undo:
+            undo.callback(connection.close)
+            undo.callback(discard, connection)
+            try:
+                taken = self._ask(connection, self._lock)
+            except self._engine.dialect.loaded_dbapi.Error as error:
+                if again or not self._backend.is_lost(error):
+                    raise
+            else:
+                undo.pop_all()
+                return connection, taken
         # It was lost while nobody used it.
-        connection = self._engine.connect()
-        try:
-            return connection, self._ask(connection, self._lock)
-        except BaseException:
-            discard(connection)
-            connection.close()
-            raise
+        return self._first_question(again=True)
 
     def _lock(self, cursor: Any) -> bool:
         return self.try_to_lock(cursor, self._schema, self._table)

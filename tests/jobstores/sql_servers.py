@@ -27,8 +27,7 @@ from schedcore.errors import (
 )
 from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
-from schedcore.jobstores import _sql_server, _sql_upgrade
-from schedcore.jobstores import sqlalchemy as module
+from schedcore.jobstores import _sql_runs, _sql_schema, _sql_server
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from schedcore.run import Finish, Run, RunState
@@ -211,9 +210,8 @@ class ServerTests:
         def step(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
             connection.exec_driver_sql("ALTER TABLE schedcore_jobs ADD COLUMN more INTEGER")
 
-        monkeypatch.setattr(_sql_upgrade, "_UPGRADES", {1: step})
-        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
-        monkeypatch.setattr(module, "steps_from", lambda found: _sql_upgrade.steps_from(found, 2))
+        monkeypatch.setattr(_sql_schema, "_UPGRADES", {1: step})
+        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", 2)
         with pytest.raises(JobStoreError, match=r"version 1, of an older release of schedcore; a scheduler that opens"):
             open_reader(place.url)
         start(SQLAlchemyJobStore(place.url)).add_entries([entry()])
@@ -297,7 +295,7 @@ class ServerTests:
             run_due(store, T0 + number * MINUTE)
         for job_id in ("often", "too"):
             kept = [record.fire_us for record in store.runs(job_id, limit=1000)]
-            assert 10 <= len(kept) <= 10 + module._PRUNE_EVERY + 1
+            assert 10 <= len(kept) <= 10 + _sql_runs._PRUNE_EVERY + 1
             assert kept == [T0 + number * MINUTE for number in range(99, 99 - len(kept), -1)]
         old = start(SQLAlchemyJobStore(place.url, tablename="aged", history_age=3600))
         old.add_entries([entry("early")])
@@ -316,7 +314,7 @@ class ServerTests:
 
     def end_lock(self, store: SQLAlchemyJobStore, engine: sa.Engine) -> None:
         """Have the server end the session that holds the lock."""
-        ownership = store._ownership
+        ownership = store._database.ownership
         assert isinstance(ownership, _sql_server.ServerLock)
         assert ownership._connection is not None
         number = ownership._connection.exec_driver_sql(self.me).scalar()
@@ -405,7 +403,7 @@ class ServerTests:
         error = kind(number, "deadlock")
         if engine.dialect.name == "postgresql":
             error = type("Deadlock", (kind,), {"sqlstate": number})("deadlock")
-        assert store._backend.explain(error, engine.url)[1]
+        assert store._database.backend.explain(error, engine.url)[1]
 
     def test_pooled_connections_that_were_lost(self, server: Service, place: Place, start: Start) -> None:
         """The next call after the server was restarted works at once."""

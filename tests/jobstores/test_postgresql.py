@@ -96,7 +96,10 @@ class TestPostgreSQL(ServerTests):
         options = {"connect_args": {"options": "-c statement_timeout=50"}}
         store = start(SQLAlchemyJobStore(place.url, engine_options=options))
         assert isinstance(store, SQLAlchemyJobStore)
-        with pytest.raises(JobStoreError, match="statement timeout") as caught, store._reading("sleep") as cursor:
+        with (
+            pytest.raises(JobStoreError, match="statement timeout") as caught,
+            store._database.reading("sleep") as cursor,
+        ):
             cursor.execute("SELECT pg_sleep(5)")
         assert caught.value.transient
         assert store.list_entries() == []

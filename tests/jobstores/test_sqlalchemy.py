@@ -30,7 +30,7 @@ from schedcore.errors import (
 )
 from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOBSTORE_FAILED
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
-from schedcore.jobstores import sqlalchemy as module
+from schedcore.jobstores import _sql_definitions, _sql_options, _sql_runs
 from schedcore.jobstores._payload import Codec
 from schedcore.jobstores._sql_sqlite import SQLite
 from schedcore.jobstores.base import JobStore
@@ -124,7 +124,7 @@ class TestOptions:
         )
         store = scheduler._pumps["default"].store
         assert isinstance(store, SQLAlchemyJobStore)
-        assert (store._history, store._history_age_us) == (7, 3_600_000_000)
+        assert (store._runs.history, store._runs.history_age_us) == (7, 3_600_000_000)
 
     def test_pickle(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url, serializer="pickle", pickle_protocol=2))
@@ -179,7 +179,7 @@ class TestEngines:
         assert query(url, "PRAGMA journal_mode") == [("delete",)]
 
     def test_by_reference(self, engine: sa.Engine, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "resolve", {"app.db:engine": engine}.__getitem__)
+        monkeypatch.setattr(_sql_options, "resolve", {"app.db:engine": engine}.__getitem__)
         start(SQLAlchemyJobStore(engine="app.db:engine")).add_entries([entry()])
 
     def test_in_memory(self, start: Start) -> None:
@@ -715,7 +715,7 @@ class TestHistory:
         for number in range(200):
             run_due(store, T0 + number * MINUTE)
         kept = [record.fire_us for record in store.runs("often", limit=1000)]
-        assert 10 <= len(kept) <= 10 + module._PRUNE_EVERY + 1
+        assert 10 <= len(kept) <= 10 + _sql_runs._PRUNE_EVERY + 1
         assert kept == [T0 + number * MINUTE for number in range(199, 199 - len(kept), -1)], "the latest ones"
 
     def test_live_runs_are_never_deleted(self, url: str, start: Start) -> None:
@@ -731,7 +731,7 @@ class TestHistory:
         assert RunState.SUBMITTED not in [record.state for record in store.runs(limit=1000)]
 
     def test_none_that_is_too_old(self, url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_PRUNE_ROWS", 30)
+        monkeypatch.setattr(_sql_runs, "_PRUNE_ROWS", 30)
         store = start(SQLAlchemyJobStore(url, history_age=86400))
         store.add_entries([entry(f"{number}") for number in range(100)])
         run_due(store, T0)
@@ -816,7 +816,7 @@ def test_no_statement_on_the_way_of_a_run_looks_at_all_rows(
     assert isinstance(store, SQLAlchemyJobStore)
     store.add_entries([entry(str(number), T0 + number) for number in range(50)])
     run_due(store, T0 + 10)
-    text = getattr(store._sql, statement, SQLite.prune).format(runs=store._names.runs)
+    text = getattr(store._sql, statement, SQLite.prune).format(runs=store._database.names.runs)
     plan = [row[3] for row in query(url, f"EXPLAIN QUERY PLAN {text}", *parameters)]
     scans = [step for step in plan if step.startswith("SCAN") and "USING" not in step and step != "SCAN d"]
     assert not scans, plan
@@ -839,7 +839,7 @@ def test_payloads_are_read_once(url: str, start: Start, monkeypatch: pytest.Monk
 
     _decode = Codec.decode
     monkeypatch.setattr(Codec, "decode", decode)
-    monkeypatch.setattr(module, "_CACHE", 3)
+    monkeypatch.setattr(_sql_definitions, "_KEPT", 3)
     store = start(SQLAlchemyJobStore(url))
     store.add_entries([entry(name) for name in "abc"])
     run_due(store, T0)
@@ -857,7 +857,7 @@ def test_payloads_are_read_once(url: str, start: Start, monkeypatch: pytest.Monk
     store.add_entries([entry(str(number), T0 + 4 * MINUTE) for number in range(10)])
     run_due(store, T0 + 4 * MINUTE)
     assert isinstance(store, SQLAlchemyJobStore)
-    assert len(store._cache) == 3
+    assert len(store._definitions.kept) == 3
 
 
 def test_arguments_are_those_that_were_stored(url: str, start: Start) -> None:

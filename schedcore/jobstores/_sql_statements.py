@@ -1,20 +1,16 @@
-"""The tables of the SQL store and the statements on them, as text: see ``sqlalchemy`` for what they mean.
+"""The statements of the SQL store, as text: see ``sqlalchemy`` for what the tables mean that they are on.
 
 ``?`` stands for a parameter. Statements on many rows are batches (``_sql_backend``), which each database has in its own way.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
-
 from schedcore.job import JobState
 from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names
 from schedcore.run import RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
-__all__ = ["GONE", "Statements", "make_tables"]
+__all__ = ["GONE", "Statements"]
 
 # The state of a row whose job is over and only names its runs; see the module's docstring there.
 GONE = "gone"
@@ -194,69 +190,3 @@ class Statements:
         self.term = text("SELECT value FROM {meta} WHERE name = 'term'")
         self.drop_meta = text("DELETE FROM {meta} WHERE name = ?")
         self.put_meta = text("INSERT INTO {meta} (name, value) VALUES (?, ?)")
-
-
-def make_tables(
-    backend: Backend, metadata: sa.MetaData, name: str, schema: str | None
-) -> tuple[sa.Table, sa.Table, sa.Table]:
-    """The three tables, as part of ``metadata``, where they may be already."""
-    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-    blob = sa.LargeBinary(2**32 - 1)
-    key, long_text = backend.key_type, backend.text_type
-
-    def table(suffix: str, *parts: sa.schema.SchemaItem, **options: Any) -> sa.Table:
-        full = f"{name}{suffix}"
-        known = metadata.tables.get(full if schema is None else f"{schema}.{full}")
-        options |= {f"{kind}_engine": "InnoDB" for kind in ("mysql", "mariadb")}
-        options |= {f"{kind}_charset": "utf8mb4" for kind in ("mysql", "mariadb")}
-        return sa.Table(full, metadata, *parts, schema=schema, **options) if known is None else known
-
-    formers = sa.text("former_id IS NOT NULL")
-    jobs = table(
-        "",
-        sa.Column("uid", number, primary_key=True, autoincrement=True),
-        sa.Column("id", key, unique=True),
-        sa.Column("former_id", key),
-        sa.Column("payload", blob),
-        sa.Column("version", sa.Integer, nullable=False),
-        sa.Column("fence", sa.BigInteger, nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("elapsed", sa.SmallInteger, nullable=False),
-        sa.Column("fire_us", sa.BigInteger),
-        sa.Column("due_us", sa.BigInteger),
-        sa.Column("reason", long_text),
-        # Null but for active jobs, so that what is paused, broken or over costs a due query nothing.
-        sa.Index(f"{name}_due", "elapsed", "due_us"),
-        sa.Index(f"{name}_former", "former_id", sqlite_where=formers, postgresql_where=formers),
-        sqlite_autoincrement=True,
-    )
-    runs = table(
-        "_runs",
-        # The fire time first: what runs together is written together, at the end of the table, and what is oldest is at its
-        # beginning. By job, each run would change a page of its own.
-        sa.Column("fire_us", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("job_uid", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("reason", long_text),
-        sa.Column("times", sa.BigInteger, nullable=False),
-        sa.Column("until_us", sa.BigInteger),
-        sa.Column("submitted_us", sa.BigInteger),
-        sa.Column("started_us", sa.BigInteger),
-        sa.Column("finished_us", sa.BigInteger),
-        sa.Column("error", long_text),
-        sa.Column("traceback", long_text),
-        sa.Column("result", long_text),
-        sa.Column("output", long_text),
-        sa.Column("exit_code", sa.Integer),
-        *backend.extra_columns(),
-        sa.Index(f"{name}_runs_job", "job_uid", "fire_us"),
-        *backend.run_indexes(name),
-        sqlite_with_rowid=False,
-    )
-    meta = table(
-        "_meta",
-        sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("value", long_text, nullable=False),
-    )
-    return jobs, runs, meta

@@ -1,0 +1,90 @@
+"""The definitions of jobs in the SQL store: read from their payloads once, and kept, so that a due job costs no look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from types import MethodType
+from typing import Any
+
+from schedcore.job import JobRecord
+from schedcore.jobstores._payload import Codec, Loaded, StoredRecord, reference
+from schedcore.jobstores._sql_backend import Backend
+from schedcore.jobstores._sql_rows import text
+from schedcore.jobstores._sql_statements import Statements
+from schedcore.triggers.foreign import ForeignTrigger
+
+__all__ = ["Definitions"]
+
+# Jobs whose definition is kept in memory.
+_KEPT = 10_000
+
+_VALUES = frozenset({str, bytes, int, float, bool, type(None)})
+
+
+class Definitions:
+    """What jobs are, by their number (``uid``) and version. Threads may call it several at a time."""
+
+    def __init__(self, codec: Codec, backend: Backend, sql: Statements, *, import_func: bool) -> None:
+        self.codec = codec
+        #: Those that are in memory.
+        self.kept: dict[int, StoredRecord] = {}
+        self._backend = backend
+        self._sql = sql
+        self._import_func = import_func
+
+    def load(self, cursor: Any, wanted: Iterable[tuple[int, int]]) -> dict[int, Loaded]:
+        """The definitions of jobs, by uid and version, from memory or from their payloads."""
+        kept = self.kept
+        found: dict[int, Loaded] = {}
+        missing: list[int] = []
+        for uid, version in wanted:
+            record = kept.get(uid)
+            if record is not None and record.version == version:
+                found[uid] = Loaded(record, None)
+            else:
+                missing.append(uid)
+        for uid, version, job_id, payload in self._backend.by_keys(cursor, self._sql.payloads, missing):
+            loaded = self.codec.decode(text(job_id) or "", payload, import_func=self._import_func)
+            record = loaded.record
+            record.uid, record.version = uid, version
+            found[uid] = loaded
+            if loaded.reason is None:
+                while len(kept) >= _KEPT:
+                    # The one that has been there longest. Other threads do the same meanwhile.
+                    with suppress(RuntimeError, StopIteration):
+                        kept.pop(next(iter(kept)), None)
+                kept[uid] = record
+        return found
+
+    def worth_keeping(self, jobs: Iterable[JobRecord]) -> dict[str, JobRecord]:
+        """Of new jobs those that need not be read back once they are stored, as far as there is room, by id."""
+        room = max(0, _KEPT - len(self.kept))
+        return {job.id: job for job in islice(jobs, room) if _is_value(job)}
+
+    def keep(self, fresh: dict[str, JobRecord], uids: Sequence[tuple[int, str]]) -> None:
+        """Those are stored now. Only after the commit: another thread may be looking already."""
+        for uid, job_id in uids:
+            job = fresh[job_id]
+            record = StoredRecord(*job._replace(func_ref=reference(job)))
+            record.uid, record.version = uid, 1
+            self.kept[uid] = record
+
+    def is_same(self, cursor: Any, uid: int, version: int, job: JobRecord) -> bool:
+        """Whether a row's definition is still the one that ``job`` was read from."""
+        if isinstance(job, StoredRecord) and job.version:
+            return (job.uid, job.version) == (uid, version)
+        cursor.execute(self._sql.payload, (uid,))
+        return bool(cursor.fetchone()[0] == self.codec.encode(job))
+
+
+def _is_value(job: JobRecord) -> bool:
+    """Whether the record is the same as if it were read back: nothing in it can change behind the store's back."""
+    return (
+        job.func is not None
+        and type(job.func) is not MethodType
+        and not isinstance(job.trigger, ForeignTrigger)
+        and all(type(value) in _VALUES for value in job.args)
+        and all(type(value) in _VALUES for value in job.kwargs.values())
+    )

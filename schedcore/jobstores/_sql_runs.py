@@ -1,0 +1,318 @@
+"""The way of a run through the SQL store: claimed, committed, begun, ended; recovered where a scheduler died; and its history.
+
+Claims are kept in memory. A commit assumes that every fence matches and no run is on record, compares the number of rows that
+changed, and only if it differs rolls back and looks for those that do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from operator import itemgetter
+from typing import Any
+
+from schedcore.clock import Now
+from schedcore.engine import Claim, Decision
+from schedcore.job import JobState
+from schedcore.jobstores._outcome import NOTHING, outcome, storable
+from schedcore.jobstores._payload import Loaded
+from schedcore.jobstores._sql_database import Database
+from schedcore.jobstores._sql_definitions import Definitions
+from schedcore.jobstores._sql_rows import DAMAGED, instant, is_text, run_record, skip_row, text
+from schedcore.jobstores._sql_statements import GONE
+from schedcore.jobstores.base import Committed, Due, Recovered
+from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
+from schedcore.triggers._zones import FIRST_US, LAST_US
+
+__all__ = ["Runs"]
+
+# Commits of a job between two looks at the length of its history.
+_PRUNE_EVERY = 20
+# Jobs whose history is cut in one transaction, and run records that are deleted for their age in one: some milliseconds.
+_PRUNE_JOBS = 200
+_PRUNE_ROWS = 1000
+# Microseconds between two looks for records that are too old.
+_AGE_CHECK_US = 60_000_000
+
+_new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+_due_order = itemgetter(4)
+
+
+class Runs:
+    """The runs of one store's jobs; ``history`` and ``history_age_us`` say how many finished ones are kept, and how long."""
+
+    def __init__(self, database: Database, definitions: Definitions, history: int, history_age_us: int | None) -> None:
+        self.history = history
+        self.history_age_us = history_age_us
+        self._database = database
+        self._sql = database.sql
+        self._definitions = definitions
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what is known of the database: it was opened, or closed."""
+        self.claimed: dict[int, int] = {}  # uid: fence
+        self._ended: set[int] = set()  # jobs that have ended with runs live: a hint for ``finish``
+        self._stale: set[int] = set()  # jobs whose history is to be cut
+        self._aged_us = 0
+
+    def acquire(self, now: Now, limit: int) -> list[Claim]:
+        """Claim up to ``limit`` due jobs."""
+        claims: list[Claim] = []
+        with self._database.lock, self._database.transaction("look for due jobs", write=False) as cursor:
+            claimed = self.claimed
+            cursor.execute(
+                self._sql.due, self._database.backend.due_rows(now.wall_us, now.steady_us, limit + len(claimed))
+            )
+            rows = cursor.fetchall()
+            if claimed:
+                rows = [row for row in rows if row[0] not in claimed][:limit]
+            if not rows:
+                return claims
+            rows = sorted(rows, key=_due_order)
+            cursor.execute(self._sql.live_counts)
+            live = dict(cursor.fetchall())
+            cache = self._definitions.kept
+            fresh: dict[int, Loaded] | None = None
+            for uid, fence, version, fire_us, due_us in rows:
+                record = cache.get(uid)
+                reason: str | None = None
+                if record is None or record.version != version:
+                    if fresh is None:
+                        fresh = self._definitions.load(cursor, [(row[0], row[2]) for row in rows])
+                    record, reason = fresh[uid]
+                if not (
+                    type(fire_us) is type(due_us) is int
+                    and FIRST_US <= fire_us <= LAST_US
+                    and due_us >= FIRST_US
+                    # A fraction does no harm; of anything else the next one is 1.
+                    and type(fence) in (int, float)
+                ):
+                    reason = DAMAGED
+                claims.append(_new(Claim, (record, fire_us, due_us, live.get(uid, 0), (uid, fence), reason)))
+                claimed[uid] = fence
+        return claims
+
+    def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
+        """Carry out decisions, in one transaction."""
+        if not decisions:
+            return Committed([], [])
+        with self._database.lock:
+            committed = self._commit(decisions, now_us, careful=False)
+            if committed is None:
+                committed = self._commit(decisions, now_us, careful=True)
+                assert committed is not None
+            for decision in decisions:
+                uid, fence = decision.claim.token
+                if self.claimed.get(uid) == fence:
+                    del self.claimed[uid]
+        return committed
+
+    def _commit(self, decisions: Sequence[Decision], now_us: int, *, careful: bool) -> Committed | None:
+        """One attempt, in one transaction. None, and nothing is changed, if not all is as the claims say; ``careful``: look."""
+        alias = self._database.alias
+        claimed = self.claimed
+        runs: list[Run] = []
+        dropped: list[Decision] = []
+        moves: list[tuple[Any, ...]] = []
+        ends: list[tuple[int, int]] = []
+        idle: list[int] = []
+        breaks: list[tuple[Any, ...]] = []
+        submits: list[tuple[int, int, int, int]] = []
+        skips: list[tuple[Any, ...]] = []
+        stale: list[int] = []
+        with self._database.writing("record runs") as cursor:
+            fences: dict[int, int] = {}
+            on_record: set[tuple[int, int]] = set()
+            if careful:
+                uids = [decision.claim.token[0] for decision in decisions]
+                fences = dict(self._database.backend.by_keys(cursor, self._sql.fences, uids))
+                wanted = {(d.claim.token[0], fire_us) for d in decisions for fire_us in d.fires}
+                on_record = {
+                    key for key in self._database.backend.by_keys(cursor, self._sql.known_runs, uids) if key in wanted
+                }
+            for decision in decisions:
+                claim, fires, skipped, next_us, due_us, broken, _ = decision
+                uid, fence = token = claim.token
+                if claimed.get(uid) != fence or (careful and fences.get(uid) != fence):
+                    dropped.append(decision)
+                    continue
+                if broken is not None:
+                    # What was decided is done with. If nothing was, it is where the job goes on when it is mended.
+                    fire_us = None if fires or skipped else instant(claim.fire_us)
+                    breaks.append((fire_us, storable(broken), uid, fence))
+                elif next_us is None:
+                    ends.append(token)
+                    if fires or claim.live:
+                        self._ended.add(uid)
+                    else:
+                        idle.append(uid)
+                else:
+                    moves.append((next_us, due_us, uid, fence))
+                job = claim.job
+                for fire_us in fires:
+                    if careful and (uid, fire_us) in on_record:
+                        continue
+                    runs.append(_new(Run, (job, alias, fire_us, 1, uid)))
+                    submits.append((uid, fire_us, 1, now_us))
+                skips.extend(skip_row(uid, skip_record(job.id, skip, now_us)) for skip in skipped)
+                if broken is None and (uid + fence) % _PRUNE_EVERY == 0:
+                    stale.append(uid)
+            sql = self._sql
+            for change, rows in ((sql.move, moves), (sql.end, ends), (sql.break_, breaks), (sql.submit, submits)):
+                if rows and change(cursor, rows) != len(rows) and not careful:
+                    cursor.connection.rollback()
+                    return None
+            if skips:
+                sql.skip(cursor, skips)
+            if idle:
+                sql.let_go(cursor, [(uid,) for uid in idle])
+                sql.forget(cursor, [(uid,) for uid in idle])
+            stale.extend(self._stale)
+            if len(stale) > _PRUNE_JOBS:
+                stale = self._cut(cursor, stale)
+        self._stale = set(stale)
+        plain = len(moves) == len(submits) == len(decisions) and not skips
+        return Committed(runs, dropped, plain)
+
+    def started(self, runs: Sequence[tuple[Run, int]]) -> None:
+        """Runs began."""
+        if not runs:
+            return
+        with self._database.writing("record that runs began") as cursor:
+            self._sql.started(cursor, [(at_us, run.token, run.fire_us, run.attempt) for run, at_us in runs])
+
+    def finish(self, finishes: Sequence[Finish]) -> None:
+        """Runs ended."""
+        plain: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
+        latest_us = 0
+        over: set[int] = set()
+        ended = self._ended
+        for finish in finishes:
+            run = finish.run
+            finished_us = finish.finished_us
+            uid = run.token
+            what = outcome(finish)
+            if what is NOTHING:
+                plain.append((str(finish.state), finish.started_us, finished_us, uid, run.fire_us, run.attempt))
+            else:
+                rows.append((str(finish.state), finish.started_us, finished_us, *what, uid, run.fire_us, run.attempt))
+            if finished_us > latest_us:
+                latest_us = finished_us
+            if uid in ended:
+                over.add(uid)
+        if not finishes:
+            return
+        with self._database.writing("record how runs ended") as cursor:
+            if plain:
+                self._sql.finish_plain(cursor, plain)
+            if rows:
+                self._sql.finish(cursor, rows)
+            if over:
+                self._sql.let_go(cursor, [(uid,) for uid in over])
+            if self._stale:
+                self._stale = set(self._cut(cursor, list(self._stale)))
+            self._delete_old(cursor, latest_us)
+        self._ended -= over
+
+    def _cut(self, cursor: Any, stale: list[int]) -> list[int]:
+        """Cut the histories of some jobs; returns those that are left for the next time."""
+        self._database.backend.cut(cursor, self._database.names, stale[:_PRUNE_JOBS], self.history - 1)
+        return stale[_PRUNE_JOBS:]
+
+    def _delete_old(self, cursor: Any, now_us: int) -> None:
+        if self.history_age_us is None or now_us - self._aged_us < _AGE_CHECK_US:
+            return
+        before_us = now_us - self.history_age_us
+        cursor.execute(self._sql.old, (before_us, before_us, _PRUNE_ROWS))
+        keys = cursor.fetchall()
+        if keys:
+            self._sql.delete_run(cursor, keys)
+            self._sql.forget(cursor, list({(key[0],) for key in keys}))
+        if len(keys) < _PRUNE_ROWS:
+            self._aged_us = now_us
+
+    def next_due(self) -> Due:
+        """The earliest dispatches of jobs that are not claimed."""
+        with self._database.lock, self._database.transaction("look for the next job", write=False) as cursor:
+            return Due(self._next_due(cursor, 0), self._next_due(cursor, 1))
+
+    def _next_due(self, cursor: Any, elapsed: int) -> int | None:
+        claimed = self.claimed
+        cursor.execute(self._sql.next_due, (elapsed, len(claimed) + 1))
+        return next((due_us for uid, due_us in cursor.fetchall() if uid not in claimed and type(due_us) is int), None)
+
+    def recover(self, known: Collection[Run], now_us: int) -> Recovered:
+        """Take over what is live on record and not known."""
+        mine = {(run.token, run.fire_us, run.attempt) for run in known}
+        runs: list[Run] = []
+        lost: list[RunRecord] = []
+        alias = self._database.alias
+        closed: list[tuple[Any, ...]] = []
+        again: list[tuple[int, int, int, int]] = []
+        with self._database.writing("recover runs") as cursor:
+            self.claimed.clear()
+            cursor.execute(self._sql.live)
+            rows = [row for row in cursor.fetchall() if row[:3] not in mine]
+            loaded = self._definitions.load(
+                cursor, list({row[0]: row[6] for row in rows if row[7] not in (None, GONE)}.items())
+            )
+            for uid, fire_us, attempt, state, submitted_us, started_us, _, job_state, job_id in rows:
+                if instant(fire_us) is None or type(attempt) is not int:
+                    # It names no run that could be made or told of; but while it is open it counts as one.
+                    closed.append(("its record is damaged", now_us, uid, fire_us, attempt))
+                    continue
+                reason = ""
+                if job_state is None or job_state == GONE:
+                    reason = "its scheduler died, and its job has been removed"
+                else:
+                    job, why = loaded[uid]
+                    if why is not None:
+                        continue  # until its job is mended
+                    if state == RunState.SUBMITTED:
+                        runs.append(Run(job, alias, fire_us, attempt, uid))
+                        continue
+                    reason = "its scheduler died in the middle of it"
+                    if job.policy.recovery == "rerun":
+                        if attempt == 1:
+                            reason += "; it is run again"
+                            runs.append(Run(job, alias, fire_us, attempt + 1, uid))
+                            again.append((uid, fire_us, attempt + 1, now_us))
+                        else:
+                            reason += ", for the second time"
+                closed.append((reason, now_us, uid, fire_us, attempt))
+                lost.append(
+                    RunRecord(
+                        text(job_id) or "",
+                        fire_us,
+                        attempt,
+                        RunState.LOST,
+                        reason,
+                        submitted_us=instant(submitted_us),
+                        started_us=instant(started_us),
+                        finished_us=now_us,
+                    )
+                )
+            if closed:
+                self._sql.lose(cursor, closed)
+            if again:
+                self._sql.submit(cursor, again)
+            cursor.execute(self._sql.let_go_all)
+            self._ended.update(row[0] for row in rows if row[7] == JobState.ENDED)
+        return Recovered(runs, lost)
+
+    def records(self, job_id: str | None, *, failed: bool, limit: int) -> list[RunRecord]:
+        """Run records, latest first: of one job or all."""
+        if job_id is not None and not is_text(job_id):
+            return []
+        statement = self._sql.runs[job_id is not None, failed]
+        with self._database.reading("list runs") as cursor:
+            if job_id is not None:
+                cursor.execute(self._sql.namesakes, (job_id, job_id))
+                uids = [str(int(row[0])) for row in cursor.fetchall()]
+                if not uids:
+                    return []
+                statement = statement.replace("\0", ", ".join(uids))
+            cursor.execute(statement, (limit,))
+            rows = cursor.fetchall()
+        return [record for record in map(run_record, rows) if record is not None]

@@ -1,0 +1,172 @@
+"""The tables of the SQL store: what they are, who makes them, and how those of an older release become those of this one.
+
+The version is in the table of meta data. When a scheduler opens tables with an older one, the steps from there to
+``SCHEMA_VERSION`` are made one after the other, each in a transaction that also notes the version it leads to. MariaDB and MySQL
+end a transaction at each statement that changes a table: a step must be one that can be made again after it was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from schedcore.errors import JobStoreError
+from schedcore.jobstores._sql_backend import Backend
+
+if TYPE_CHECKING:
+    from schedcore.jobstores._sql_database import Database
+
+__all__ = ["SCHEMA_VERSION", "Step", "check_tables", "make_tables"]
+
+SCHEMA_VERSION = 1
+
+#: Changes the tables of jobs, runs and meta data on a connection.
+Step = Callable[[sa.Connection, sa.Table, sa.Table, sa.Table], None]
+
+# By the version from which a step leads to the next one. Version 1 is the first.
+_UPGRADES: dict[int, Step] = {}
+
+
+def make_tables(
+    backend: Backend, metadata: sa.MetaData, name: str, schema: str | None
+) -> tuple[sa.Table, sa.Table, sa.Table]:
+    """The three tables, as part of ``metadata``, where they may be already."""
+    number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    blob = sa.LargeBinary(2**32 - 1)
+    key, long_text = backend.key_type, backend.text_type
+
+    def table(suffix: str, *parts: sa.schema.SchemaItem, **options: Any) -> sa.Table:
+        full = f"{name}{suffix}"
+        known = metadata.tables.get(full if schema is None else f"{schema}.{full}")
+        options |= {f"{kind}_engine": "InnoDB" for kind in ("mysql", "mariadb")}
+        options |= {f"{kind}_charset": "utf8mb4" for kind in ("mysql", "mariadb")}
+        return sa.Table(full, metadata, *parts, schema=schema, **options) if known is None else known
+
+    formers = sa.text("former_id IS NOT NULL")
+    jobs = table(
+        "",
+        sa.Column("uid", number, primary_key=True, autoincrement=True),
+        sa.Column("id", key, unique=True),
+        sa.Column("former_id", key),
+        sa.Column("payload", blob),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("fence", sa.BigInteger, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("elapsed", sa.SmallInteger, nullable=False),
+        sa.Column("fire_us", sa.BigInteger),
+        sa.Column("due_us", sa.BigInteger),
+        sa.Column("reason", long_text),
+        # Null but for active jobs, so that what is paused, broken or over costs a due query nothing.
+        sa.Index(f"{name}_due", "elapsed", "due_us"),
+        sa.Index(f"{name}_former", "former_id", sqlite_where=formers, postgresql_where=formers),
+        sqlite_autoincrement=True,
+    )
+    runs = table(
+        "_runs",
+        # The fire time first: what runs together is written together, at the end of the table, and what is oldest is at its
+        # beginning. By job, each run would change a page of its own.
+        sa.Column("fire_us", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("job_uid", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("attempt", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("reason", long_text),
+        sa.Column("times", sa.BigInteger, nullable=False),
+        sa.Column("until_us", sa.BigInteger),
+        sa.Column("submitted_us", sa.BigInteger),
+        sa.Column("started_us", sa.BigInteger),
+        sa.Column("finished_us", sa.BigInteger),
+        sa.Column("error", long_text),
+        sa.Column("traceback", long_text),
+        sa.Column("result", long_text),
+        sa.Column("output", long_text),
+        sa.Column("exit_code", sa.Integer),
+        *backend.extra_columns(),
+        sa.Index(f"{name}_runs_job", "job_uid", "fire_us"),
+        *backend.run_indexes(name),
+        sqlite_with_rowid=False,
+    )
+    meta = table(
+        "_meta",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("value", long_text, nullable=False),
+    )
+    return jobs, runs, meta
+
+
+def check_tables(database: Database, *, create: bool) -> None:
+    """Create the tables where there are none, bring those of an older release up to date, and refuse what is not ours.
+
+    Where nothing is to be created, what is missing or older is refused too. Raises ``JobStoreError``.
+    """
+    found = _version(database)
+    if found == str(SCHEMA_VERSION):
+        return
+    if found is not None:
+        steps = _steps_from(found)
+        if steps is None:
+            raise JobStoreError(
+                database.alias,
+                f"its tables have the schema version {found}, and this release of schedcore reads {SCHEMA_VERSION}; "
+                f"use the release that made them, or a newer one",
+            )
+        if not create:
+            raise JobStoreError(
+                database.alias,
+                f"its tables have the schema version {found}, of an older release of schedcore; a scheduler that opens "
+                f"them changes them to {SCHEMA_VERSION}",
+            )
+        meta = database.tables[2]
+        for version, step in steps:
+            with database.changing_tables(f"change the tables to the schema version {version}") as connection:
+                step(connection, *database.tables)
+                connection.execute(sa.update(meta).where(meta.c.name == "schema").values(value=str(version)))
+        return
+    if not create:
+        raise JobStoreError(database.alias, "the database has no tables of schedcore; is it the right one?")
+    jobs, _, meta = database.tables
+    with database.changing_tables("create the tables") as connection:
+        jobs.metadata.create_all(connection, tables=list(database.tables))
+        connection.execute(sa.insert(meta).values(name="schema", value=str(SCHEMA_VERSION)))
+
+
+def _steps_from(version: str) -> list[tuple[int, Step]] | None:
+    """The steps from a version, each with the one that it leads to; None: there is no way."""
+    if not version.isdecimal() or not 0 < int(version) < SCHEMA_VERSION:
+        return None
+    steps = [(number + 1, _UPGRADES.get(number)) for number in range(int(version), SCHEMA_VERSION)]
+    known = [(number, step) for number, step in steps if step is not None]
+    return known if len(known) == len(steps) else None
+
+
+def _version(database: Database) -> str | None:
+    """The version that the tables have; None: there are none. Raises ``JobStoreError`` for tables that are not ours."""
+    jobs, runs, meta = database.tables
+    with database.lock, database.read_lock, database.connected("read the tables") as connection:
+        if database.backend.remote:
+            # Nearly always they are there. Asking what there is costs several times as much.
+            with suppress(database.engine.dialect.loaded_dbapi.Error):
+                cursor = connection.connection.cursor()
+                try:
+                    cursor.execute(database.sql.meta, ("schema",))
+                    row = cursor.fetchone()
+                finally:
+                    cursor.close()
+                if row is not None:
+                    return str(row[0])
+            connection.connection.rollback()
+        inspector = sa.inspect(connection)
+        if inspector.has_table(meta.name, meta.schema):
+            value = connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar()
+            if value is not None:
+                return str(value)
+        for table in (jobs, runs):
+            if inspector.has_table(table.name, table.schema):
+                raise JobStoreError(
+                    database.alias,
+                    f"there is a table {table.name!r} that schedcore did not make; give another tablename, or another "
+                    f"database",
+                )
+    return None
