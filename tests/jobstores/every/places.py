@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -95,7 +96,8 @@ class _SQL(Place):
         import sqlalchemy as sa
         from sqlalchemy.pool import NullPool
 
-        engine = sa.create_engine(self.url.replace("://", f"+{self._driver}://", 1), poolclass=NullPool)
+        url = sa.make_url(self.url)
+        engine = sa.create_engine(url.set(drivername=f"{url.get_backend_name()}+{self._driver}"), poolclass=NullPool)
         with engine.begin() as connection:
             found = connection.execute(sa.text(statement), values)
             return [tuple(row) for row in found] if found.returns_rows else []
@@ -278,10 +280,10 @@ class _ZooKeeper(Place):
 
     def ids(self) -> list[str]:
         with self._client() as client:
-            return sorted(client.get_children(f"{self._root}/jobs"))
+            return sorted(map(unquote, client.get_children(f"{self._root}/jobs")))
 
     def _payload_path(self, client: Any, job_id: str) -> str:
-        uid = json.loads(client.get(f"{self._root}/jobs/{job_id}")[0])["uid"]
+        uid = json.loads(client.get(f"{self._root}/jobs/{quote(job_id)}")[0])["uid"]
         return f"{self._root}/payloads/{uid}"
 
     def payload(self, job_id: str) -> bytes:
