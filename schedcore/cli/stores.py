@@ -3,14 +3,20 @@
 Unless told otherwise it is an SQLite file beside the schedule: ``jobs.sqlite`` for ``jobs.toml``, ``crontab.sqlite`` for
 ``crontab``. A relative SQLite path starts from the folder of the file that names it, or, on the command line, from the
 working directory.
+
+**URLs** lead to stores of other kinds as well: ``redis://host:6379/0``, ``rediss://…``, ``unix:///path/of/socket?db=0``,
+``mongodb://host/database``, ``mongodb+srv://…``, ``etcd://host:2379/path``, ``zookeeper://one:2181,two:2181/path``,
+``rethinkdb://host:28015/database``. What follows a question mark are arguments of the job store's, such as
+``?jobs_key=app.jobs`` or ``?collection=app_jobs``; with MongoDB, those of its own URIs too.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from schedcore import config, plugins
 from schedcore.cli.tomlfile import ScheduleFile
@@ -47,6 +53,7 @@ class StorePlace(NamedTuple):
 
     alias: str
     options: Mapping[str, Any]
+    url: str = ""  #: that it was given by, if that is none of its options
 
     @property
     def kind(self) -> str:
@@ -69,8 +76,8 @@ class StorePlace(NamedTuple):
     def __str__(self) -> str:
         if self.path:
             return short_path(self.path)
-        if "url" in self.options:
-            return _without_password(str(self.options["url"]))
+        if "url" in self.options or self.url:
+            return _without_password(str(self.options.get("url", self.url)))
         return "memory" if self.kind == "memory" else f"{self.alias} ({self.kind})"
 
 
@@ -92,14 +99,20 @@ def beside(path: str | os.PathLike[str]) -> StorePlace:
 
 
 def of_option(text: str) -> StorePlace:
-    """What ``--store`` says: a database URL, the path of an SQLite file, or ``memory``."""
+    """What ``--store`` says: a URL, the path of an SQLite file, or ``memory``."""
     given = text.strip()
     if given == "memory":
         return StorePlace(DEFAULT, {"type": "memory"})
     if not given:
         raise ConfigurationError("--store is empty; give a URL such as sqlite:///jobs.sqlite, a path, or memory")
     if "://" in given:
-        return StorePlace(DEFAULT, _rooted({"type": "sqlalchemy", "url": given}, os.getcwd()))
+        read = _SCHEMES.get(given.partition("://")[0].lower())
+        if read is None:
+            return StorePlace(DEFAULT, _rooted({"type": "sqlalchemy", "url": given}, os.getcwd()))
+        try:
+            return StorePlace(DEFAULT, read(urlsplit(given)), given)
+        except ValueError as error:
+            raise ConfigurationError(f"{_without_password(given)} is not the URL of a job store: {error}") from error
     if re.fullmatch(r"[a-z]+", given) and not os.path.exists(given):
         hint = did_you_mean(given, plugins.known(plugins.JOBSTORES))
         raise ConfigurationError(
@@ -107,6 +120,84 @@ def of_option(text: str) -> StorePlace:
             + (hint if "did you mean" in hint else "")
         )
     return StorePlace(DEFAULT, _sqlite(os.path.abspath(given)))
+
+
+def _arguments(url: SplitResult) -> dict[str, Any]:
+    """What follows the question mark. Text, as in a file of settings: the job store's own types decide what it becomes."""
+    return dict(parse_qsl(url.query, keep_blank_values=True))
+
+
+def _account(url: SplitResult) -> dict[str, Any]:
+    """Who asks, and where."""
+    found = {"host": url.hostname, "port": url.port, "username": url.username, "password": url.password}
+    return {name: unquote(value) if isinstance(value, str) else value for name, value in found.items() if value}
+
+
+def _redis(url: SplitResult) -> dict[str, Any]:
+    options: dict[str, Any] = {"type": "redis"}
+    if url.scheme == "unix":
+        where = _account(url) | {"unix_socket_path": unquote(url.path)}
+        where.pop("host", None)
+    else:
+        where = _account(url)
+        if url.scheme == "rediss":
+            where["ssl"] = True
+        number = url.path.strip("/")
+        if number:
+            where["db"] = int(number)
+    return options | where | _arguments(url)
+
+
+def _mongodb(url: SplitResult) -> dict[str, Any]:
+    # The driver reads the URI itself; the rest of the arguments it would not know.
+    ours = {name: value for name, value in _arguments(url).items() if name in _OF_MONGODB}
+    query = urlencode([pair for pair in parse_qsl(url.query, keep_blank_values=True) if pair[0] not in ours])
+    database = unquote(url.path.strip("/"))
+    named = {"database": database} if database else {}
+    return {"type": "mongodb", "host": url._replace(query=query).geturl(), **named, **ours}
+
+
+def _etcd(url: SplitResult) -> dict[str, Any]:
+    where = _account(url)
+    if "username" in where:
+        raise ValueError(
+            "a user is nothing that it can name; give the address of a proxy, or use a program of your own"
+        )
+    return {"type": "etcd", **where, **_path(url), **_arguments(url)}
+
+
+def _zookeeper(url: SplitResult) -> dict[str, Any]:
+    if "@" in url.netloc:
+        raise ValueError("a user is nothing that it can name; use a program of your own")
+    return {"type": "zookeeper", "hosts": url.netloc or "localhost", **_path(url), **_arguments(url)}
+
+
+def _rethinkdb(url: SplitResult) -> dict[str, Any]:
+    where = _account(url)
+    if "username" in where:
+        where["user"] = where.pop("username")
+    database = unquote(url.path.strip("/"))
+    return {"type": "rethinkdb", **where, **({"database": database} if database else {}), **_arguments(url)}
+
+
+def _path(url: SplitResult) -> dict[str, Any]:
+    path = unquote(url.path)
+    return {"path": path} if path.strip("/") else {}
+
+
+#: Arguments of the job store's, among those that MongoDB's own URIs have.
+_OF_MONGODB = frozenset({"collection", "serializer", "pickle_protocol", "signing_key", "history", "history_age"})
+#: By the scheme of a URL. All others are SQLAlchemy's.
+_SCHEMES: Mapping[str, Callable[[SplitResult], dict[str, Any]]] = {
+    "redis": _redis,
+    "rediss": _redis,
+    "unix": _redis,
+    "mongodb": _mongodb,
+    "mongodb+srv": _mongodb,
+    "etcd": _etcd,
+    "zookeeper": _zookeeper,
+    "rethinkdb": _rethinkdb,
+}
 
 
 def _rooted(options: Mapping[str, Any], folder: str) -> dict[str, Any]:

@@ -68,8 +68,62 @@ class TestOption:
         assert str(stores.of_option("postgresql://me:secret@host/db")) == "postgresql://me:***@host/db"
 
     @pytest.mark.parametrize(
+        ("url", "options"),
+        [
+            ("redis://", {"type": "redis"}),
+            ("redis://host:7/3", {"type": "redis", "host": "host", "port": 7, "db": 3}),
+            (
+                "rediss://me:a%40b@host?jobs_key=x.jobs",
+                {
+                    "type": "redis",
+                    "host": "host",
+                    "username": "me",
+                    "password": "a@b",
+                    "ssl": True,
+                    "jobs_key": "x.jobs",
+                },
+            ),
+            ("unix:///run/redis.sock?db=2", {"type": "redis", "unix_socket_path": "/run/redis.sock", "db": "2"}),
+            (
+                "mongodb://me:p@one,two/app?replicaSet=x&collection=c",
+                {
+                    "type": "mongodb",
+                    "host": "mongodb://me:p@one,two/app?replicaSet=x",
+                    "database": "app",
+                    "collection": "c",
+                },
+            ),
+            ("mongodb+srv://host", {"type": "mongodb", "host": "mongodb+srv://host"}),
+            ("etcd://host:2379/app/jobs", {"type": "etcd", "host": "host", "port": 2379, "path": "/app/jobs"}),
+            ("etcd://[::1]/", {"type": "etcd", "host": "::1"}),
+            ("zookeeper://a:1,b:2/app", {"type": "zookeeper", "hosts": "a:1,b:2", "path": "/app"}),
+            (
+                "rethinkdb://me:p@host:28015/app?table=t",
+                {
+                    "type": "rethinkdb",
+                    "host": "host",
+                    "port": 28015,
+                    "user": "me",
+                    "password": "p",
+                    "database": "app",
+                    "table": "t",
+                },
+            ),
+        ],
+    )
+    def test_stores_that_are_not_sqlalchemys(self, url: str, options: dict[str, object]) -> None:
+        place = stores.of_option(url)
+        assert place.options == options
+        assert (place.durable, place.path) == (True, None)
+        assert str(place) == url.replace(":p@", ":***@").replace(":a%40b@", ":***@")
+
+    @pytest.mark.parametrize(
         ("text", "message"),
         [
+            ("redis://me:secret@host/x", r"redis://me:\*\*\*@host/x is not the URL of a job store: invalid literal"),
+            ("redis://host:port/0", "is not the URL of a job store: Port could not be"),
+            ("etcd://me@host", "a user is nothing that it can name"),
+            ("zookeeper://me@host", "a user is nothing that it can name"),
             ("", "--store is empty"),
             ("memry", r"give a URL such as sqlite:///jobs\.sqlite.*did you mean 'memory'"),
             ("redis", "the path of an SQLite file, or memory"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from kazoo.client import KazooClient  # type: ignore[import-untyped]
 
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from tests.services import ZooKeeper
 from tests.services.fixtures import zookeeper
 
-__all__ = ["zookeeper", "make"]
+__all__ = ["client", "make", "zookeeper"]
 
 Make = Callable[..., ZooKeeperJobStore]
 
@@ -25,3 +27,13 @@ def make(zookeeper: ZooKeeper) -> Make:
         return ZooKeeperJobStore(**arguments)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def client(zookeeper: ZooKeeper) -> Iterator[Any]:
+    """Somebody else's."""
+    client = KazooClient(hosts=f"{zookeeper.host}:{zookeeper.port}")
+    client.start(20)
+    yield client
+    client.stop()
+    client.close()

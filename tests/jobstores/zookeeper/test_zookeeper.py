@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -38,16 +38,6 @@ from tests.services import Proxy, ZooKeeper
 Make = Callable[..., ZooKeeperJobStore]
 
 shared: Any = None
-
-
-@pytest.fixture
-def client(zookeeper: ZooKeeper) -> Iterator[Any]:
-    """Somebody else's."""
-    client = KazooClient(hosts=f"{zookeeper.host}:{zookeeper.port}")
-    client.start(20)
-    yield client
-    client.stop()
-    client.close()
 
 
 def value_of(client: Any, path: str) -> bytes | None:
