@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Set
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from types import FunctionType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from schedcore import plugins
 from schedcore.clock import Timeline, from_datetime
@@ -17,9 +17,14 @@ from schedcore.references import callable_name, check_arguments, resolve
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import as_grid
 
+if TYPE_CHECKING:
+    from schedcore.schedulers.base import BaseScheduler
+
 __all__ = [
     "CHANGES",
     "UNSET",
+    "Definitions",
+    "Options",
     "Unset",
     "change_record",
     "check_changes",
@@ -61,11 +66,91 @@ CHANGES = (
     "trigger",
 )
 
+# The options of ``add_job`` that go into a job's policy, and their values where none is given.
+_OPTIONS = ("misfire_grace_time", "coalesce", "max_instances", "max_catchup", "recovery")
+Options = tuple[float | Unset | None, bool | Unset, int | Unset, int | Unset, str | Unset]
+_NO_OPTIONS: Options = (UNSET, UNSET, UNSET, UNSET, UNSET)
+
 # Classes with an alias that answer in closed form: to ask the abstract class about each trigger takes longer.
 _grids: set[type] = set()
 
 _new = tuple.__new__
 _new_id: Callable[[], str] = lambda: os.urandom(16).hex()  # noqa: E731
+
+
+class Definitions:
+    """Makes the definitions of a scheduler's jobs, with its time zone, its clock and its job defaults."""
+
+    def __init__(self, scheduler: BaseScheduler, job_defaults: Mapping[str, Any]) -> None:
+        self._scheduler = scheduler
+        self.default_policy = policy_with(JobPolicy(), job_defaults)
+        # By executor: those of jobs that have no options of their own.
+        self._policies: dict[str, JobPolicy] = {}
+
+    def define(
+        self,
+        func: Callable[..., Any] | str,
+        trigger: BaseTrigger | str | None,
+        args: Iterable[Any] | None,
+        kwargs: Mapping[str, Any] | None,
+        id: str | None,
+        name: str | None,
+        options: Options,
+        next_run_time: datetime | str | Unset | None,
+        jobstore: str,
+        executor: str,
+        trigger_args: dict[str, Any],
+    ) -> tuple[JobRecord, Any]:
+        """What the arguments of ``add_job`` say: the job, and its next run (UNSET, None or an instant). Raises what that does."""
+        scheduler = self._scheduler
+        grid = make_trigger(trigger, trigger_args, scheduler._timezone or scheduler.timezone, scheduler._timeline)
+        policy = self._policies.get(executor) if isinstance(executor, str) else None
+        if policy is None:
+            policy = policy_with(self.default_policy, {"executor": executor})
+            self._policies[executor] = policy
+        if options != _NO_OPTIONS:
+            named = zip(_OPTIONS, options, strict=True)
+            policy = policy_with(policy, {key: value for key, value in named if value is not UNSET})
+        record = make_record(func, grid, args, kwargs, id, name, policy)
+        next_run = next_run_time
+        if next_run_time is UNSET or next_run_time is None:
+            pass
+        elif isinstance(next_run_time, (datetime, str)):
+            next_run = instant_of(next_run_time, scheduler.timezone, "next_run_time")  # type: ignore[assignment]
+        else:
+            raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
+        if not isinstance(jobstore, str):
+            raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
+        return record, next_run
+
+    def define_as_in_add_job(
+        self,
+        func: Callable[..., Any] | str,
+        trigger: BaseTrigger | str | None = None,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        id: str | None = None,
+        name: str | None = None,
+        misfire_grace_time: float | Unset | None = UNSET,
+        coalesce: bool | Unset = UNSET,
+        max_instances: int | Unset = UNSET,
+        next_run_time: datetime | str | Unset | None = UNSET,
+        jobstore: str = "default",
+        executor: str = "default",
+        replace_existing: bool = False,
+        *,
+        max_catchup: int | Unset = UNSET,
+        recovery: str | Unset = UNSET,
+        **trigger_args: Any,
+    ) -> tuple[JobRecord, Any, str]:
+        """``define`` with the names and defaults of ``add_job``; and the job store. For ``add_jobs``."""
+        if replace_existing:
+            raise ConfigurationError("replace_existing: add_jobs only adds; add_job updates a job that is there")
+        options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
+        record, next_run = self.define(
+            func, trigger, args, kwargs, id, name, options, next_run_time, jobstore, executor, trigger_args
+        )
+        return record, next_run, jobstore
 
 
 def make_trigger(

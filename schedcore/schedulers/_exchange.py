@@ -118,7 +118,7 @@ def import_jobs(scheduler: BaseScheduler, infile: str | os.PathLike[str] | IO[st
     for entry in placed:
         scheduler._reports.bus.publish(JobEvent(EVENT_JOB_ADDED, entry.job.id, jobstore))
         if entry.due_us is not None:
-            scheduler._touch(pump, entry.due_us, entry.job.trigger)
+            scheduler._ticker.touch(pump, entry.due_us, entry.job.trigger)
 
 
 def _parse(name: str, text: str) -> list[Any]:

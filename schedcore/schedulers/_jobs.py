@@ -101,6 +101,60 @@ class Jobs:
         entry = waiting.entry or JobEntry(waiting.job, JobState.ACTIVE)
         return Job(self._scheduler, alias, entry, pending=True)
 
+    def add(self, record: JobRecord, next_run: Any, alias: str, replace: bool, given_id: bool) -> Job:
+        """See ``BaseScheduler.add_job``: into the store, or, where nobody may wait for that, to those that wait for it."""
+        scheduler = self._scheduler
+        if not scheduler._state:
+            return self.add_pending(record, next_run, alias, replace, given_id=given_id)
+        pump = scheduler._pumps.get(alias)
+        if pump is None:
+            raise scheduler._no_such_store(alias)
+        record = seeded(record)
+        store = pump.store
+        if not pump.opened or (store.traits.blocking and scheduler._on_loop()):
+            entry = self.placed(record, next_run, None)
+            self.put_down(alias, Pending(record, next_run, replace, entry))
+            return Job(scheduler, alias, entry, pending=True)
+        if not scheduler._opens_stores_in_start:
+            scheduler._changes.make_way(alias)
+        if replace:
+            entry, code = self.store(pump, Pending(record, next_run, True), scheduler._timeline.now())
+        else:
+            entry, code = self.placed(record, next_run, None), EVENT_JOB_ADDED
+            store.add_entries((entry,))
+        bus = scheduler._reports.bus
+        if bus.mask & code:
+            bus.publish(JobEvent(code, entry.job.id, alias))
+        if entry.due_us is not None:
+            scheduler._ticker.touch(pump, entry.due_us, record.trigger)
+        return Job(scheduler, alias, entry)
+
+    def add_all(self, definitions: list[tuple[JobRecord, Any, bool]], alias: str) -> list[Job]:
+        """See ``BaseScheduler.add_jobs``. A definition: the job, its next run, and whether its id was given."""
+        scheduler = self._scheduler
+        if not scheduler._state:
+            with self.all_or_none(alias):
+                return [
+                    self.add_pending(record, next_run, alias, False, given_id=given)
+                    for record, next_run, given in definitions
+                ]
+        pump = scheduler._pumps.get(alias)
+        if pump is None:
+            raise scheduler._no_such_store(alias)
+        now = scheduler._timeline.now()
+        placed = [(seeded(record), next_run) for record, next_run, _ in definitions]
+        entries = [self.placed(record, next_run, now) for record, next_run in placed]
+        if not pump.opened or (pump.store.traits.blocking and scheduler._on_loop()):
+            with self.all_or_none(alias):
+                for (record, next_run), entry in zip(placed, entries, strict=True):
+                    self.put_down(alias, Pending(record, next_run, False, entry))
+            return [Job(scheduler, alias, entry, pending=True) for entry in entries]
+        pump.store.add_entries(entries)
+        scheduler._reports.added(alias, entries)
+        pump.touched = True
+        scheduler._ask()
+        return [Job(scheduler, alias, entry) for entry in entries]
+
     def drop_pending(self, alias: str | None) -> None:
         """Forget the jobs that wait for one job store, or all."""
         with self._lock:
@@ -308,7 +362,7 @@ class Jobs:
         pumps = scheduler._pumps
         if jobstore is not None and jobstore not in pumps:
             raise scheduler._no_such_store(jobstore)
-        if scheduler.running:
+        if scheduler._state:
             for alias, pump in pumps.items():
                 if (jobstore is None or jobstore == alias) and pump.opened:
                     try:
@@ -389,7 +443,7 @@ class Jobs:
         if self._scheduler._reports.bus.wants(EVENT_JOB_MODIFIED):
             self._scheduler._reports.bus.publish(JobEvent(EVENT_JOB_MODIFIED, job_id, pump.alias))
         if new.due_us is not None:
-            self._scheduler._touch(pump, new.due_us, new.job.trigger)
+            self._scheduler._ticker.touch(pump, new.due_us, new.job.trigger)
         return new
 
     def _missed_while_paused(self, entry: JobEntry, new: JobEntry) -> tuple[Skip, ...]:

@@ -212,7 +212,7 @@ class Pump:
             self.scheduler._reports.logger.exception("job store %r: a step failed", self.alias)
             self.failed(failure)
         finally:
-            self.scheduler._rearm()
+            self.scheduler._ticker.rearm()
 
     def failed(self, error: Exception) -> None:
         """A step failed: nothing is known of what the store did, and the next one is made after a while."""
@@ -276,7 +276,7 @@ class Pump:
                 else:
                     freed += self._free(job_id, 1)
             if freed:
-                self.scheduler._submit(freed)
+                self.scheduler._runs.submit(freed)
 
     def _is_paused(self) -> bool:
         """Whether nothing may begin, and what waits has to wait on. (A scheduler that stops takes it back.)"""
@@ -297,7 +297,7 @@ class Pump:
         held, self._held = self._held, {}
         freed = [run for job_id, count in held.items() for run in self._free(job_id, count)]
         if freed:
-            self.scheduler._submit(freed)
+            self.scheduler._runs.submit(freed)
 
     def _report(self, decisions: list[Decision], committed: Committed) -> None:
         dropped = {id(decision) for decision in committed.dropped}
@@ -318,7 +318,7 @@ class Pump:
             self._hand_over(runs)
             return
         self.handed += len(runs)
-        self.scheduler._submit(runs)
+        self.scheduler._runs.submit(runs)
 
     def _hand_over(self, runs: list[Run], decisions: Sequence[Decision] = ()) -> None:
         """Submit runs; of one job no more than ``max_instances`` are live at a time, and the others wait for those."""
@@ -327,7 +327,7 @@ class Pump:
         self.handed += len(runs)
         paused = self._is_paused()
         if len({run.job.id for run in runs}) == len(runs) and not paused:
-            self.scheduler._submit(runs)
+            self.scheduler._runs.submit(runs)
             return
         now: list[Run] = []
         given = {decision.claim.job.id: decision.claim.live for decision in decisions if len(decision.fires) > 1}
@@ -342,11 +342,15 @@ class Pump:
             else:
                 now.append(run)
         if now:
-            self.scheduler._submit(now)
+            self.scheduler._runs.submit(now)
+
+    def waiting_runs(self) -> list[Run]:
+        """The runs that wait for others of their job. From any thread."""
+        return [run for waiting in self._waiting.copy().values() for run in list(waiting)]
 
     def take_waiting(self) -> list[Run]:
         """The runs that wait for others of their job, taken out: the scheduler stops."""
-        runs = [run for waiting in self._waiting.values() for run in waiting]
+        runs = self.waiting_runs()
         self._waiting.clear()
         self._held.clear()
         return runs
@@ -432,13 +436,13 @@ class Pump:
     def _known_runs(self, result: CycleResult) -> list[Run]:
         """The live runs of this store that this scheduler has in hand: whatever else the store calls live is nobody's."""
         in_hand = self.handed - self.returned - len(result.ended)
-        known = self.scheduler._known_runs(self)
+        known = self.scheduler._runs.known(self)
         for _ in range(KNOWN_TRIES if self.store.traits.blocking else 5):
             if len({id(run) for run in known}) >= in_hand:
                 break
             # An executor is about to report a run that it has let go of: to call that one nobody's would make it twice.
             sleep(0.001)
-            known = self.scheduler._known_runs(self)
+            known = self.scheduler._runs.known(self)
         return known
 
     def _write_back(self, result: CycleResult) -> None:

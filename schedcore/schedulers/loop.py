@@ -139,7 +139,7 @@ class LoopScheduler(BaseScheduler):
 
     def _ask(self) -> None:
         super()._ask()
-        if self._asked:
+        if self._ticker.asked:
             self._right_of_way.asked()
 
     def _tick(self) -> None:

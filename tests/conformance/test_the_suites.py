@@ -404,21 +404,21 @@ def breaks(behaviour: str, *frameworks: str) -> Callable[[Callable[[Any], None]]
 @breaks("sets a job aside whose trigger does not advance, and fires the others")
 @breaks("fires what was due in 60 days, and in 100 years, when they have passed, and not a second before")
 def submits_twice(scheduler: Any) -> None:
-    submit = scheduler._submit
-    scheduler._submit = lambda runs: submit([*runs, *runs])
+    submit = scheduler._runs.submit
+    scheduler._runs.submit = lambda runs: submit([*runs, *runs])
 
 
 @breaks("runs each of 400 jobs once that eight threads add at a time")
 @breaks("hands over what is due in the order of the fire times")
 def loses_runs(scheduler: Any) -> None:
-    submit = scheduler._submit
-    scheduler._submit = lambda runs: submit(runs[:1])
+    submit = scheduler._runs.submit
+    scheduler._runs.submit = lambda runs: submit(runs[:1])
 
 
 @breaks("hands over what is due in the order of the fire times", "asyncio")
 def submits_backwards(scheduler: Any) -> None:
-    submit = scheduler._submit
-    scheduler._submit = lambda runs: submit(runs[::-1])
+    submit = scheduler._runs.submit
+    scheduler._runs.submit = lambda runs: submit(runs[::-1])
 
 
 @breaks("tells of a run in order: added, submitted, started, finished, with one run id and one fire time")
@@ -577,24 +577,24 @@ def does_not_wake(scheduler: Any) -> None:
 @breaks("takes a job from a job")
 @breaks("takes a job from a listener")
 def is_deaf(scheduler: Any) -> None:
-    scheduler._touch = lambda *args: None
+    scheduler._ticker.touch = lambda *args: None
 
 
 @breaks("makes one run of a backlog, for its last fire time, and says how many it stands for")
 @breaks("applies the grace time before it coalesces")
 def does_not_coalesce(scheduler: Any) -> None:
-    scheduler._default_policy = scheduler._default_policy._replace(coalesce=False)
+    scheduler._definitions.default_policy = scheduler._definitions.default_policy._replace(coalesce=False)
 
 
 @breaks("fires however late it is when no grace time was given")
 def has_no_patience(scheduler: Any) -> None:
-    scheduler._default_policy = scheduler._default_policy._replace(misfire_grace_us=1_000_000)
+    scheduler._definitions.default_policy = scheduler._definitions.default_policy._replace(misfire_grace_us=1_000_000)
 
 
 @breaks("makes a run for each fire time of a backlog where it is not coalesced, oldest first, one after the other")
 @breaks("does not let a job overlap itself, and says so")
 def lets_jobs_overlap(scheduler: Any) -> None:
-    scheduler._default_policy = scheduler._default_policy._replace(max_instances=5)
+    scheduler._definitions.default_policy = scheduler._definitions.default_policy._replace(max_instances=5)
 
 
 @breaks("lists jobs by their next run, those that have none last, and prints them")
@@ -702,7 +702,7 @@ def calls_at_once(scheduler: Any) -> None:
 @breaks("starts, runs a job and shuts down")
 @breaks("fires a date in the past at once, for that date")
 def never_comes_back(scheduler: Any) -> None:
-    scheduler._submit = lambda runs: _let_go.wait(60)
+    scheduler._runs.submit = lambda runs: _let_go.wait(60)
 
 
 @breaks("gives its loop a turn between the jobs of a burst of 5,000", "asyncio")

@@ -244,7 +244,7 @@ def test_what_a_store_holds_that_is_being_reported_is_not_made_again() -> None:
     run = executor.begin()
     del executor._running[id(run)]
     looks = 0
-    known_runs = scheduler._known_runs
+    known_runs = scheduler._runs.known
 
     def look(pump: Any) -> list[Run]:
         nonlocal looks
@@ -253,7 +253,7 @@ def test_what_a_store_holds_that_is_being_reported_is_not_made_again() -> None:
             scheduler.run_finished(Finish(run, RunState.SUCCEEDED, 0, 0))
         return known_runs(pump)
 
-    scheduler._known_runs = look  # type: ignore[method-assign]
+    scheduler._runs.known = look  # type: ignore[method-assign]
     with quiet():
         for pump in scheduler._pumps.values():
             pump.failed(Fault("gone"))

@@ -1,0 +1,106 @@
+"""What ``start`` does. It is all or nothing: what fails leaves the scheduler as it was before."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from schedcore.clock import Timeline
+from schedcore.errors import SchedulerAlreadyRunningError, SchedulerStartError
+from schedcore.events import EVENT_SCHEDULER_STARTED, SchedulerEvent
+from schedcore.executors.base import BaseExecutor
+from schedcore.job import JobEntry
+from schedcore.jobstores.base import JobStore
+from schedcore.schedulers import _program
+from schedcore.schedulers._closing import stop_executor
+from schedcore.schedulers._components import no_such_alias
+from schedcore.schedulers._pump import Pump
+
+if TYPE_CHECKING:
+    from schedcore.schedulers.base import BaseScheduler
+
+__all__ = ["STATE_PAUSED", "STATE_RUNNING", "STATE_STOPPED", "start", "undo_start"]
+
+STATE_STOPPED = 0
+STATE_RUNNING = 1
+STATE_PAUSED = 2
+
+
+def start(scheduler: BaseScheduler, paused: bool) -> None:
+    """See ``BaseScheduler.start``."""
+    _take_up(scheduler, paused)
+    started: list[BaseExecutor] = []
+    opened: list[JobStore] = []
+    added: list[tuple[str, list[JobEntry]]] = []
+    with ExitStack() as undo:
+        undo.callback(scheduler._undo_start, started, opened)
+        for alias, executor in list(scheduler._executors.items()):
+            executor.start(scheduler, alias)
+            started.append(executor)
+        for pump in list(scheduler._pumps.values()):
+            if scheduler._opens_stores_in_start or not pump.store.traits.blocking:
+                pump.store.start(scheduler, pump.alias)
+                opened.append(pump.store)
+                pump.opened = True
+                added.append((pump.alias, scheduler._jobs.flush(pump)))
+        undo.pop_all()
+    if scheduler._closed_at_exit:
+        _program.started.add(scheduler)
+    if scheduler._tells_in_thread:
+        scheduler._reports.start()
+    scheduler._reports.logger.info("scheduler started")
+    scheduler._dispatches = not paused
+    scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_STARTED))
+    for alias, entries in added:
+        scheduler._reports.added(alias, entries)
+    scheduler._run()
+
+
+def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
+    """Check that it can be started, and by nobody else from now on."""
+    with scheduler._lock:
+        if scheduler._forked:
+            raise SchedulerStartError(
+                "this scheduler was running when its process was forked, and its executors and job stores belong to "
+                "the parent; make a new scheduler in the child"
+            )
+        if scheduler.running:
+            raise SchedulerAlreadyRunningError()
+        if not scheduler._closed.is_set():
+            raise SchedulerAlreadyRunningError(
+                "the scheduler is still shutting down; wait for the end of shutdown() before it is started again"
+            )
+        stores = {*scheduler._pumps, "default"}
+        for alias in scheduler._jobs.aliases:
+            if alias not in stores:
+                raise no_such_alias("job store", alias, stores)
+        wakeup = scheduler._create_wakeup()
+        if "default" not in scheduler._executors:
+            scheduler._executors["default"] = scheduler._create_default_executor()
+        if "default" not in scheduler._pumps:
+            from schedcore.jobstores.memory import MemoryJobStore
+
+            scheduler._pumps["default"] = Pump(scheduler, "default", MemoryJobStore())
+        scheduler._wakeup = wakeup
+        scheduler._timeline = Timeline(scheduler._timeline.clock)
+        scheduler._pumps = {alias: Pump(scheduler, alias, pump.store) for alias, pump in scheduler._pumps.items()}
+        scheduler._look_who_is_told()
+        scheduler._closed.clear()
+        scheduler._cut = []
+        scheduler._ticker.reset()
+        scheduler._state = STATE_PAUSED if paused else STATE_RUNNING
+
+
+def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: list[JobStore]) -> None:
+    """It could not start: be as before."""
+    scheduler._state = STATE_STOPPED
+    for executor in started:
+        stop_executor(scheduler, executor, True, None)
+    for store in opened:
+        try:
+            store.shutdown()
+        except Exception:
+            scheduler._reports.logger.exception("job store %r failed to shut down", store)
+    scheduler._release_wakeup()
+    scheduler._wakeup = None
+    scheduler._closed.set()
