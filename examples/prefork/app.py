@@ -2,6 +2,7 @@
 
     cd examples/prefork
     gunicorn --config gunicorn.conf.py app:application
+    uwsgi --ini uwsgi.ini --http-socket 127.0.0.1:8000
 
 Each process has the application and a scheduler, but the jobs are in one database file, which one scheduler opens at a time.
 The processes therefore take turns: whoever has the file runs the jobs, and when it ends, however it ends, another one takes
