@@ -36,7 +36,7 @@ from schedcore.errors import (
 )
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import outcome
-from schedcore.jobstores._payload import Codec, Loaded, StoredRecord
+from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreHost
 from schedcore.run import LIVE_STATES, Finish, Run, RunRecord, RunState, skip_record
 from schedcore.serializers.base import Serializer
@@ -105,7 +105,7 @@ class Doc(NamedTuple):
     due_us: int | None = None  #: null but for active jobs, so that the others cost a due query nothing
     reason: str | None = None
     last_us: int = 0  #: the latest fire time that was decided about: an earlier one may have a record
-    payload: bytes | None = None  #: None also: it was not fetched
+    payload: bytes | Oversized | None = None  #: None also: it was not fetched
     live: tuple[LiveRun, ...] = ()
     past: tuple[Past, ...] = ()
 
@@ -141,7 +141,8 @@ class Doc(NamedTuple):
         """What is left when the job is over: its live runs; ``keep``: and its payload, so that they can be made again."""
         past = self.past
         if self.live:
-            past = (*past, Past(self.uid, self.payload if keep else None, self.live))
+            payload = self.payload if keep and isinstance(self.payload, bytes) else None
+            past = (*past, Past(self.uid, payload, self.live))
         return Doc(self.id, self.revision, past=past)
 
 
@@ -167,7 +168,7 @@ def _pack_live(live: Iterable[LiveRun]) -> list[list[Any]]:
     return [[run.fire_us, run.attempt, str(run.state), run.submitted_us, run.started_us] for run in live]
 
 
-def unpack_doc(job_id: str, revision: int, text: str | bytes, payload: bytes | None) -> Doc:
+def unpack_doc(job_id: str, revision: int, text: str | bytes, payload: bytes | Oversized | None) -> Doc:
     """A document as ``pack`` wrote it. Raises nothing: what nobody of us wrote becomes a broken job."""
     try:
         data = json.loads(text)
@@ -177,7 +178,7 @@ def unpack_doc(job_id: str, revision: int, text: str | bytes, payload: bytes | N
     return read_doc(job_id, revision, data, payload)
 
 
-def read_doc(job_id: str, revision: int, data: object, payload: bytes | None) -> Doc:
+def read_doc(job_id: str, revision: int, data: object, payload: bytes | Oversized | None) -> Doc:
     """A document of what ``fields`` gave. Raises nothing: what nobody of us wrote becomes a broken job."""
     try:
         if type(data) is not dict or data.get("v") != 1:

@@ -571,7 +571,7 @@ def _index_ops(change: Change, old: Doc) -> list[Op]:
     ops = [Op("delete", key) for key in before if key not in after]
     ops += [Op("create", key) for key in after if key not in before]
     ops += [Op("delete", key) for key in there if key not in kept]
-    if doc.uid and doc.payload is not None and not change.keeps_payload:
+    if doc.uid and isinstance(doc.payload, bytes) and not change.keeps_payload:
         key = Named("payloads", doc.uid)
         ops.append(Op("set" if key in there else "create", key, doc.payload))
     return ops

@@ -33,7 +33,7 @@ from schedcore.serializers.signed import SignedSerializer, is_signed
 from schedcore.triggers.base import Backlog, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-__all__ = ["Codec", "Loaded", "StoredRecord", "UnknownTrigger", "decode", "encode", "reference"]
+__all__ = ["Codec", "Loaded", "Oversized", "StoredRecord", "UnknownTrigger", "decode", "encode", "reference"]
 
 _VERSION = 1
 
@@ -43,6 +43,12 @@ class StoredRecord(JobRecord):
 
     uid: int | str = 0
     version: int = 0
+
+
+class Oversized(NamedTuple):
+    """In the place of a payload that has so many bytes that it was not fetched."""
+
+    size: int
 
 
 class Loaded(NamedTuple):
@@ -73,12 +79,22 @@ class Codec:
         self.serializer = made if signing_key is None else SignedSerializer(made, signing_key)
         self.allowed = AllowedRefs(allowed_refs)
 
+    @property
+    def max_bytes(self) -> int | None:
+        """How many bytes a payload may have. Stores fetch no larger one (``Oversized``). None: the serializer does not say."""
+        found: int | None = getattr(self.serializer, "max_bytes", None)
+        return found
+
     def encode(self, job: JobRecord) -> bytes:
         """See ``encode``."""
         return encode(self.serializer, job, self.allowed)
 
     def decode(self, job_id: str, payload: object, *, import_func: bool = True) -> Loaded:
         """See ``decode``."""
+        if isinstance(payload, Oversized):
+            return _unreadable(
+                job_id, f"its record has {payload.size:,} bytes, and at most {self.max_bytes or 0:,} are read"
+            )
         if isinstance(payload, bytes) and is_signed(payload) and not isinstance(self.serializer, SignedSerializer):
             return _unreadable(job_id, "its record is signed, and the job store has no signing_key to verify it with")
         return decode(self.serializer, job_id, payload, import_func=import_func, allowed=self.allowed)

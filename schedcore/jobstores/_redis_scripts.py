@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FETCH", "RELEASE", "TAKE", "WRITE"]
+__all__ = ["FETCH", "GET", "RELEASE", "TAKE", "WRITE"]
 
 # KEYS: owner. ARGV: my name, lease (ms), the name that may be taken over or "". Returns the name that holds it.
 TAKE = """
@@ -20,13 +20,30 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 """
 
-# KEYS: jobs, a sorted set. ARGV: lowest score, highest score, how many. Returns id, document, id, document, …
+# KEYS: hashes. ARGV: for each of them how many bytes a value may have; then names. Returns for each name what each hash has
+# there; of what is longer the size and the beginning.
+GET = """
+local found = {}
+for at = #KEYS + 1, #ARGV do
+  for number, key in ipairs(KEYS) do
+    local value = redis.call('HGET', key, ARGV[at])
+    if value and #value > tonumber(ARGV[number]) then value = {#value, string.sub(value, 1, 32)} end
+    found[#found + 1] = value
+  end
+end
+return found
+"""
+
+# KEYS: jobs, a sorted set. ARGV: lowest score, highest score, how many, how many bytes a document may have. Returns id,
+# document, id, document, …; of what is longer the size and the beginning.
 FETCH = """
 local ids = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
 local found = {}
 for _, id in ipairs(ids) do
   found[#found + 1] = id
-  found[#found + 1] = redis.call('HGET', KEYS[1], id) or ''
+  local value = redis.call('HGET', KEYS[1], id) or ''
+  if #value > tonumber(ARGV[4]) then value = {#value, string.sub(value, 1, 32)} end
+  found[#found + 1] = value
 end
 return found
 """

@@ -107,6 +107,8 @@ class Backend(ABC):
     insert_new: ClassVar[str] = "INSERT"
     #: Read whatever is in the column, whatever type it has.
     payload: ClassVar[str] = "payload"
+    #: How many bytes it has, without reading them where that can be had.
+    payload_size: ClassVar[str] = "octet_length(payload)"
     #: What is true of live runs, and of those that failed: word for word the condition of the index on them.
     live: ClassVar[str]
     failed: ClassVar[str]

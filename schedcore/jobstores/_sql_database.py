@@ -46,13 +46,14 @@ class Database:
         *,
         owned: bool,
         read_only: bool,
+        max_bytes: int | None,
     ) -> None:
         self.backend = backend
         self.engine = engine
         self.read_only = read_only
         self.tables = make_tables(backend, *tables)
         self.names = Names(*map(engine.dialect.identifier_preparer.format_table, self.tables))
-        self.sql = Statements(backend, self.names)
+        self.sql = Statements(backend, self.names, max_bytes)
         self.watch = Watch(backend, timeout_s)
         self.alias = ""
         self.is_open = False

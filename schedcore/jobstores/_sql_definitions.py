@@ -9,7 +9,7 @@ from types import MethodType
 from typing import Any
 
 from schedcore.job import JobRecord
-from schedcore.jobstores._payload import Codec, Loaded, StoredRecord, reference
+from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord, reference
 from schedcore.jobstores._sql_backend import Backend
 from schedcore.jobstores._sql_rows import text
 from schedcore.jobstores._sql_statements import Statements
@@ -45,7 +45,9 @@ class Definitions:
                 found[uid] = Loaded(record, None)
             else:
                 missing.append(uid)
-        for uid, version, job_id, payload in self._backend.by_keys(cursor, self._sql.payloads, missing):
+        for uid, version, job_id, payload, size in self._backend.by_keys(cursor, self._sql.payloads, missing):
+            if payload is None and size is not None:
+                payload = Oversized(size)
             loaded = self.codec.decode(text(job_id) or "", payload, import_func=self._import_func)
             record = loaded.record
             record.uid, record.version = uid, version

@@ -72,6 +72,12 @@ class SQLite(Backend):
     insert_new = "INSERT OR IGNORE"
     # Text that is not UTF-8 would be an error of the driver for all of them.
     payload = "CAST(payload AS BLOB)"
+    # Of a blob this is in the head of the row. Text, which only others put there, is read for it before SQLite 3.43.
+    payload_size = (
+        "octet_length(payload)"
+        if sqlite3.sqlite_version_info >= (3, 43)
+        else "CASE typeof(payload) WHEN 'blob' THEN length(payload) ELSE length(CAST(payload AS BLOB)) END"
+    )
     live = "finished_us IS NULL"
     failed = f"state IN ('{RunState.FAILED}', '{RunState.LOST}')"
     for_update = ""

@@ -19,7 +19,7 @@ GONE = "gone"
 class Statements:
     """The statements, for one database and the names of one store's tables."""
 
-    def __init__(self, backend: Backend, names: Names) -> None:
+    def __init__(self, backend: Backend, names: Names, max_bytes: int | None = None) -> None:
         def text(statement: str) -> str:
             statement = statement.replace("?", backend.placeholder)
             return statement.format(jobs=names.jobs, runs=names.runs, meta=names.meta)
@@ -47,13 +47,18 @@ class Statements:
         self.entries = text(listing % "")
         self.entries_after_due = text(listing % "AND (due_us > ? OR (due_us = ? AND id > ?) OR due_us IS NULL)")
         self.entries_after_idle = text(listing % "AND due_us IS NULL AND id > ?")
+        # Of a payload that is too large its size alone is sent.
+        payload = backend.payload
+        if max_bytes is not None:
+            payload = f"CASE WHEN {backend.payload_size} <= {max_bytes} THEN {payload} END"
         self.payloads = text(
-            f"SELECT uid, version, coalesce(id, former_id), {backend.payload} FROM {{jobs}} WHERE uid IN (\0)"
+            f"SELECT uid, version, coalesce(id, former_id), {payload}, {backend.payload_size} FROM {{jobs}} "
+            "WHERE uid IN (\0)"
         )
         place = "version = version + 1, fence = fence + 1, state = ?, fire_us = ?, due_us = ?, reason = ?"
         self.replace_place = text(f"UPDATE {{jobs}} SET {place} WHERE uid = ?")
         self.replace = text(f"UPDATE {{jobs}} SET {place}, payload = ?, elapsed = ? WHERE uid = ?")
-        self.payload = text("SELECT payload FROM {jobs} WHERE uid = ?")
+        self.payload = text(f"SELECT {payload} FROM {{jobs}} WHERE uid = ?")
         # Nobody asks for the runs of a job that never had any: no need to keep its name.
         self.delete = text("DELETE FROM {jobs} WHERE id = ? AND NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = uid)")
         self.delete_all = text(

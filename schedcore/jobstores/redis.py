@@ -23,7 +23,8 @@ from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseErr
 from schedcore.job import JobState
 from schedcore.jobstores._documents import Change, Doc, DocumentStore, pack_record, unpack_doc, unpack_record
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
-from schedcore.jobstores._redis_scripts import FETCH, RELEASE, TAKE, WRITE
+from schedcore.jobstores._payload import Oversized
+from schedcore.jobstores._redis_scripts import FETCH, GET, RELEASE, TAKE, WRITE
 from schedcore.jobstores.base import StoreTraits
 from schedcore.references import resolve
 from schedcore.run import RunRecord, RunState
@@ -44,6 +45,12 @@ _LEASE_MS = int(LEASE_S * 1000)
 _FAILED = frozenset({RunState.FAILED, RunState.LOST})
 # Records looked at in one go for a page of history.
 _PAGE = 500
+# Bytes of a run record at most: its texts are far shorter, each by itself. What is longer is none of ours.
+_RECORD_BYTES = 1024 * 1024
+# The same of a document: what it says itself, and so many payloads, twice as long, of earlier jobs whose runs are live still.
+_DOC_BYTES = 1024 * 1024
+_PAST_PAYLOADS = 4
+_ANY_BYTES = 1 << 40
 
 
 class RedisJobStore(DocumentStore):
@@ -112,6 +119,7 @@ class RedisJobStore(DocumentStore):
         self._renewal: Renewal | None = None
         self._take = self._redis.register_script(TAKE)
         self._release = self._redis.register_script(RELEASE)
+        self._get = self._redis.register_script(GET)
         self._fetch_range = self._redis.register_script(FETCH)
         self._write_all = self._redis.register_script(WRITE)
 
@@ -185,22 +193,26 @@ class RedisJobStore(DocumentStore):
     def _fetch(self, ids: Sequence[str]) -> Mapping[str, Doc]:
         if not ids:
             return {}
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.hmget(self._jobs_key, ids)
-        pipeline.hmget(self._payloads_key, ids)
-        values, payloads = pipeline.execute()
+        most = (self._doc_bytes, self.codec.max_bytes or _ANY_BYTES)
+        found = self._get(keys=[self._jobs_key, self._payloads_key], args=[*most, *ids])
         return {
             job_id: _doc(job_id, value, payload)
-            for job_id, value, payload in zip(ids, values, payloads, strict=True)
+            for job_id, value, payload in zip(ids, found[::2], found[1::2], strict=True)
             if value is not None
         }
 
+    @property
+    def _doc_bytes(self) -> int:
+        most = self.codec.max_bytes
+        return _ANY_BYTES if most is None else _DOC_BYTES + _PAST_PAYLOADS * most
+
     def _fetch_bare(self, ids: Sequence[bytes]) -> list[Doc]:
-        values = self._redis.hmget(self._jobs_key, ids) if ids else []
+        values = self._get(keys=[self._jobs_key], args=[self._doc_bytes, *ids]) if ids else []
         return [_doc(_id(job_id), value, None) for job_id, value in zip(ids, values, strict=True) if value is not None]
 
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
-        found = self._fetch_range(keys=[self._jobs_key, self._due_keys[elapsed]], args=["-inf", upto_us, limit])
+        place: list[Any] = ["-inf", upto_us, limit, self._doc_bytes]
+        found = self._fetch_range(keys=[self._jobs_key, self._due_keys[elapsed]], args=place)
         # A score has 53 bits; what is beyond them is in the document.
         docs = [_doc(_id(found[index]), found[index + 1], None) for index in range(0, len(found), 2)]
         return [doc for doc in docs if doc.due_us is None or doc.due_us <= upto_us]
@@ -264,7 +276,7 @@ class RedisJobStore(DocumentStore):
                 timeline = 0
             elif doc.due_us is not None:
                 timeline = 5 if doc.elapsed else 4
-            payload = None if keeps_payload else doc.payload
+            payload = doc.payload if isinstance(doc.payload, bytes) and not keeps_payload else None
             arguments += (
                 doc.id,
                 old,
@@ -311,13 +323,13 @@ class RedisJobStore(DocumentStore):
     def _delete_records(self, before_us: int, limit: int) -> int:
         old = self._redis.zrangebyscore(self._history_key, "-inf", f"({before_us}", 0, limit)
         if old:
-            texts = self._redis.hmget(self._records_key, old)
+            texts = self._get(keys=[self._records_key], args=[_RECORD_BYTES, *old])
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.hdel(self._records_key, *old)
             for key in (self._history_key, self._failed_key):
                 pipeline.zrem(key, *old)
             for key, text in zip(old, texts, strict=True):
-                record = None if text is None else unpack_record(text)
+                record = _record(text)
                 if record is not None:
                     pipeline.zrem(f"{self._history_key}:{record.job_id}", key)
             pipeline.execute()
@@ -334,8 +346,8 @@ class RedisJobStore(DocumentStore):
             if not keys:
                 break
             first += len(keys)
-            for text in self._redis.hmget(self._records_key, keys):
-                record = None if text is None else unpack_record(text)
+            for text in self._get(keys=[self._records_key], args=[_RECORD_BYTES, *keys]):
+                record = _record(text)
                 if record is not None and not (failed and record.state not in _FAILED):
                     found.append(record)
         return found[:limit]
@@ -352,9 +364,19 @@ def _id(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def _doc(job_id: str, value: bytes, payload: bytes | None) -> Doc:
-    revision, _, text = value.partition(b" ")
-    return unpack_doc(job_id, int(revision) if revision.isdigit() else 0, text, payload)
+# What was fetched; of what is too long its size and its beginning.
+_Fetched = bytes | list[Any] | None
+
+
+def _doc(job_id: str, value: bytes | list[Any], payload: _Fetched) -> Doc:
+    # The beginning has the revision, by which the document can be written again, and is else as good as a damaged one.
+    revision, _, text = (value[1] if isinstance(value, list) else value).partition(b" ")
+    definition = Oversized(payload[0]) if isinstance(payload, list) else payload
+    return unpack_doc(job_id, int(revision) if revision.isdigit() else 0, text, definition)
+
+
+def _record(text: _Fetched) -> RunRecord | None:
+    return unpack_record(text) if isinstance(text, bytes) else None
 
 
 def _make_client(db: int, options: Mapping[str, Any]) -> redis.Redis:

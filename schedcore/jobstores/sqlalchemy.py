@@ -125,7 +125,15 @@ class SQLAlchemyJobStore(JobStore):
         if not backend.is_durable(found.url):
             self.traits = self.traits._replace(durable=False)
         tables = sa.MetaData() if metadata is None else metadata, tablename, tableschema or None
-        self._database = Database(backend, found, timeout_s, tables, owned=engine is None, read_only=self._read_only)
+        self._database = Database(
+            backend,
+            found,
+            timeout_s,
+            tables,
+            owned=engine is None,
+            read_only=self._read_only,
+            max_bytes=self.codec.max_bytes,
+        )
         self._sql = self._database.sql
         self._definitions = Definitions(self.codec, backend, self._sql, import_func=not self._read_only)
         history_age_us = None if history_age is None else int(history_age * 1e6)

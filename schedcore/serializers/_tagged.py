@@ -35,15 +35,13 @@ from pathlib import PurePath
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from schedcore.errors import ConfigurationError, SerializationError, error_text
-from schedcore.serializers.base import Refused, refuse
+from schedcore.serializers.base import MAX_BYTES, Refused, refuse, refuse_size
 
 __all__ = ["ATOMS", "MAX_BYTES", "MAX_DEPTH", "VERSION", "TaggedSerializer", "show"]
 
 # Levels of containers, the same in both directions. Far below the interpreter's own limit, and far above what
 # arguments need.
 MAX_DEPTH = 100
-# Bytes of one record, by default and in both directions. A row that is larger is a mistake or an attack.
-MAX_BYTES = 16 * 1024 * 1024
 VERSION = 1
 # What every form has as it is.
 ATOMS: frozenset[type] = frozenset({str, bool, type(None)})
@@ -72,7 +70,7 @@ class TaggedSerializer(ABC):
     Raises ``ConfigurationError`` for a class of another kind and for two classes with the same name.
     """
 
-    __slots__ = ("_by_name", "_by_type", "_max_bytes", "_unpackers")
+    __slots__ = ("_by_name", "_by_type", "_unpackers", "max_bytes")
 
     #: Types that the bytes hold as they are, without loss.
     _atoms: ClassVar[frozenset[type]] = ATOMS
@@ -80,7 +78,7 @@ class TaggedSerializer(ABC):
     def __init__(self, types: Iterable[type] | Mapping[str, type] = (), *, max_bytes: int = MAX_BYTES) -> None:
         self._by_name: dict[str, _Registered] = {}
         self._by_type: dict[type, _Registered] = {}
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         named = types.items() if isinstance(types, Mapping) else [(_type_name(cls), cls) for cls in types]
         for name, cls in named:
             registered = _register(name, cls)
@@ -121,12 +119,7 @@ class TaggedSerializer(ABC):
             raise SerializationError("the call stack has no room left to store the value", path=root) from error
         except RuntimeError as error:
             raise SerializationError(f"the value was changed while it was stored: {error}", path=root) from error
-        if len(payload) > self._max_bytes:
-            raise SerializationError(
-                f"{root or 'the value'} takes {len(payload):,} bytes, and at most {self._max_bytes:,} may be stored; "
-                "store it elsewhere and pass where it is",
-                path=root,
-            )
+        refuse_size(payload, root, self.max_bytes)
         return payload
 
     def loads(self, payload: bytes | bytearray | memoryview) -> Any:
@@ -137,9 +130,9 @@ class TaggedSerializer(ABC):
         try:
             if isinstance(payload, bytearray | memoryview):
                 payload = bytes(payload)  # as some database drivers give them
-            if len(payload) > self._max_bytes:
+            if len(payload) > self.max_bytes:
                 raise SerializationError(
-                    f"the record has {len(payload):,} bytes, and at most {self._max_bytes:,} are read"
+                    f"the record has {len(payload):,} bytes, and at most {self.max_bytes:,} are read"
                 )
             record = self._read(payload)
             if type(record) is not dict or record.keys() != {"v", "d"}:

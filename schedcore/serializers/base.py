@@ -11,15 +11,20 @@ from typing import Any, NoReturn, Protocol
 
 from schedcore.errors import SerializationError
 
-__all__ = ["Refused", "Serializer", "place", "refuse"]
+__all__ = ["MAX_BYTES", "Refused", "Serializer", "place", "refuse", "refuse_size"]
 
+#: Bytes of one record, by default and in both directions. A row that is larger is a mistake or an attack.
+MAX_BYTES = 16 * 1024 * 1024
 
 # Steps of a path that are shown at each end.
 _SHOWN_STEPS = 8
 
 
 class Serializer(Protocol):
-    """Turns data into bytes and back. Both methods may be called from any thread."""
+    """Turns data into bytes and back. Both methods may be called from any thread.
+
+    One that has an attribute ``max_bytes`` says how many bytes a record has at most. Job stores do not even fetch a larger one.
+    """
 
     @property
     def name(self) -> str:
@@ -51,6 +56,16 @@ def refuse(error: Refused, root: str) -> NoReturn:
     """Raise the ``SerializationError`` that the user sees."""
     path = place(reversed(error.steps), root)
     raise SerializationError(f"{path}: {error.reason}" if path else error.reason, path=path) from error.__cause__
+
+
+def refuse_size(payload: bytes, root: str, max_bytes: int) -> None:
+    """Raise ``SerializationError`` for a record that is too large to be stored."""
+    if len(payload) > max_bytes:
+        raise SerializationError(
+            f"{root or 'the value'} takes {len(payload):,} bytes, and at most {max_bytes:,} may be stored; "
+            "store it elsewhere and pass where it is",
+            path=root,
+        )
 
 
 def place(steps: Iterable[str], root: str) -> str:

@@ -10,7 +10,7 @@ import pickle
 from typing import Any
 
 from schedcore.errors import SerializationError, error_text
-from schedcore.serializers.base import Refused, refuse
+from schedcore.serializers.base import MAX_BYTES, Refused, refuse, refuse_size
 
 __all__ = ["PickleSerializer"]
 
@@ -20,26 +20,31 @@ _SEARCH_DEPTH = 8
 
 
 class PickleSerializer:
-    """Stores whatever ``pickle`` can. ``protocol``: the pickle protocol, by default the highest of this
-    Python."""
+    """Stores whatever ``pickle`` can. ``protocol``: the pickle protocol, by default the highest of this Python.
+    ``max_bytes``: the size of one record, at most, in both directions.
+    """
 
-    __slots__ = ("protocol",)
+    __slots__ = ("max_bytes", "protocol")
 
     name = "pickle"
 
-    def __init__(self, protocol: int = pickle.HIGHEST_PROTOCOL) -> None:
+    def __init__(self, protocol: int = pickle.HIGHEST_PROTOCOL, *, max_bytes: int = MAX_BYTES) -> None:
         self.protocol = protocol
+        self.max_bytes = max_bytes
 
     def dumps(self, data: object, root: str = "") -> bytes:
-        """The pickle of *data*. Raises ``SerializationError`` naming the part that cannot be pickled."""
+        """The pickle of *data*. Raises ``SerializationError`` naming the part that cannot be pickled, and for more than
+        ``max_bytes`` bytes."""
         try:
-            return pickle.dumps(data, self.protocol)
+            payload = pickle.dumps(data, self.protocol)
         except Exception as error:  # noqa: BLE001 (the objects' own code runs, and may raise anything)
             refused = Refused(_reason(error))
             refused.__cause__ = error
             self._locate(data, refused, _SEARCH_DEPTH)
             refused.steps.reverse()
             refuse(refused, root)
+        refuse_size(payload, root, self.max_bytes)
+        return payload
 
     def loads(self, payload: bytes) -> Any:
         """What was pickled. Raises ``SerializationError`` when the bytes are damaged or name what no longer
@@ -47,6 +52,8 @@ class PickleSerializer:
 
         Never call it with bytes from a place that you would not run a program from.
         """
+        if len(payload) > self.max_bytes:
+            raise SerializationError(f"the record has {len(payload):,} bytes, and at most {self.max_bytes:,} are read")
         try:
             return pickle.loads(payload)
         except Exception as error:

@@ -64,6 +64,12 @@ class SignedSerializer:
         """That of the serializer inside."""
         return self.inner.name
 
+    @property
+    def max_bytes(self) -> int | None:
+        """That of the serializer inside, and the signature; None: that one does not say."""
+        inner: int | None = getattr(self.inner, "max_bytes", None)
+        return None if inner is None else inner + _HEAD_BYTES
+
     def dumps(self, data: object, root: str = "") -> bytes:
         """The signed bytes. Raises what the serializer inside raises."""
         payload = self.inner.dumps(data, root)
