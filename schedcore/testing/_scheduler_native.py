@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, ContextVar
 from functools import partial
 from itertools import pairwise
@@ -75,7 +75,8 @@ def _context_variables(bench: Bench) -> None:
         around.run(bench.start, scheduler)
     for kind in ("function", *bench.traits.native):
         seen: list[str] = []
-        call, options = function(seen), {}
+        call: Callable[[], object] = function(seen)
+        options: Mapping[str, Any] = {}
         if kind != "function":
             call, _, options = bench.native(kind, begin=partial(look, seen))
         for number in range(1, 6):

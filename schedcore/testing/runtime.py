@@ -96,7 +96,9 @@ class SchedulerTraits(NamedTuple):
 class Steps:
     """What a native job of the suite does at its beginning and at its end, and when it may end."""
 
-    def __init__(self, gate: threading.Event, end: Callable[[], Any], begin: Callable[[], object]) -> None:
+    def __init__(
+        self, gate: threading.Event, end: Callable[[], Any], begin: Callable[[], object] = lambda: None
+    ) -> None:
         self._gate = gate
         self._end = end
         self._begin = begin
