@@ -30,9 +30,11 @@ __all__ = [
     "InEffect",
     "Jumps",
     "MonthSteps",
+    "NthDays",
     "OtherDays",
     "PlanDays",
     "RangeDays",
+    "RolledDays",
     "Shown",
     "Smeared",
     "YearDays",
@@ -201,6 +203,46 @@ class RangeDays(Days):
         return _filled(self._ranges, FIRST_DAY + chunk * CHUNK)
 
 
+class RolledDays(Days):
+    """The days to which others are moved where they are closed: the next open one, or the previous one.
+
+    ``sources``: days; ``opened`` and ``closed``: those that may be open, and those that may be closed, be it one and the same.
+    ``most``: no day is moved farther.
+    """
+
+    __slots__ = ("_closed", "_forward", "_most", "_opened", "_sources")
+
+    def __init__(self, sources: Days, opened: Days, closed: Days, most: int, *, forward: bool) -> None:
+        self._sources, self._opened, self._closed = sources, opened, closed
+        self._most, self._forward = most, forward
+        repeats = repeating_from((sources, opened, closed))
+        self.repeats = repeats if repeats == EVERY_CHUNK else min(repeats + 1, NO_CHUNK)
+
+    def make(self, chunk: int) -> int:
+        most = self._most
+        reached, closed = (self._beyond(days, chunk) for days in (self._sources, self._closed))
+        # A day leads to the one beside it where it may be closed; so do two, four, … closed days in a row.
+        by = 1
+        while by <= most and closed:
+            if self._forward:
+                reached |= (reached & closed) << by
+                closed &= closed >> by
+            else:
+                reached |= (reached & closed) >> by
+                closed &= closed << by
+            by *= 2
+        return (reached >> most if self._forward else reached) & self._opened.chunk(chunk)
+
+    def _beyond(self, days: Days, chunk: int) -> int:
+        """The days of a chunk, and those of the one beside it from which they are reached."""
+        here, most = days.chunk(chunk), self._most
+        if not self._forward:
+            after = days.chunk(chunk + 1) & (1 << most) - 1
+            return here | after << CHUNK
+        before = here if days.repeats == EVERY_CHUNK else days.chunk(chunk - 1) if chunk else ALL_DAYS
+        return here << most | before >> CHUNK - most
+
+
 class DayLattice(Days):
     """Every ``period`` days, one of which is ``day``."""
 
@@ -232,6 +274,52 @@ class YearDays(Days):
         first = _FIRST_YEAR + _YEARS * chunk
         days_of = self._days_of
         return _joined([(days_of(year), _length(year)) for year in range(first, first + _YEARS)])
+
+
+class NthDays(Days):
+    """The n-th open day of some months (n below 0: from the end), where it is known which days may be open and which closed."""
+
+    __slots__ = ("_closed", "_of_year", "_opened")
+
+    def __init__(self, nth: int, months: tuple[int, ...], opened: Days, closed: Days) -> None:
+        self._opened, self._closed = opened, closed
+
+        @lru_cache(maxsize=256)
+        def of_year(length: int, opened: int, closed: int) -> int:
+            found = start = 0
+            for month in range(1, 13):
+                days = month_length(2000 if length == 366 else 2001, month)
+                if month in months:
+                    whole = (1 << days) - 1
+                    found |= _nth_of(nth, days, opened >> start & whole, closed >> start & whole) << start
+                start += days
+            return found
+
+        self._of_year = of_year
+        self.repeats = repeating_from((opened, closed))
+
+    def make(self, chunk: int) -> int:
+        opened, closed = self._opened.chunk(chunk), self._closed.chunk(chunk)
+        first = _FIRST_YEAR + _YEARS * chunk
+        years, place = [], 0
+        for year in range(first, first + _YEARS):
+            length = _length(year)
+            whole = (1 << length) - 1
+            years.append((self._of_year(length, opened >> place & whole, closed >> place & whole), length))
+            place += length
+        return _joined(years)
+
+
+def _nth_of(nth: int, days: int, opened: int, closed: int) -> int:
+    """The days of a month that may be its n-th open one."""
+    found = least = most = 0
+    for day in range(days) if nth > 0 else range(days - 1, -1, -1):
+        if opened >> day & 1:
+            most += 1
+            if least < abs(nth) <= most:
+                found |= 1 << day
+            least += not closed >> day & 1
+    return found
 
 
 class PlanDays(YearDays):
@@ -313,14 +401,32 @@ class Shown:
         return found
 
 
-class InEffect(Days):
+class _OfAZone(Days):
+    """Days that go by a zone's clocks: they take longest to make, are few, and are kept as long as the zone is."""
+
+    __slots__ = ("_kept", "_shown")
+
+    def __init__(self, shown: Shown) -> None:
+        self._shown = shown
+        self._kept: dict[int, int] = {}
+        self.repeats = 1
+
+    def chunk(self, chunk: int) -> int:
+        chunk = min(chunk, self.repeats)
+        found = self._kept.get(chunk)
+        if found is None:
+            found = self._kept[chunk] = self.make(chunk)
+        return found
+
+
+class InEffect(_OfAZone):
     """The days of UTC on which an offset of a zone holds for some time, or held until the clocks jumped that day."""
 
-    __slots__ = ("_offset", "_shown")
+    __slots__ = ("_offset",)
 
     def __init__(self, shown: Shown, offset: int) -> None:
-        self._shown, self._offset = shown, offset
-        self.repeats = 1
+        super().__init__(shown)
+        self._offset = offset
 
     def make(self, chunk: int) -> int:
         ranges: list[tuple[int, int]] = []
@@ -335,14 +441,10 @@ class InEffect(Days):
         return _filled(ranges, FIRST_DAY + chunk * CHUNK)
 
 
-class Jumps(Days):
+class Jumps(_OfAZone):
     """The days of UTC on which the clocks of a zone jump forward."""
 
-    __slots__ = ("_shown",)
-
-    def __init__(self, shown: Shown) -> None:
-        self._shown = shown
-        self.repeats = 1
+    __slots__ = ()
 
     def make(self, chunk: int) -> int:
         spans = self._shown.spans(chunk)

@@ -139,10 +139,12 @@ class Meeting:
     With a tolerance it is the fire times of the first trigger from which each other one has a fire time no farther away.
     """
 
-    __slots__ = ("_finder", "_found", "_lost_at", "_most_leaps", "_names", "_parts", "_tolerance_us", "exact")
+    __slots__ = ("_finder", "_found", "_lost_at", "_most_leaps", "_names", "_parts", "_tolerance_us", "exact", "never")
 
     #: The one trigger that fires when all do, where there is such a one: it answers in closed form.
     exact: GridTrigger | None
+    #: Whether they never meet, also before the boxes hold.
+    never: bool
 
     def __init__(self, triggers: Sequence[EngineTrigger], tolerance_us: int = 0) -> None:
         self._tolerance_us = tolerance_us
@@ -151,6 +153,7 @@ class Meeting:
         # A search that ended without an answer: from where to where the first candidate is the same, and what was said.
         self._lost_at: tuple[int, int, str] | None = None
         self.exact = None
+        self.never = False
         boxes: tuple[Box, ...] = ANYWHERE
         if tolerance_us:
             self._parts = tuple(triggers)
@@ -161,6 +164,7 @@ class Meeting:
         else:
             parts = _merged([each for trigger in triggers for each in _children(trigger)])
             self._parts = tuple(parts or ())
+            self.never = parts is None
             boxes = reduce(shared, map(boxes_of, self._parts), boxes) if parts else ()
             if len(self._parts) == 1 and isinstance(self._parts[0], GridTrigger):
                 self.exact = self._parts[0]
@@ -195,7 +199,7 @@ class Meeting:
 
     def _next(self, after_us: int, budget: list[int]) -> int | None:
         finder = self._finder
-        if not finder.boxes:
+        if self.never:
             return None
         limit_us = max(after_us, _STABLE_US) + _CYCLE_US if finder.periodic else LAST_US
         at_us: int | None = after_us + 1
@@ -230,10 +234,9 @@ class Meeting:
 
     def _next_near(self, after_us: int, budget: list[int]) -> int | None:
         first, *others = self._parts
-        finder = self._finder
         near_us = self._tolerance_us
         at_us = first.next_us(after_us)
-        while at_us is not None and finder.boxes:
+        while at_us is not None:
             found_us = self._sieved(at_us, budget) if at_us >= KNOWN_US else at_us
             if found_us is None:
                 return None

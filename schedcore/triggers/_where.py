@@ -55,6 +55,7 @@ __all__ = [
     "either",
     "local_boxes",
     "local_span_boxes",
+    "moved_boxes",
     "look",
     "near",
     "shared",
@@ -76,6 +77,8 @@ _MANY = 64
 _SPLIT = 48
 # Windows of the day that a lattice is tried against at once.
 _MOST_WINDOWS = 16
+# No run is moved farther by a calendar (366 days, and one for the clocks).
+_MOVED_US = 367 * _DAY_US
 # Days; a tolerance that is longer leaves nothing of what is known about days.
 _FAR_DAYS = 40
 
@@ -292,17 +295,25 @@ def _local_boxes(
                     found.append(Box(period_us, offset_us, mask, these, sets, clocks=held))
     if moved and clocks.jumps is not None:
         mask = ends = 0
+        later_by: set[int] = set()  # days from the local one of what is swallowed to that of the jump
         for low_s, high_s, at_s in clocks.gaps:
-            width = min(-(-(high_s - low_s) // 60) + 1, 1440)
-            if _turned(minutes, -(low_s // 60)) & (1 << width) - 1:
+            if _overlaps(minutes, low_s, high_s):
                 mask |= 1 << at_s % DAY_S // 60
                 ends |= 1 << at_s % 60
+                later_by |= {at_s // DAY_S - low_s // DAY_S, at_s // DAY_S - (high_s - 1) // DAY_S}
         if mask:
-            # The swallowed times are of the day of the jump, or of one beside it.
-            sets = (clocks.jumps,) if days is None else (clocks.jumps, Smeared((days,), -2, 2))
+            sets = (clocks.jumps,)
+            if days is not None:
+                sets = (clocks.jumps, Smeared((days,), min(later_by), max(later_by)))
             period_us, offset_us = _lattice(mask, ends)
             found.append(Box(period_us, offset_us, mask, ends, sets))
     return either((found,))
+
+
+def _overlaps(minutes: int, low_s: int, high_s: int) -> bool:
+    """Whether some minutes of the day are among those of a stretch of local time."""
+    width = min(-(-(high_s - low_s) // 60) + 1, 1440)
+    return bool(_turned(minutes, -(low_s // 60)) & (1 << width) - 1)
 
 
 def anyday(zone: tzinfo, boxes: Sequence[Box]) -> tuple[Box, ...]:
@@ -321,6 +332,31 @@ def anyday(zone: tzinfo, boxes: Sequence[Box]) -> tuple[Box, ...]:
     finest_us = gcd(*(box.period_us for box in boxes), *(box.offset_us for box in boxes))
     period_us, offset_us = _lattice(mask, seconds) if finest_us % _SECOND_US == 0 else (1, 0)
     return (Box(period_us, offset_us, mask, seconds),)
+
+
+def moved_boxes(trigger: EngineTrigger, roll: Callable[[Days], Days]) -> tuple[Box, ...] | None:
+    """The boxes of a rule of the wall clock each of whose runs may be moved to another day, at the same wall time; None where
+    its days are not known. ``roll``: from the days of the rule to those that its runs may be moved to, or stay on.
+    """
+    zone = trigger.timezone
+    days: Days | None
+    if type(trigger) is CronTrigger and not isinstance(trigger._plan, _Unseeded):
+        plan = trigger._plan
+        minutes, seconds, days = plan._minutes, plan._seconds, days_of_plan(plan)
+        from_us, upto_us, moves = trigger._from_us, trigger._upto_us, trigger._once
+    elif type(trigger) is CalendarIntervalTrigger and trigger.dst != "shift":
+        minute, second = divmod(trigger._time_s, 60)
+        minutes, seconds, days = 1 << minute, 1 << second, _dates_of(trigger)
+        from_us, upto_us, moves = (trigger._start_day - 2) * _DAY_US, trigger._upto_us, trigger.dst == "cron"
+    else:
+        return None
+    clocks = _clocks(zone)
+    if clocks is None or days is None:
+        return None
+    if moves and any(_overlaps(minutes, low_s, high_s) for low_s, high_s, _ in clocks.gaps):
+        return None  # a run at the end of a gap has another wall time, and may be of another day
+    boxes = local_boxes(zone, minutes, seconds, roll(days), moved=True)
+    return _within(boxes, from_us - _MOVED_US, min(upto_us + _MOVED_US, LAST_US))
 
 
 @lru_cache(maxsize=512)
@@ -354,12 +390,11 @@ def boxes_of(trigger: EngineTrigger) -> tuple[Box, ...]:
         return _within(found, trigger._from_us, trigger._upto_us)
     if type(trigger) is CalendarIntervalTrigger:
         minute, second = divmod(trigger._time_s, 60)
-        dates = _dates(trigger._months, trigger._days, trigger._start_day, trigger.overflow == "clamp")
         found = local_boxes(
             trigger.timezone,
             1 << minute,
             1 << second,
-            dates,
+            _dates_of(trigger),
             moved=trigger.dst == "cron",
             shifted=trigger.dst == "shift",
         )
@@ -378,6 +413,10 @@ def _interval_box(period_us: int, start_us: int, end_us: int | None) -> Box:
     seconds = _seconds_on(gcd(period_us, _MINUTE_US), start_us)
     upto_us = LAST_US if end_us is None else end_us
     return Box(period_us, start_us % period_us, minutes, seconds, (), start_us, upto_us)
+
+
+def _dates_of(trigger: CalendarIntervalTrigger) -> Days | None:
+    return _dates(trigger._months, trigger._days, trigger._start_day, trigger.overflow == "clamp")
 
 
 @lru_cache(maxsize=256)

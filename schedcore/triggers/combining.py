@@ -26,8 +26,8 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._meet import MAX_LEAPS, Meeting, last_of, meeting_of
 from schedcore.triggers._old_states import OLD_VERSIONS
 from schedcore.triggers._values import Frozen, check_version, pack_trigger, to_triggers, unpack_trigger
-from schedcore.triggers._where import Box, boxes_of, either
-from schedcore.triggers._zones import same_zone, to_jitter, to_zone, zone_state
+from schedcore.triggers._where import KNOWN_US, Box, boxes_of, either
+from schedcore.triggers._zones import FIRST_US, same_zone, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
 from schedcore.triggers.jitter import from_jitter_us
@@ -373,7 +373,7 @@ class OrTrigger(_Combination):
         return max((answer_us for answer_us in answers if answer_us is not None), default=None)
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
-        exact = self._exact()
+        exact = self._exact(after_us)
         if exact is not None:
             times = sum(sign * grid.count_us(after_us, upto_us) for sign, grid in exact)
             return Backlog(times, self.last_us(upto_us) if times else None, self.next_us(upto_us))
@@ -418,14 +418,14 @@ class OrTrigger(_Combination):
             max(each.last_us for each in known),
         )
 
-    def _exact(self) -> tuple[tuple[int, GridTrigger], ...] | None:
-        """Grids whose counts, each with its sign, add up to that of the union; None when there are none such."""
-        solver: tuple[tuple[int, GridTrigger], ...] | None
-        if self._solver is None:
+    def _exact(self, after_us: int) -> tuple[tuple[int, GridTrigger], ...] | None:
+        """Grids whose counts, each with its sign, add up to that of the union from an instant on; None: there are none such."""
+        solver: tuple[int, tuple[tuple[int, GridTrigger], ...]] | None = self._solver
+        if solver is None:
             solver = _signed(self._children)
-            object.__setattr__(self, "_solver", () if solver is None else solver)
-        solver = self._solver
-        return solver or None
+            object.__setattr__(self, "_solver", solver)
+        known_us, grids = solver
+        return grids if grids and after_us >= known_us else None
 
     def describe(self) -> str:
         return " and also ".join(child.describe() for child in self._children)
@@ -434,24 +434,24 @@ class OrTrigger(_Combination):
         return f"or[{', '.join(map(str, self._children))}]"
 
 
-def _signed(children: tuple[EngineTrigger, ...]) -> tuple[tuple[int, GridTrigger], ...] | None:
-    """Inclusion and exclusion, where every set of the children meets in a grid or never."""
-    if len(children) > _COUNTED:
-        return None
-    found: list[tuple[int, GridTrigger]] = []
-    for size in range(1, len(children) + 1):
+def _signed(children: tuple[EngineTrigger, ...]) -> tuple[int, tuple[tuple[int, GridTrigger], ...]]:
+    """Inclusion and exclusion, where every set of the children meets in a grid or never: from when on that is known, and the
+    grids; none, where it is not.
+    """
+    if len(children) > _COUNTED or not all(isinstance(child, GridTrigger) for child in children):
+        return FIRST_US, ()
+    known_us = FIRST_US - 1
+    found: list[tuple[int, GridTrigger]] = [(1, child) for child in children if isinstance(child, GridTrigger)]
+    for size in range(2, len(children) + 1):
         for some in combinations(children, size):
-            if size == 1:
-                if not isinstance(some[0], GridTrigger):
-                    return None
-                found.append((1, some[0]))
-                continue
             meeting = meeting_of(some)
             if meeting.exact is not None:
                 found.append((prod([-1] * (size - 1)), meeting.exact))
             elif meeting.boxes():
-                return None
-    return tuple(found)
+                return FIRST_US, ()
+            elif not meeting.never:
+                known_us = KNOWN_US
+    return known_us, tuple(found)
 
 
 def bare(trigger: EngineTrigger) -> EngineTrigger:

@@ -554,8 +554,9 @@ def test_business_days_end() -> None:
     ]
     assert trigger.last_us(us("2026-01-15T00:00Z")) is None
     assert trigger.last_us(us("2025-01-15T00:00Z")) is None
+    assert BusinessDayTrigger(28, timezone="UTC").next_us(0) is None
     with pytest.raises(InvalidTriggerError, match="no month within 100 years has such a day"):
-        BusinessDayTrigger(28, timezone="UTC").next_us(0)
+        BusinessDayTrigger(2, ~Predicate(is_first_of_month), timezone="UTC").next_us(us("2026-01-01T00:00Z"))
     assert walk(BusinessDayTrigger(1, timezone="UTC"), "9999-12-15T00:00Z", 1) == ["never"]
 
 

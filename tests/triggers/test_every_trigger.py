@@ -32,6 +32,7 @@ from schedcore.triggers.jitter import Jitter
 MINUTE = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAYS = 5  # of a scan; the clocks change in the middle
+MARGIN = 6 * 1440  # minutes
 SAMPLE = (
     "Europe/Berlin",
     "America/New_York",
@@ -56,9 +57,9 @@ class Scan:
         self.end = start + timedelta(days=DAYS)
         there = ZoneInfo(zone)
         minutes = int((self.end - start) / MINUTE)
-        # A day more on both sides, for what moves over the edges.
+        # Days more on both sides, for what moves over the edges: past up to three closed days.
         self.shown: list[Local] = []
-        for number in range(-2880, minutes + 4320):
+        for number in range(-MARGIN, minutes + MARGIN):
             at = start + number * MINUTE
             self.shown.append((at, at.astimezone(there).replace(tzinfo=None)))
 

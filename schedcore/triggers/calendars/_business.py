@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime, tzinfo
+from functools import lru_cache
 from typing import Any
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._days import CHUNK, FIRST_DAY, common_days, together
+from schedcore.triggers._days import FIRST_DAY, Days, NthDays, next_common
+from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, day_number, month_length
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
-from schedcore.triggers._where import Box, either, local_boxes, shared
+from schedcore.triggers._where import Box, local_boxes, shared
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog
-from schedcore.triggers.calendars._calendar import Calendar
+from schedcore.triggers.calendars._calendar import Calendar, LocalSet, days_of
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import Weekdays
 from schedcore.triggers.calendars._windows import clock
@@ -147,6 +149,7 @@ class BusinessDayTrigger(Zoned):
         if index + 1 not in self.months or not 1 <= year <= 9999:
             return None
         first, length = day_number(year, index + 1, 1), month_length(year, index + 1)
+        EFFORT.spend(length // 2, self)
         days = range(first, first + length) if self.nth > 0 else range(first + length - 1, first - 1, -1)
         left = abs(self.nth)
         for day in days:
@@ -161,30 +164,28 @@ class BusinessDayTrigger(Zoned):
         of which it is known without asking the calendar day by day.
         """
         yield from range(month, month + _FEW)
-        sets = self.calendar.sets(closed=False)
-        for year in range((month + _FEW) // 12, min((month + _MONTHS_LIMIT) // 12, 9999) + 1):
-            start = day_number(year, 1, 1)
-            chunk, place = divmod(start - FIRST_DAY, CHUNK)
-            opened = -1
-            if chunk >= 0:
-                opened = 0
-                for each in sets:
-                    opened |= common_days(each.days, chunk) >> place & (1 << 366) - 1
-            for index in range(12):
-                days = month_length(year, index + 1)
-                if 12 * year + index >= month + _FEW and index + 1 in self.months:
-                    some = opened & (1 << days) - 1
-                    if opened < 0 or some.bit_count() >= abs(self.nth):
-                        yield 12 * year + index
-                opened >>= days
+        following: int | None = month + _FEW
+        while following is not None:
+            day: int | None = day_number(following // 12, following % 12 + 1, 1)
+            if day is not None and day >= FIRST_DAY:
+                day = next_common((self._days(),), day)
+                if day is None:
+                    return
+                year, number, _ = civil(day)
+                following = 12 * year + number - 1
+            if following >= month + _MONTHS_LIMIT:
+                raise InvalidTriggerError(f"no month within 100 years has such a day: {self}", field="nth")
+            yield following
+            following += 1
+
+    def _days(self) -> Days:
+        """The local days on which it may fire."""
+        return _nth_days(self.nth, self.months, self.calendar.sets(closed=False), self.calendar.sets(closed=True))
 
     def _boxes(self) -> tuple[Box, ...]:
         minute, second = divmod(self._time_s, 60)
-        opened = either(
-            local_boxes(self.timezone, 1 << minute, 1 << second, together(each.days), moved=True)
-            for each in self.calendar.sets(closed=False)
-        )
-        return shared(opened, (Box(from_us=self._from_us, upto_us=self._upto_us),))
+        found = local_boxes(self.timezone, 1 << minute, 1 << second, self._days(), moved=True)
+        return shared(found, (Box(from_us=self._from_us, upto_us=self._upto_us),))
 
     def _month_of(self, at_us: int) -> int:
         year, month, _ = civil(self._shown(at_us)[0] // DAY_S)
@@ -195,14 +196,15 @@ class BusinessDayTrigger(Zoned):
         if after_us >= self._upto_us:
             return None
         month = self._month_of(after_us)
-        # The first of a month may run later than the end of a gap in the month before.
-        for each in self._months_after(month):
-            at_us = self._in_month(each)
-            if at_us is not None and at_us > after_us:
-                return at_us if at_us <= self._upto_us else None
-            if each // 12 > 9999:
-                return None
-        raise InvalidTriggerError(f"no month within 100 years has such a day: {self}", field="nth")
+        with EFFORT:
+            # The first of a month may run later than the end of a gap in the month before.
+            for each in self._months_after(month):
+                at_us = self._in_month(each)
+                if at_us is not None and at_us > after_us:
+                    return at_us if at_us <= self._upto_us else None
+                if each // 12 > 9999:
+                    return None
+            return None
 
     def last_us(self, upto_us: int) -> int | None:
         """The last fire time not later than ``upto_us``."""
@@ -308,6 +310,11 @@ class BusinessDayTrigger(Zoned):
             object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))
         except KeyError as error:
             raise ValueError(f"the state of a business day trigger lacks {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _nth_days(nth: int, months: tuple[int, ...], opened: tuple[LocalSet, ...], closed: tuple[LocalSet, ...]) -> Days:
+    return NthDays(nth, months, days_of(opened), days_of(closed))
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
-from schedcore.triggers._days import Days
+from schedcore.triggers._days import CommonDays, Days, EitherDays
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._values import Frozen, check_version
 from schedcore.triggers._where import ANY_MINUTE
 
-__all__ = ["EPOCH", "Calendar", "Daily", "LocalSet", "Span"]
+__all__ = ["EPOCH", "Calendar", "Daily", "LocalSet", "Span", "days_of"]
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
 
@@ -30,6 +30,11 @@ class LocalSet(NamedTuple):
 
     days: tuple[Days, ...] = ()
     minutes: int = ANY_MINUTE
+
+
+def days_of(sets: Sequence[LocalSet]) -> Days:
+    """The days of any of these sets."""
+    return EitherDays([CommonDays(each.days) for each in sets])
 
 
 class Calendar(Frozen):

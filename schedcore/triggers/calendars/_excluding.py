@@ -9,7 +9,8 @@ from typing import Any, Literal, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
-from schedcore.triggers._days import together
+from schedcore.triggers._days import Days, RolledDays, together
+from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._values import (
     check_version,
@@ -28,11 +29,12 @@ from schedcore.triggers._where import (
     boxes_of,
     either,
     local_span_boxes,
+    moved_boxes,
     shared,
 )
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed
-from schedcore.triggers.calendars._calendar import EPOCH, Calendar, LocalSet
+from schedcore.triggers.calendars._calendar import EPOCH, Calendar, LocalSet, days_of
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import iso
 from schedcore.triggers.calendars._zoned import SECOND_US, Zoned
@@ -45,6 +47,8 @@ __all__ = ["MAX_SPANS", "Excluding"]
 MAX_SPANS = 4000
 # Microseconds. A schedule that is closed for so long never runs (50 years; holidays are not known much farther).
 _FURTHEST_US = 18_263 * DAY_S * 1_000_000
+# Steps of a search (``_effort``) for each look at a span.
+_SPAN_STEPS = 5
 # Spans that are looked at one by one before it pays to know where the others are.
 _FEW = 8
 # Steps of one look at where they are.
@@ -60,6 +64,11 @@ Roll = Literal["skip", "next", "previous"]
 @lru_cache(maxsize=256)
 def _shared_finder(boxes: tuple[Box, ...]) -> Finder:
     return Finder(boxes)
+
+
+@lru_cache(maxsize=64)
+def _rolled_days(days: Days, opened: tuple[LocalSet, ...], closed: tuple[LocalSet, ...], forward: bool) -> Days:
+    return RolledDays(days, days_of(opened), days_of(closed), _ROLL_LIMIT, forward=forward)
 
 
 class Excluding(Zoned):
@@ -155,9 +164,15 @@ class Excluding(Zoned):
             ANYWHERE if each == LocalSet() else local_span_boxes(self.timezone, each.minutes, together(each.days))
             for each in self.calendar.sets(closed=False)
         )
-        inner = boxes_of(self._child)
+        if self.roll == "skip":
+            return shared(boxes_of(self._child), opened)
         # A run that moves to another day does so by the wall clock.
-        return shared(inner if self.roll == "skip" else anyday(self.timezone, inner), opened)
+        found = moved_boxes(self._child, self._rolled) if same_zone(self.timezone, self._child.timezone) else None
+        return shared(anyday(self.timezone, boxes_of(self._child)) if found is None else found, opened)
+
+    def _rolled(self, days: Days) -> Days:
+        calendar = self.calendar
+        return _rolled_days(days, calendar.sets(closed=False), calendar.sets(closed=True), self.roll == "next")
 
     def _finder(self) -> Finder:
         """Where it fires at most; made when a search takes long."""
@@ -179,8 +194,10 @@ class Excluding(Zoned):
         return closed, max(since_s - offset, start_s) * SECOND_US, min(until_s - offset, end_s) * SECOND_US
 
     def next_us(self, after_us: int) -> int | None:
-        if self.roll != "skip":
-            return self._next_rolled(after_us)
+        with EFFORT:
+            return self._next_open(after_us) if self.roll == "skip" else self._next_rolled(after_us)
+
+    def _next_open(self, after_us: int) -> int | None:
         first_us = at_us = self._child.next_us(after_us)
         for number in range(MAX_SPANS):
             if at_us is None or at_us <= after_us:
@@ -196,6 +213,7 @@ class Excluding(Zoned):
                 if found_us > at_us:
                     at_us = self._child.next_us(found_us - 1)
                     continue
+            EFFORT.spend(_SPAN_STEPS, self)
             closed, _, until_us = self._closed_until(at_us)
             if not closed:
                 return at_us
@@ -315,6 +333,7 @@ class Excluding(Zoned):
         for _ in range(_ROLL_LIMIT):
             if self._open(day):
                 return day
+            EFFORT.spend(1, self)
             day += step
         raise InvalidTriggerError(
             f"no business day is within {_ROLL_LIMIT} days of {iso(day - step * _ROLL_LIMIT)}: {self}",
@@ -348,6 +367,7 @@ class Excluding(Zoned):
 
     def _on_day(self, day: int, source: int, after_us: int) -> int | None:
         """The first run later than ``after_us`` that is moved from one day to another, or that stays on its day."""
+        EFFORT.spend(_SPAN_STEPS, self)
         moved_s = (day - source) * DAY_S
         # On the source's day, from the time of day on that is not later than after_us on the other.
         local_s = max(self._shown(after_us)[0] - moved_s, source * DAY_S)
