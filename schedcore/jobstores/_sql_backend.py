@@ -84,6 +84,10 @@ def chunks(rows: Sequence[Any], size: int = CHUNK) -> list[Sequence[Any]]:
 class Ownership(Protocol):
     """Keeps a second scheduler off the tables, for as long as it is not released and this process lives."""
 
+    @property
+    def connection(self) -> sa.Connection | None:
+        """The connection to write through, where the lock belongs to it: what it writes is written while it has the lock."""
+
     def take(self) -> bool:
         """Whether the tables are this scheduler's now. Raises the driver's errors."""
 
@@ -112,6 +116,10 @@ class Backend(ABC):
     #: What is true of live runs, and of those that failed: word for word the condition of the index on them.
     live: ClassVar[str]
     failed: ClassVar[str]
+    #: INSERT of names and their values (\0) in place of those that are there.
+    put_meta: ClassVar[str] = (
+        "INSERT INTO {meta} (name, value) VALUES \0 ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    )
     #: Appended to a query whose rows are about to be changed.
     for_update: ClassVar[str] = " FOR UPDATE"
     #: Appended to the name of the table in a join that is to begin with it.
@@ -239,9 +247,10 @@ class Backend(ABC):
         """Begin a transaction that sees one state of the database."""
 
     @abstractmethod
-    def begin_write(self, cursor: Any, term: str | None) -> str | None:
+    def begin_write(self, cursor: Any, term: str | None, *, lasting: bool = True) -> str | None:
         """Begin a transaction that writes and sees what others have committed. ``term``: a query that names the owner and keeps
-        it from changing until the transaction is over; what it gave is returned.
+        it from changing until the transaction is over; what it gave is returned. ``lasting``: whether its commit waits for
+        the disk; one that does not is lost if the server dies before the next one that does.
         """
 
     def descriptor(self, connection: Any) -> int | None:

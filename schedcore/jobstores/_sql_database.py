@@ -1,7 +1,7 @@
 """The database of an SQL store while it is open: one scheduler's, in transactions whose errors are ours.
 
-**One writes at a time**, under ``lock``. Readers have a lock and a connection of their own, so that nobody who looks waits for
-a commit.
+**One writes at a time**, under ``lock``, and on a server through the connection that holds the scheduler's lock on the tables.
+Readers have a lock and a connection of their own, so that nobody who looks waits for a commit.
 
 **Terms.** A lock keeps other schedulers off (``Ownership``). On a server it can be lost while this scheduler lives; so each
 time that it is taken a new *term* is noted in the database, which each transaction that writes reads first. One that finds
@@ -14,8 +14,8 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -58,6 +58,8 @@ class Database:
         self.alias = ""
         self.is_open = False
         self.ownership: Ownership | None = None
+        #: The table of meta data, where nobody else changes it; None: it has to be asked.
+        self.meta: dict[str, str] | None = None
         self.lock = threading.RLock()
         self.read_lock = self.lock if isinstance(engine.pool, StaticPool) else threading.RLock()
         self._owned = owned  # the engine is ours to dispose of
@@ -104,6 +106,7 @@ class Database:
             self.is_open = False
             self.watch.stop()
             self._term = None
+            self.meta = None
             ownership, self.ownership = self.ownership, None
             if self._owned:
                 self.engine.dispose()
@@ -147,9 +150,9 @@ class Database:
         since = datetime.now(UTC).isoformat(" ", "seconds")
         owner = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
         notes = {"owner": owner, "term": term} if self.backend.remote else {"owner": owner}
-        with self.transaction("open the database", write=True) as cursor:
-            for name, value in notes.items():
-                self.note(cursor, name, value)
+        # Should it be lost with the server, so is the connection; then the term is another one, and all this is done again.
+        with self._transaction("open the database", write=True, lasting=False) as cursor:
+            self.put_meta(cursor, notes)
             self._beginning(cursor)
         if self.backend.remote:
             self._term = term
@@ -158,6 +161,7 @@ class Database:
         """Look whether the database is still this scheduler's, and take it again if the lock was lost and nobody else has it."""
         ownership = self.ownership
         if ownership is not None and not ownership.holds():
+            self.meta = None
             with self.errors("take the lock on the database again"):
                 self._take()
 
@@ -165,8 +169,7 @@ class Database:
         """Another scheduler has had the database since this one last changed it."""
         assert self.ownership is not None
         self.ownership.release()
-        with self.errors("take the lock on the database again"):
-            self._take()
+        self._hold()
         # That one has gone again.
         self._begin_term()
         raise JobStoreError(
@@ -175,72 +178,115 @@ class Database:
             transient=True,
         )
 
-    def note(self, cursor: Any, name: str, value: str) -> None:
-        """Put a value in the table of meta data."""
-        cursor.execute(self.sql.drop_meta, (name,))
-        cursor.execute(self.sql.put_meta, (name, value))
+    def read_meta(self) -> dict[str, str]:
+        """The table of meta data; kept by who owns the tables. Raises ``JobStoreError`` also where there is none."""
+        with self.looking("read the tables") as cursor:
+            cursor.execute(self.sql.all_meta)
+            found = {str(name): str(value) for name, value in cursor.fetchall()}
+        if self.ownership is not None:
+            self.meta = found
+        return found
+
+    def put_meta(self, cursor: Any, values: Mapping[str, str]) -> None:
+        """Put values in the table of meta data, by their names."""
+        row = f"({self.backend.placeholder}, {self.backend.placeholder})"
+        pairs = [text for pair in values.items() for text in pair]
+        cursor.execute(self.sql.put_meta.replace("\0", ", ".join([row] * len(values))), pairs)
 
     # -- transactions ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def writing(self, doing: str) -> Iterator[Any]:
-        """A cursor in a transaction that writes, committed at the end. One at a time."""
+    def writing(self, doing: str, *, single: bool = False) -> Iterator[Any]:
+        """A cursor in a transaction that writes, committed at the end. One at a time.
+
+        ``single``: for one statement that does no harm to another scheduler's term. On a server it is a transaction by itself.
+        """
         if self.read_only:
             raise JobStoreError(self.alias, "it was opened for reading only")
-        with self.lock:
-            self._hold()
-            with self.transaction(doing, write=True) as cursor:
-                yield cursor
+        with self.lock, self._transaction(doing, write=True, bare=single and self.backend.remote) as cursor:
+            yield cursor
+
+    @contextmanager
+    def looking(self, doing: str) -> Iterator[Any]:
+        """A cursor to look with at what is to be changed next. Who has it is the only one who may write meanwhile."""
+        with self.lock, self._transaction(doing, write=False, bare=self.backend.remote, owner=True) as cursor:
+            yield cursor
 
     @contextmanager
     def reading(self, doing: str) -> Iterator[Any]:
         """A cursor in a transaction that reads one state of the database."""
-        with self.read_lock, self.transaction(doing, write=False) as cursor:
+        with self.read_lock, self._transaction(doing, write=False) as cursor:
             yield cursor
 
     @contextmanager
-    def transaction(self, doing: str, *, write: bool) -> Iterator[Any]:
-        """A cursor in a transaction, for who has the lock that it needs."""
+    def _transaction(
+        self, doing: str, *, write: bool, bare: bool = False, owner: bool | None = None, lasting: bool = True
+    ) -> Iterator[Any]:
+        """A cursor in a transaction, or (``bare``) in none: each statement is one. ``owner``: on the lock's connection."""
         if not self.is_open:
             raise JobStoreError(self.alias, "it is not open; start() opens it, shutdown() closes it")
-        backend = self.backend
+        owner = write if owner is None else owner
         with self.errors(doing):
             for last in (False, True):
-                with self.engine.connect() as connection:
+                if owner:
+                    self._hold()
+                with self._connection(owner) as connection:
                     driver = connection.connection
-                    with self.watch.over(driver) as call:
+                    with self.watch.over(driver) as call, ExitStack() as undo:
+                        undo.callback(self._roll_back, connection)
                         cursor = driver.cursor()
-                        term = None
+                        undo.callback(cursor.close)
+                        term = self._term
                         try:
-                            if write:
-                                term = backend.begin_write(cursor, self.sql.term if self._term else None)
+                            if bare:
+                                pass
+                            elif write:
+                                asked = None if term is None else self.sql.term
+                                term = self.backend.begin_write(cursor, asked, lasting=lasting)
                             else:
-                                backend.begin_read(cursor)
+                                self.backend.begin_read(cursor)
                         except self._errors_of as error:
-                            # A connection of the pool's that was lost while nobody used it: nothing was done on it yet.
+                            # A connection that was lost while nobody used it: nothing was done on it yet.
+                            undo.pop_all()
                             cursor.close()
-                            discard(connection)
-                            if last or not backend.is_lost(error) or (call is not None and call.cut):
+                            self._give_up(connection)
+                            if last or not self.backend.is_lost(error) or (call is not None and call.cut):
                                 raise
                             continue
-                        with closing(cursor), ExitStack() as undo:
-                            undo.callback(self._roll_back, connection)
-                            if self._term is None or not write or term == self._term:
-                                yield cursor
-                                if write:
-                                    driver.commit()
-                                else:
-                                    driver.rollback()
-                                undo.pop_all()
-                                return
+                        if term == self._term:
+                            yield cursor
+                            if write:
+                                driver.commit()
+                            else:
+                                driver.rollback()
+                            undo.pop_all()
+                            cursor.close()
+                            return
                     break
             self._is_over()
+
+    @contextmanager
+    def _connection(self, owner: bool) -> Iterator[sa.Connection]:
+        """The lock's connection, or, where it has none and for others than the owner, one of the pool's."""
+        connection = self.ownership.connection if owner and self.ownership is not None else None
+        if connection is not None:
+            yield connection
+            return
+        with self.engine.connect() as connection:
+            yield connection
 
     def _roll_back(self, connection: sa.Connection) -> None:
         """End a transaction that is to change nothing, whatever is left of its connection."""
         try:
             connection.connection.rollback()
         except self._errors_of:
+            self._give_up(connection)
+
+    def _give_up(self, connection: sa.Connection) -> None:
+        """A connection is lost, and with it the lock if that was its."""
+        if self.ownership is not None and connection is self.ownership.connection:
+            self.ownership.release()
+        else:
             discard(connection)
 
     @contextmanager

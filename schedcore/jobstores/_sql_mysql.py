@@ -70,6 +70,7 @@ class MySQL(Backend):
     driver = "pymysql"
     example = "mysql+pymysql://user:password@host/database"
     insert_new = "INSERT IGNORE"
+    put_meta = "REPLACE INTO {meta} (name, value) VALUES \0"
     live = "kind = 1"
     failed = "kind = 2"
     # The table of runs has the order, and the index; the optimizer may begin with that of jobs and sort.
@@ -164,9 +165,7 @@ class MySQL(Backend):
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
 
-    def begin_write(self, cursor: Any, term: str | None) -> str | None:
-        # READ COMMITTED, whatever the default: what is read is what an update sees, and no gaps between rows are locked.
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    def begin_write(self, cursor: Any, term: str | None, *, lasting: bool = True) -> str | None:
         cursor.execute("START TRANSACTION")
         if term is None:
             return None
@@ -208,7 +207,9 @@ class _UserLock(ServerLock):
     """``GET_LOCK``, which the server gives back when the session ends."""
 
     def try_to_lock(self, cursor: Any, schema: str, table: str) -> bool:
-        cursor.execute(f"SET SESSION wait_timeout = {_SILENT_S}")
+        cursor.execute(f"SET SESSION wait_timeout = {_SILENT_S}, SESSION autocommit = 1")
+        # Whatever the default: what is read is what an update sees, and no gaps between rows are locked.
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         if not schema:
             cursor.execute("SELECT DATABASE()")
             schema = cursor.fetchone()[0] or ""

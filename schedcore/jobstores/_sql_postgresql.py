@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,7 +68,8 @@ class PostgreSQL(Backend):
         }
 
     def engine_args(self) -> dict[str, Any]:
-        return {"isolation_level": "AUTOCOMMIT"}
+        # Nothing here is of the type hstore, for which SQLAlchemy would ask the server.
+        return {"isolation_level": "AUTOCOMMIT", "use_native_hstore": False}
 
     def given_engine(self, engine: sa.Engine) -> sa.Engine:
         # The same pool; but on connections that this store checks out, transactions begin when the store says so.
@@ -151,11 +151,13 @@ class PostgreSQL(Backend):
     def begin_read(self, cursor: Any) -> None:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
-    def begin_write(self, cursor: Any, term: str | None) -> str | None:
+    def begin_write(self, cursor: Any, term: str | None, *, lasting: bool = True) -> str | None:
         # READ COMMITTED, whatever the default: an update that waited for another one compares the fence with what that one left.
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
+        if not lasting:
+            begin += "; SET LOCAL synchronous_commit = off"
         if term is None:
-            cursor.execute(begin)
+            cursor.execute(begin, prepare=False)
             return None
         # Both in one message.
         cursor.execute(f"{begin}; {term} FOR SHARE", prepare=False)
@@ -197,18 +199,16 @@ class _AdvisoryLock(ServerLock):
     """``pg_try_advisory_lock``, which the server gives back when the session ends."""
 
     def try_to_lock(self, cursor: Any, schema: str, table: str) -> bool:
-        # Nothing to say for weeks is nothing unusual; and a machine that is gone must not keep the lock for hours.
+        # Nothing to say for weeks is nothing unusual; and a machine that is gone must not keep the lock for hours. Advisory locks
+        # belong to a database and have numbers.
         cursor.execute(
-            "SELECT set_config(name, value, false) FROM (VALUES ('idle_session_timeout', '0'), ('statement_timeout', '0'), "
+            "SELECT pg_try_advisory_lock(('x' || left(md5(concat_ws('.', 'schedcore', "
+            "quote_ident(coalesce(nullif(%s, ''), current_schema(), '')), quote_ident(%s))), 16))::bit(64)::bigint), "
+            "count(set_config(name, value, false)) FROM (VALUES ('idle_session_timeout', '0'), "
             "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')) AS s (name, value) "
-            "WHERE current_setting(name, true) IS NOT NULL"
+            "WHERE current_setting(name, true) IS NOT NULL",
+            (schema, table),
         )
-        if not schema:
-            cursor.execute("SELECT current_schema()")
-            schema = cursor.fetchone()[0] or ""
-        # Advisory locks belong to a database and have numbers.
-        digest = blake2b(f"schedcore\0{schema}\0{table}".encode(), digest_size=8).digest()
-        cursor.execute("SELECT pg_try_advisory_lock(%s::bigint)", (int.from_bytes(digest, signed=True),))
         return bool(cursor.fetchone()[0])
 
     def still_has(self, cursor: Any) -> bool:

@@ -54,11 +54,13 @@ class Runs:
         self._ended: set[int] = set()  # jobs that have ended with runs live: a hint for ``finish``
         self._stale: set[int] = set()  # jobs whose history is to be cut
         self._aged_us = 0
+        #: Whether there was nothing to recover when the database was opened, and no run has been recorded since.
+        self.nothing_left = False
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         """Claim up to ``limit`` due jobs."""
         claims: list[Claim] = []
-        with self._database.lock, self._database.transaction("look for due jobs", write=False) as cursor:
+        with self._database.looking("look for due jobs") as cursor:
             claimed = self.claimed
             cursor.execute(
                 self._sql.due, self._database.backend.due_rows(now.wall_us, now.steady_us, limit + len(claimed))
@@ -69,8 +71,10 @@ class Runs:
             if not rows:
                 return claims
             rows = sorted(rows, key=_due_order)
-            cursor.execute(self._sql.live_counts)
-            live = dict(cursor.fetchall())
+            live: dict[int, int] = {}
+            if not self.nothing_left:
+                cursor.execute(self._sql.live_counts)
+                live = dict(cursor.fetchall())
             cache = self._definitions.kept
             fresh: dict[int, Loaded] | None = None
             for uid, fence, version, fire_us, due_us in rows:
@@ -109,6 +113,7 @@ class Runs:
 
     def _commit(self, decisions: Sequence[Decision], now_us: int, *, careful: bool) -> Committed | None:
         """One attempt, in one transaction. None, and nothing is changed, if not all is as the claims say; ``careful``: look."""
+        self.nothing_left = False
         alias = self._database.alias
         claimed = self.claimed
         runs: list[Run] = []
@@ -234,16 +239,24 @@ class Runs:
 
     def next_due(self) -> Due:
         """The earliest dispatches of jobs that are not claimed."""
-        with self._database.lock, self._database.transaction("look for the next job", write=False) as cursor:
-            return Due(self._next_due(cursor, 0), self._next_due(cursor, 1))
-
-    def _next_due(self, cursor: Any, elapsed: int) -> int | None:
-        claimed = self.claimed
-        cursor.execute(self._sql.next_due, (elapsed, len(claimed) + 1))
-        return next((due_us for uid, due_us in cursor.fetchall() if uid not in claimed and type(due_us) is int), None)
+        with self._database.looking("look for the next job") as cursor:
+            claimed = self.claimed
+            cursor.execute(self._sql.next_due, (len(claimed) + 1, len(claimed) + 1))
+            earliest: list[int | None] = [None, None]
+            for elapsed, uid, due_us in cursor.fetchall():
+                if uid in claimed or type(due_us) is not int:
+                    continue
+                least = earliest[elapsed]
+                if least is None or due_us < least:
+                    earliest[elapsed] = due_us
+        return Due(*earliest)
 
     def recover(self, known: Collection[Run], now_us: int) -> Recovered:
         """Take over what is live on record and not known."""
+        if self.nothing_left:
+            with self._database.lock:
+                self.claimed.clear()
+            return Recovered([], [])
         mine = {(run.token, run.fire_us, run.attempt) for run in known}
         runs: list[Run] = []
         lost: list[RunRecord] = []

@@ -144,19 +144,13 @@ def _steps_from(version: str) -> list[tuple[int, Step]] | None:
 def _version(database: Database) -> str | None:
     """The version that the tables have; None: there are none. Raises ``JobStoreError`` for tables that are not ours."""
     jobs, runs, meta = database.tables
+    if database.backend.remote:
+        # Nearly always they are there. Asking what there is costs several times as much.
+        with suppress(JobStoreError):
+            found = database.read_meta()
+            if "schema" in found:
+                return found["schema"]
     with database.lock, database.read_lock, database.connected("read the tables") as connection:
-        if database.backend.remote:
-            # Nearly always they are there. Asking what there is costs several times as much.
-            with suppress(database.engine.dialect.loaded_dbapi.Error):
-                cursor = connection.connection.cursor()
-                try:
-                    cursor.execute(database.sql.meta, ("schema",))
-                    row = cursor.fetchone()
-                finally:
-                    cursor.close()
-                if row is not None:
-                    return str(row[0])
-            connection.connection.rollback()
         inspector = sa.inspect(connection)
         if inspector.has_table(meta.name, meta.schema):
             value = connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar()

@@ -3,11 +3,12 @@
 **Calls end.** A server that is stopped, or gone behind a network that says nothing, leaves a driver waiting for as long as the
 system does. ``Watch`` shuts the socket of a call that got no answer in time: the driver sees a connection that was closed.
 
-**One scheduler at a time.** Its lock is the server's, held by a connection of its own, and ends with that connection, however
-that ends. So the lock can be lost while the scheduler lives: the server was restarted, or the connection was cut. It is
-looked at before each change and taken again. In between another scheduler may have taken it, which no look can exclude;
-therefore the owner's *term* is noted in the database, and each transaction that changes something reads it in a way that
-keeps it from changing until that transaction is over.
+**One scheduler at a time.** Its lock is the server's, and ends with the connection that took it, however that ends. That
+connection is no pool's any more, and all that changes the tables goes through it: where the lock is lost, because the server was
+restarted or the connection was cut, so is what was being written. It is looked at before each change and taken again. In
+between another scheduler may have had it; therefore the owner's *term* is noted in the database, and each transaction that
+changes something reads it in a way that keeps it from changing until that transaction is over. (That also holds where a lock
+is worth less than it seems: behind a proxy that shares sessions, or in a cluster whose members do not share their locks.)
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ def _shut(descriptor: int) -> None:
 
 
 class ServerLock:
-    """The lock on a store's tables, held by a connection of its own. See the module's docstring."""
+    """The lock on a store's tables, held by the connection that changes them. See the module's docstring."""
 
     def __init__(self, engine: sa.Engine, backend: Backend, schema: str, table: str, watch: Watch) -> None:
         self._engine = engine
@@ -135,7 +136,7 @@ class ServerLock:
         self._schema = schema
         self._table = table
         self._watch = watch
-        self._connection: sa.Connection | None = None
+        self.connection: sa.Connection | None = None
         self._asked_s = 0.0
 
     @abstractmethod
@@ -160,10 +161,10 @@ class ServerLock:
                     return False
                 time.sleep(_ASK_EVERY_S)
                 taken = self._ask(connection, self._lock)
-            self._connection = connection
+            self.connection = connection
             self._asked_s = time.monotonic()
         finally:
-            if self._connection is None:
+            if self.connection is None:
                 _close(connection)
         return True
 
@@ -197,7 +198,7 @@ class ServerLock:
                 cursor.close()
 
     def holds(self) -> bool:
-        connection = self._connection
+        connection = self.connection
         if connection is None:
             return False
         now_s = time.monotonic()
@@ -228,7 +229,7 @@ class ServerLock:
             return True
 
     def release(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if connection is not None:
             _close(connection)
 

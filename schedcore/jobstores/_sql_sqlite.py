@@ -36,6 +36,11 @@ class _DatabaseLock:
         self._path = path
         self._connection: sqlite3.Connection | None = None
 
+    @property
+    def connection(self) -> None:
+        """SQLite's lock is on a file of its own."""
+        return None
+
     def take(self) -> bool:
         path = self._path
         if not path:  # in memory: there is nobody else
@@ -145,7 +150,7 @@ class SQLite(Backend):
     def begin_read(self, cursor: Any) -> None:
         cursor.execute("BEGIN")
 
-    def begin_write(self, cursor: Any, term: str | None) -> str | None:
+    def begin_write(self, cursor: Any, term: str | None, *, lasting: bool = True) -> str | None:
         cursor.execute("BEGIN IMMEDIATE")
         return None
 

@@ -73,9 +73,9 @@ class Statements:
         )
         # For all jobs at once, from the index of live runs: asked job by job it may look at all that a job ever ran.
         self.live_counts = text(f"SELECT job_uid, count(*) FROM {{runs}} WHERE {live} GROUP BY job_uid")
-        self.next_due = text(
-            "SELECT uid, due_us FROM {jobs} WHERE elapsed = ? AND due_us IS NOT NULL ORDER BY due_us LIMIT ?"
-        )
+        earliest = "SELECT * FROM (SELECT elapsed, uid, due_us FROM {jobs} WHERE elapsed = %d AND due_us IS NOT NULL"
+        earliest += " ORDER BY due_us LIMIT ?) AS %s"
+        self.next_due = text(f"{earliest % (0, 'a')} UNION ALL {earliest % (1, 'b')}")
         fenced = "uid = <uid> AND fence = <fence>"
         self.move = update(
             jobs,
@@ -136,10 +136,12 @@ class Statements:
             f"{key} AND finished_us IS NULL",
         )
         idle = "NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = {jobs}.uid AND finished_us IS NULL)"
+        # What is broken or over has no next dispatch: the index of those finds it, however many jobs there are.
+        unscheduled = "elapsed IN (0, 1) AND due_us IS NULL"
         ended = f"state = '{JobState.ENDED}' AND {idle}"
         let_go = f"state = '{GONE}', payload = NULL"
         self.let_go = update(jobs, "uid int", let_go, f"{ended} AND uid = <uid>")
-        self.let_go_all = text(f"UPDATE {{jobs}} SET {let_go} WHERE {ended}")
+        self.let_go_all = text(f"UPDATE {{jobs}} SET {let_go} WHERE {unscheduled} AND {ended}")
         # A job that ended without a run on record has nothing to be remembered for.
         forgotten = f"state = '{GONE}' AND NOT EXISTS (SELECT 1 FROM {{runs}} WHERE job_uid = {{jobs}}.uid)"
         self.forget = backend.many(Batch("delete", jobs, ("uid int",), where=text(f"uid = <uid> AND {forgotten}")))
@@ -156,8 +158,14 @@ class Statements:
             f"state = '{RunState.LOST}', reason = <reason>, finished_us = <now_us>",
             key,
         )
-        self.broken = text(
-            f"SELECT uid, version FROM {{jobs}} WHERE state = '{JobState.BROKEN}' AND fire_us IS NOT NULL AND id IS NOT NULL"
+        # All that a scheduler finds to be done when it opens the tables: broken jobs, which may be mended; and, as number 0 (no
+        # job has it), that there is something to recover.
+        something = "SELECT * FROM (SELECT 0 AS uid, 0 AS version FROM {%s} WHERE %s LIMIT 1) AS %s"
+        is_over = f"{unscheduled} AND state = '{JobState.ENDED}'"
+        self.left = text(
+            f"SELECT uid, version FROM {{jobs}} WHERE {unscheduled} AND state = '{JobState.BROKEN}' "
+            f"AND fire_us IS NOT NULL AND id IS NOT NULL "
+            f"UNION ALL {something % ('runs', live, 'a')} UNION ALL {something % ('jobs', is_over, 'b')}"
         )
         self.mend = update(
             jobs,
@@ -193,5 +201,5 @@ class Statements:
                 self.runs[of_one, only_failed] = text(record % (join, where))
         self.meta = text("SELECT value FROM {meta} WHERE name = ?")
         self.term = text("SELECT value FROM {meta} WHERE name = 'term'")
-        self.drop_meta = text("DELETE FROM {meta} WHERE name = ?")
-        self.put_meta = text("INSERT INTO {meta} (name, value) VALUES (?, ?)")
+        self.all_meta = text("SELECT name, value FROM {meta}")
+        self.put_meta = text(backend.put_meta)

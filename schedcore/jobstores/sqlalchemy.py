@@ -156,16 +156,18 @@ class SQLAlchemyJobStore(JobStore):
 
     def _open(self) -> None:
         self._reset()
-        self._database.open(self._alias, self._mend)
+        self._database.open(self._alias, self._take_over)
 
     def _reset(self) -> None:
         self._definitions.kept.clear()
         self._runs.reset()
 
-    def _mend(self, cursor: Any) -> None:
-        """Jobs that were set aside and can be loaded again go on where they stood."""
-        cursor.execute(self._sql.broken)
-        rows = cursor.fetchall()
+    def _take_over(self, cursor: Any) -> None:
+        """See what an earlier scheduler has left. Jobs that were set aside and can be loaded again go on where they stood."""
+        cursor.execute(self._sql.left)
+        left = cursor.fetchall()
+        rows = [row for row in left if row[0]]
+        self._runs.nothing_left = len(rows) == len(left)
         loaded = self._definitions.load(cursor, rows)
         mended = [(uid,) for uid, _ in rows if loaded[uid].reason is None]
         if mended:
@@ -190,14 +192,20 @@ class SQLAlchemyJobStore(JobStore):
     # -- notes -----------------------------------------------------------------------------------------------------------
 
     def get_note(self, name: str) -> str | None:
+        meta = self._database.meta
+        if meta is not None:
+            return meta.get(f"note: {name}")
         with self._database.reading("read a note") as cursor:
             cursor.execute(self._sql.meta, (f"note: {name}",))
             row = cursor.fetchone()
         return None if row is None else str(row[0])
 
     def put_note(self, name: str, value: str) -> None:
+        note = {f"note: {name}": value}
         with self._database.writing("write a note") as cursor:
-            self._database.note(cursor, f"note: {name}", value)
+            self._database.put_meta(cursor, note)
+        if self._database.meta is not None:
+            self._database.meta |= note
 
     # -- jobs -----------------------------------------------------------------------------------------------------------
 
@@ -219,28 +227,31 @@ class SQLAlchemyJobStore(JobStore):
             )
         if not rows:
             return
-        with self._database.writing("add jobs") as cursor:
-            add_one = self._sql.add_one
-            fresh = self._definitions.worth_keeping(job for job, *_ in entries)
-            uids: Sequence[Any] = ()
-            if add_one is not None and len(rows) == 1:
+        fresh = self._definitions.worth_keeping(job for job, *_ in entries)
+        add_one = self._sql.add_one
+        uids: Sequence[Any]
+        if add_one is not None and len(rows) == 1:
+            with self._database.writing("add a job", single=True) as cursor:
                 uid = add_one(cursor, rows[0])
-                if uid is None:
-                    raise ConflictingIdError(rows[0][0])
-                uids = [(uid, rows[0][0])]
-                rows = []
-            by_keys = self._database.backend.by_keys
+            if uid is None:
+                raise ConflictingIdError(rows[0][0])
+            uids = [(uid, rows[0][0])]
+        else:
+            uids = self._add(rows, list(fresh))
+        if fresh:
+            self._definitions.keep(fresh, uids)
+
+    def _add(self, rows: Sequence[tuple[Any, ...]], fresh: Sequence[str]) -> Sequence[Any]:
+        """Add many jobs; the numbers of those that are named."""
+        by_keys = self._database.backend.by_keys
+        with self._database.writing("add jobs") as cursor:
             taken = {text(found[0]) for found in by_keys(cursor, self._sql.taken, [row[0] for row in rows])}
             for row in rows:
                 if row[0] in taken:
                     raise ConflictingIdError(row[0])
                 taken.add(row[0])
-            if rows:
-                self._sql.add(cursor, rows)
-            if fresh and not uids:
-                uids = by_keys(cursor, self._sql.uids, list(fresh))
-        if fresh:
-            self._definitions.keep(fresh, uids)
+            self._sql.add(cursor, rows)
+            return by_keys(cursor, self._sql.uids, fresh) if fresh else []
 
     def check(self, job: JobRecord) -> None:
         self._check_id(job.id)

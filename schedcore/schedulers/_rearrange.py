@@ -49,7 +49,6 @@ def after_opening(store: JobStore, now: Now, draw: Draw, complain: Complain) -> 
         rearrange(store, now, draw, complain, calendar=calendar, elapsed=elapsed, zones=other_zones)
     if today is not None and before != today:
         store.put_note(_ZONES, today)
-    note_time(store, now)
 
 
 def note_time(store: JobStore, now: Now) -> None:

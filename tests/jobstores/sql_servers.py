@@ -316,14 +316,14 @@ class ServerTests:
         """Have the server end the session that holds the lock."""
         ownership = store._database.ownership
         assert isinstance(ownership, _sql_server.ServerLock)
-        assert ownership._connection is not None
-        number = ownership._connection.exec_driver_sql(self.me).scalar()
+        assert ownership.connection is not None
+        number = ownership.connection.exec_driver_sql(self.me).scalar()
         with engine.connect() as connection:
             connection.exec_driver_sql(self.end_session.format(number))
             connection.rollback()
         # The end is on its way.
         for _ in range(1000):
-            if ownership._connection is None or ownership._says_something(ownership._connection):
+            if ownership.connection is None or ownership._says_something(ownership.connection):
                 return
             time.sleep(0.01)
         raise AssertionError("the session has not ended")
@@ -367,6 +367,23 @@ class ServerTests:
         with pytest.raises(JobStoreError, match="another scheduler has used the database meanwhile"):
             store.remove_job("job")
         assert other.get_entry("job") is not None
+
+    def test_what_was_being_written_is_lost_with_the_lock(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        store, other = start(SQLAlchemyJobStore(place.url)), SQLAlchemyJobStore(place.url)
+        assert isinstance(store, SQLAlchemyJobStore)
+        store.add_entries([entry("kept"), entry("removed")])
+
+        def write() -> None:
+            with store._database.writing("remove jobs") as cursor:
+                cursor.execute("DELETE FROM schedcore_jobs WHERE id = 'kept'")
+                self.end_lock(store, engine)
+                start(other)
+                other.remove_job("removed")
+
+        with pytest.raises(JobStoreError) as caught:
+            write()
+        assert caught.value.transient
+        assert [e.job.id for e in other.list_entries()] == ["kept"]
 
     # -- what goes wrong -------------------------------------------------------------------------------------------------
 

@@ -52,7 +52,9 @@ class TestMariaDB(ServerTests):
         [
             ("due", (T0, 100, T0, 100, 100)),
             ("live_counts", ()),
-            ("next_due", (0, 1)),
+            ("next_due", (1, 1)),
+            ("left", ()),
+            ("let_go_all", ()),
             ("live", ()),
             ("old", (T0 - 1000, T0, 10)),
             ("entry", ("77",)),

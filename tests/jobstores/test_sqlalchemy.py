@@ -440,8 +440,8 @@ class TestReading:
 class TestFailures:
     def test_the_file_is_gone_bad(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
-        query(url, "DROP TABLE schedcore_jobs_runs")
         store.add_entries([entry()])
+        query(url, "DROP TABLE schedcore_jobs")
         with pytest.raises(JobStoreError, match="cannot look for due jobs: no such table") as caught:
             store.acquire(Now(T0, T0), 1)
         assert (caught.value.alias, caught.value.transient) == ("default", False)
@@ -802,7 +802,9 @@ def test_an_exception_that_cannot_be_shown(url: str, start: Start) -> None:
     [
         ("due", (T0, T0, 100)),
         ("live_counts", ()),
-        ("next_due", (0, 1)),
+        ("next_due", (1, 1)),
+        ("left", ()),
+        ("let_go_all", ()),
         ("live", ()),
         ("prune", (1, 1, 10)),
         ("old", (T0, T0, 10)),
@@ -818,7 +820,8 @@ def test_no_statement_on_the_way_of_a_run_looks_at_all_rows(
     run_due(store, T0 + 10)
     text = getattr(store._sql, statement, SQLite.prune).format(runs=store._database.names.runs)
     plan = [row[3] for row in query(url, f"EXPLAIN QUERY PLAN {text}", *parameters)]
-    scans = [step for step in plan if step.startswith("SCAN") and "USING" not in step and step != "SCAN d"]
+    derived = ("SCAN a", "SCAN b", "SCAN d")
+    scans = [step for step in plan if step.startswith("SCAN") and "USING" not in step and step not in derived]
     assert not scans, plan
 
 
