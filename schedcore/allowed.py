@@ -6,16 +6,18 @@ be; it is asked when a job is added, before it is stored, and again when it is l
 
 A pattern is ``"module:name"`` with ``*`` for any part of either: ``"myapp.jobs:*"``, ``"myapp.*:*"``, ``"backup:run"``. What a
 module merely imports is not its own: ``"myapp.jobs:*"`` allows neither ``"myapp.jobs:os.system"`` nor, after ``from os import
-system``, ``"myapp.jobs:system"``; a name without ``*`` allows what it says.
+system``, ``"myapp.jobs:system"``; a name without ``*`` allows what it says. Nor does a function lead any further: what is behind
+names such as ``__globals__`` is not what its module offers.
 
-Without ``allowed_refs`` everything may be named but what ``RISKY`` lists: the parts of the standard library that run programs or
-code, or change files. A program whose job really is ``os.system`` says so: ``allowed_refs=["default", "os:system"]``, where
-``"default"`` stands for that rule.
+Without ``allowed_refs`` everything may be named but what ``RISKY`` lists, the parts of the standard library that run programs or
+code, or change files, and what the standard library and schedcore keep to themselves (names that begin with ``_``). A program
+whose job really is ``os.system`` says so: ``allowed_refs=["default", "os:system"]``, where ``"default"`` stands for that rule.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,18 +34,24 @@ DEFAULT: Final = "default"
 #: Modules of the standard library, with all that is below them, that only ``allowed_refs`` makes available to stored records.
 RISKY: Final = frozenset(
     """
-    _ctypes _frozen_importlib _frozen_importlib_external _io _pickle _posixsubprocess _winapi atexit bdb cProfile code codeop
-    compileall concurrent ctypes doctest ensurepip fileinput glob imp importlib io marshal mmap msvcrt multiprocessing nt os
-    pathlib pdb pickle pip pkgutil posix profile pty py_compile pydoc resource runpy shelve shutil signal site subprocess sys
-    tempfile timeit trace unittest venv webbrowser winreg zipapp zipfile zipimport
+    _ctypes _frozen_importlib _frozen_importlib_external _interpreters _io _pickle _posixsubprocess _testcapi
+    _testinternalcapi _winapi _xxinterpchannels _xxsubinterpreters antigravity asyncio.subprocess atexit bdb bz2 cProfile cgi
+    cgitb code codeop compileall concurrent ctypes dbm distutils doctest ensurepip faulthandler fileinput glob gzip idlelib
+    imp importlib io lib2to3 logging.config logging.handlers lzma mailbox mailcap marshal mmap modulefinder msvcrt
+    multiprocessing nt os pathlib pdb pickle pip pipes pkgutil posix profile pty py_compile pydoc readline resource runpy
+    shelve shutil signal site sqlite3 subprocess sys tarfile tempfile test timeit tkinter trace turtle turtledemo unittest
+    urllib.request venv webbrowser winreg wsgiref zipapp zipfile zipimport
     """.split()  # noqa: SIM905  # names one under the other would fill a page
 )
-# The same in builtins, where most names are harmless.
-_RISKY_BUILTINS: Final = frozenset(
-    """
-    __build_class__ __import__ breakpoint compile delattr eval exec exit getattr globals input locals open quit setattr vars
-    """.split()  # noqa: SIM905
-)
+# The same in modules where most names are harmless.
+_RISKY_NAMES: Final = {
+    "builtins": frozenset(
+        """
+        __build_class__ __import__ breakpoint compile delattr eval exec exit getattr globals input locals open quit setattr vars
+        """.split()  # noqa: SIM905
+    ),
+    "logging": frozenset({"FileHandler", "basicConfig", "disable", "shutdown"}),
+}
 _PATTERN: Final = re.compile(r"[\w.*]+:[\w.*]+")
 # Whose ``__module__`` says where they were defined. Other objects say where their class was.
 _DEFINED: Final = (FunctionType, BuiltinFunctionType, MethodType, type)
@@ -82,16 +90,27 @@ class AllowedRefs:
 
     def check_text(self, reference: str) -> None:
         """Raise ``ReferenceNotAllowedError`` unless a reference may be looked up."""
-        if reference in self._exact or any(wild.fullmatch(reference) for wild in self._wild):
+        if reference in self._exact:
+            return
+        module, _, path = reference.partition(":")
+        for name in path.split("."):
+            if name[:2] == name[-2:] == "__" and name != "__call__" and module != "builtins":
+                raise ReferenceNotAllowedError(
+                    reference, f"{reference!r} leads through {name}, out of what its module offers"
+                )
+        if any(wild.fullmatch(reference) for wild in self._wild):
             return
         if self._lenient:
-            module, _, path = reference.partition(":")
-            if not _is_risky(module, path):
+            if _is_private(module, path):
+                what = "is a private matter of the library"
+            elif _is_risky(module, path):
+                what = "runs programs or code, or changes files"
+            else:
                 return
             raise ReferenceNotAllowedError(
                 reference,
-                f"{reference!r} runs programs or code, or changes files, and stored jobs may name it only where the job store's "
-                f'allowed_refs says so (["default", {reference!r}])',
+                f"{reference!r} {what}, and stored jobs may name it only where the job store's allowed_refs says so "
+                f'(["default", {reference!r}])',
             )
         raise ReferenceNotAllowedError(
             reference,
@@ -132,8 +151,17 @@ class AllowedRefs:
 
 
 def _is_risky(module: str, path: str) -> bool:
+    parts = module.split(".")
+    above = {".".join(parts[: number + 1]) for number in range(len(parts))}
+    return not RISKY.isdisjoint(above) or path.partition(".")[0] in _RISKY_NAMES.get(module, ())
+
+
+def _is_private(module: str, path: str) -> bool:
+    """Whether a reference names what the standard library, or schedcore, keeps for itself: registries, and ways to run things."""
     top = module.partition(".")[0]
-    return top in RISKY or (top == "builtins" and path.partition(".")[0] in _RISKY_BUILTINS)
+    if top not in sys.stdlib_module_names and top != "schedcore":
+        return False
+    return top != "__main__" and any(name[:1] == "_" for name in (*module.split("."), *path.split(".")))
 
 
 @contextmanager

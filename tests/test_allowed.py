@@ -85,6 +85,14 @@ def test_a_risky_function_under_another_name(module: str, name: str) -> None:
             "pickle:loads",
         ),
         *("shutil:rmtree", "ctypes:CDLL", "sys:exit", "multiprocessing.process:Process.run", "code:interact"),
+        *("logging.config:dictConfig", "logging:basicConfig", "urllib.request:urlretrieve", "mailcap:findmatch"),
+        *(
+            "asyncio.subprocess:create_subprocess_shell",
+            "sqlite3:connect",
+            "test.support.script_helper:run_python_until_end",
+        ),
+        *("uuid:_get_command_stdout", "_xxsubinterpreters:run_string", "threading:_active.clear", "re:_cache.clear"),
+        *("schedcore.plugins:_loaded.clear", "schedcore.schedulers._program:anything", "_thread:interrupt_main"),
     ],
 )
 def test_risky_ones_are_not_even_looked_up(reference: str) -> None:
@@ -92,6 +100,43 @@ def test_risky_ones_are_not_even_looked_up(reference: str) -> None:
         found(reference)
     assert caught.value.reference == reference
     assert isinstance(caught.value, LookupError | ValueError)
+
+
+@pytest.mark.parametrize("patterns", [None, ["*:*"], ["{0}.jobs:*", "json:*"], ["default", "*:*"]])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "{0}.jobs:work.__globals__.clear",
+        "{0}.jobs:work.__builtins__.clear",
+        "{0}.jobs:work.__code__.replace",
+        "{0}.jobs:Kind.__subclasses__",
+        "{0}.jobs:Kind.method.__globals__.update",
+        "{0}.jobs:__loader__.set_data",
+        "{0}.jobs:__builtins__.clear",
+        "json:dumps.__class__",
+    ],
+)
+def test_a_function_leads_nowhere_else(module: str, reference: str, patterns: list[str] | None) -> None:
+    reference = reference.format(module)
+    with pytest.raises(ReferenceNotAllowedError, match="leads through __"):
+        found(reference, patterns and [pattern.format(module) for pattern in patterns])
+    if "jobs:work" in reference:
+        assert callable(found(reference, [reference]))
+
+
+def test_a_program_is_run_by_no_other_name() -> None:
+    """A coroutine function of a harmless module, which comes from one that is not."""
+    with pytest.raises(
+        ReferenceNotAllowedError, match=r"is asyncio\.subprocess:create_subprocess_shell under another name"
+    ):
+        found("asyncio:create_subprocess_shell")
+    assert callable(found("asyncio:sleep"))
+
+
+def test_what_can_be_called_is_named_by_its_class(module: str) -> None:
+    assert callable(found(f"{module}.jobs:Kind.__call__"))
+    assert callable(found("logging:info"))
+    assert callable(found("operator:add"))
 
 
 def test_what_is_harmless_needs_no_permission() -> None:
@@ -149,5 +194,7 @@ def test_what_is_missing_is_another_error(module: str) -> None:
 
 
 def test_the_risky_modules_are_modules() -> None:
-    beyond = {"imp", "pip", "_winapi", "msvcrt", "winreg", "nt"}
-    assert RISKY - beyond <= sys.stdlib_module_names
+    beyond = {"imp", "pip", "_winapi", "msvcrt", "winreg", "nt", "test"}
+    beyond |= {"_interpreters", "_testcapi", "_testinternalcapi", "_xxinterpchannels", "_xxsubinterpreters"}
+    gone = {"cgi", "cgitb", "distutils", "lib2to3", "mailcap", "pipes"}  # from 3.12 or 3.13 on
+    assert {name.partition(".")[0] for name in RISKY} - beyond - gone <= sys.stdlib_module_names
