@@ -36,9 +36,6 @@ Content = Mapping[Any, Any]
 class Place(ABC):
     """Somewhere for the jobs of one test."""
 
-    #: Where payloads may be as large as one likes; elsewhere the server refuses what is larger than its limit.
-    takes_any_size: ClassVar[bool] = False
-
     @property
     @abstractmethod
     def options(self) -> dict[str, Any]:
@@ -81,7 +78,6 @@ class Place(ABC):
 
 
 class _SQL(Place):
-    takes_any_size = True
     tables = ("schedcore_jobs", "schedcore_jobs_runs", "schedcore_jobs_meta")
 
     def __init__(self, url: str, driver: str) -> None:
@@ -124,8 +120,6 @@ class _SQL(Place):
 
 
 class _Redis(Place):
-    takes_any_size = True
-
     def __init__(self, place: ServerPlace) -> None:
         self._place = place
 
@@ -283,7 +277,7 @@ class _ZooKeeper(Place):
             return sorted(map(unquote, client.get_children(f"{self._root}/jobs")))
 
     def _payload_path(self, client: Any, job_id: str) -> str:
-        uid = json.loads(client.get(f"{self._root}/jobs/{quote(job_id)}")[0])["uid"]
+        uid = json.loads(client.get(f"{self._root}/jobs/{_escaped(job_id)}")[0])["uid"]
         return f"{self._root}/payloads/{uid}"
 
     def payload(self, job_id: str) -> bytes:
@@ -294,6 +288,10 @@ class _ZooKeeper(Place):
     def put_payload(self, job_id: str, payload: bytes) -> None:
         with self._client() as client:
             client.set(self._payload_path(client, job_id), payload)
+
+
+def _escaped(name: str) -> str:
+    return quote(name, safe="").replace(".", "%2E")
 
 
 def _base64(data: bytes) -> str:
@@ -310,6 +308,8 @@ class Kind:
     needs: ClassVar[tuple[tuple[str, ...], str]]
     #: The fixture of its server.
     server: ClassVar[str | None] = None
+    #: Bytes of the largest record that the server takes, if it is less than anybody would try.
+    limit: ClassVar[int] = 1 << 40
 
     def __init__(self, service: Service | None, stack: ExitStack) -> None:
         self._service = service
@@ -322,6 +322,10 @@ class Kind:
     def place(self, folder: Path) -> Place:
         """An empty one. Files are in the folder."""
         raise NotImplementedError
+
+    def largest(self, size: int) -> int:
+        """So many bytes, or as many as the server takes."""
+        return min(size, self.limit)
 
     @property
     def service(self) -> Any:
@@ -347,6 +351,7 @@ class PostgreSQL(Kind):
 class MariaDB(Kind):
     needs = (("sqlalchemy", "pymysql"), "mysql")
     server = "mariadb"
+    limit = 30_000_000  # in one statement, as it is set up here
 
     def place(self, folder: Path) -> Place:
         return _SQL(self.service.fresh().url, "pymysql")
@@ -363,6 +368,7 @@ class Redis(Kind):
 class MongoDB(Kind):
     needs = (("pymongo",), "mongodb")
     server = "mongodb"
+    limit = 15_000_000
 
     def open(self, stack: ExitStack) -> None:
         import pymongo
@@ -377,6 +383,7 @@ class MongoDB(Kind):
 class Etcd(Kind):
     needs = (("etcd3gw",), "etcd")
     server = "etcd"
+    limit = 1_400_000
 
     def place(self, folder: Path) -> Place:
         return _Etcd(self.service.fresh())
@@ -385,6 +392,7 @@ class Etcd(Kind):
 class ZooKeeper(Kind):
     needs = (("kazoo",), "zookeeper")
     server = "zookeeper"
+    limit = 1_000_000
 
     def place(self, folder: Path) -> Place:
         return _ZooKeeper(self.service.fresh())
