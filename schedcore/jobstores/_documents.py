@@ -346,6 +346,8 @@ class DocumentStore(JobStore):
                         self._open()
                 if not self._read_only:
                     self._mend()
+                    with self._writing("forget what is old"):
+                        self._forget_old(scheduler.clock.wall_us())
                 undo.pop_all()
 
     def shutdown(self) -> None:
@@ -838,8 +840,8 @@ class DocumentStore(JobStore):
                 found[doc.id] = Loaded(record, None)
             else:
                 missing.append(doc)
-        bare = [doc.id for doc in missing if doc.payload is None]
-        payloads = {doc.id: doc.payload for doc in self._read(bare).values()} if bare else {}
+        bare = [doc for doc in missing if doc.payload is None]
+        payloads = self._fetch_payloads(bare) if bare else {}
         for doc in missing:
             payload = payloads.get(doc.id) if doc.payload is None else doc.payload
             loaded = self.codec.decode(doc.id, payload, import_func=not self._read_only)
@@ -850,6 +852,10 @@ class DocumentStore(JobStore):
                     del self._records[next(iter(self._records))]
                 self._records[doc.uid] = loaded.record
         return found
+
+    def _fetch_payloads(self, docs: Sequence[Doc]) -> Mapping[str, bytes | Oversized | None]:
+        """The payloads of documents that were fetched without, by id."""
+        return {doc.id: doc.payload for doc in self._read([doc.id for doc in docs]).values()}
 
     def _load_past(self, job_id: str, past: Past) -> Loaded | None:
         return None if past.payload is None else self.codec.decode(job_id, past.payload)

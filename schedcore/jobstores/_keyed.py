@@ -25,11 +25,11 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from schedcore.errors import JobStoreInUseError, SerializationError
+from schedcore.errors import JobStoreError, JobStoreInUseError, SerializationError
 from schedcore.job import JobRecord, JobState
 from schedcore.jobstores._documents import (
     _CHUNK,
@@ -42,6 +42,7 @@ from schedcore.jobstores._documents import (
     unpack_record,
 )
 from schedcore.jobstores._payload import Codec
+from schedcore.jobstores.base import Due
 from schedcore.run import RunRecord, RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
@@ -117,6 +118,13 @@ class _Entry(NamedTuple):
 _Ledger = tuple[_Entry, ...]
 
 
+class _Horizon(NamedTuple):
+    """Before which instant (None: ever) nothing is due in a timeline. As long as the store is ours, nobody else changes that."""
+
+    at_us: int | None
+    exact: bool  #: whether something is due then
+
+
 class _SizedCodec(Codec):
     """Refuses what is larger than the server takes."""
 
@@ -159,8 +167,19 @@ class KeyedStore(DocumentStore):
         super()._reset()
         self._ledgers: dict[str, _Ledger] = {}
         self._ledger_size = 0
+        self._horizons: dict[Tree, _Horizon] = {}
+        self._notes: dict[str, str] | None = None  # None: they are to be read
+        self._notes_to_write: dict[str, str] = {}
         self._doubt = False
         self._halfway = False
+
+    def _forget_what_was_read(self) -> None:
+        """Somebody else may have written since, or a write of our own may have been made of which nobody knows."""
+        self._docs.clear()
+        self._ledgers.clear()
+        self._ledger_size = 0
+        self._horizons.clear()
+        self._notes = None
 
     @contextmanager
     def _using(self, doing: str) -> Iterator[None]:
@@ -173,13 +192,21 @@ class KeyedStore(DocumentStore):
         if self._read_only:
             return
         if self._doubt:
-            self._take()
+            alone = self._take()
             self._doubt = False
-            self._ledgers.clear()
-            self._ledger_size = 0
+            self._begin_anew(alone)
         if self._halfway:
             self._undo()
             self._halfway = False
+
+    def _begin_anew(self, alone: bool) -> None:
+        """The store was taken again. If not ``alone``, somebody else had it meanwhile, and may have decided what we claimed."""
+        self._forget_what_was_read()
+        if not alone:
+            self._claimed.clear()
+            raise JobStoreError(
+                self._alias, "another scheduler has used the store meanwhile; look again", transient=True
+            )
 
     # -- documents --------------------------------------------------------------------------------------------------------
 
@@ -205,6 +232,10 @@ class KeyedStore(DocumentStore):
 
         return {job_id: full(doc) for job_id, doc in docs.items()}
 
+    def _fetch_payloads(self, docs: Sequence[Doc]) -> Mapping[str, bytes | None]:
+        found = self._values([Named("payloads", doc.uid) for doc in docs])
+        return {doc.id: found.get(Named("payloads", doc.uid)) for doc in docs}
+
     def _due_docs(
         self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, limit: int | None, stale: list[Op] | None
     ) -> list[Doc]:
@@ -214,7 +245,9 @@ class KeyedStore(DocumentStore):
             some = list(islice(places, _CHUNK if limit is None else min(_CHUNK, limit - len(found))))
             if not some:
                 break
-            docs = self._bare([job_id for _, job_id in some])
+            # Who looks for due jobs has written them last. Should a stranger have changed one, the commit is refused.
+            docs = {} if stale is None else self._known(tree, some)
+            docs.update(self._bare([job_id for _, job_id in some if job_id not in docs]))
             for due_us, job_id in some:
                 doc = docs.get(job_id)
                 if doc is not None and doc.due_us is None and doc.reason == _DAMAGED:
@@ -225,15 +258,46 @@ class KeyedStore(DocumentStore):
                     stale.append(Op("delete", Timed(tree, due_us, job_id)))
         return found
 
+    def _known(self, tree: Tree, places: Iterable[tuple[int, str]]) -> dict[str, Doc]:
+        """The documents of places, as far as they are in memory."""
+        known = ((due_us, self._docs.get(job_id)) for due_us, job_id in places)
+        return {doc.id: doc for due_us, doc in known if doc is not None and _due_key(doc) == (tree, due_us, doc.id)}
+
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
+        tree: Tree = "elapsed" if elapsed else "wall"
+        horizon = self._horizons.get(tree)
+        if horizon is not None and (horizon.at_us is None or horizon.at_us > upto_us):
+            return []
         stale: list[Op] = []
-        docs = self._due_docs("elapsed" if elapsed else "wall", None, upto_us, limit, stale)
+        docs = self._due_docs(tree, None, upto_us, limit, stale)
         # Somebody else deleted or altered documents. Left there, these places would be looked at again and again.
         self._carry_out(_loose(stale, self._max_ops))
         return docs
 
     def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
         return list(islice(self._earliest("elapsed" if elapsed else "wall", None, None, limit), limit))
+
+    def _next_due(self, elapsed: bool) -> int | None:
+        if self._claimed or self._read_only:
+            return super()._next_due(elapsed)
+        tree: Tree = "elapsed" if elapsed else "wall"
+        horizon = self._horizons.get(tree)
+        if horizon is None or not horizon.exact:
+            horizon = self._horizons[tree] = _Horizon(super()._next_due(elapsed), True)
+        return horizon.at_us
+
+    def _move_horizons(self, steps: Iterable[Step]) -> None:
+        """What was written may be due before all else, or have been."""
+        for step in steps:
+            for verb, key, _ in step.ops:
+                horizon = self._horizons.get(key.tree) if isinstance(key, Timed) else None
+                if horizon is None or not isinstance(key, Timed):
+                    continue
+                if horizon.at_us is None or key.at_us < horizon.at_us:
+                    if verb != "delete":
+                        self._horizons[key.tree] = _Horizon(key.at_us, True)
+                elif verb == "delete" and key.at_us == horizon.at_us:
+                    self._horizons[key.tree] = horizon._replace(exact=False)
 
     def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
         docs: list[Doc] = []
@@ -306,15 +370,32 @@ class KeyedStore(DocumentStore):
         return found
 
     def _carry_out(self, steps: Sequence[Step], *, together: bool = False) -> list[bool]:
+        if together or not steps or not self._notes_to_write:
+            return self._carry_out_now(steps, together)
+        notes = tuple(Op("set", Named("notes", name), value.encode()) for name, value in self._notes_to_write.items())
+        done = self._carry_out_now([Step(None, 0, None, notes), *steps], together)
+        if self._notes is not None:
+            self._notes.update(self._notes_to_write)
+        self._notes_to_write.clear()
+        return done[1:]
+
+    def _carry_out_now(self, steps: Sequence[Step], together: bool) -> list[bool]:
         done: list[bool] = []
         for batch in self._batches(steps):
+            told = False
             try:
-                done += self._apply(batch, together)
+                made = self._apply(batch, together)
+                told = True
             except JobStoreInUseError:
+                told = True
                 raise
-            except BaseException:
-                self._doubt = True
-                raise
+            finally:
+                if not told:
+                    self._doubt = True
+            if not all(made):
+                self._horizons.clear()
+            self._move_horizons(step for step, fine in zip(batch, made, strict=True) if fine)
+            done += made
         return done
 
     def _batches(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
@@ -492,19 +573,49 @@ class KeyedStore(DocumentStore):
                     found.append(record)
         return found
 
+    # Notes are read once, and written with whatever is written next: at the latest before the next cycle, or at the end.
+
     def _fetch_note(self, name: str) -> str | None:
-        key = Named("notes", name)
-        found = self._values([key])
-        return found[key].decode("utf-8", "replace") if key in found else None
+        if name in self._notes_to_write:
+            return self._notes_to_write[name]
+        if self._notes is None or self._read_only:
+            values = self._values([Named("notes", there) for there in self._names("notes")])
+            self._notes = {key[-1]: value.decode("utf-8", "replace") for key, value in values.items()}
+        return self._notes.get(name)
 
     def _write_note(self, name: str, value: str) -> None:
-        self._carry_out([Step(None, 0, None, (Op("set", Named("notes", name), value.encode()),))])
+        self._notes_to_write[name] = value
+
+    def next_due(self) -> Due:
+        found = super().next_due()
+        if self._notes_to_write:
+            self._write_notes()
+        return found
+
+    def shutdown(self) -> None:
+        with self._lock:
+            if self._opened and self._notes_to_write:
+                with suppress(JobStoreError, JobStoreInUseError):  # then it is as if this had ended a moment earlier
+                    self._write_notes()
+            super().shutdown()
+
+    def _write_notes(self) -> None:
+        with self._writing("write notes"):
+            self._carry_out([Step(None, 0, None, ())])
+
+    def _mend(self) -> None:
+        super()._mend()
+        with self._using("read notes"):
+            self._fetch_note("")
 
     # -- what a backend supplies, beside opening and closing ------------------------------------------------------------------
 
     @abstractmethod
-    def _take(self) -> None:
-        """Own the store under a name that is new, so that writes under an older one are refused. ``JobStoreInUseError``."""
+    def _take(self) -> bool:
+        """Own the store under a name that is new, so that writes under an older one are refused. ``JobStoreInUseError``.
+
+        False if somebody else may have had it since this object took it last.
+        """
 
     @abstractmethod
     def _texts(self, ids: Sequence[str]) -> Mapping[str, tuple[bytes, int]]:

@@ -3,12 +3,14 @@
 **Keys**, all of them beginning with ``path``. ``jobs/<id>``: a document, as JSON text; its revision is what etcd calls the
 version of the key. ``payloads/<uid>``: a definition. ``wall/…``, ``elapsed/…``: what is due, ``<instant, 18 digits>/<id>``;
 ``idle/<id>``: what is not scheduled. ``live/<id>``, ``broken/<id>``. ``history/…``, ``failed/…``: run records, the latest first,
-because etcd reads in one direction only; ``runs/<id>``: which of them are the job's. ``notes/…``, ``schema``, ``owner``.
+because etcd reads in one direction only; ``runs/<id>``: which of them are the job's. ``notes/…``, ``schema``, ``owner`` and
+``term``.
 
 **One transaction for many jobs**: around all of them one that compares the owner, and in it one for each job that compares the
 version of its document. So a job that was changed since is left out, and the others are written.
 
-**The owner's key** has a lease, and goes with it.
+**The owner's key** has a lease, and goes with it. ``term`` stays, and its version grows each time that the store is taken: that
+tells who lost the lease and takes the store again whether somebody else had it meanwhile.
 
 Each write adds to the history that etcd keeps of all keys until it is compacted, which etcd does not do by itself: start it with
 ``--auto-compaction-mode=periodic --auto-compaction-retention=1h``, or another program must do it.
@@ -108,8 +110,10 @@ class EtcdJobStore(KeyedStore):
         # A session is for one thread at a time; that which renews the lease has calls of its own.
         self._calling = threading.Lock()
         self._owner_key = self._prefix + b"owner"
+        self._term_key = self._prefix + b"term"
         self._schema_key = self._prefix + b"schema"
         self._owner = ""
+        self._term = 0
         self._names_of_mine: set[str] = set()
         self._lease = "0"
         self._renewal: Renewal | None = None
@@ -122,10 +126,11 @@ class EtcdJobStore(KeyedStore):
 
     def _open(self) -> None:
         self._owner = ""
+        self._term = 0
         self._names_of_mine = set()
-        there = [] if self._is_there() else self._range(self._prefix, _end(self._prefix), 2, keys_only=True)
+        there = [] if self._is_there() else self._range(self._prefix, _end(self._prefix), 3, keys_only=True)
         # Who has the store open now may not have come to write its version.
-        if any(_name(kv) != self._owner_key for kv in there):
+        if any(_name(kv) not in (self._owner_key, self._term_key) for kv in there):
             raise JobStoreError(
                 self._alias,
                 f"there are keys under {self._path!r} that were not written by schedcore; give another path",
@@ -151,7 +156,7 @@ class EtcdJobStore(KeyedStore):
             )
         return version is not None
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
         """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
         lease = str(self._post("/lease/grant", {"TTL": int(LEASE_S), "ID": 0})["ID"])
         mine = Owner().text
@@ -160,10 +165,13 @@ class EtcdJobStore(KeyedStore):
             there = _has_version(self._owner_key, 0) if holder is None else _has_value(self._owner_key, holder)
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
-            answer = self._transaction([there], [_put(self._owner_key, mine.encode(), lease)], [_get(self._owner_key)])
+            puts = [_put(self._owner_key, mine.encode(), lease), _put(self._term_key, mine.encode(), tell=True)]
+            answer = self._transaction([there], puts, [_get(self._owner_key)])
             if answer.get("succeeded"):
+                before = int(answer["responses"][1]["response_put"].get("prev_kv", {}).get("version", 0))
+                last, self._term = self._term, before + 1
                 self._owner, self._lease, self._names_of_mine = mine, lease, {mine}
-                return
+                return before == last
             found = _found(answer["responses"][0])
             holder = _value(found[0]).decode("utf-8", "replace") if found else None
             if holder is not None and holder not in self._names_of_mine and not is_gone(holder):
@@ -196,7 +204,7 @@ class EtcdJobStore(KeyedStore):
             renewal.stop()
         try:
             if self._owner:
-                self._transaction([self._is_mine()], [_delete(self._owner_key)])
+                # The owner's key goes with it; somebody else's has a lease of its own.
                 self._post("/lease/revoke", {"ID": self._lease})
         except (Etcd3Exception, OSError):
             pass  # it ends by itself
@@ -346,7 +354,7 @@ class EtcdJobStore(KeyedStore):
         if holder is not None:
             raise self._in_use(holder)
         # Nobody's: its lease ran out while the server, or this process, stood still.
-        self._take()
+        self._begin_anew(self._take())
         return self._apply(steps, together)
 
     def _request(self, op: Op) -> dict[str, Any]:
@@ -383,8 +391,9 @@ def _get(key: bytes) -> dict[str, Any]:
     return {"request_range": {"key": _text(key)}}
 
 
-def _put(key: bytes, value: bytes, lease: str = "0") -> dict[str, Any]:
-    return {"request_put": {"key": _text(key), "value": _text(value), "lease": lease}}
+def _put(key: bytes, value: bytes, lease: str = "0", *, tell: bool = False) -> dict[str, Any]:
+    """``tell``: what was there before is in the answer."""
+    return {"request_put": {"key": _text(key), "value": _text(value), "lease": lease, "prev_kv": tell}}
 
 
 def _delete(key: bytes) -> dict[str, Any]:

@@ -212,7 +212,7 @@ class ZooKeeperJobStore(KeyedStore):
             finally:
                 self._lock.release()
 
-    def _take(self) -> None:
+    def _take(self) -> bool:
         """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
         mine = Owner().text.encode()
         for _ in range(_TRIES):
@@ -231,8 +231,9 @@ class ZooKeeperJobStore(KeyedStore):
             transaction.set_data(self._term_path, mine, term[1].version)
             *_, last = self._gather([transaction.commit_async()])[0]
             if not isinstance(last, Exception):
+                alone: bool = last.version == self._term + 1
                 self._owner, self._term, self._names_of_mine = mine, last.version, {mine}
-                return
+                return alone
         raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
 
     def _in_use(self, holder: bytes) -> JobStoreInUseError:
@@ -409,8 +410,8 @@ class ZooKeeperJobStore(KeyedStore):
         held = self._look([self._owner_path])[0]
         if held is not None and held[0] not in self._names_of_mine and not is_gone(held[0]):
             raise self._in_use(held[0])
-        # Whoever had it left again. What is written is compared with what is there, as ever.
-        self._take()
+        # Whoever had it left again.
+        self._begin_anew(self._take())
 
     def _add_document(self, transaction: TransactionRequest, step: Step) -> None:
         path = self._node(Named("jobs", step.doc_id or ""))

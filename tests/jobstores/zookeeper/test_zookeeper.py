@@ -25,7 +25,7 @@ from schedcore.errors import (
     JobStoreInUseError,
     SerializationError,
 )
-from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.events import EVENT_JOB_ERROR, EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.job import JobState
 from schedcore.jobstores._keyed import Named, Op, Step, Timed
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
@@ -179,6 +179,64 @@ def test_a_session_that_ended_and_was_not_replaced_goes_on(make: Make, client: A
     assert value_of(client, store._owner_path) is None
 
 
+def test_what_was_claimed_before_somebody_else_had_the_store_does_not_hold(make: Make, client: Any) -> None:
+    """Even where the other one made a document anew that looks as old as the one that was claimed."""
+    store = make()
+    first = scheduler_on(store)
+    start_paused(first)
+    for name in ("a", "b"):
+        first.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
+    now_us = int(time.time() * 1e6)
+    claims = store.acquire(Now(now_us, now_us), 9)
+    client.delete(store._owner_path)
+    other = scheduler_on(make())
+    start_paused(other)
+    other.remove_all_jobs()
+    other.add_job(work, "interval", hours=1, id="a", next_run_time="2026-02-02T00:00:00Z")
+    other.shutdown()
+    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
+        store.commit([decide(claim, now_us) for claim in claims], now_us)
+    assert caught.value.transient
+    assert store.recover([]) == ([], [])
+    assert store.commit([decide(claim, now_us) for claim in claims], now_us).runs == []
+    (claim,) = store.acquire(Now(now_us, now_us), 9)
+    assert claim.fire_us == 1_769_990_400_000_000
+    assert [run.job.id for run in store.commit([decide(claim, now_us)], now_us).runs] == ["a"]
+    first.shutdown()
+
+
+def test_while_nothing_is_due_nothing_is_asked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "cron", hour=7, id="a", next_run_time="2026-01-01T00:00:00Z")
+    at_us = 1_767_225_600_000_000
+    assert store.next_due() == (at_us, None)
+    calls: list[str] = []
+    answer = store._gather
+
+    def ask(*some: Any) -> Any:
+        calls.append(str(some))
+        return answer(*some)
+
+    monkeypatch.setattr(store, "_gather", ask)
+    assert store.acquire(Now(at_us - 1, at_us - 1), 9) == []
+    assert store.next_due() == (at_us, None)
+    assert calls == []
+    # What we do ourselves is known.
+    scheduler.add_job(work, "cron", hour=7, id="b", next_run_time="2025-01-01T00:00:00Z")
+    calls.clear()
+    assert store.next_due().wall_us == at_us - 365 * 86_400_000_000
+    assert calls == []
+    scheduler.remove_job("b")
+    assert store.next_due() == (at_us, None)
+    assert calls
+    monkeypatch.undo()
+    (claim,) = store.acquire(Now(at_us, at_us), 9)
+    assert claim.job.id == "a"
+    scheduler.shutdown()
+
+
 # --- clients -----------------------------------------------------------------------------------------------------------
 
 
@@ -317,6 +375,9 @@ def test_a_damaged_document_that_is_due_is_set_aside(make: Make, client: Any) ->
     scheduler.add_job(work, "interval", hours=1, id="bad", next_run_time="2026-01-01T00:00:00Z")
     client.set(f"{store._path}/jobs/bad", b"x")
     now_us = int(time.time() * 1e6)
+    # What was written last is known, and not asked for again; that it is another one by now is found when it is committed.
+    (claim,) = store.acquire(Now(now_us, now_us), 9)
+    assert store.commit([decide(claim, now_us)], now_us).runs == []
     (claim,) = store.acquire(Now(now_us, now_us), 9)
     assert "damaged" in str(claim.broken)
     store.commit([decide(claim, now_us)], now_us)
@@ -358,15 +419,15 @@ def test_histories_are_cut(make: Make, client: Any) -> None:
     log = EventLog(scheduler)
     scheduler.add_job(work, "interval", seconds=0.02, id="a")
     scheduler.add_job("builtins:int", "interval", ["x"], seconds=0.02, id="fails")
-    log.wait_for(lambda log: len(log.executed("a")) > 12)
-    scheduler.pause_job("a")
-    scheduler.pause_job("fails")
-    assert len(scheduler.get_runs("a")) == 5
+    log.wait_for(lambda log: len(log.executed("a")) > 12 and len(log.of(EVENT_JOB_ERROR, "fails")) > 5)
     scheduler.shutdown()
-    assert [count(client, store, kind) for kind in ("history", "failed", "runs")] == [10, 5, 2]
     after = make()
     scheduler = scheduler_on(after)
     start_paused(scheduler)
+    assert len(scheduler.get_runs("a")) == len(scheduler.get_runs("fails")) == 5
+    # On a busy machine some of them are records of what was late, and made up for by one run.
+    failed = len(scheduler.get_runs("fails", failed=True))
+    assert [count(client, store, kind) for kind in ("history", "failed", "runs")] == [10, failed, 2]
     old = int((time.time() + 7200) * 1e6)
     assert [after._delete_records(old, 7) for _ in range(3)] == [7, 3, 0]
     assert [count(client, store, kind) for kind in ("history", "failed", "runs")] == [0, 0, 0]
