@@ -43,6 +43,7 @@ class StoredRecord(JobRecord):
 
     uid: int | str = 0
     version: int = 0
+    oversized: bool = False  #: its payload is too large to be read
 
 
 class Oversized(NamedTuple):
@@ -92,9 +93,11 @@ class Codec:
     def decode(self, job_id: str, payload: object, *, import_func: bool = True) -> Loaded:
         """See ``decode``."""
         if isinstance(payload, Oversized):
-            return _unreadable(
+            loaded = _unreadable(
                 job_id, f"its record has {payload.size:,} bytes, and at most {self.max_bytes or 0:,} are read"
             )
+            loaded.record.oversized = True
+            return loaded
         if isinstance(payload, bytes) and is_signed(payload) and not isinstance(self.serializer, SignedSerializer):
             return _unreadable(job_id, "its record is signed, and the job store has no signing_key to verify it with")
         return decode(self.serializer, job_id, payload, import_func=import_func, allowed=self.allowed)

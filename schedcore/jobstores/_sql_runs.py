@@ -14,7 +14,7 @@ from schedcore.clock import Now
 from schedcore.engine import Claim, Decision
 from schedcore.job import JobState
 from schedcore.jobstores._outcome import NOTHING, outcome, storable
-from schedcore.jobstores._payload import Loaded
+from schedcore.jobstores._payload import Loaded, StoredRecord
 from schedcore.jobstores._sql_database import Database
 from schedcore.jobstores._sql_definitions import Definitions
 from schedcore.jobstores._sql_rows import DAMAGED, instant, is_text, run_record, skip_row, text
@@ -107,9 +107,21 @@ class Runs:
                 assert committed is not None
             for decision in decisions:
                 uid, fence = decision.claim.token
-                if self.claimed.get(uid) == fence:
+                if self.claimed.get(uid) == fence and not self._is_left_alone(decision):
                     del self.claimed[uid]
         return committed
+
+    def _is_left_alone(self, decision: Decision) -> bool:
+        """Whether a job is set aside without a word of it in its row, which would cost the memory that is to be spared. It stays
+        claimed: it is told once, and not claimed again before the database is opened anew.
+        """
+        job = decision.claim.job
+        return (
+            decision.broken is not None
+            and self._database.backend.reads_to_write
+            and isinstance(job, StoredRecord)
+            and job.oversized
+        )
 
     def _commit(self, decisions: Sequence[Decision], now_us: int, *, careful: bool) -> Committed | None:
         """One attempt, in one transaction. None, and nothing is changed, if not all is as the claims say; ``careful``: look."""
@@ -140,6 +152,8 @@ class Runs:
                 uid, fence = token = claim.token
                 if claimed.get(uid) != fence or (careful and fences.get(uid) != fence):
                     dropped.append(decision)
+                    continue
+                if self._is_left_alone(decision):
                     continue
                 if broken is not None:
                     # What was decided is done with. If nothing was, it is where the job goes on when it is mended.

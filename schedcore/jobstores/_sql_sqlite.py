@@ -86,6 +86,7 @@ class SQLite(Backend):
     live = "finished_us IS NULL"
     failed = f"state IN ('{RunState.FAILED}', '{RunState.LOST}')"
     for_update = ""
+    reads_to_write = True
     untyped = True
     longest_id = None
     timeout_s = _BUSY_MS / 1000
