@@ -1,7 +1,8 @@
 """What users change in a job that was added, and where the change is made.
 
 A change is a function from the job's entry to its new one; what can be said of it without looking at the job is checked before.
-Where the caller may not wait for a job store (on an event loop), it is put off: a worker thread makes it, in order.
+Where the caller may neither wait for a job store nor call a user's trigger (on an event loop), it is put off: a worker thread
+makes it, in order.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from schedcore.clock import Now
 from schedcore.errors import BrokenJobError, InvalidTriggerError, JobLookupError
 from schedcore.events import EVENT_ALL_JOBS_REMOVED, EVENT_JOB_REMOVED, JobEvent, SchedulerEvent
-from schedcore.job import Job, JobEntry, JobState, UnreadJob
+from schedcore.job import Job, JobEntry, JobRecord, JobState, UnreadJob
 from schedcore.schedulers._definition import UNSET, change_record, check_changes, instant_of, make_trigger, seeded
+from schedcore.schedulers._jobs import Change
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
 __all__ = ["Changes"]
+
+Place = Callable[[JobRecord, Any], JobEntry]
 
 
 class Changes:
@@ -50,7 +55,7 @@ class Changes:
         if grid is not None and next_run is UNSET:
             scheduler._jobs.check_fires(grid.seeded(job_id), now)
 
-        def change(entry: JobEntry) -> JobEntry:
+        def change(entry: JobEntry, place: Place) -> JobEntry:
             record = change_record(entry.job, changes)
             if grid is not None:
                 record = seeded(record._replace(trigger=grid))
@@ -61,9 +66,10 @@ class Changes:
             if next_run is None:
                 # Where it stands is kept, so that ``resume`` can tell what it missed.
                 return JobEntry(record, JobState.PAUSED, entry.fire_us if grid is None else None)
-            return scheduler._jobs.placed(record, next_run, now)
+            return place(record, next_run)
 
-        return self._make(job_id, jobstore, "modify_job", change)
+        asks = grid is not None or next_run not in (UNSET, None)
+        return self._make(job_id, jobstore, "modify_job", change, now, grid, asks=asks)
 
     def reschedule(
         self, job_id: str, jobstore: str | None, trigger: BaseTrigger | str | None, trigger_args: dict[str, Any]
@@ -73,36 +79,36 @@ class Changes:
         now = self._scheduler._timeline.now()
         jobs.check_fires(grid.seeded(job_id), now)
 
-        def change(entry: JobEntry) -> JobEntry:
-            return jobs.placed(seeded(entry.job._replace(trigger=grid)), UNSET, now)
+        def change(entry: JobEntry, place: Place) -> JobEntry:
+            return place(seeded(entry.job._replace(trigger=grid)), UNSET)
 
-        return self._make(job_id, jobstore, "reschedule_job", change)
+        return self._make(job_id, jobstore, "reschedule_job", change, now, grid)
 
     def resume(self, job_id: str, jobstore: str | None) -> Job | None:
         jobs = self._scheduler._jobs
         now = self._scheduler._timeline.now()
 
-        def change(entry: JobEntry) -> JobEntry:
-            return jobs.placed(entry.job, UNSET, now)
+        def change(entry: JobEntry, place: Place) -> JobEntry:
+            return place(entry.job, UNSET)
 
         def resume(pump: Pump) -> None:
             try:
-                jobs.change_stored(pump, job_id, change)
+                jobs.change_stored(pump, job_id, change, now)
             except InvalidTriggerError:
                 self._remove_stored(pump, job_id)
 
-        if self._must_put_off(job_id, jobstore):
-            return self._put_off(job_id, jobstore, "resume_job", resume)
+        pumps = self._put_off_to(job_id, jobstore)
+        if pumps:
+            return self._put_off(job_id, pumps, "resume_job", resume)
         self.make_way(jobstore)
-        alias, job = jobs.find(job_id, jobstore)
+        alias = jobs.find(job_id, jobstore)[0]
         try:
-            return jobs.change(alias, job, change)
+            return jobs.change(alias, job_id, change, now)
         except InvalidTriggerError:
             self._scheduler.remove_job(job_id, alias)
             return None
 
     def repair(self, job_id: str, jobstore: str | None, changes: dict[str, Any]) -> Job:
-        jobs = self._scheduler._jobs
         importlib.invalidate_caches()
         grid: EngineTrigger | None = None
         if "trigger" in changes:
@@ -110,30 +116,31 @@ class Changes:
         check_changes(changes)
         now = self._scheduler._timeline.now()
 
-        def change(entry: JobEntry) -> JobEntry:
+        def change(entry: JobEntry, place: Place) -> JobEntry:
             if entry.job.func is None and "func" not in changes:
                 raise BrokenJobError(job_id, entry.reason or "its function is not known")
             record = change_record(entry.job, changes)
             if grid is not None:
-                return jobs.placed(seeded(record._replace(trigger=grid)), UNSET, now)
+                return place(seeded(record._replace(trigger=grid)), UNSET)
             if entry.state is not JobState.BROKEN:
                 return entry._replace(job=record)
             if entry.fire_us is None:
-                return jobs.placed(record, UNSET, now)
+                return place(record, UNSET)
             return JobEntry(record, JobState.ACTIVE, entry.fire_us, entry.fire_us)
 
-        return self._make(job_id, jobstore, "repair_job", change)
+        return self._make(job_id, jobstore, "repair_job", change, now, grid)
 
     def remove(self, job_id: str, jobstore: str | None) -> None:
         scheduler = self._scheduler
         # Jobs are removed by the thousand, and most often where nothing is ever put off.
         if not scheduler._opens_stores_in_start:
-            if self._must_put_off(job_id, jobstore):
-                self._put_off(job_id, jobstore, "remove_job", lambda pump: self._remove_stored(pump, job_id))
+            pumps = self._put_off_to(job_id, jobstore, asks=False)
+            if pumps:
+                self._put_off(job_id, pumps, "remove_job", lambda pump: self._remove_stored(pump, job_id))
                 return
             self.make_way(jobstore)
         alias = scheduler._jobs.remove(job_id, jobstore)
-        if scheduler._reports.bus.mask & EVENT_JOB_REMOVED:
+        if alias is not None and scheduler._reports.bus.mask & EVENT_JOB_REMOVED:
             self._report_removed(alias, job_id)
 
     def remove_all(self, jobstore: str | None) -> None:
@@ -145,7 +152,7 @@ class Changes:
             for pump in scheduler._pumps_of(jobstore):
                 if not pump.opened:
                     continue
-                if pump.store.traits.blocking and scheduler._on_loop():
+                if (pump.store.traits.blocking or pump.orders) and scheduler._on_loop():
                     pump.put_off(Order("remove_all_jobs", pump.store.remove_all_jobs))
                 else:
                     pump.store.remove_all_jobs()
@@ -156,13 +163,25 @@ class Changes:
     def _make_grid(self, trigger: BaseTrigger | str | None, trigger_args: Mapping[str, Any]) -> EngineTrigger:
         return make_trigger(trigger, dict(trigger_args), self._scheduler.timezone, self._scheduler._timeline)
 
-    def _make(self, job_id: str, jobstore: str | None, what: str, change: Callable[[JobEntry], JobEntry]) -> Job:
+    def _make(
+        self,
+        job_id: str,
+        jobstore: str | None,
+        what: str,
+        change: Change,
+        now: Now,
+        grid: EngineTrigger | None,
+        *,
+        asks: bool = True,
+    ) -> Job:
+        """``grid``: the trigger that the job is given; ``asks``: whether its triggers are asked for fire times."""
         jobs = self._scheduler._jobs
-        if self._must_put_off(job_id, jobstore):
-            return self._put_off(job_id, jobstore, what, lambda pump: jobs.change_stored(pump, job_id, change))
+        pumps = self._put_off_to(job_id, jobstore, grid, asks=asks)
+        if pumps:
+            return self._put_off(job_id, pumps, what, lambda pump: jobs.change_stored(pump, job_id, change, now))
         self.make_way(jobstore)
-        alias, job = jobs.find(job_id, jobstore)
-        return jobs.change(alias, job, change)
+        alias = jobs.find(job_id, jobstore)[0]
+        return jobs.change(alias, job_id, change, now)
 
     def _remove_stored(self, pump: Pump, job_id: str) -> None:
         pump.store.remove_job(job_id)
@@ -173,24 +192,29 @@ class Changes:
         if bus.wants(EVENT_JOB_REMOVED):
             bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
 
-    # -- where nobody may wait for a store ---------------------------------------------------------------------------------
+    # -- where nobody may wait for a store, nor call a user's code ---------------------------------------------------------
 
-    def _must_put_off(self, job_id: str, jobstore: str | None) -> bool:
-        """Whether a change of this job needs a store that does I/O, and the caller is on an event loop."""
+    def _put_off_to(
+        self, job_id: str, jobstore: str | None, grid: EngineTrigger | None = None, *, asks: bool = True
+    ) -> list[Pump]:
+        """The job stores of which one has this job, where the caller is on an event loop and the change is a worker thread's."""
         scheduler = self._scheduler
         if not scheduler._state or not scheduler._on_loop() or scheduler._jobs.is_waiting(job_id, jobstore):
-            return False
+            return []
         pumps = scheduler._pumps_of(jobstore)
-        if not any(pump.store.traits.blocking for pump in pumps):
-            return False
-        quick = (pump for pump in pumps if pump.opened and not pump.store.traits.blocking)
-        return all(pump.store.get_entry(job_id) is None for pump in quick)
+        for pump in pumps:
+            if pump.opened and not pump.store.traits.blocking:
+                entry = pump.store.get_entry(job_id)
+                if entry is not None:
+                    others_code = asks and (entry.job.trigger.foreign or (grid is not None and grid.foreign))
+                    # What was put off before comes first.
+                    return [pump] if others_code or pump.orders else []
+        return [pump for pump in pumps if pump.store.traits.blocking]
 
-    def _put_off(self, job_id: str, jobstore: str | None, what: str, make: Callable[[Pump], object]) -> Job:
+    def _put_off(self, job_id: str, pumps: list[Pump], what: str, make: Callable[[Pump], object]) -> Job:
         """Have a worker thread make this change in the store that has the job; returns a handle that reads the job when it is
         looked at.
         """
-        pumps = [pump for pump in self._scheduler._pumps_of(jobstore) if pump.store.traits.blocking]
 
         def make_where_it_is() -> None:
             for pump in pumps:
@@ -210,7 +234,7 @@ class Changes:
         if scheduler._opens_stores_in_start:
             return  # nothing is put off there
         for pump in scheduler._pumps.values():
-            if pump.orders and pump.opened and jobstore in (None, pump.alias) and scheduler.running:
+            if pump.orders and pump.opened and jobstore in (None, pump.alias) and scheduler._state:
                 if scheduler._on_loop():
                     return  # it changes what waits, which needs nothing of the store
                 pump.catch_up()
@@ -224,7 +248,7 @@ class Changes:
             if what is None and pump.store.traits.blocking:
                 # In a worker thread: what is asked for now is asked of an open store, unless it cannot be opened.
                 pump.tried.wait(MAX_WAIT_S)
-            if pump.opened and pump.store.traits.blocking:
+            if pump.opened and (pump.store.traits.blocking or (pump.has_put_off and not scheduler._on_loop())):
                 if what is not None and not self._warned_of_waiting and scheduler._on_loop():
                     self._warned_of_waiting = True
                     scheduler._reports.logger.warning(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from types import FunctionType
@@ -334,17 +334,12 @@ def make_record(
     )
 
 
-def stable_id(job: JobRecord, taken: Container[str]) -> str:
-    """An id that is the same at every start: the function, and a digest of its arguments and trigger; numbered if ``taken``."""
+def stable_id(job: JobRecord) -> str:
+    """An id that is the same at every start: the function, and a digest of its arguments and trigger."""
     from hashlib import sha256
 
     what = repr((job.args, sorted(job.kwargs.items()), job.trigger.describe()))
-    base = f"{job.name}-{sha256(what.encode('utf-8', 'backslashreplace')).hexdigest()[:12]}"
-    job_id, number = base, 1
-    while job_id in taken:
-        number += 1
-        job_id = f"{base}-{number}"
-    return job_id
+    return f"{job.name}-{sha256(what.encode('utf-8', 'backslashreplace')).hexdigest()[:12]}"
 
 
 def seeded(job: JobRecord) -> JobRecord:

@@ -17,7 +17,6 @@ import os
 from typing import IO, TYPE_CHECKING, Any
 
 from schedcore.errors import BrokenJobError, ConfigurationError, ConflictingIdError, FileSyntaxError
-from schedcore.events import EVENT_JOB_ADDED, JobEvent
 from schedcore.job import Job, JobEntry, JobRecord, JobState
 from schedcore.jobstores._payload import decode, encode
 from schedcore.schedulers._definition import UNSET
@@ -41,6 +40,7 @@ def export_jobs(scheduler: BaseScheduler, outfile: str | os.PathLike[str] | IO[s
     Raises ``TransientJobError`` for a callable that text cannot name, ``SerializationError`` for arguments that are not data,
     ``BrokenJobError`` for a job whose record cannot be read.
     """
+    scheduler._catch_up(jobstore, "export_jobs")
     items = [_export(scheduler, job) for job in scheduler.get_jobs(jobstore)]
     text = json.dumps({_MARK: _VERSION, "jobs": items}, ensure_ascii=False, indent=1) + "\n"
     if isinstance(outfile, str | os.PathLike):
@@ -96,29 +96,20 @@ def import_jobs(scheduler: BaseScheduler, infile: str | os.PathLike[str] | IO[st
         seen.add(record.id)
     pump = scheduler._pumps.get(jobstore)
     if not scheduler.running or (pump is not None and not pump.opened):
-        with scheduler._jobs._lock:
-            waiting = scheduler._jobs._pending.get(jobstore, {})
-            for job_id in seen:
-                if job_id in waiting:
-                    raise ConflictingIdError(job_id)
-            for record, fire_us, _ in entries:
-                scheduler._jobs.add_pending(record, fire_us, jobstore, False, given_id=True)
+        scheduler._jobs.add_pending([(record, fire_us, True) for record, fire_us, _ in entries], jobstore, False)
         return
     if pump is None:
         raise scheduler._no_such_store(jobstore)
-    scheduler._catch_up(jobstore, "import_jobs")
-    now = scheduler._timeline.now()
-    placed: list[JobEntry] = []
-    for record, fire_us, due_us in entries:
-        if due_us is UNSET or due_us is None:
-            placed.append(scheduler._jobs.placed(record, due_us, now))
-        else:
-            placed.append(JobEntry(record, JobState.ACTIVE, fire_us, due_us))
-    pump.store.add_entries(placed)
-    for entry in placed:
-        scheduler._reports.bus.publish(JobEvent(EVENT_JOB_ADDED, entry.job.id, jobstore))
-        if entry.due_us is not None:
-            scheduler._ticker.touch(pump, entry.due_us, entry.job.trigger)
+    scheduler._jobs.add_placed(
+        [(record, due_us, _entry(record, fire_us, due_us)) for record, fire_us, due_us in entries], pump
+    )
+
+
+def _entry(record: JobRecord, fire_us: Any, due_us: Any) -> JobEntry | None:
+    """Where an imported job stands; None where that is to be computed."""
+    if due_us is UNSET or due_us is None:
+        return None
+    return JobEntry(record, JobState.ACTIVE, fire_us, due_us)
 
 
 def _parse(name: str, text: str) -> list[Any]:

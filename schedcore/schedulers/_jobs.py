@@ -6,15 +6,15 @@ A change is compare-and-set: read, compute, put if nothing has changed meanwhile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schedcore._locks import ShortLock
 from schedcore.clock import Now
 from schedcore.engine import dispatch_us, first_fire, omitted
-from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError, UsageError
+from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError, UsageError, error_text
 from schedcore.events import (
     EVENT_JOB_ADDED,
     EVENT_JOB_MODIFIED,
@@ -31,7 +31,7 @@ from schedcore.triggers.base import EngineTrigger
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["Jobs", "Pending", "never"]
+__all__ = ["Change", "Jobs", "Pending", "never"]
 
 
 # Looking a member of an enumeration up costs as much as a call; jobs are added by the thousand.
@@ -47,6 +47,10 @@ class Pending(NamedTuple):
     next_run: Any  #: UNSET, None (paused) or an instant in microseconds
     replace: bool
     entry: JobEntry | None = None  #: where it stands in its schedule, once the scheduler runs
+
+
+#: What is made of a job that is changed: given how it stands, and what places it by a next run (UNSET, None or an instant).
+Change = Callable[[JobEntry, Callable[[JobRecord, Any], JobEntry]], JobEntry]
 
 
 class _Untold(NamedTuple):
@@ -105,23 +109,22 @@ class Jobs:
         """See ``BaseScheduler.add_job``: into the store, or, where nobody may wait for that, to those that wait for it."""
         scheduler = self._scheduler
         if not scheduler._state:
-            return self.add_pending(record, next_run, alias, replace, given_id=given_id)
+            return self.add_pending([(record, next_run, given_id)], alias, replace)[0]
         pump = scheduler._pumps.get(alias)
         if pump is None:
             raise scheduler._no_such_store(alias)
         record = seeded(record)
-        store = pump.store
-        if not pump.opened or (store.traits.blocking and scheduler._on_loop()):
-            entry = self.placed(record, next_run, None)
-            self.put_down(alias, Pending(record, next_run, replace, entry))
-            return Job(scheduler, alias, entry, pending=True)
+        if not pump.opened:
+            return self.put_down(pump, [self._waiting(record, next_run, replace)])[0]
         if not scheduler._opens_stores_in_start:
+            if self.is_put_off(pump, record):
+                return self.put_down(pump, [self._waiting(record, next_run, replace)])[0]
             scheduler._changes.make_way(alias)
         if replace:
             entry, code = self.store(pump, Pending(record, next_run, True), scheduler._timeline.now())
         else:
             entry, code = self.placed(record, next_run, None), EVENT_JOB_ADDED
-            store.add_entries((entry,))
+            pump.store.add_entries((entry,))
         bus = scheduler._reports.bus
         if bus.mask & code:
             bus.publish(JobEvent(code, entry.job.id, alias))
@@ -133,27 +136,54 @@ class Jobs:
         """See ``BaseScheduler.add_jobs``. A definition: the job, its next run, and whether its id was given."""
         scheduler = self._scheduler
         if not scheduler._state:
-            with self.all_or_none(alias):
-                return [
-                    self.add_pending(record, next_run, alias, False, given_id=given)
-                    for record, next_run, given in definitions
-                ]
+            return self.add_pending(definitions, alias, False)
         pump = scheduler._pumps.get(alias)
         if pump is None:
             raise scheduler._no_such_store(alias)
+        return self.add_placed([(seeded(record), next_run, None) for record, next_run, _ in definitions], pump)
+
+    def add_placed(self, jobs: list[tuple[JobRecord, Any, JobEntry | None]], pump: Pump) -> list[Job]:
+        """Add jobs while the scheduler runs, all or none. Of each: the job, its next run, where it stands if that is known."""
+        scheduler = self._scheduler
+        if not pump.opened or any(self.is_put_off(pump, record) for record, _, _ in jobs):
+            waiting = [
+                self._waiting(record, next_run, False) if entry is None else Pending(record, next_run, False, entry)
+                for record, next_run, entry in jobs
+            ]
+            return self.put_down(pump, waiting)
+        scheduler._changes.make_way(pump.alias)
         now = scheduler._timeline.now()
-        placed = [(seeded(record), next_run) for record, next_run, _ in definitions]
-        entries = [self.placed(record, next_run, now) for record, next_run in placed]
-        if not pump.opened or (pump.store.traits.blocking and scheduler._on_loop()):
-            with self.all_or_none(alias):
-                for (record, next_run), entry in zip(placed, entries, strict=True):
-                    self.put_down(alias, Pending(record, next_run, False, entry))
-            return [Job(scheduler, alias, entry, pending=True) for entry in entries]
+        entries = [self.placed(record, next_run, now) if entry is None else entry for record, next_run, entry in jobs]
         pump.store.add_entries(entries)
-        scheduler._reports.added(alias, entries)
+        scheduler._reports.added(pump.alias, entries)
         pump.touched = True
         scheduler._ask()
-        return [Job(scheduler, alias, entry) for entry in entries]
+        return [Job(scheduler, pump.alias, entry) for entry in entries]
+
+    def is_put_off(self, pump: Pump, job: JobRecord) -> bool:
+        """Whether it is for the next cycle to add this job to an open store, in a worker thread: not for an event loop's."""
+        scheduler = self._scheduler
+        if scheduler._opens_stores_in_start:
+            return False
+        if self.is_pending(pump.alias, job.id):
+            return True  # one of this id is to be stored
+        # What was put off before comes first.
+        others = pump.store.traits.blocking or job.trigger.foreign or bool(pump.orders)
+        return others and scheduler._on_loop()
+
+    def may_ask(self, trigger: EngineTrigger) -> bool:
+        """Whether a trigger may be asked for fire times here: a user's own is not, on an event loop. Nor is it before a scheduler
+        that will live on one is started, because then nobody knows which threads have one.
+        """
+        scheduler = self._scheduler
+        if scheduler._opens_stores_in_start or not trigger.foreign:
+            return True
+        return bool(scheduler._state) and not scheduler._on_loop()
+
+    def _waiting(self, record: JobRecord, next_run: Any, replace: bool) -> Pending:
+        """A job that is to wait for its store while the scheduler runs."""
+        asks = next_run is UNSET and not self.may_ask(record.trigger)
+        return Pending(record, next_run, replace, None if asks else self.placed(record, next_run, None))
 
     def drop_pending(self, alias: str | None) -> None:
         """Forget the jobs that wait for one job store, or all."""
@@ -162,54 +192,81 @@ class Jobs:
                 if alias in (None, its):
                     del self._pending[its]
 
-    def add_pending(self, record: JobRecord, next_run: Any, alias: str, replace: bool, *, given_id: bool) -> Job:
-        if next_run is UNSET:
-            trigger = seeded(record).trigger
-            if first_fire(trigger, self._scheduler._timeline.now().wall_us) is None:
-                raise never(trigger)
-        with self._lock:
-            jobs = self._pending.setdefault(alias, {})
-            pump = self._scheduler._pumps.get(alias)
+    def add_pending(self, definitions: list[tuple[JobRecord, Any, bool]], alias: str, replace: bool) -> list[Job]:
+        """Have jobs wait for the start, all or none. A definition: the job, its next run, and whether its id was given."""
+        scheduler = self._scheduler
+        pump = scheduler._pumps.get(alias)
+        now = scheduler._timeline.now()
+        stable: dict[int, str] = {}
+        for number, (record, next_run, given_id) in enumerate(definitions):
+            if next_run is UNSET:
+                self.check_fires(seeded(record).trigger, now)
             if not given_id and pump is not None and pump.store.traits.durable:
                 # Start-up code runs at every start; under a random id each start would leave one more copy.
-                record = record._replace(id=stable_id(record, jobs))
-                replace = True
-            record = seeded(record)
-            if record.id in jobs and not replace:
-                raise ConflictingIdError(record.id)
-            if pump is not None:
-                pump.store.check(record)
-            jobs[record.id] = Pending(record, next_run, replace)
-        if self._scheduler.running and pump is not None:
+                stable[number] = stable_id(record)
+        while True:
+            ids = self._free_ids(alias, stable)
+            waiting: list[Pending] = []
+            for number, (record, next_run, _) in enumerate(definitions):
+                named = seeded(record._replace(id=ids[number]) if number in ids else record)
+                waiting.append(Pending(named, next_run, replace or number in ids))
+                if pump is not None:
+                    pump.store.check(named)
+            if self._put(alias, waiting, set(ids.values())):
+                break
+        if scheduler._state and pump is not None:
             pump.touched = True
-            self._scheduler._ask()
-        return Job(self._scheduler, alias, JobEntry(record, JobState.ACTIVE), pending=True)
+            scheduler._ask()
+        return [self._handle(alias, item) for item in waiting]
 
-    @contextmanager
-    def all_or_none(self, alias: str) -> Iterator[None]:
-        """If something is raised inside, the jobs that wait for a job store are those that did before."""
+    def _free_ids(self, alias: str, stable: Mapping[int, str]) -> dict[int, str]:
+        """Stable ids, numbered where that of another job is the same."""
+        ids: dict[int, str] = {}
         with self._lock:
-            before = dict(self._pending.get(alias, {}))
-            try:
-                yield
-            except BaseException:
-                self._pending[alias] = before
-                raise
+            jobs = self._pending.get(alias, {})
+            mine: set[str] = set()
+            for key, base in stable.items():
+                job_id, number = base, 1
+                while job_id in jobs or job_id in mine:
+                    number += 1
+                    job_id = f"{base}-{number}"
+                mine.add(job_id)
+                ids[key] = job_id
+        return ids
 
-    def put_down(self, alias: str, pending: Pending) -> None:
-        """Have a job stored by the next cycle of its store."""
-        self._scheduler._pumps[alias].store.check(pending.job)
+    def _put(self, alias: str, waiting: Sequence[Pending], free: Container[str] = ()) -> bool:
+        """Put jobs to those that wait, all or none. False when somebody has taken one of the ids that were ``free``.
+
+        Raises ``ConflictingIdError``. Nothing that is anybody's code is called: the lock is held.
+        """
         with self._lock:
-            jobs = self._pending.setdefault(alias, {})
-            if pending.job.id in jobs and not pending.replace:
-                raise ConflictingIdError(pending.job.id)
-            jobs[pending.job.id] = pending
-            pump = self._scheduler._pumps[alias]
+            jobs = self._pending.get(alias, {})
+            mine: set[str] = set()
+            for item in waiting:
+                job_id = item.job.id
+                if job_id in jobs or job_id in mine:
+                    if job_id in free:
+                        return False
+                    if not item.replace:
+                        raise ConflictingIdError(job_id)
+                mine.add(job_id)
+            for item in waiting:
+                self._pending.setdefault(alias, {})[item.job.id] = item
+        return True
+
+    def put_down(self, pump: Pump, waiting: Sequence[Pending]) -> list[Job]:
+        """Have jobs stored by the next cycle of their store. All or, when it raises, none."""
+        for item in waiting:
+            pump.store.check(item.job)
+        self._put(pump.alias, waiting)
         pump.touched = True
         self._scheduler._ask()
+        return [self._handle(pump.alias, item) for item in waiting]
 
     def check_fires(self, trigger: EngineTrigger, now: Now) -> None:
-        """Raise ``InvalidTriggerError`` when a trigger never fires, and whatever it raises."""
+        """Raise ``InvalidTriggerError`` when a trigger never fires, and whatever it raises; if it may be asked here."""
+        if not self.may_ask(trigger):
+            return
         if first_fire(trigger, now.steady_us if trigger.elapsed else now.wall_us) is None:
             raise never(trigger)
 
@@ -269,20 +326,32 @@ class Jobs:
             job = pending.job._replace(trigger=old.job.trigger)
             if old.state is JobState.BROKEN:
                 return JobEntry(job, JobState.ACTIVE, old.fire_us, old.fire_us)
+            # What was found while it was placed is not about this place.
+            self._untold.pop(job.id, None)
             return JobEntry(job, old.state, old.fire_us, old.due_us)
-        return self.placed(pending.job, pending.next_run, now)
+        return pending.entry or self.placed(pending.job, pending.next_run, now)
 
-    def flush(self, pump: Pump) -> list[JobEntry]:
-        """Hand a store its pending jobs. In ``start``, or in a cycle. What one job raises stops the others only in ``start``."""
-        added = self._flush(pump) if self._pending.get(pump.alias) else []
+    def waits_for_others_code(self, alias: str) -> bool:
+        """Whether jobs wait for this store whose triggers are a user's own, and have yet to be asked."""
+        with self._lock:
+            return any(item.job.trigger.foreign for item in self._pending.get(alias, {}).values())
+
+    def flush(self, pump: Pump, others_code: bool = True) -> list[JobEntry]:
+        """Hand a store its pending jobs. In ``start``, or in a cycle. What one job raises stops the others only in ``start``.
+
+        ``others_code``: also those whose triggers are a user's own; not on an event loop.
+        """
+        added = self._flush(pump, others_code) if self._pending.get(pump.alias) else []
         if self._untold:
             self._tell(pump)
         return added
 
-    def _flush(self, pump: Pump) -> list[JobEntry]:
+    def _flush(self, pump: Pump, others_code: bool) -> list[JobEntry]:
         with self._lock:
             # They go on waiting until they are stored: what is asked of them meanwhile is not lost, nor are they if it fails.
             waiting = dict(self._pending.get(pump.alias, {}))
+        if not others_code:
+            waiting = {job_id: item for job_id, item in waiting.items() if not item.job.trigger.foreign}
         now = self._scheduler._timeline.now()
         added: list[JobEntry] = []
         fresh: list[JobEntry] = []
@@ -293,14 +362,29 @@ class Jobs:
         )
         for pending in waiting.values():
             try:
-                if pending.replace:
-                    entry, code = self.store(pump, pending, now)
-                    if code == EVENT_JOB_ADDED:
-                        added.append(entry)
-                else:
-                    fresh.append(pending.entry or self.placed(pending.job, pending.next_run, now))
+                placed = self._placed_pending(pending, now)
             except InvalidTriggerError as error:
-                # It had a fire time when it was added, and has none now that it is started: its schedule is over.
+                if pending.job.trigger.foreign and not self._scheduler._opens_stores_in_start:
+                    # It was not asked when the job was added.
+                    self._job_refused(pump.alias, pending.job.id, error)
+                else:
+                    # It had a fire time when it was added, and has none now that it is started: its schedule is over.
+                    self._scheduler._reports.logger.warning("job %r is dropped: %s", pending.job.id, error)
+                continue
+            except Exception as error:
+                if starting:
+                    raise
+                self._job_refused(pump.alias, pending.job.id, error)
+                continue
+            if not placed.replace:
+                assert placed.entry is not None
+                fresh.append(placed.entry)
+                continue
+            try:
+                entry, code = self.store(pump, placed, now)
+                if code == EVENT_JOB_ADDED:
+                    added.append(entry)
+            except InvalidTriggerError as error:
                 self._scheduler._reports.logger.warning("job %r is dropped: %s", pending.job.id, error)
             except UsageError as error:
                 if starting:
@@ -319,6 +403,12 @@ class Jobs:
             with suppress(JobLookupError):
                 pump.store.remove_job(job_id)
         return [entry for entry in added if entry.job.id not in gone]
+
+    def _placed_pending(self, pending: Pending, now: Now) -> Pending:
+        """A job that waits, with its place in the schedule; but for one that may find that of its predecessor in the store."""
+        if pending.entry is not None or (pending.replace and not pending.job.trigger.foreign):
+            return pending
+        return pending._replace(entry=self.placed(pending.job, pending.next_run, now))
 
     def _stop_waiting(self, alias: str, stored: Mapping[str, Pending]) -> set[str]:
         """These were stored. One that was changed meanwhile goes on waiting; returned are those that were removed meanwhile."""
@@ -347,17 +437,21 @@ class Jobs:
                 self._job_refused(pump.alias, entry.job.id, error)
         return added
 
-    def _job_refused(self, alias: str, job_id: str, error: UsageError) -> None:
-        self._scheduler._reports.logger.error("job %r cannot be added to job store %r: %s", job_id, alias, error)
-        self._scheduler._reports.bus.post(JobBrokenEvent(job_id, alias, str(error), error))
+    def _job_refused(self, alias: str, job_id: str, error: Exception) -> None:
+        text = str(error) if isinstance(error, UsageError) else f"its trigger raised {error_text(error)}"
+        self._scheduler._reports.logger.error("job %r cannot be added to job store %r: %s", job_id, alias, text)
+        self._scheduler._reports.bus.post(JobBrokenEvent(job_id, alias, text, error))
 
-    def remove(self, job_id: str, jobstore: str | None) -> str:
-        """Remove a job where it is found first; returns the alias of that store."""
+    def remove(self, job_id: str, jobstore: str | None) -> str | None:
+        """Remove a job where it is found first; returns the alias of that store, or None for one that only waited for it.
+
+        Nobody was told that such a job was added, nor is anybody told that it is gone.
+        """
         if self._pending:
             for alias in list(self._pending):
                 if jobstore in (None, alias) and self._drop_pending(alias, job_id):
                     self._remove_behind(alias, job_id)
-                    return alias
+                    return None
         scheduler = self._scheduler
         pumps = scheduler._pumps
         if jobstore is not None and jobstore not in pumps:
@@ -376,14 +470,15 @@ class Jobs:
         """A job does not wait any more; one that it was to replace, or would have met, is in the store still."""
         scheduler = self._scheduler
         pump = scheduler._pumps.get(alias)
-        if pump is None or not scheduler.running or not pump.store.traits.blocking:
+        if pump is None or not scheduler.running:
             return
 
         def remove() -> None:
             with suppress(JobLookupError):
                 pump.store.remove_job(job_id)
+                scheduler._reports.removed(alias, job_id)
 
-        if scheduler._on_loop():
+        if scheduler._on_loop() and (pump.store.traits.blocking or pump.orders):
             pump.put_off(Order(f"remove_job({job_id!r})", remove))
         elif pump.opened:
             remove()
@@ -403,33 +498,57 @@ class Jobs:
                         return alias, Job(self._scheduler, alias, found)
         raise JobLookupError(job_id)
 
-    def change(self, alias: str, job: Job, change: Callable[[JobEntry], JobEntry]) -> Job:
-        with self._lock:
-            pending = self._pending.get(alias, {}).get(job.id)
-            if pending is not None:
-                entry = JobEntry(pending.job, JobState.ACTIVE)
-                new = change(entry)
-                next_run: Any = pending.next_run
-                if new.state is JobState.PAUSED:
-                    next_run = None
-                elif new.due_us is not None:
-                    # Computed now, it would be stale at start; only what the user named stays.
-                    first_us = first_fire(new.job.trigger, self._scheduler._timeline.now().wall_us)
-                    next_run = UNSET if new.due_us == first_us else new.due_us
-                placed = None
-                if pending.entry is not None:
-                    placed = self.placed(new.job, next_run, self._scheduler._timeline.now())
-                self._pending[alias][job.id] = changed = Pending(new.job, next_run, pending.replace, placed)
-                return self._handle(alias, changed)
-        return Job(self._scheduler, alias, self.change_stored(self._scheduler._pumps[alias], job.id, change))
+    def change(self, alias: str, job_id: str, change: Change, now: Now) -> Job:
+        """Change a job that waits for this store, or is in it. Raises ``JobLookupError``, and what ``change`` raises."""
+        while True:
+            with self._lock:
+                pending = self._pending.get(alias, {}).get(job_id)
+            if pending is None:
+                break
+            changed = self._changed_pending(pending, change, now)
+            with self._lock:
+                jobs = self._pending.get(alias, {})
+                if jobs.get(job_id) is pending:
+                    jobs[job_id] = changed
+                    return self._handle(alias, changed)
+        pump = self._scheduler._pumps.get(alias)
+        if pump is None or not pump.opened:
+            raise JobLookupError(job_id)
+        return Job(self._scheduler, alias, self.change_stored(pump, job_id, change, now))
 
-    def change_stored(self, pump: Pump, job_id: str, change: Callable[[JobEntry], JobEntry]) -> JobEntry:
+    def _changed_pending(self, pending: Pending, change: Change, now: Now) -> Pending:
+        next_run = pending.next_run
+
+        def place(job: JobRecord, at: Any) -> JobEntry:
+            nonlocal next_run
+            # Its place is found when it is stored, and would be stale by then: only what the user named is kept.
+            next_run = at
+            if at is UNSET:
+                self.check_fires(job.trigger, now)
+            return JobEntry(job, JobState.PAUSED if at is None else JobState.ACTIVE)
+
+        new = change(JobEntry(pending.job, JobState.PAUSED if next_run is None else JobState.ACTIVE), place)
+        if new.state is JobState.PAUSED:
+            next_run = None
+        entry = pending.entry
+        if entry is not None:
+            if next_run is pending.next_run and new.job.trigger is pending.job.trigger:
+                entry = entry._replace(job=new.job)
+            else:
+                entry = self._waiting(new.job, next_run, False).entry
+        return Pending(new.job, next_run, pending.replace, entry)
+
+    def change_stored(self, pump: Pump, job_id: str, change: Change, now: Now) -> JobEntry:
         """Change a job that is in this store. Raises ``JobLookupError``, and what ``change`` raises."""
+
+        def place(job: JobRecord, at: Any) -> JobEntry:
+            return self.placed(job, at, now)
+
         while True:
             old = pump.store.get_entry(job_id)
             if old is None:
                 raise JobLookupError(job_id)
-            new = change(old)
+            new = change(old, place)
             skips: tuple[Skip, ...] = ()
             if new.state is JobState.ACTIVE:
                 skips = self._missed_while_paused(old, new)
@@ -510,6 +629,10 @@ class Jobs:
         """Whether a job waits for its store."""
         with self._lock:
             return any(job_id in items for its, items in self._pending.items() if alias in (None, its))
+
+    def waits(self, alias: str) -> bool:
+        """Whether any job waits for this store."""
+        return bool(self._pending.get(alias))
 
     def is_pending(self, alias: str, job_id: str) -> bool:
         return job_id in self._pending.get(alias, {})

@@ -79,6 +79,7 @@ class Pump:
         self.begun: deque[tuple[Run, int]] = deque()  # likewise; for durable stores
         self.orders = Orders(self._complain_of_order)
         self._turn = threading.Lock()
+        self._writer: int | None = None  # the thread whose turn it is
         self.touched = True  # somebody changed what is due; set by any thread
         self.busy = False
         self.opened = False
@@ -87,8 +88,7 @@ class Pump:
         self.health = StoreHealth(True, None, scheduler.clock.wall_us())
         self._unwritten: list[Finish] = []
         self._unsure = True  # the store may hold what this scheduler does not know: recover first
-        self._compared = False  # whether what a durable store noted was compared with today
-        self._noted_us: int | None = None  # when the time was noted in it
+        self._noted_us: int | None = None  # when the time was noted in a durable store
         self._correct = False  # the clock was corrected: calendar jobs are to be looked at again
         self._due = Due(None, None)
         self._more = False
@@ -114,6 +114,8 @@ class Pump:
         self.touched = False
         if self.store.traits.blocking:
             self._work_elsewhere(lambda: self._cycle(now))
+        elif self._calls_others_code():
+            self._do_elsewhere(now)
         else:
             result = self._cycle(now)
             self._apply(result)
@@ -166,6 +168,11 @@ class Pump:
         return max(0, delay_us) / 1e6
 
     @property
+    def has_put_off(self) -> bool:
+        """Whether jobs, or changes of jobs, wait for the next cycle."""
+        return bool(self.orders) or self.scheduler._jobs.waits(self.alias)
+
+    @property
     def has_more(self) -> bool:
         """Whether the last batch was full, so that the next one should follow at once."""
         return self._more and not self.busy
@@ -181,10 +188,17 @@ class Pump:
 
         One thread does it at a time, so that who comes second knows, when his turn comes, that it has been done.
         """
+        here = threading.get_ident()
+        if self._writer == here:
+            return []  # a user's trigger that is being asked calls the scheduler
         with self._turn:
-            if self.orders:
-                self.orders.carry_out(self.store)
-            return self.scheduler._jobs.flush(self)
+            self._writer = here
+            try:
+                if self.orders:
+                    self.orders.carry_out(self.store)
+                return self.scheduler._jobs.flush(self)
+            finally:
+                self._writer = None
 
     def catch_up(self) -> None:
         """``write_changes`` between two cycles, for somebody who is about to read."""
@@ -373,10 +387,13 @@ class Pump:
         if not self.opened:
             store.start(scheduler, self.alias)
             self.opened = True
-        result.added = self.write_changes()
+        if store.traits.blocking or scheduler._opens_stores_in_start:
+            result.added = self.write_changes()
+        else:
+            # On a user's event loop. The rest is done elsewhere (``_calls_others_code``).
+            result.added = scheduler._jobs.flush(self, others_code=False)
         self._write_back(result)
-        recovers = self._unsure
-        if recovers:
+        if self._unsure:
             result.recovered = store.recover(self._known_runs(result))
             self._unsure = False
         if scheduler._dispatches:
@@ -385,19 +402,45 @@ class Pump:
             if self._correct:
                 self._correct = False
                 rearrange.rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
-            opens = self._compare_notes(now)
-            # What waited while the store was opened, or away, begins after a short step, and not behind a thousand others.
-            limit = BLOCKING_BATCH if store.traits.blocking and not recovers else BATCH
+            self._compare_notes(now)
+            limit = BLOCKING_BATCH if store.traits.blocking else BATCH
             result.fired, claims = store.fire(now, limit, scheduler._executors)
             result.more = len(result.fired) + len(claims) >= limit
             if claims and self._are_others_code(claims):
                 result.undecided = claims
             elif claims:
                 self._decide_and_commit(result, claims, now)
-            if not (opens and result.committed is not None and result.committed.runs):
-                # Else in the next cycle, which comes when these runs end.
-                self._note_time(now)
         result.due = store.next_due()
+
+    def _calls_others_code(self) -> bool:
+        """Whether the next cycle would call a user's trigger, on the user's event loop, for something else than a decision."""
+        if self.scheduler._opens_stores_in_start:
+            return False
+        return (
+            bool(self.orders)
+            or (self._correct and self.scheduler._dispatches)
+            or self.scheduler._jobs.waits_for_others_code(self.alias)
+        )
+
+    def _do_elsewhere(self, now: Now) -> None:
+        """The part of a cycle that calls a user's triggers, in a worker thread. The rest comes after it."""
+
+        def do() -> CycleResult:
+            result = CycleResult()
+            result.more = more
+            try:
+                result.added = self.write_changes()
+                if self._correct and self.scheduler._dispatches:
+                    self._correct = False
+                    rearrange.rearrange(self.store, now, self.scheduler._random, self._complain, calendar=True)
+                result.due = self.store.next_due()
+            except Exception as error:  # noqa: BLE001  # a trigger or a store may be anybody's code
+                result.error = error
+            return result
+
+        more = self._more
+        self.touched = True
+        self._work_elsewhere(do)
 
     def _are_others_code(self, claims: list[Claim]) -> bool:
         """Whether deciding would call a user's trigger on the user's event loop."""
@@ -482,19 +525,17 @@ class Pump:
     def _complain(self, entry: JobEntry, error: Exception) -> None:
         self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))
 
-    def _compare_notes(self, now: Now) -> bool:
-        """A durable store remembers the time and the zone data with which it was used last. Whether this was the time to ask."""
-        if self._compared or not self.store.traits.durable:
-            return False
-        rearrange.after_opening(self.store, now, self.scheduler._random, self._complain)
-        self._compared = True
-        return True
-
-    def _note_time(self, now: Now) -> None:
-        """Have a durable store remember when it was used, now and then."""
-        if self._compared and (self._noted_us is None or now.wall_us - self._noted_us >= rearrange.NOTE_EVERY_US):
+    def _compare_notes(self, now: Now) -> None:
+        """A durable store remembers the time and the zone data with which it was used last."""
+        if not self.store.traits.durable:
+            return
+        if self._noted_us is None:
+            rearrange.after_opening(self.store, now, self.scheduler._random, self._complain)
+        elif now.wall_us - self._noted_us < rearrange.NOTE_EVERY_US:
+            return
+        else:
             rearrange.note_time(self.store, now)
-            self._noted_us = now.wall_us
+        self._noted_us = now.wall_us
 
     def settle(self) -> None:
         """The last write, at shutdown: what was put off, what began and what ended. Wherever the store may be called."""
@@ -505,7 +546,7 @@ class Pump:
             else:
                 self.orders.carry_out(self.store)
             self._write_back(result)
-            if self._compared:
+            if self._noted_us is not None:
                 rearrange.note_time(self.store, self.scheduler._timeline.now())
         finally:
             if result.ended:
