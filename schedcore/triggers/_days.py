@@ -39,6 +39,7 @@ __all__ = [
     "Smeared",
     "YearDays",
     "common_days",
+    "days_between",
     "days_of_plan",
     "next_common",
     "repeating_from",
@@ -114,6 +115,16 @@ def next_common(sets: tuple[Days, ...], day: int) -> int | None:
     # A look at the near ones first saves a copy of all.
     near = found & (1 << 512) - 1 or found
     return FIRST_DAY + chunk * CHUNK + place + (near & -near).bit_length() - 1
+
+
+def days_between(sets: tuple[Days, ...], first: int, last: int) -> int:
+    """The days from one to another, not many, that all of several sets have: bit 0 is the first."""
+    repeats = repeating_from(sets)
+    chunk, place = divmod(first - FIRST_DAY, CHUNK)
+    found = common_days(sets, min(chunk, repeats)) >> place
+    if place + last - first >= CHUNK:
+        found |= common_days(sets, min(chunk + 1, repeats)) << CHUNK - place
+    return found & (2 << last - first) - 1
 
 
 class Smeared(Days):

@@ -2,15 +2,15 @@
 
 A rule whose interval never meets a day that it allows (every 4 years from an odd one, on 29 February) has no instance at
 all, which dateutil finds out by trying each year up to 9999. Here each part of the rule is a set of days, and "never" is
-that they have none in common. A set may hold more days than the rule, never fewer: what is left out (``BYSETPOS``,
-``BYEASTER``, weeks that do not begin on Monday) restricts it further.
+that they have none in common. For a rule by the day or longer these are just its days, but for what ``BYSETPOS`` leaves out of
+them; one by the hour, the minute or the second has some that its interval does not come to.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from math import gcd
 
@@ -21,16 +21,16 @@ from schedcore.triggers._days import (
     DayLattice,
     Days,
     EitherDays,
-    Smeared,
     YearDays,
     common_days,
     days_of_plan,
+    repeating_from,
 )
 from schedcore.triggers._local import day_number, month_length
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import plan_for
 
-__all__ = ["days_of_rule", "most_in_a_period", "times_of_rule"]
+__all__ = ["days_of_rule", "most_in_a_period", "named_days", "times_of_rule"]
 
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _BYDAY = re.compile(r"([+-]?\d+)?(MO|TU|WE|TH|FR|SA|SU)|(MO|TU|WE|TH|FR|SA|SU)\(([+-]?\d+)\)")
@@ -47,15 +47,15 @@ def days_of_rule(given: Mapping[str, str], freq: int, interval: int, start: date
 
     ``given``: the parts of the rule by their names in upper case; ``freq``: 0 (yearly) to 6 (secondly).
     """
-    return (*_named(given, freq, start), *_reached(given, freq, interval, start))
+    return (*named_days(given, freq, start), *_reached(given, freq, interval, start))
 
 
 def _numbers(text: str) -> list[int]:
     return [int(each) for each in text.split(",")]
 
 
-def _named(given: Mapping[str, str], freq: int, start: datetime) -> list[Days]:
-    """The days that the rule names, or takes from its start."""
+def named_days(given: Mapping[str, str], freq: int, start: datetime) -> tuple[Days, ...]:
+    """Sets of days, all of which have those that the rule names, or takes from its start."""
     months = (
         sum({1 << month for month in _numbers(given["BYMONTH"]) if 1 <= month <= 12}) if "BYMONTH" in given else None
     )
@@ -89,13 +89,14 @@ def _named(given: Mapping[str, str], freq: int, start: datetime) -> list[Days]:
             found.append(_rule(_ALL_DAYS, _ALL_MONTHS, weekdays=weekdays))
         if numbered:
             found.append(_nth_days(tuple(numbered), freq == _MONTHLY or "BYMONTH" in given))
-    if "BYWEEKNO" in given and given.get("WKST", "MO") == "MO":
-        weeks = _numbers(given["BYWEEKNO"])
-        if all(1 <= week <= 53 for week in weeks):
-            found.append(_rule(_ALL_DAYS, _ALL_MONTHS, weeks=sum({1 << week for week in weeks})))
+    if "BYWEEKNO" in given:
+        weeks = tuple(week for week in _numbers(given["BYWEEKNO"]) if 1 <= abs(week) <= 53)
+        found.append(_week_days(weeks, _WEEKDAYS.index(given.get("WKST", "MO")[:2])))
     if "BYYEARDAY" in given:
         found.append(_year_days(tuple(_numbers(given["BYYEARDAY"]))))
-    return found
+    if "BYEASTER" in given:
+        found.append(_easter_days(tuple(_numbers(given["BYEASTER"]))))
+    return tuple(found)
 
 
 def _rule(
@@ -105,9 +106,8 @@ def _rule(
     last_day: bool = False,
     before_last: int = 0,
     weekdays: int = _ALL_WEEKDAYS,
-    weeks: int | None = None,
 ) -> Days:
-    rule = CronRule(1, 1, 1, days, last_day, 0, 0, months, weekdays, False, weeks, None, False, before_last)
+    rule = CronRule(1, 1, 1, days, last_day, 0, 0, months, weekdays, False, None, None, False, before_last)
     return days_of_plan(plan_for(rule))
 
 
@@ -119,6 +119,56 @@ def _year_days(numbers: tuple[int, ...]) -> Days:
         return sum(1 << place for place in places if 0 <= place < length)
 
     return YearDays(days_of, EVERY_CHUNK)
+
+
+@lru_cache(maxsize=64)
+def _week_days(numbers: tuple[int, ...], week_start: int) -> Days:
+    """The days of some weeks of the year, counted from the end below 0: week 1 is the first that has four days in the year."""
+
+    def weeks_in(first: int, leap: bool) -> int:
+        return 53 if first == 3 or (leap and first == 2) else 52
+
+    @lru_cache(maxsize=42)
+    def of_kind(first: int, leap: bool, after_leap: bool, before_leap: bool) -> int:
+        """``first``: 1 January as a day of its week, from 0."""
+        begin = -first if first <= 3 else 7 - first  # of week 1, as a day of the year
+        count = weeks_in(first, leap)
+        found = 0  # one week ahead, so that no shift is negative
+        for week in {number if number > 0 else count + 1 + number for number in numbers}:
+            if 1 <= week <= count:
+                found |= 0x7F << begin + 7 * week
+        after = weeks_in((first + 365 + leap) % 7, before_leap)
+        if 1 in numbers or -after in numbers:  # the days after the last week are in week 1 of the next year
+            found |= 0x7F << begin + 7 * count + 7
+        before = weeks_in((first - 365 - after_leap) % 7, after_leap)
+        if begin > 0 and (
+            before in numbers or -1 in numbers
+        ):  # those before week 1 are in the last week of the year before
+            found |= (1 << begin) - 1 << 7
+        return found >> 7 & (1 << 365 + leap) - 1
+
+    def days_of(year: int) -> int:
+        first = (day_number(year, 1, 1) + 3 - week_start) % 7
+        return of_kind(first, *(month_length(each, 2) == 29 for each in (year, year - 1, year + 1)))
+
+    return YearDays(days_of, EVERY_CHUNK)
+
+
+@lru_cache(maxsize=64)
+def _easter_days(offsets: tuple[int, ...]) -> Days:
+    """The days so many days after Easter."""
+    from dateutil.easter import easter
+
+    def days_of(year: int) -> int:
+        found = 0
+        if 1583 <= year <= 9999:  # where Easter is known
+            place = easter(year).toordinal() - date(year, 1, 1).toordinal()
+            for offset in offsets:
+                if 0 <= place + offset < 337 + month_length(year, 2):
+                    found |= 1 << place + offset
+        return found
+
+    return YearDays(days_of, NO_CHUNK)
 
 
 @lru_cache(maxsize=64)
@@ -152,7 +202,7 @@ def _reached(given: Mapping[str, str], freq: int, interval: int, start: datetime
         return (_months(interval, 12 * start.year + start.month - 1),) if interval > 1 else ()
     if freq == _WEEKLY:
         monday = today - (start.weekday() - _WEEKDAYS.index(given.get("WKST", "MO")[:2])) % 7
-        return (Smeared((DayLattice(7 * interval, monday),), 0, 6),) if interval > 1 else ()
+        return (EitherDays([DayLattice(7 * interval, monday + day) for day in range(7)]),) if interval > 1 else ()
     if freq == _DAILY:
         return (DayLattice(interval, today),) if interval > 1 else ()
     of_day = (24, 1440, 86400)[freq - _HOURLY]
@@ -217,13 +267,17 @@ def _months(interval: int, month: int) -> Days:
 
 
 def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]) -> int:
-    """How many instances a year, a month or a week of the rule has at the most, which ``BYSETPOS`` counts."""
+    """How many instances a year, a month or a week of the rule has at the most, which ``BYSETPOS`` counts. ``sets``: the days
+    that it names; of those that do not come round after 400 years nothing is known.
+    """
     times = 1
     for place, key in ((_DAILY, "BYHOUR"), (_HOURLY, "BYMINUTE"), (_MINUTELY, "BYSECOND")):
         if key in given and freq <= place:  # else it restricts the periods, or is that of the start
             times *= len(_numbers(given[key]))
     if freq > _WEEKLY:
         return times
+    if repeating_from(sets) != EVERY_CHUNK:
+        return times * 366
     common = common_days(sets, EVERY_CHUNK)
     if freq == _WEEKLY:
         # The first day of a chunk, read from the right, is a Saturday.

@@ -578,8 +578,11 @@ def first_multiple(step: int, modulus: int, low: int, high: int) -> int | None:
     return None if turns is None else -(-(low + modulus * turns) // step)
 
 
-def look(box: Box, at_us: int, steps: list[int]) -> int | None:
-    """The first instant of a box that is not before another; or how far the look came when its steps were used up."""
+def look(box: Box, at_us: int, steps: list[int], known_from: int = FIRST_DAY) -> int | None:
+    """The first instant of a box that is not before another; or how far the look came when its steps were used up.
+
+    ``known_from``: the day from which the days of the box are known.
+    """
     period_us, offset_us, minutes, seconds, _, from_us, upto_us, _, windows = box
     upto_us = min(upto_us, LAST_US)
     sets = _day_sets(box)
@@ -597,7 +600,7 @@ def look(box: Box, at_us: int, steps: list[int]) -> int | None:
         if steps[0] < 0:
             return at_us
         day, rest_us = divmod(at_us, _DAY_US)
-        if sets and day >= FIRST_DAY:
+        if sets and day >= known_from:
             there = next_common(sets, day)
             if there is None:
                 return None

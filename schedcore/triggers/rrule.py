@@ -7,31 +7,37 @@ RFC asks for ("such recurrence instances MUST be ignored"), unless ``dst="cron"`
 The text may be a rule alone (``FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17``) or the lines of an event: ``DTSTART``, ``RRULE``, ``RDATE``,
 ``EXDATE``, ``EXRULE``, with ``TZID`` or ``Z``. As in dateutil, ``DTSTART`` is a fire time only when the rule names it.
 
-Theory of operation. dateutil walks a rule from its start. To look at any time without walking all that lies before, the
-rule is given a start nearby: the beginning of the year, month, week, day, hour, minute or second that the rule would come to
-with its interval, and what it took from its first start (the day, the hour) is spelled out. ``COUNT`` is turned into the date
-of its last instance once. The days that the rule allows are looked up year by year, so that days which never come are
-found out quickly. A search ends in the year 9999 at the latest, and that there is nothing is remembered. A rule by the
-hour, minute or second is not walked at all, because dateutil would walk it from each day that it allows to the next: it is a
-box (``_where``) of local time, but for ``BYSETPOS``, ``BYEASTER`` and ``BYWEEKNO`` and before the year 2000.
+Theory of operation. dateutil reads a rule, and says what is wrong with it; it walks one from its start, so it is not asked
+for instances. A rule by the day, the week, the month or the year is a set of days, looked up 400 years at a time (``_days``), and
+times of the day; ``BYSETPOS`` counts them in one period after the other. A rule by the hour, minute or second is a
+box (``_where``) of local time. ``COUNT`` is turned into the date of the last instance once. That there is nothing is remembered.
 """
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from time import time_ns
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
-from schedcore.triggers._days import Days, next_common, together
-from schedcore.triggers._local import gaps, is_fixed, offset_at, wall_instant
-from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, times_of_rule
+from schedcore.triggers._days import CommonDays, Days, OtherDays, RangeDays, days_between, next_common, together
+from schedcore.triggers._effort import EFFORT
+from schedcore.triggers._local import (
+    DAY_S,
+    civil,
+    day_number,
+    gaps,
+    is_fixed,
+    month_length,
+    offset_at,
+    wall_instant,
+)
+from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, named_days, times_of_rule
 from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
-from schedcore.triggers._where import ANYWHERE, KNOWN_US, Box, either, local_boxes, look
+from schedcore.triggers._where import ANYWHERE, Box, either, local_boxes, look
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Swallowed
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
@@ -45,24 +51,26 @@ MAX_COUNT = 20_000
 _MAX_WALK = 1000
 # Gaps of one span that are looked into.
 _MAX_GAPS = 20
-# Looks at a rule, each at a stretch of days and more than one interval long, that may find nothing in a row.
-_MAX_LOOKS = 20_000
-# Instances of a rule that are found at a time.
-_BATCH = 64
 # EXDATEs and EXRULEs in a row that may take a fire time away.
 _MAX_TAKEN = 5000
+# Steps of a search (``_effort``) for each of them.
+_TAKEN_STEPS = 8
 _STATE_VERSION = 3  # as that of the other triggers
 _SECOND_US = 1_000_000
 _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
-# From here on the days of a rule are known by arithmetic.
-_KNOWN = _EPOCH + timedelta(microseconds=KNOWN_US)
-# Steps of one such look, of some microseconds each.
-_MAX_STEPS = 2000
+# Steps of one look into a box, of some microseconds each.
+_MAX_STEPS = 5000
 _LAST = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
+_LAST_S = (_LAST - _EPOCH) // _SECOND
+# The days of a rule are known from the year 1 on.
+_ANY_DAY = day_number(1, 1, 1)
+# Minute 0 of each hour of the day.
+_EVERY_HOUR = sum(1 << minute for minute in range(0, 1440, 60))
 _DST = ("skip", "cron")
 _NAMES = ("DTSTART", "RRULE", "RDATE", "EXDATE", "EXRULE")
 _FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY", "SECONDLY")
+_DAILY = _FREQUENCIES.index("DAILY")
 _KEYS = (
     "FREQ",
     "UNTIL",
@@ -81,6 +89,7 @@ _KEYS = (
     "BYEASTER",
     "WKST",
 )
+_Time = TypeVar("_Time")
 _MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)(Z?))?")
 
 
@@ -211,16 +220,17 @@ class RRuleTrigger(Frozen, EngineTrigger):
         # In an overlap the wall clock goes back, and what it showed before has happened.
         local_s = after_s + offset_at(self._offsets, after_s)[2] - 1
         local: datetime | None = _EPOCH + timedelta(seconds=local_s)
-        while True:
-            assert local is not None
-            local = self._rules.after(local)
-            if local is None:
-                return None
-            at_s = wall_instant(self._offsets, (local - _EPOCH) // _SECOND, self.dst)
-            if at_s is not None and at_s * _SECOND_US > after_us:
-                return at_s * _SECOND_US if at_s * _SECOND_US <= limit_us else None
-            if (local - _EPOCH) // _SECOND - 3 * 86400 > limit_us // _SECOND_US:
-                return None
+        with EFFORT:
+            while True:
+                assert local is not None
+                local = self._rules.after(local)
+                if local is None:
+                    return None
+                at_s = wall_instant(self._offsets, (local - _EPOCH) // _SECOND, self.dst)
+                if at_s is not None and at_s * _SECOND_US > after_us:
+                    return at_s * _SECOND_US if at_s * _SECOND_US <= limit_us else None
+                if (local - _EPOCH) // _SECOND - 3 * 86400 > limit_us // _SECOND_US:
+                    return None
 
     def _boxes(self) -> tuple[Box, ...]:
         return self._rules.boxes(self.timezone, self.dst == "cron")
@@ -480,16 +490,16 @@ class _Rule:
     """
 
     __slots__ = (
-        "_box",
+        "_boxes",
         "_freq",
         "_given",
-        "_interval",
-        "_memo",
+        "_minutes",
         "_never_after",
-        "_rule",
+        "_positions",
+        "_seconds",
         "_start",
         "_until",
-        "_wkst",
+        "_week_start",
         "days",
     )
 
@@ -507,32 +517,23 @@ class _Rule:
             raise InvalidTriggerError(f"RRULE: COUNT is {count}, and at most {MAX_COUNT} can be counted", field="RRULE")
         until = given.pop("UNTIL", None)
         try:
-            rule: Any = library.rrulestr(";".join(f"{key}={value}" for key, value in given.items()), dtstart=start)
+            # It knows what may stand in a rule, and says what may not.
+            library.rrulestr(";".join(f"{key}={value}" for key, value in given.items()), dtstart=start)
             freq = _FREQUENCIES.index(given["FREQ"])
-            stated: dict[str, Any] = {}
-            if not given.keys() & {"BYWEEKNO", "BYYEARDAY", "BYMONTHDAY", "BYDAY", "BYWEEKDAY", "BYEASTER"}:
-                if freq <= 1:
-                    stated["bymonthday"] = start.day
-                    if freq == 0 and "BYMONTH" not in given:
-                        stated["bymonth"] = start.month
-                elif freq == 2:
-                    stated["byweekday"] = start.weekday()
-            for place, key in ((3, "hour"), (4, "minute"), (5, "second")):
-                if freq <= place and f"BY{key.upper()}" not in given:
-                    stated[f"by{key}"] = getattr(start, key)
-            self._rule = rule.replace(**stated) if stated else rule
             interval = int(given.get("INTERVAL", 1))
             self.days = days_of_rule(given, freq, interval, start)
+            named = named_days(given, freq, start)
+            self._minutes, self._seconds = times_of_rule(given, freq, start)
+            positions = {int(each) for each in given["BYSETPOS"].split(",")} if "BYSETPOS" in given else None
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise InvalidTriggerError(f"RRULE: {text!r} cannot be used: {error}", field="RRULE") from error
         self._freq = freq
         self._given = given
-        self._never_after = _LAST
-        self._memo: tuple[datetime, list[datetime]] = (start, [])
-        self._interval = interval
-        self._wkst = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
+        self._positions = positions
+        self._week_start = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
         self._start = start
-        self._box = self._closed_form()
+        self._boxes = self._of_frequent(interval) if freq > _DAILY else ()
+        self._never_after = _LAST if self._minutes and self._seconds and not self._is_beyond(named) else start - _SECOND
         self._until = _LAST if until is None else datetime.strptime(until, "%Y%m%dT%H%M%S")  # noqa: DTZ007
         if count:
             at: datetime | None = start - _SECOND
@@ -550,95 +551,140 @@ class _Rule:
         local = max(local, self._start - _SECOND)
         if local >= self._until or local >= self._never_after:
             return None
-        since, known = self._memo
-        if known and since <= local < known[-1]:
-            at: datetime | None = known[bisect_right(known, local)]
-        else:
-            at = self._look(local)
-        return at if at is not None and at <= self._until else None
+        from_s = (local - _EPOCH) // _SECOND + 1
+        with EFFORT:
+            at_s = self._in_boxes(from_s) if self._freq > _DAILY else self._on_days(from_s)
+        if at_s is None or at_s > _LAST_S:
+            self._never_after = min(self._never_after, local)
+            return None
+        at = _EPOCH + timedelta(seconds=at_s)
+        return at if at <= self._until else None
 
-    def _closed_form(self) -> Box | None:
-        """A rule by the hour, the minute or the second, as a box of local time; None where a box would hold more than the rule.
-
-        dateutil walks such a rule step by step, also over the years between two days that it allows.
+    def _of_frequent(self, interval: int) -> tuple[Box, ...]:
+        """A rule by the hour, the minute or the second, as boxes of local time: several where ``BYSETPOS`` picks some of the
+        times of an hour.
         """
-        given, start, freq = self._given, self._start, self._freq
-        if freq < 4 or given.keys() & {"BYSETPOS", "BYEASTER", "BYWEEKNO"}:
-            return None
-        unit_us = (3600, 60, 1)[freq - 4] * _SECOND_US
-        start_us = (start - _EPOCH) // _SECOND * _SECOND_US
-        period_us = unit_us * self._interval
-        minutes, seconds = times_of_rule(given, freq, start)
+        unit_us = (3600, 60, 1)[self._freq - _DAILY - 1] * _SECOND_US
+        start_us = (self._start - _EPOCH) // _SECOND * _SECOND_US
+        period_us = unit_us * interval
+        windows = ((period_us, start_us // unit_us * unit_us % period_us, unit_us - 1),) if interval > 1 else ()
+        minutes, seconds = self._minutes, self._seconds
         if not minutes or not seconds:
-            return None
-        windows = ((period_us, start_us // unit_us * unit_us % period_us, unit_us - 1),) if self._interval > 1 else ()
-        named = days_of_rule(given, freq, 1, start)
-        return Box(_SECOND_US, 0, minutes, seconds, named, start_us, LAST_US, windows=windows)
+            return ()
+        whole = Box(_SECOND_US, 0, minutes, seconds, self.days, start_us, LAST_US, windows=windows)
+        if self._positions is None:
+            return (whole,)
+        # One hour's, or one minute's, is like the other's.
+        hour = [at for at in range(60) if minutes >> 60 * (_lowest(minutes) // 60) & 1 << at]
+        in_hour = self._freq == _DAILY + 1
+        of_minute = _bits(seconds) if self._freq < _DAILY + 3 else [0]
+        times = [(minute, second) for minute in (hour if in_hour else [0]) for second in of_minute]
+        found = []
+        for minute, second in _picked(times, self._positions):
+            ours = minutes & _EVERY_HOUR << minute if in_hour else minutes
+            found.append(whole._replace(minutes=ours, seconds=1 << second if self._freq < _DAILY + 3 else seconds))
+        return tuple(found)
 
-    def _look(self, local: datetime) -> datetime | None:
-        if self._box is not None and local >= _KNOWN:
+    def _in_boxes(self, from_s: int) -> int | None:
+        found: list[int] = []
+        for box in self._boxes:
             steps = [_MAX_STEPS]
-            found_us = look(self._box, ((local - _EPOCH) // _SECOND + 1) * _SECOND_US, steps)
-            if found_us is None or steps[0] >= 0:
-                if found_us is None:
-                    self._never_after = min(self._never_after, local)
-                return None if found_us is None else _EPOCH + timedelta(microseconds=found_us)
-        step, freq = self._interval, self._freq
-        # Far enough for some instances: what follows is likely to be asked for next.
-        days = 1830 * step if freq < 2 else 60 * step if freq == 2 else 40 + 2 * step
-        day = (local - _EPOCH).days
+            at_us = look(box, from_s * _SECOND_US, steps, _ANY_DAY)
+            EFFORT.spend(2 * (_MAX_STEPS - steps[0]), self)
+            if steps[0] < 0:
+                raise InvalidTriggerError(
+                    f"no instance was found, and none was shown to be missing: {self}", field="RRULE"
+                )
+            if at_us is not None:
+                found.append(at_us // _SECOND_US)
+        return min(found, default=None)
+
+    def _on_days(self, from_s: int) -> int | None:
+        """The first instance from a local second on, of a rule by the day, the week, the month or the year."""
+        day, second = divmod(from_s, DAY_S)
         last_day = (self._until - _EPOCH).days
-        # dateutil does not end before the year 9999 where a stretch has no instance.
-        for _ in range(0 if self._is_beyond() else _MAX_LOOKS):
+        if self._positions is None:
+            minute, second = divmod(second, 60)
             there = next_common(self.days, day)
+            if there == day:
+                if self._minutes >> minute & 1 and self._seconds >> second:
+                    return from_s + _lowest(self._seconds >> second)
+                later = self._minutes >> minute + 1
+                if later:
+                    return day * DAY_S + 60 * (minute + 1 + _lowest(later)) + _lowest(self._seconds)
+                there = next_common(self.days, day + 1)
+            return None if there is None else there * DAY_S + 60 * _lowest(self._minutes) + _lowest(self._seconds)
+        first, _ = self._period(day)
+        while True:
+            there = next_common(self.days, first)
             if there is None or there > last_day:
-                break
-            # A rule by the year or the month is looked at as a whole: BYSETPOS counts there.
-            anchor = self._anchor(max(_EPOCH + timedelta(days=there), local))
-            until = _add_days(anchor, days)
-            known = list(self._rule.replace(dtstart=anchor, until=until).xafter(local, count=_BATCH))
-            if known:
-                self._memo = (local, known)
-                first: datetime = known[0]
-                return first
-            if until >= _LAST:
-                break
-            day = max((until - _EPOCH).days, there + 1)
-        self._never_after = min(self._never_after, local)
-        return None
+                return None
+            EFFORT.spend(4, self)
+            first, last = self._period(there)
+            days = [first + place for place in _bits(days_between(self.days, first, last))]
+            minutes, seconds = _bits(self._minutes), _bits(self._seconds)
+            for at in _picked(range(len(days) * len(minutes) * len(seconds)), self._positions):
+                place, number = divmod(at, len(minutes) * len(seconds))
+                at_s = days[place] * DAY_S + 60 * minutes[number // len(seconds)] + seconds[number % len(seconds)]
+                if at_s >= from_s:
+                    return at_s
+            first = last + 1
+
+    def _period(self, day: int) -> tuple[int, int]:
+        """The first and the last day of the year, the month or the week of a day; ``BYSETPOS`` counts there."""
+        if self._freq == _DAILY:
+            return day, day
+        if self._freq == _DAILY - 1:
+            first = day - (day + 3 - self._week_start) % 7
+            return first, first + 6
+        year, month, _ = civil(day)
+        if self._freq == 0:
+            return day_number(year, 1, 1), day_number(year, 12, 31)
+        return day_number(year, month, 1), day_number(year, month, month_length(year, month))
+
+    def leave_out(self, other: _Rule) -> None:
+        """Never come to the days of another rule with the same start, if it has all times of the day of this one: what ``EXRULE``
+        takes away is not walked over then.
+        """
+        if (
+            self._positions is None
+            and other._positions is None
+            and (other._freq <= _DAILY or other._given.get("INTERVAL", "1") == "1")
+            and not self._minutes & ~other._minutes
+            and not self._seconds & ~other._seconds
+        ):
+            taken = other.days
+            if other._until != _LAST:  # of its last day, some times may come after its end
+                first, last = ((moment - _EPOCH).days for moment in (other._start, other._until))
+                taken += (RangeDays([(first, max(last, first) - 1)]),)
+            self.days += (OtherDays(CommonDays(taken)),)
+            self._boxes = tuple(box._replace(days=self.days) for box in self._boxes)
+
+    def __str__(self) -> str:
+        return ";".join(f"{key}={value}" for key, value in self._given.items())
 
     def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
         """Where it fires at most, on the wall clock of a zone."""
-        minutes, seconds = times_of_rule(self._given, self._freq, self._start)
-        return local_boxes(zone, minutes, seconds, together(self.days), moved=moved)
+        return local_boxes(zone, self._minutes, self._seconds, together(self.days), moved=moved)
 
-    def _is_beyond(self) -> bool:
+    def _is_beyond(self, named: tuple[Days, ...]) -> bool:
         """Whether ``BYSETPOS`` asks for more than a period can have."""
-        given = self._given
-        if "BYSETPOS" not in given:
-            return False
-        least = min(abs(int(each)) for each in given["BYSETPOS"].split(","))
-        return least > 1 and least > most_in_a_period(given, self._freq, self.days)
-
-    def _anchor(self, local: datetime) -> datetime:
-        """The beginning of a period that the rule comes to, at or shortly before a local time."""
-        start, freq, step = self._start, self._freq, self._interval
-        local = max(local, start)
-        if freq == 0:
-            return datetime(start.year + (local.year - start.year) // step * step, 1, 1)  # noqa: DTZ001
-        if freq == 1:
-            first = 12 * start.year + start.month - 1
-            month = first + (12 * local.year + local.month - 1 - first) // step * step
-            return datetime(month // 12, month % 12 + 1, 1)  # noqa: DTZ001
-        if freq == 2:
-            start -= timedelta(days=(start.weekday() - self._wkst) % 7)
-        unit = (7 * 86400, 86400, 3600, 60, 1)[freq - 2]
-        start -= timedelta(seconds=((start - _EPOCH) // _SECOND) % (86400 if unit > 3600 else unit))
-        return start + timedelta(seconds=(local - start) // timedelta(seconds=unit * step) * unit * step)
+        least = min(map(abs, self._positions or (1,)))
+        return least > 1 and least > most_in_a_period(self._given, self._freq, named)
 
 
-def _add_days(moment: datetime, days: int) -> datetime:
-    return moment + min(timedelta(days=days), _LAST - moment)
+def _picked(times: Sequence[_Time], positions: Iterable[int]) -> list[_Time]:
+    """Those of the times, in order, that are in some positions, from 1 up or from -1 down."""
+    places = {position - 1 if position > 0 else len(times) + position for position in positions}
+    return [times[place] for place in sorted(places) if 0 <= place < len(times)]
+
+
+def _bits(mask: int) -> list[int]:
+    return [place for place in range(mask.bit_length()) if mask >> place & 1]
+
+
+def _lowest(mask: int) -> int:
+    return (mask & -mask).bit_length() - 1
 
 
 class _Rules:
@@ -656,7 +702,13 @@ class _Rules:
             else:
                 dates[name].extend(datetime.strptime(text, "%Y%m%dT%H%M%S") for text in value.split(","))  # noqa: DTZ007
         self._rules, self._not_rules = rules["RRULE"], rules["EXRULE"]
+        for rule in self._rules:
+            for other in self._not_rules:
+                rule.leave_out(other)
         self._dates, self._not_dates = sorted(dates["RDATE"]), frozenset(dates["EXDATE"])
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self._rules))
 
     def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
         """Where they fire at most, on the wall clock of a zone."""
@@ -665,6 +717,7 @@ class _Rules:
     def after(self, local: datetime) -> datetime | None:
         """The first local time later than another, or None."""
         for _ in range(_MAX_TAKEN):
+            EFFORT.spend(_TAKEN_STEPS, self)
             found = [rule.after(local) for rule in self._rules]
             found.append(next((moment for moment in self._dates if moment > local), None))
             at = min((moment for moment in found if moment is not None), default=None)

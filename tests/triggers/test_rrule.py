@@ -8,7 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from time import perf_counter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -170,8 +170,88 @@ def test_wrong_options() -> None:
         RRuleTrigger("FREQ=DAILY", dst="skp")  # type: ignore[arg-type]
     with pytest.raises(InvalidTriggerError, match="does not exist in Europe/London"):
         RRuleTrigger("FREQ=DAILY", dtstart="2025-03-30 01:30", timezone="Europe/London")
-    with pytest.raises(InvalidTriggerError, match="are taken away by EXRULE or EXDATE"):
-        RRuleTrigger("RRULE:FREQ=SECONDLY\nEXRULE:FREQ=SECONDLY", dtstart="2026-01-01", timezone="UTC").next_us(0)
+    taken = RRuleTrigger("RRULE:FREQ=SECONDLY\nEXRULE:FREQ=SECONDLY;BYSETPOS=1", dtstart="2026-01-01", timezone="UTC")
+    with pytest.raises(InvalidTriggerError, match="none was shown to be missing, when the search ended: FREQ=SECONDLY"):
+        taken.next_us(0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "dates"),
+    [
+        ("RRULE:FREQ=DAILY;INTERVAL=7\nEXRULE:FREQ=DAILY;INTERVAL=7", ["never"]),
+        ("RRULE:FREQ=DAILY;INTERVAL=7\nEXRULE:FREQ=MINUTELY;BYHOUR=0", ["never"]),
+        ("RRULE:FREQ=DAILY\nEXRULE:FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR,SA", ["2026-01-04", "2026-01-11"]),
+        ("RRULE:FREQ=DAILY\nEXRULE:FREQ=DAILY;COUNT=3000", ["2034-03-20", "2034-03-21"]),
+        ("RRULE:FREQ=DAILY;COUNT=3\nEXRULE:FREQ=DAILY;INTERVAL=2", ["2026-01-02", "never"]),
+        ("RRULE:FREQ=DAILY\nEXRULE:FREQ=YEARLY;BYMONTH=1", ["2026-01-02", "2026-01-03"]),
+    ],
+)
+def test_what_a_rule_takes_away_is_not_walked_over(lines: str, dates: list[str]) -> None:
+    trigger = RRuleTrigger(lines, dtstart="2026-01-01", timezone="UTC")
+    assert days(walk(trigger, len(dates))) == dates
+
+
+def weeks_of(day: date, week_start: int) -> tuple[int, int]:
+    """The number of a day's week, and that from the end of its year: a week is of the year in which its 4th day is."""
+
+    def week_1(year: int) -> date:
+        fourth = date(year, 1, 4)
+        return fourth - timedelta(days=(fourth.weekday() - week_start) % 7)
+
+    begin = day - timedelta(days=(day.weekday() - week_start) % 7)
+    year = (begin + timedelta(days=3)).year
+    week = (begin - week_1(year)).days // 7 + 1
+    return week, week - (week_1(year + 1) - week_1(year)).days // 7 - 1
+
+
+@pytest.mark.parametrize(("name", "week_start"), [("MO", 0), ("WE", 2), ("SU", 6)])
+@pytest.mark.parametrize("numbers", [(1,), (53,), (-1,), (20, 52), (-52, -53)])
+def test_weeks_of_the_year(numbers: tuple[int, ...], name: str, week_start: int) -> None:
+    """Also at the turn of the year, where dateutil takes the length of another year."""
+    rule = f"FREQ=YEARLY;BYWEEKNO={','.join(map(str, numbers))};WKST={name}"
+    trigger = RRuleTrigger(rule, dtstart="1995-01-01", timezone="UTC")
+    start = date(1995, 1, 1)
+    expected = [
+        from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC))
+        for day in (start + timedelta(days=number) for number in range(60 * 365))
+        if set(weeks_of(day, week_start)) & set(numbers)
+    ]
+    assert len(expected) > 50
+    found, at_us = [], trigger.next_us(expected[0] - 1)
+    while at_us is not None and at_us <= expected[-1]:
+        found.append(at_us)
+        at_us = trigger.next_us(at_us)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=YEARLY;BYEASTER=-2,0,1,39",
+        "FREQ=YEARLY;INTERVAL=3;BYEASTER=0;BYMONTH=4",
+        "FREQ=YEARLY;BYDAY=FR;BYSETPOS=13,-13",
+        "FREQ=MONTHLY;BYDAY=MO,TU,WE,TH,FR;BYHOUR=9,17;BYSETPOS=-1,3",
+        "FREQ=MONTHLY;INTERVAL=5;BYMONTHDAY=29,30,31;BYSETPOS=3",
+        "FREQ=WEEKLY;BYDAY=MO,WE,FR;BYHOUR=3,4;BYSETPOS=2,5",
+        "FREQ=DAILY;INTERVAL=3;BYHOUR=1,2,3;BYMINUTE=10,20;BYSETPOS=-1,2",
+        "FREQ=HOURLY;INTERVAL=5;BYMINUTE=10,20,30;BYSECOND=5,6;BYSETPOS=2,-1",
+        "FREQ=HOURLY;BYHOUR=7,9;BYMINUTE=10,20,30;BYSETPOS=3",
+        "FREQ=MINUTELY;INTERVAL=31;BYSECOND=1,2,3;BYSETPOS=-2",
+        "FREQ=SECONDLY;INTERVAL=77;BYSETPOS=1",
+    ],
+)
+@pytest.mark.parametrize("year", [1985, 1999, 2024])
+def test_positions_and_easter_are_those_of_a_walk(rule: str, year: int) -> None:
+    start = datetime(year, 1, 4 if year == 1999 else 1)  # noqa: DTZ001 - the wall clock's
+    expected = list(itertools.islice(library.rrulestr(rule, dtstart=start), 150))
+    if "WEEKLY" in rule:  # a week counts as a whole, also the first; dateutil counts from the start
+        expected = expected[3:]
+    trigger = RRuleTrigger(rule, dtstart=start, timezone="UTC")
+    at_us = from_datetime(expected[0].replace(tzinfo=UTC)) - 1
+    for each in expected:
+        next_us = trigger.next_us(at_us)
+        assert next_us == from_datetime(each.replace(tzinfo=UTC))
+        at_us = next_us
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,8 @@ _EVERY_7TH = sum(1 << day for day in range(0, 371, 7))
 
 # The first day of a year, the first day of the next, its matching days as bits, the year.
 _Year = tuple[int, int, int, int]
+# By the weekday of the first and the length of a month: its matching days, and those that match by name; bit 0 is the first.
+_Months = dict[tuple[int, int], tuple[int, int]]
 
 
 def first_day(year: int) -> int:
@@ -64,6 +66,7 @@ class Plan:
         "_later",
         "_low_second",
         "_minutes",
+        "_months",
         "_per_day",
         "_seconds",
         "_year",
@@ -87,6 +90,7 @@ class Plan:
         self._last_s = 60 * (minutes.bit_length() - 1) + rule.seconds.bit_length() - 1
         self._per_day = minutes.bit_count() * rule.seconds.bit_count()
         self._kinds: dict[int, int] = {}
+        self._months: _Months = {}
         self._later: dict[int, _Year | None] = {}
         self._cycle_days: int | None = None
         self._years: list[int] | None = None
@@ -277,33 +281,25 @@ class Plan:
             kind += _is_leap(year - 1)
         days = self._kinds.get(kind)
         if days is None:
-            days = self._kinds[kind] = _matching_days(self.rule, weekday, leap, bool(kind & 1))
+            days = self._kinds[kind] = _matching_days(self.rule, weekday, leap, bool(kind & 1), self._months)
         return days
 
 
-def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool) -> int:
+def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool, known: _Months) -> int:
     """A year's matching days, from the weekday of its 1 January (0: Monday), its length and that of the year
-    before."""
+    before. ``known``: what was found of months; there are but 28 kinds of them."""
     of_months = by_day = by_name = start = 0
     for month, length in enumerate(_LENGTHS, 1):
         if month == 2 and leap:
             length = 29
         if rule.months >> month & 1:
-            whole = (1 << length) - 1
-            days = rule.days >> 1 & whole
-            if rule.last_day:
-                days |= 1 << (length - 1)
             first = (weekday + start) % 7
-            if rule.nth_weekdays or rule.last_weekdays:
-                days |= _named_days(rule.nth_weekdays, rule.last_weekdays, first, length)
-            if rule.named_weekdays:
-                by_name |= _named_days(rule.named_weekdays, rule.named_weekdays >> 35, first, length) << start
-            if rule.before_last:
-                days |= sum(1 << (length - 1 - n) for n in range(1, length) if rule.before_last >> n & 1)
-            if rule.nearest or rule.nearest_before_last:
-                days |= _nearest_days(rule, first, length)
-            of_months |= whole << start
-            by_day |= days << start
+            found = known.get((first, length))
+            if found is None:
+                found = known[first, length] = _of_month(rule, first, length)
+            of_months |= (1 << length) - 1 << start
+            by_day |= found[0] << start
+            by_name |= found[1] << start
         start += length
     by_weekday = by_name
     for each in range(7):
@@ -313,6 +309,21 @@ def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool) -
     if rule.weeks is not None:
         matching &= _days_of_weeks(rule.weeks, weekday, leap, after_leap)
     return matching
+
+
+def _of_month(rule: CronRule, first: int, length: int) -> tuple[int, int]:
+    """The days of a month that begins on a weekday: those that match as days, and those that match as weekdays of the month."""
+    days = rule.days >> 1 & (1 << length) - 1
+    if rule.last_day:
+        days |= 1 << (length - 1)
+    if rule.nth_weekdays or rule.last_weekdays:
+        days |= _named_days(rule.nth_weekdays, rule.last_weekdays, first, length)
+    if rule.before_last:
+        days |= sum(1 << (length - 1 - n) for n in range(1, length) if rule.before_last >> n & 1)
+    if rule.nearest or rule.nearest_before_last:
+        days |= _nearest_days(rule, first, length)
+    named = _named_days(rule.named_weekdays, rule.named_weekdays >> 35, first, length) if rule.named_weekdays else 0
+    return days, named
 
 
 def _named_days(nth_weekdays: int, last_weekdays: int, weekday: int, length: int) -> int:
