@@ -339,7 +339,7 @@ class PlanDays(YearDays):
     __slots__ = ()
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__(plan.days_of, EVERY_CHUNK if plan.span is None else NO_CHUNK)
+        super().__init__(plan.days_of, NO_CHUNK if plan.names_years else EVERY_CHUNK)
 
     def make(self, chunk: int) -> int:
         if self.repeats != EVERY_CHUNK:

@@ -70,9 +70,11 @@ _SWALLOWED_LIMIT = 48
 _FEW_BLOCKS = 4
 # The zones' rules are stable from here on, and repeat with the calendar after 400 years.
 _STABLE_S = 4_102_444_800  # 2100-01-01
-_CYCLE_S = 146097 * _DAY_S
-# Counts of such a cycle that are remembered for each zone.
-_CYCLES_KEPT = 64
+_CYCLE = 400
+# A span that is counted as it is, and not by kinds of years.
+_FEW_YEARS_S = 3 * 366 * _DAY_S
+# Schedules whose counts are remembered for each zone.
+_COUNTS_KEPT = 64
 
 #: From an instant (inclusive) until another (exclusive), the offset from UTC; all in seconds.
 Piece = tuple[int, int, int]
@@ -81,7 +83,7 @@ Piece = tuple[int, int, int]
 class Offsets(dict[int, int | tuple[Piece, ...]]):
     """A zone's offsets by block, found when first asked for. ``offsets[instant_s // BLOCK_S]``."""
 
-    __slots__ = ("_chunks", "_epoch", "_kinds", "_stable_s", "_table", "_zone", "cycles", "periodic")
+    __slots__ = ("_chunks", "_epoch", "_kinds", "_stable_s", "_table", "_zone", "counts", "periodic")
 
     def __init__(self, zone: tzinfo) -> None:
         super().__init__()
@@ -93,8 +95,8 @@ class Offsets(dict[int, int | tuple[Piece, ...]]):
         # All transitions up to where the rules are stable, as the zone's file has them; None: not known, or not read yet.
         self._table: list[tuple[int, int]] | None = None
         self._stable_s: int | None = None
-        #: Fire times in 400 years, of those schedules that were counted over such a time.
-        self.cycles: dict[tuple[Plan, bool, int], int] = {}
+        #: Fire times of those schedules that were counted over many years, by the kind of year.
+        self.counts: dict[tuple[Plan, bool], dict[tuple[int, int, int, int], int]] = {}
         #: Whether the zone's rules repeat with the calendar: true of the tz database, unknown of other classes.
         self.periodic = type(zone).__module__ in ("zoneinfo", "datetime")
 
@@ -333,33 +335,47 @@ def last_upto(plan: Plan, offsets: Offsets, upto_s: int, once: bool) -> int | No
     return None
 
 
-def _count_cycle(plan: Plan, offsets: Offsets, from_s: int, once: bool) -> int:
-    """The fire times of 400 years. It is what takes longest in a count of thousands of years, and is remembered."""
-    key = (plan, once, from_s)
-    known = offsets.cycles.get(key)
+def _count_years(plan: Plan, offsets: Offsets, first: int, last: int, once: bool) -> int:
+    """The fire times in the years from one to another of UTC, exclusive, in which the zone's rules are stable.
+
+    A year has as many as another one that begins on the same weekday, is as long, and lies between years that are. All
+    kinds come in 400 years. What was counted is remembered.
+    """
+    known = offsets.counts.get((plan, once))
     if known is None:
-        known = count(plan, offsets, from_s, from_s + _CYCLE_S, once)
-        if len(offsets.cycles) >= _CYCLES_KEPT:
-            offsets.cycles.clear()
-        offsets.cycles[key] = known
-    return known
+        if len(offsets.counts) >= _COUNTS_KEPT:
+            offsets.counts.clear()
+        known = offsets.counts[plan, once] = {}
+    starts = [first_day(year) for year in range(first - 1, first + min(last - first, _CYCLE) + 2)]
+    of_years = []
+    for before, start, end, after in zip(starts, starts[1:], starts[2:], starts[3:], strict=False):
+        kind = start % 7, start - before, end - start, after - end
+        times = known.get(kind)
+        if times is None:
+            times = known[kind] = count(plan, offsets, start * _DAY_S, end * _DAY_S, once)
+        of_years.append(times)
+    cycles, rest = divmod(last - first, _CYCLE)
+    return cycles * sum(of_years) + sum(of_years[:rest])
 
 
 def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -> int:
     """The number of fire times in [``from_s``, ``until_s``)."""
-    years = plan.span
-    if years is not None:  # no need to look at the zone's clocks in other years
-        from_s = max(from_s, years[0] - _DAY_S)
-        until_s = min(until_s, years[1] + _DAY_S)
-    if until_s <= from_s:
-        return 0
+    total = 0
+    for named_from_s, named_until_s in plan.spans:  # no need to look at the zone's clocks in other years
+        first_s, end_s = max(from_s, named_from_s - _DAY_S), min(until_s, named_until_s + _DAY_S)
+        if first_s < end_s:
+            total += _count(plan, offsets, first_s, end_s, once)
+    return total
+
+
+def _count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -> int:
     stable_s = max(from_s, _STABLE_S)
-    if until_s - stable_s > 2 * _CYCLE_S and offsets.periodic and years is None:
-        cycles = (until_s - stable_s) // _CYCLE_S
+    if until_s - stable_s > _FEW_YEARS_S and offsets.periodic and not plan.names_years:
+        first, last = year_of((stable_s - 1) // _DAY_S) + 1, year_of(until_s // _DAY_S)
         return (
-            count(plan, offsets, from_s, stable_s, once)
-            + cycles * _count_cycle(plan, offsets, stable_s, once)
-            + count(plan, offsets, stable_s + cycles * _CYCLE_S, until_s, once)
+            _count(plan, offsets, from_s, first_day(first) * _DAY_S, once)
+            + _count_years(plan, offsets, first, last, once)
+            + _count(plan, offsets, first_day(last) * _DAY_S, until_s, once)
         )
     total = 0
     if not once:

@@ -100,16 +100,25 @@ class Plan:
         self._year: _Year = (0, 0, 0, 1970)  # none yet
 
     @property
-    def span(self) -> tuple[int, int] | None:
-        """The local seconds from the first to the last year that the rule names and that have matching days, end exclusive.
+    def names_years(self) -> bool:
+        """Whether the rule names years."""
+        return self._years is not None
 
-        None when the rule names no years. An empty span: it never fires.
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """The stretches of years that the rule names and that have matching days, as local seconds, end exclusive; all of time
+        where it names none.
         """
         if self._years is None:
-            return None
-        if not self._years:
-            return 0, 0
-        return first_day(self._years[0]) * _DAY_S, first_day(self._years[-1] + 1) * _DAY_S
+            return [(first_day(1) * _DAY_S, first_day(LAST_YEAR + 2) * _DAY_S)]
+        found: list[tuple[int, int]] = []
+        for year in self._years:
+            start_s, end_s = first_day(year) * _DAY_S, first_day(year + 1) * _DAY_S
+            if found and found[-1][1] == start_s:
+                found[-1] = found[-1][0], end_s
+            else:
+                found.append((start_s, end_s))
+        return found
 
     @property
     def every_day(self) -> bool:

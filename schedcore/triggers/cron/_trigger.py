@@ -64,7 +64,7 @@ class _Unseeded(Plan):
         )
 
     @property
-    def span(self) -> tuple[int, int] | None:
+    def spans(self) -> list[tuple[int, int]]:
         self._refuse()
 
     def at_or_after(self, local_s: int) -> int | None:
