@@ -500,18 +500,20 @@ class Jobs:
 
     def change(self, alias: str, job_id: str, change: Change, now: Now) -> Job:
         """Change a job that waits for this store, or is in it. Raises ``JobLookupError``, and what ``change`` raises."""
+        pump = self._scheduler._pumps.get(alias)
         while True:
             with self._lock:
                 pending = self._pending.get(alias, {}).get(job_id)
             if pending is None:
                 break
             changed = self._changed_pending(pending, change, now)
+            if pump is not None and changed.job is not pending.job:
+                pump.store.check(changed.job)  # who changes it is to learn what the store will not take
             with self._lock:
                 jobs = self._pending.get(alias, {})
                 if jobs.get(job_id) is pending:
                     jobs[job_id] = changed
                     return self._handle(alias, changed)
-        pump = self._scheduler._pumps.get(alias)
         if pump is None or not pump.opened:
             raise JobLookupError(job_id)
         return Job(self._scheduler, alias, self.change_stored(pump, job_id, change, now))
