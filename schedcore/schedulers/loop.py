@@ -66,7 +66,7 @@ class LoopScheduler(BaseScheduler):
         self._waiters: list[Done] = []
         self._limits: list[threading.Timer] = []
         self._waiters_lock = ShortLock()
-        self._right_of_way = RightOfWay()
+        self._right_of_way = RightOfWay(lambda: self._ticker.asked)
         super().__init__(*args, **options)
 
     def _run(self) -> None:
@@ -138,13 +138,14 @@ class LoopScheduler(BaseScheduler):
         return self._right_of_way.give
 
     def _ask(self) -> None:
+        if not self._ticker.asked:
+            self._right_of_way.begin()
         super()._ask()
-        if self._ticker.asked:
-            self._right_of_way.asked()
 
     def _tick(self) -> None:
-        self._right_of_way.made()
+        self._right_of_way.begin()
         super()._tick()
+        self._right_of_way.end()
 
     def _after_orders(self, call: Callable[[], Any]) -> Any:
         self._catch_up(None)

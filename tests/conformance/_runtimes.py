@@ -12,6 +12,10 @@ and, if it has a wakeup of its own,
 ``WAKEUP_TRAITS``   the ``WakeupTraits``
 ``wakeup``          gives the context manager around a ``WakeupBench`` (``schedcore.testing.wakeup_suite``)
 
+The runtime of one that runs a loop has a method more, for ``tests/same_everywhere/test_never_in_the_way``:
+
+``call_later``      ``call_later(delay_s, callback)``, called on the loop, has the framework's own timer call back
+
 and, if the framework wants the main thread for itself,
 
 ``host``            ``host(call)`` makes a call in another thread while the framework's loop runs in this one, and returns

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,5 +17,14 @@ _runtimes = module_from_spec(_spec)
 _spec.loader.exec_module(_runtimes)
 
 
+@pytest.fixture(scope="session")
+def case_named() -> Callable[[str], Any]:
+    """The framework with this name."""
+    cases = {case.name: case for case in _runtimes.cases()}
+    return cases.__getitem__
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    _runtimes.parametrize(metafunc, "case", [(case.name, None, case) for case in _runtimes.cases()])
+    cases = _runtimes.cases()
+    _runtimes.parametrize(metafunc, "case", [(case.name, None, case) for case in cases])
+    _runtimes.parametrize(metafunc, "loop_case", [(case.name, None, case) for case in cases if case.traits.on_loop])

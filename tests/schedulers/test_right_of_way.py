@@ -38,49 +38,67 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return lambda seconds: monkeypatch.setattr(_right_of_way, "LIMIT_S", seconds)
 
 
-def behind() -> RightOfWay:
-    """That of a loop which was asked for a step a while ago."""
-    way = RightOfWay()
-    way.asked()
-    until_s = time.monotonic() + _right_of_way.BEHIND_S
-    while time.monotonic() <= until_s:
-        pass
-    return way
+class Loop:
+    """Stands for one that is asked for steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.way = RightOfWay(lambda: self.asked)
+
+    def ask(self) -> None:
+        """Ask it for a step, and let some time pass."""
+        self.way.begin()
+        self.asked = True
+        until_s = time.monotonic() + _right_of_way.BEHIND_S
+        while time.monotonic() <= until_s:
+            pass
+
+    def make_step(self) -> None:
+        self.way.begin()
+        self.asked = False
+        self.way.end()
 
 
 def test_nobody_waits_when_nothing_is_asked_for(limit: Callable[[float], None]) -> None:
     limit(PATIENCE_S * 10)
-    way = RightOfWay()
-    assert Worker(way).ended()
-    way.asked()
-    way.made()
-    assert Worker(way).ended()
+    loop = Loop()
+    assert Worker(loop.way).ended()
+    loop.ask()
+    loop.make_step()
+    assert Worker(loop.way).ended()
 
 
 def test_all_wait_until_the_step_is_made(limit: Callable[[float], None]) -> None:
     limit(PATIENCE_S * 10)
-    way = behind()
-    workers = [Worker(way) for _ in range(5)]
+    loop = Loop()
+    loop.ask()
+    workers = [Worker(loop.way) for _ in range(5)]
     try:
         assert not any(worker.over.wait(0.01) for worker in workers)
     finally:
-        way.made()
+        loop.make_step()
     assert all(worker.ended() for worker in workers)
 
 
-def test_a_loop_that_is_held_up_is_waited_for_once(limit: Callable[[float], None]) -> None:
+def test_a_loop_that_is_held_up_is_waited_for_less_and_less(limit: Callable[[float], None]) -> None:
     limit(0.001)
-    way = behind()
-    assert Worker(way).ended()
+    loop = Loop()
+    loop.ask()
+    pauses_s = []
+    for _ in range(5):
+        assert Worker(loop.way).ended()
+        pauses_s.append(loop.way._behind_at_s - time.monotonic())
+        # As if that time had passed.
+        loop.way._behind_at_s = 0.0
+    assert pauses_s == sorted(pauses_s)
+    assert pauses_s[-1] > 10 * _right_of_way.BEHIND_S
+    # When it has come round, all is as before.
+    loop.make_step()
+    loop.ask()
     limit(PATIENCE_S * 10)
-    assert Worker(way).ended()
-    # When it has come round, the next step is waited for again.
-    way.made()
-    way.asked()
-    until_s = time.monotonic() + _right_of_way.BEHIND_S
-    while time.monotonic() <= until_s:
-        pass
-    worker = Worker(way)
-    assert not worker.over.wait(0.01)
-    way.made()
+    worker = Worker(loop.way)
+    try:
+        assert not worker.over.wait(0.01)
+    finally:
+        loop.make_step()
     assert worker.ended()

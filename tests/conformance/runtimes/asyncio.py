@@ -48,6 +48,9 @@ class AsyncIORuntime(LoopRuntime):
     def post(self, callback: Callable[[], None]) -> None:
         self.loop.call_soon_threadsafe(callback)
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.loop.call_later(delay_s, callback)
+
     def when_done(self, awaitable: Any, done: Callable[[Any, BaseException | None], None]) -> None:
         async def wait() -> None:
             try:

@@ -78,6 +78,9 @@ class GeventRuntime(LoopRuntime):
     def post(self, callback: Callable[[], None]) -> None:
         self.hub.loop.run_callback_threadsafe(gevent.spawn_raw, callback)
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        gevent.spawn_later(delay_s, callback)
+
     def when_done(self, awaitable: Any, done: Callable[[Any, BaseException | None], None]) -> None:
         def wait() -> None:
             try:

@@ -88,6 +88,9 @@ class TornadoRuntime(LoopRuntime):
     def post(self, callback: Callable[[], None]) -> None:
         self.io_loop.add_callback(callback)
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.io_loop.call_later(delay_s, callback)
+
     def when_done(self, awaitable: Any, done: Callable[[Any, BaseException | None], None]) -> None:
         async def wait() -> None:
             try:

@@ -72,6 +72,13 @@ class TrioRuntime(LoopRuntime):
     def post(self, callback: Callable[[], None]) -> None:
         self.token.run_sync_soon(callback)
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        async def wait() -> None:
+            await trio.sleep(delay_s)
+            callback()
+
+        self.nursery.start_soon(wait)
+
     def when_done(self, awaitable: Any, done: Callable[[Any, BaseException | None], None]) -> None:
         async def wait() -> None:
             try:

@@ -75,6 +75,9 @@ class TwistedRuntime(LoopRuntime):
     def post(self, callback: Callable[[], None]) -> None:
         self.reactor.callFromThread(callback)
 
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.reactor.callLater(delay_s, callback)
+
     def when_done(self, awaitable: Any, done: Callable[[Any, BaseException | None], None]) -> None:
         def over(result: Any) -> None:
             if isinstance(result, Failure):
