@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from time import sleep
 from typing import TYPE_CHECKING, NamedTuple
 
-from schedcore.clock import Now
+from schedcore.clock import STEP_US, Now
 from schedcore.engine import Claim, Decision, decide
 from schedcore.errors import error_text
 from schedcore.job import JobEntry
@@ -88,7 +88,8 @@ class Pump:
         self.health = StoreHealth(True, None, scheduler.clock.wall_us())
         self._unwritten: list[Finish] = []
         self._unsure = True  # the store may hold what this scheduler does not know: recover first
-        self._noted_us: int | None = None  # when the time was noted in a durable store
+        self._compared = False  # whether what a durable store noted was compared with today
+        self._noted_us: int | None = None  # when the time was noted in it
         self._correct = False  # the clock was corrected: calendar jobs are to be looked at again
         self._due = Due(None, None)
         self._more = False
@@ -393,7 +394,8 @@ class Pump:
             # On a user's event loop. The rest is done elsewhere (``_calls_others_code``).
             result.added = scheduler._jobs.flush(self, others_code=False)
         self._write_back(result)
-        if self._unsure:
+        recovers = self._unsure
+        if recovers:
             result.recovered = store.recover(self._known_runs(result))
             self._unsure = False
         if scheduler._dispatches:
@@ -402,14 +404,18 @@ class Pump:
             if self._correct:
                 self._correct = False
                 rearrange.rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
-            self._compare_notes(now)
-            limit = BLOCKING_BATCH if store.traits.blocking else BATCH
+            opens = self._compare_notes(now)
+            # What waited while the store was opened, or away, begins after a short step, and not behind a thousand others.
+            limit = BLOCKING_BATCH if store.traits.blocking and not recovers else BATCH
             result.fired, claims = store.fire(now, limit, scheduler._executors)
             result.more = len(result.fired) + len(claims) >= limit
             if claims and self._are_others_code(claims):
                 result.undecided = claims
             elif claims:
                 self._decide_and_commit(result, claims, now)
+            if not (opens and result.committed is not None and result.committed.runs):
+                # Else in the next cycle, which comes when these runs end.
+                self._note_time(now)
         result.due = store.next_due()
 
     def _calls_others_code(self) -> bool:
@@ -525,17 +531,19 @@ class Pump:
     def _complain(self, entry: JobEntry, error: Exception) -> None:
         self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))
 
-    def _compare_notes(self, now: Now) -> None:
-        """A durable store remembers the time and the zone data with which it was used last."""
-        if not self.store.traits.durable:
-            return
-        if self._noted_us is None:
-            rearrange.after_opening(self.store, now, self.scheduler._random, self._complain)
-        elif now.wall_us - self._noted_us < rearrange.NOTE_EVERY_US:
-            return
-        else:
+    def _compare_notes(self, now: Now) -> bool:
+        """A durable store remembers the time and the zone data with which it was used last. Whether this was the time to ask."""
+        if self._compared or not self.store.traits.durable:
+            return False
+        rearrange.after_opening(self.store, now, self.scheduler._random, self._complain)
+        self._compared = True
+        return True
+
+    def _note_time(self, now: Now) -> None:
+        """Have a durable store remember when it was used, now and then."""
+        if self._compared and (self._noted_us is None or now.wall_us - self._noted_us >= rearrange.NOTE_EVERY_US):
             rearrange.note_time(self.store, now)
-        self._noted_us = now.wall_us
+            self._noted_us = now.wall_us
 
     def settle(self) -> None:
         """The last write, at shutdown: what was put off, what began and what ended. Wherever the store may be called."""
@@ -546,8 +554,9 @@ class Pump:
             else:
                 self.orders.carry_out(self.store)
             self._write_back(result)
-            if self._noted_us is not None:
-                rearrange.note_time(self.store, self.scheduler._timeline.now())
+            now = self.scheduler._timeline.now()
+            if self._compared and (self._noted_us is None or abs(now.wall_us - self._noted_us) >= STEP_US):
+                rearrange.note_time(self.store, now)
         finally:
             if result.ended:
                 self._apply_ended(result.ended)

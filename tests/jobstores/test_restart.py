@@ -21,10 +21,13 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
 
+from schedcore.clock import Now, from_datetime
+from schedcore.engine import Claim
 from schedcore.events import EVENT_JOB_BROKEN
 from schedcore.job import JobState
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from schedcore.run import RunRecord, RunState, SkipReason
+from schedcore.schedulers._pump import BATCH, BLOCKING_BATCH
 from schedcore.testing import EventLog, VirtualExecutor, VirtualScheduler
 from schedcore.testing.stores import work
 
@@ -123,6 +126,35 @@ class TestStopAndStart:
         assert first == {(str(why), _us(begin), _us(end), times) for why, begin, end, times in skipped}
         scheduler.advance(5)
         assert log.executed("a")[-1] == at(110)
+
+    def test_what_is_overdue_begins_with_a_small_batch(self, boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The first run does not wait until a thousand have been read and written."""
+        scheduler, _ = boot(0)
+        scheduler.add_jobs(
+            {"func": work, "trigger": "interval", "hours": 1, "id": str(number), "misfire_grace_time": None}
+            for number in range(1500)
+        )
+        limits: list[int] = []
+        acquire = SQLAlchemyJobStore.acquire
+
+        def watched(store: SQLAlchemyJobStore, now: Now, limit: int) -> list[Claim]:
+            limits.append(limit)
+            return acquire(store, now, limit)
+
+        monkeypatch.setattr(SQLAlchemyJobStore, "acquire", watched)
+        scheduler, log = boot(5000)
+        assert limits[:2] == [BATCH, BLOCKING_BATCH]
+        assert len(log.executed()) == 1500
+
+    @pytest.mark.parametrize("due", [True, False])
+    def test_the_time_is_noted_though_it_is_killed(self, boot: Boot, url: str, due: bool) -> None:
+        """What runs first does not wait for that."""
+        scheduler, _ = boot(0)
+        scheduler.add_job(work, "interval", hours=1, id="job")
+        scheduler, log = boot(5000 if due else 500)
+        assert len(log.executed()) == due
+        with open_reader(url) as reader:
+            assert reader.get_note("time") == str(from_datetime(at(5000 if due else 500)))
 
     def test_runs_that_had_not_begun_are_submitted_again(self, boot: Boot) -> None:
         executor = VirtualExecutor(manual=True)
