@@ -14,13 +14,14 @@ from schedcore.errors import InvalidTriggerError
 __all__ = ["EFFORT", "MOST_STEPS"]
 
 #: Steps of one question and of all that it asks.
-MOST_STEPS = 24_000
+MOST_STEPS = 30_000
 
 
 class _Effort(local):
     """``with EFFORT:`` is a search; the outermost one begins with ``MOST_STEPS``. One for each thread."""
 
     depth = 0
+    #: Steps that the search under way has left.
     left = 0
 
     def __enter__(self) -> None:

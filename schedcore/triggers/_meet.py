@@ -27,6 +27,7 @@ from math import gcd
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._where import ANY_MINUTE, ANY_SECOND, ANYWHERE, KNOWN_US, Box, Finder, boxes_of, near, shared
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone
@@ -40,7 +41,6 @@ __all__ = ["MAX_LEAPS", "Meeting", "last_of", "meeting_of"]
 # Leaps of one search. Each asks one trigger, at some 2 us.
 MAX_LEAPS = 5000
 # How many times as many where all comes round after 400 years, so that the search ends in an answer or a proof before that.
-# (Two zones whose clocks change at the same instant have 15 candidates a year, none of which is a meeting.)
 _TO_A_PROOF = 4
 # Steps of one look into boxes, of a microsecond or so each.
 MAX_STEPS = 2000
@@ -188,9 +188,10 @@ class Meeting:
             search = self._next_near if self._tolerance_us else self._next
             from_us = max(after_us, FIRST_US - 1)
             try:
-                answer_us = search(from_us, [self._most_leaps] if budget is None else budget)
+                with EFFORT:
+                    answer_us = search(from_us, [self._most_leaps] if budget is None else budget)
             except InvalidTriggerError as error:
-                if budget is None:
+                if budget is None and not EFFORT.depth:
                     # Up to the next fire time of the first trigger the question is the same.
                     self._lost_at = after_us, self._parts[0].next_us(from_us) or after_us + 1, str(error)
                 raise
@@ -210,6 +211,7 @@ class Meeting:
                 if at_us is None or at_us > LAST_US:
                     return None
                 answer_us = part.next_us(at_us - 1)
+                EFFORT.left -= 1
                 budget[0] -= 1
                 if answer_us != at_us:
                     at_us = answer_us
@@ -218,13 +220,14 @@ class Meeting:
                 return at_us
             if at_us is None or (at_us > limit_us and self._begun(at_us)):
                 return None
-            if budget[0] <= 0:
+            if budget[0] <= 0 or EFFORT.left <= 0:
                 raise self._lost(after_us, at_us)
 
     def _sieved(self, at_us: int, budget: list[int]) -> int | None:
         """Where there may be a meeting, from an instant on. A long look counts as several leaps."""
         steps = [MAX_STEPS]
         found_us = self._finder.at_or_after(at_us, steps)
+        EFFORT.left -= MAX_STEPS - steps[0]
         budget[0] -= (MAX_STEPS - steps[0]) // _STEPS_OF_A_LEAP
         return found_us
 
@@ -243,16 +246,17 @@ class Meeting:
             if found_us > at_us:
                 at_us = first.next_us(found_us - 1)
                 budget[0] -= 1
-                if budget[0] <= 0:
+                if budget[0] <= 0 or EFFORT.left <= 0:
                     raise self._lost(after_us, found_us)
                 continue
             for other in others:
                 answer_us = other.next_us(at_us - near_us - 1)
+                EFFORT.left -= 1
                 budget[0] -= 1
                 if answer_us is None:
                     return None
                 if answer_us > at_us + near_us:
-                    if budget[0] <= 0:
+                    if budget[0] <= 0 or EFFORT.left <= 0:
                         raise self._lost(after_us, at_us)
                     at_us = first.next_us(answer_us - near_us - 1)
                     break

@@ -71,6 +71,8 @@ ANY_SECOND = (1 << 60) - 1
 KNOWN_US = FIRST_DAY * _DAY_US
 # The offsets of a zone are looked up in these years; the rules of the tz database do not change after them.
 _KNOWN_FROM_S, _KNOWN_UNTIL_S = FIRST_DAY * DAY_S, 4_102_444_800  # 2000 to 2100
+# 400 years later everything has come round.
+_ROUND_S = _KNOWN_UNTIL_S + 146_097 * DAY_S
 # Boxes of one set; more are put together into one that holds them all.
 _MANY = 64
 # A box whose lattice meets its minutes in no more instants of the day than this is split into one for each.
@@ -112,6 +114,8 @@ class Box(NamedTuple):
             for zone, offset in other.clocks:
                 held = next((each for there, each in clocks if there is zone), None)
                 if held is None:
+                    if any((each, offset) not in _held_together(there, zone) for there, each in clocks):
+                        return None
                     clocks += ((zone, offset),)
                 elif held != offset:
                     return None
@@ -241,6 +245,25 @@ def _clocks(zone: tzinfo) -> _Clocks | None:
     shown = Shown(table)
     in_effect = tuple(InEffect(shown, offset) for offset in offsets) if len(offsets) > 1 else ()
     return _Clocks(offsets, in_effect, jumps, Jumps(shown) if jumps else None)
+
+
+@lru_cache(maxsize=256)
+def _held_together(one: tzinfo, other: tzinfo) -> frozenset[tuple[int, int]]:
+    """The pairs of offsets of two zones that ever hold at the same instant. Where clocks change at the same instant, those
+    before and after do not, though both hold on that day.
+    """
+    here, there = (offsets_for(zone).spans(_KNOWN_FROM_S, _ROUND_S) for zone in (one, other))
+    found = set()
+    (_, end_s, offset), (_, other_end_s, other_offset) = next(here), next(there)
+    while True:
+        found.add((offset, other_offset))
+        if end_s == other_end_s == _ROUND_S:
+            return frozenset(found)
+        at_s = min(end_s, other_end_s)
+        if end_s == at_s:
+            _, end_s, offset = next(here)
+        if other_end_s == at_s:
+            _, other_end_s, other_offset = next(there)
 
 
 def local_span_boxes(zone: tzinfo, minutes: int, days: Days | None) -> tuple[Box, ...]:

@@ -221,7 +221,7 @@ class Excluding(Zoned):
                 break
             at_us = self._child.next_us(max(until_us - 1, at_us))
         text = f"all fire times from {_day_of(first_us)} to {_day_of(at_us)} are excluded, and the search ended there: {self}"
-        if not self.foreign:
+        if not self.foreign and EFFORT.depth == 1:
             object.__setattr__(self, "_lost", (first_us, text))
         raise InvalidTriggerError(text, field="calendar")
 
