@@ -52,6 +52,8 @@ _RISKY_NAMES: Final = {
     ),
     "logging": frozenset({"FileHandler", "basicConfig", "disable", "shutdown"}),
 }
+# References that are remembered. Many jobs have the same few.
+_FINE = 1000
 _PATTERN: Final = re.compile(r"[\w.*]+:[\w.*]+")
 # Whose ``__module__`` says where they were defined. Other objects say where their class was.
 _DEFINED: Final = (FunctionType, BuiltinFunctionType, MethodType, type)
@@ -66,7 +68,7 @@ class AllowedRefs:
     pattern.
     """
 
-    __slots__ = ("_exact", "_lenient", "_patterns", "_wild")
+    __slots__ = ("_exact", "_fine", "_lenient", "_patterns", "_wild")
 
     def __init__(self, patterns: Iterable[str] | None = None) -> None:
         if isinstance(patterns, str):
@@ -74,6 +76,7 @@ class AllowedRefs:
         self._patterns = (DEFAULT,) if patterns is None else tuple(patterns)
         self._lenient = DEFAULT in self._patterns
         self._exact: set[str] = set()
+        self._fine: set[str] = set()  # some of those that were asked for and may be looked up
         self._wild: list[re.Pattern[str]] = []
         for pattern in self._patterns:
             if pattern == DEFAULT:
@@ -90,8 +93,13 @@ class AllowedRefs:
 
     def check_text(self, reference: str) -> None:
         """Raise ``ReferenceNotAllowedError`` unless a reference may be looked up."""
-        if reference in self._exact:
+        if reference in self._exact or reference in self._fine:
             return
+        self._check_text(reference)
+        if len(self._fine) < _FINE:
+            self._fine.add(reference)
+
+    def _check_text(self, reference: str) -> None:
         module, _, path = reference.partition(":")
         for name in path.split("."):
             if name[:2] == name[-2:] == "__" and name != "__call__" and module != "builtins":

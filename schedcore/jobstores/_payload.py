@@ -138,6 +138,8 @@ def reference(job: JobRecord) -> str:
         limit = limits()
         if limit is not None:
             limit.check_text(job.func_ref)
+            if job.func is not None:
+                resolve(job.func_ref)  # as it will be done to load it: the text alone does not say where it leads
         return job.func_ref
     if job.func is None:
         raise BrokenJobError(job.id, "its function is not known; give it one")
