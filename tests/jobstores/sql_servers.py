@@ -34,7 +34,6 @@ from schedcore.run import Finish, Run, RunState
 from schedcore.testing.stores import work
 from schedcore.triggers.interval import IntervalTrigger
 from tests.jobstores.load import Load, scheduler_on
-from tests.jobstores.walk import walk
 from tests.services import Place, Proxy, Service
 
 __all__ = ["ServerTests"]
@@ -305,10 +304,6 @@ class ServerTests:
         run_due(old, T0 + 2000 * MINUTE)
         run_due(old, T0 + 2002 * MINUTE)
         assert {record.job_id for record in old.runs()} == {"later"}
-
-    @pytest.mark.parametrize("seed", range(3))
-    def test_a_random_walk(self, place: Place, seed: int) -> None:
-        walk(lambda: SQLAlchemyJobStore(place.url, history=100_000, history_age=None), seed, 100)
 
     # -- the lock --------------------------------------------------------------------------------------------------------
 
