@@ -54,6 +54,7 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "sqlalchemy": "schedcore.jobstores.sqlalchemy:SQLAlchemyJobStore",
         "redis": "schedcore.jobstores.redis:RedisJobStore",
         "mongodb": "schedcore.jobstores.mongodb:MongoDBJobStore",
+        "rethinkdb": "schedcore.jobstores.rethinkdb:RethinkDBJobStore",
         "etcd": "schedcore.jobstores.etcd:EtcdJobStore",
         "zookeeper": "schedcore.jobstores.zookeeper:ZooKeeperJobStore",
     },

@@ -47,6 +47,7 @@ NEEDS = {
     "jobstores/etcd": ("etcd3gw", "etcd"),
     "jobstores/mongodb": ("pymongo", "mongodb"),
     "jobstores/redis": ("redis", "redis"),
+    "jobstores/rethinkdb": ("rethinkdb", "rethinkdb"),
     "jobstores/zookeeper": ("kazoo", "zookeeper"),
 }
 
