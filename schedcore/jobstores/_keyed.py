@@ -22,10 +22,11 @@ or by who opens the store next.
 
 from __future__ import annotations
 
+import heapq
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -53,6 +54,8 @@ OFFSET_US = 10**17
 DIGITS = 18
 # Records whose place is remembered in ledgers, over all jobs: about 10 MB.
 _LEDGER_CACHE = 100_000
+# Places that are remembered of each timeline, and twice as many for a moment.
+_HORIZON = 1000
 # Attempts to undo a batch that was half done.
 _TRIES = 10
 _FAILED = frozenset({RunState.FAILED, RunState.LOST})
@@ -118,11 +121,37 @@ class _Entry(NamedTuple):
 _Ledger = tuple[_Entry, ...]
 
 
-class _Horizon(NamedTuple):
-    """Before which instant (None: ever) nothing is due in a timeline. As long as the store is ours, nobody else changes that."""
+class _Horizon:
+    """The earliest places of a timeline, as far as they are known. As long as the store is ours, nobody else changes them."""
 
-    at_us: int | None
-    exact: bool  #: whether something is due then
+    __slots__ = ("_places", "_upto_us")
+
+    def __init__(self, places: Iterable[tuple[int, str]], upto_us: int | None) -> None:
+        self._places = set(places)
+        self._upto_us = upto_us  # all places before that are known; None: all there are
+
+    def upto(self, at_us: int, limit: int) -> list[tuple[int, str]] | None:
+        """The places up to an instant, so many at most; None: they have to be asked for."""
+        if self._upto_us is not None and at_us >= self._upto_us:
+            return None
+        return heapq.nsmallest(limit, (place for place in self._places if place[0] <= at_us))
+
+    def first(self) -> tuple[int | None] | None:
+        """The earliest instant, which is None where nothing is; None: it has to be asked for."""
+        if self._places:
+            return (min(self._places)[0],)
+        return (None,) if self._upto_us is None else None
+
+    def add(self, place: tuple[int, str]) -> None:
+        if self._upto_us is None or place[0] < self._upto_us:
+            self._places.add(place)
+            if len(self._places) > 2 * _HORIZON:
+                self._places = set(heapq.nsmallest(_HORIZON, self._places))
+                # Of those that are due at the same instant as the last of them, others may have been left out.
+                self._upto_us = max(self._places)[0]
+
+    def remove(self, place: tuple[int, str]) -> None:
+        self._places.discard(place)
 
 
 class _SizedCodec(Codec):
@@ -240,6 +269,11 @@ class KeyedStore(DocumentStore):
         self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, limit: int | None, stale: list[Op] | None
     ) -> list[Doc]:
         places = self._earliest(tree, after, upto_us, _CHUNK if limit is None else limit)
+        return self._docs_at(tree, places, limit, stale)
+
+    def _docs_at(
+        self, tree: Tree, places: Iterator[tuple[int, str]], limit: int | None, stale: list[Op] | None
+    ) -> list[Doc]:
         found: list[Doc] = []
         while limit is None or len(found) < limit:
             some = list(islice(places, _CHUNK if limit is None else min(_CHUNK, limit - len(found))))
@@ -266,10 +300,13 @@ class KeyedStore(DocumentStore):
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
         tree: Tree = "elapsed" if elapsed else "wall"
         horizon = self._horizons.get(tree)
-        if horizon is not None and (horizon.at_us is None or horizon.at_us > upto_us):
-            return []
+        places = None if horizon is None else horizon.upto(upto_us, limit)
+        if places is None:
+            places = list(islice(self._earliest(tree, None, upto_us, limit), limit))
+            if len(places) < limit:
+                self._horizons[tree] = _Horizon(places, upto_us + 1)
         stale: list[Op] = []
-        docs = self._due_docs(tree, None, upto_us, limit, stale)
+        docs = self._docs_at(tree, iter(places), limit, stale)
         # Somebody else deleted or altered documents. Left there, these places would be looked at again and again.
         self._carry_out(_loose(stale, self._max_ops))
         return docs
@@ -282,9 +319,12 @@ class KeyedStore(DocumentStore):
             return super()._next_due(elapsed)
         tree: Tree = "elapsed" if elapsed else "wall"
         horizon = self._horizons.get(tree)
-        if horizon is None or not horizon.exact:
-            horizon = self._horizons[tree] = _Horizon(super()._next_due(elapsed), True)
-        return horizon.at_us
+        first = None if horizon is None else horizon.first()
+        if first is None:
+            places = list(islice(self._earliest(tree, None, None, 1), 1))
+            self._horizons[tree] = _Horizon(places, places[0][0] if places else None)
+            return places[0][0] if places else None
+        return first[0]
 
     def _move_horizons(self, steps: Iterable[Step]) -> None:
         """What was written may be due before all else, or have been."""
@@ -293,11 +333,10 @@ class KeyedStore(DocumentStore):
                 horizon = self._horizons.get(key.tree) if isinstance(key, Timed) else None
                 if horizon is None or not isinstance(key, Timed):
                     continue
-                if horizon.at_us is None or key.at_us < horizon.at_us:
-                    if verb != "delete":
-                        self._horizons[key.tree] = _Horizon(key.at_us, True)
-                elif verb == "delete" and key.at_us == horizon.at_us:
-                    self._horizons[key.tree] = horizon._replace(exact=False)
+                if verb == "delete":
+                    horizon.remove((key.at_us, key.name))
+                else:
+                    horizon.add((key.at_us, key.name))
 
     def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
         docs: list[Doc] = []
@@ -372,8 +411,7 @@ class KeyedStore(DocumentStore):
     def _carry_out(self, steps: Sequence[Step], *, together: bool = False) -> list[bool]:
         if together or not steps or not self._notes_to_write:
             return self._carry_out_now(steps, together)
-        notes = tuple(Op("set", Named("notes", name), value.encode()) for name, value in self._notes_to_write.items())
-        done = self._carry_out_now([Step(None, 0, None, notes), *steps], together)
+        done = self._carry_out_now([Step(None, 0, None, tuple(self._note_ops())), *steps], together)
         if self._notes is not None:
             self._notes.update(self._notes_to_write)
         self._notes_to_write.clear()
@@ -592,12 +630,13 @@ class KeyedStore(DocumentStore):
             self._write_notes()
         return found
 
-    def shutdown(self) -> None:
-        with self._lock:
-            if self._opened and self._notes_to_write:
-                with suppress(JobStoreError, JobStoreInUseError):  # then it is as if this had ended a moment earlier
-                    self._write_notes()
-            super().shutdown()
+    def _note_ops(self) -> list[Op]:
+        """What writes the notes."""
+        there = self._notes or {}
+        return [
+            Op("set" if name in there else "create", Named("notes", name), value.encode())
+            for name, value in self._notes_to_write.items()
+        ]
 
     def _write_notes(self) -> None:
         with self._writing("write notes"):

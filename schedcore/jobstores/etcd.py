@@ -35,6 +35,7 @@ from schedcore.serializers.base import Serializer
 try:
     from etcd3gw.client import Etcd3Client
     from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
+    from requests.utils import get_netrc_auth
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'etcd'", "etcd") from error
 
@@ -204,8 +205,9 @@ class EtcdJobStore(KeyedStore):
             renewal.stop()
         try:
             if self._owner:
-                # The owner's key goes with it; somebody else's has a lease of its own.
-                self._post("/lease/revoke", {"ID": self._lease})
+                # The lease ends by itself.
+                requests = [_delete(self._owner_key), *map(self._request, self._note_ops())]
+                self._transaction([self._is_mine()], requests)
         except (Etcd3Exception, OSError):
             pass  # it ends by itself
         if self._closes_client:
@@ -419,9 +421,17 @@ def _said(detail: str) -> str:
 
 def _make_client(options: Mapping[str, Any]) -> Etcd3Client:
     try:
-        return Etcd3Client(**{"timeout": _TIMEOUT_S, **options})
+        client = Etcd3Client(**{"timeout": _TIMEOUT_S, **options})
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"the etcd client cannot be made: {error}") from error
+    session, url = client.session, f"{client.protocol}://{client.host}:{client.port}/"
+    # What the environment says (proxies, certificates, passwords) is looked up once. It would take a third of each call's time.
+    found = session.merge_environment_settings(url, {}, False, None, None)
+    session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+    if session.auth is None:
+        session.auth = get_netrc_auth(url)
+    session.trust_env = False
+    return client
 
 
 def _given_client(client: Etcd3Client | str, options: Mapping[str, Any]) -> Etcd3Client:

@@ -245,11 +245,9 @@ class ZooKeeperJobStore(KeyedStore):
     def _close(self) -> None:
         client = self._client
         if self._owner and client.connected:
-            transaction = client.transaction()
-            transaction.check(self._term_path, self._term)
-            transaction.delete(self._owner_path)
             try:
-                self._gather([transaction.commit_async()])
+                if not self._let_go(self._note_ops()):
+                    self._let_go(())
             except (KazooException, KazooTimeoutError, OSError):
                 pass  # it ends with its session
         client.remove_listener(self._state_changed)
@@ -257,6 +255,15 @@ class ZooKeeperJobStore(KeyedStore):
         if self._closes_client:
             client.stop()
             client.close()
+
+    def _let_go(self, last: Iterable[Op]) -> bool:
+        """Write a last time, and give the store back. Whether that was done."""
+        transaction = self._client.transaction()
+        transaction.check(self._term_path, self._term)
+        transaction.delete(self._owner_path)
+        for op in last:
+            self._add(transaction, op)
+        return _first_error(self._gather([transaction.commit_async()])[0]) is None
 
     def _explain(self, error: Exception) -> tuple[str, bool] | None:
         if not isinstance(error, KazooException | KazooTimeoutError | OSError):

@@ -321,10 +321,13 @@ def test_strange_keys_are_passed_over(make: Make) -> None:
     store = make()
     scheduler = scheduler_on(store)
     scheduler.start()
+    scheduler.shutdown()
     for key in (b"wall/x", b"wall/000000000000000000/nobody", b"wall/1/x", b"live/\xff", b"broken/\xff\xfe", b"idle/x"):
         store._client.put(store._prefix + key, b"\xff")
     for key in (b"history/000000000000000000/1-x", b"failed/000000000000000000/1-x", b"runs/good"):
         store._client.put(store._prefix + key, b"[[1,")
+    scheduler = scheduler_on(make())
+    scheduler.start()
     log = EventLog(scheduler)
     scheduler.add_job(work, "interval", seconds=0.05, id="good")
     log.wait_for(lambda log: len(log.executed("good")) > 2)
@@ -333,6 +336,7 @@ def test_strange_keys_are_passed_over(make: Make) -> None:
     # A place in the schedule that leads nowhere is not looked at again and again.
     assert value_of(store, store._prefix + b"wall/000000000000000000/nobody") is None
     scheduler.shutdown()
+    store._client.session.close()
 
 
 def test_a_damaged_document_that_is_due_is_set_aside(make: Make) -> None:

@@ -343,6 +343,7 @@ def test_strange_nodes_are_passed_over(make: Make, client: Any) -> None:
     store = make()
     scheduler = scheduler_on(store)
     scheduler.start()
+    scheduler.shutdown()
     nowhere = "wall/00000/000/000/000000000000000000-nobody"
     for path in (
         "wall/x",
@@ -357,6 +358,8 @@ def test_strange_nodes_are_passed_over(make: Make, client: Any) -> None:
         client.create(f"{store._path}/{path}", b"\xff", makepath=True)
     for path in ("history/00000/000/000/000000000000000000-1-x", "runs/good"):
         client.create(f"{store._path}/{path}", b"[[1,", makepath=True)
+    scheduler = scheduler_on(make())
+    scheduler.start()
     log = EventLog(scheduler)
     scheduler.add_job(work, "interval", seconds=0.05, id="good")
     scheduler.add_job(work, "cron", second="*", id="calendar")
