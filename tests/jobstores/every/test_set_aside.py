@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -252,3 +255,38 @@ def test_a_module_is_removed_and_put_back(world: World) -> None:
     scheduler.advance(3600)
     assert log.executed("module") == [wanted]
     assert len(world.place.ids()) == count
+
+
+@pytest.mark.timeout(180)
+def test_the_command_lists_what_is_set_aside(world: World, tmp_path: Path) -> None:
+    """Also while a scheduler has it, and changing nothing."""
+    pytest.importorskip("typer", reason="the command line needs typer, which the extra 'cli' brings")
+    damage(world)
+    scheduler, _ = world.boot(2.5, healthy=False)
+    scheduler.advance(3600)
+    scheduler.pause()
+    settings = {**world.place.options, "signing_key": KEY}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    # A schedule has a job; this one is in no store yet.
+    text = "\n".join(
+        ["[jobstores.default]", *lines, "", "[[jobs]]", 'id = "new"', 'command = "true"', 'cron = "@daily"', ""]
+    )
+    (tmp_path / "jobs.toml").write_text(text)
+    before = world.place.content()
+    done = subprocess.run(
+        [sys.executable, "-m", "schedcore", "jobs", "--broken", "--json", "jobs.toml"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {job["id"]: job for job in json.loads(done.stdout)}
+    assert sorted(found) == sorted(REASONS)
+    for name, reason in REASONS.items():
+        assert (found[name]["state"], found[name]["next_run"]) == ("broken", None)
+        assert reason in found[name]["reason"], name
+        assert found[name]["last_run"]["state"] == "succeeded"
+    assert world.place.content() == before
