@@ -93,6 +93,9 @@ def _add(scheduler: BaseScheduler, spec: JobSpec, trigger: BaseTrigger) -> Job:
     options: dict[str, Any] = dict(spec.options)
     if spec.paused:
         options["next_run_time"] = None
+    if spec.trigger.kind == STARTUP:
+        # A run that a crash cut off is not made again beside the one that the next start makes.
+        options.setdefault("recovery", "lost")
     return scheduler.add_job(
         func,
         trigger,

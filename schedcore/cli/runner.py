@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shlex
 import shutil
@@ -59,6 +60,8 @@ FORCED = 130
 # Seconds. The least time between two looks of the table, and the most.
 _FRAME_S = 0.1
 _LOOK_S = 1.0
+# Seconds. The longest wait without a table; the system refuses some that ``--for`` may ask for.
+_IDLE_S = 3600.0
 # Seconds that a forced end waits for what it told to stop.
 _FORCED_S = 2.0
 
@@ -320,7 +323,7 @@ class _Run:
         """Until there may be something to do or to show."""
         left_s = _LOOK_S if self.ends_s is None else self.ends_s - monotonic()
         if self.screen is None:
-            self.bell.wait(left_s if self.ends_s is not None else 3600.0)
+            self.bell.wait(_IDLE_S if self.ends_s is None else min(left_s, _IDLE_S))
             return
         begun_s = monotonic()
         # Countdowns change as the second does.
@@ -331,7 +334,8 @@ class _Run:
 
     def stop(self) -> int:
         """The clean end, or the forced one."""
-        asked = self.signals.count
+        # Two signals may have come while the scheduler started, or while this thread was busy: that is the forced one already.
+        asked = min(self.signals.count, 1)
         self.scheduler.shutdown(wait=False)
         running = self.waiting_for()
         if running and self.screen is None:
@@ -398,7 +402,7 @@ def _start_and_serve(run: _Run) -> int:
     start_paused(run.scheduler, run.places)
     try:
         _register_jobs(run)
-        if run.options.for_s is not None:
+        if run.options.for_s is not None and run.options.for_s < math.inf:
             run.ends_s = monotonic() + run.options.for_s
         if run.screen is not None:
             run.screen.heading = replace(run.screen.heading, ends_s=run.ends_s)

@@ -37,6 +37,14 @@ class TestCourse:
         assert re.search(r"info  quick: finished \((<|\d+) .*s\)$", lines[2])
         assert re.search(r"info  stopped; [234] runs$", lines[-1])
 
+    @pytest.mark.parametrize("seconds", ["1e11", "inf"])
+    def test_for_may_be_longer_than_the_system_can_wait(self, world: World, seconds: str) -> None:
+        world.write(QUICK)
+        process = world.start("--for", seconds)
+        world.until_said("quick: finished")
+        process.send_signal(signal.SIGTERM)
+        assert world.end(process) == 0
+
     def test_every_outcome_has_its_line(self, world: World) -> None:
         world.write(
             'id = "fails"\nfunc = "functions:fails"\ncron = "@reboot"',
@@ -127,6 +135,16 @@ class TestEnd:
         (run,) = world.runs()
         assert (run["state"], run["exit_code"], run["output"]) == ("failed", -signal.SIGTERM, "begun\n")
 
+    def test_two_signals_at_once_are_the_second_one_as_well(self, world: World) -> None:
+        world.write('id = "long"\ncommand = "echo begun; sleep 60"\ncron = "@reboot"')
+        process = world.start()
+        world.until_said("long: started")
+        # Both are there when it goes on, as they are when it was busy.
+        for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+            process.send_signal(number)
+        assert world.end(process) == 130
+        assert "long: was killed by SIGTERM" in world.text()
+
     def test_the_second_signal_does_not_wait_for_functions(self, world: World) -> None:
         world.write(TOLD)
         process = world.start()
@@ -137,13 +155,14 @@ class TestEnd:
         assert world.end(process) == 130
         assert "ended with told (" in world.text()
         assert world.runs()[0]["state"] == "running"
-        # The next start finds out, and runs it again.
+        # The next start finds out, and runs it: once, because it is a job of each start.
         world.folder.joinpath("go").touch()
         world.write(DAILY, TOLD)
         process = world.start()
         world.until_said("was lost: the scheduler that ran it died", "told: finished")
         process.send_signal(signal.SIGTERM)
         assert world.end(process) == 0
+        assert world.text().count("told: started") == 1
 
 
 class TestRestart:
