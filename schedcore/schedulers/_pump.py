@@ -409,7 +409,7 @@ class Pump:
             limit = BLOCKING_BATCH if store.traits.blocking and not recovers else BATCH
             result.fired, claims = store.fire(now, limit, scheduler._executors)
             result.more = len(result.fired) + len(claims) >= limit
-            if claims and self._are_others_code(claims):
+            if claims and self._may_hold_up(claims):
                 result.undecided = claims
             elif claims:
                 self._decide_and_commit(result, claims, now)
@@ -448,11 +448,11 @@ class Pump:
         self.touched = True
         self._work_elsewhere(do)
 
-    def _are_others_code(self, claims: list[Claim]) -> bool:
-        """Whether deciding would call a user's trigger on the user's event loop."""
+    def _may_hold_up(self, claims: list[Claim]) -> bool:
+        """Whether deciding would call a user's trigger, or search for fire times, on the user's event loop."""
         if self.store.traits.blocking or self.scheduler._opens_stores_in_start:
             return False
-        return any(claim.job.trigger.foreign for claim in claims)
+        return any(claim.job.trigger.foreign or claim.job.trigger.searches for claim in claims)
 
     def _decide_and_commit(self, result: CycleResult, claims: list[Claim], now: Now) -> None:
         result.decisions = self._decide(claims, now)

@@ -144,6 +144,8 @@ class EngineTrigger(BaseTrigger):
     omits: bool = False
     #: Whether asking it runs code of a user's (a third party's trigger, a calendar made of a function): kept off event loops.
     foreign: bool = False
+    #: Whether its answers are searched for, which may take longer than a millisecond: kept off event loops.
+    searches: bool = False
 
     @abstractmethod
     def next_us(self, after_us: int) -> int | None:

@@ -104,6 +104,11 @@ class _Combination(Frozen, EngineTrigger):
         return any(child.foreign for child in self._children)
 
     @property
+    def searches(self) -> bool:  # type: ignore[override]
+        """Whether that is so of any of the triggers."""
+        return any(child.searches for child in self._children)
+
+    @property
     def omits(self) -> bool:  # type: ignore[override]
         """Whether any of the triggers leaves something out."""
         return any(child.omits for child in self._children)
@@ -198,6 +203,8 @@ class AndTrigger(_Combination):
     """
 
     __slots__ = ("_tolerance_us",)
+
+    searches = True
 
     _tolerance_us: int
 

@@ -120,6 +120,8 @@ class RRuleTrigger(Frozen, EngineTrigger):
         "zone_data_changed",
     )
 
+    searches = True
+
     timezone: tzinfo
     jitter_us: int
     end_us: int | None

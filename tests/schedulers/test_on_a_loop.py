@@ -23,6 +23,7 @@ from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.calendars import Predicate
+from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
 pytestmark = pytest.mark.asyncio
@@ -434,6 +435,30 @@ async def test_a_users_trigger_is_asked_elsewhere() -> None:
         asked.clear()
         await until(lambda: times > 10 and ours > 5)
     assert threading.get_ident() not in trigger.askers[here:]
+    assert threading.get_ident() not in asked
+
+
+async def test_what_is_searched_for_is_searched_for_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    search = AndTrigger.next_us
+
+    def watched(trigger: AndTrigger, after_us: int) -> int | None:
+        asked.append(threading.get_ident())
+        return search(trigger, after_us)
+
+    monkeypatch.setattr(AndTrigger, "next_us", watched)
+    times = 0
+
+    async def tick() -> None:
+        nonlocal times
+        times += 1
+
+    both = AndTrigger([IntervalTrigger(seconds=0.005), IntervalTrigger(seconds=0.01)])
+    async with AsyncIOScheduler(timezone="UTC") as scheduler:
+        scheduler.add_job(tick, OrTrigger([both, IntervalTrigger(hours=1)]))
+        asked.clear()
+        await until(lambda: times > 5)
+    assert asked
     assert threading.get_ident() not in asked
 
 

@@ -50,3 +50,20 @@ WEEKEND = Weekdays("sat", "sun")
 def test_what_runs_code_of_a_users(trigger: BaseTrigger, foreign: bool) -> None:
     grid: EngineTrigger = as_grid(trigger)
     assert grid.foreign is foreign
+
+
+@pytest.mark.parametrize(
+    ("trigger", "searches"),
+    [
+        (CRON, False),
+        (EVERY_HOUR, False),
+        (OrTrigger([CRON, EVERY_HOUR]), False),
+        (AndTrigger([CRON, EVERY_HOUR]), True),
+        (OrTrigger([CRON, AndTrigger([CRON, EVERY_HOUR])]), True),
+        (CRON.excluding(WEEKEND), True),
+        (BusinessDayTrigger(1, timezone="UTC"), True),
+    ],
+    ids=str,
+)
+def test_what_searches(trigger: BaseTrigger, searches: bool) -> None:
+    assert as_grid(trigger).searches is searches

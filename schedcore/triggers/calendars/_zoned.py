@@ -18,6 +18,8 @@ class Zoned(Frozen, EngineTrigger):
 
     __slots__ = ()
 
+    searches = True
+
     _offsets: Offsets
 
     def _shown(self, at_us: int) -> tuple[int, int, int]:
