@@ -203,13 +203,13 @@ class Database:
         """
         if self.read_only:
             raise JobStoreError(self.alias, "it was opened for reading only")
-        with self.lock, self._transaction(doing, write=True, bare=single and self.backend.remote) as cursor:
+        with self.lock, self._transaction(doing, write=True, bare=single) as cursor:
             yield cursor
 
     @contextmanager
     def looking(self, doing: str) -> Iterator[Any]:
         """A cursor to look with at what is to be changed next. Who has it is the only one who may write meanwhile."""
-        with self.lock, self._transaction(doing, write=False, bare=self.backend.remote, owner=True) as cursor:
+        with self.lock, self._transaction(doing, write=False, bare=True, owner=True) as cursor:
             yield cursor
 
     @contextmanager
@@ -222,7 +222,7 @@ class Database:
     def _transaction(
         self, doing: str, *, write: bool, bare: bool = False, owner: bool | None = None, lasting: bool = True
     ) -> Iterator[Any]:
-        """A cursor in a transaction, or (``bare``) in none: each statement is one. ``owner``: on the lock's connection."""
+        """A cursor in a transaction. ``owner``: on the lock's connection, if there is one; ``bare``: each statement by itself."""
         if not self.is_open:
             raise JobStoreError(self.alias, "it is not open; start() opens it, shutdown() closes it")
         owner = write if owner is None else owner
@@ -232,13 +232,14 @@ class Database:
                     self._hold()
                 with self._connection(owner) as connection:
                     driver = connection.connection
+                    alone = bare and self.ownership is not None and connection is self.ownership.connection
                     with self.watch.over(driver) as call, ExitStack() as undo:
                         undo.callback(self._roll_back, connection)
                         cursor = driver.cursor()
                         undo.callback(cursor.close)
                         term = self._term
                         try:
-                            if bare:
+                            if alone:
                                 pass
                             elif write:
                                 asked = None if term is None else self.sql.term
@@ -255,7 +256,9 @@ class Database:
                             continue
                         if term == self._term:
                             yield cursor
-                            if write:
+                            if alone:
+                                pass
+                            elif write:
                                 driver.commit()
                             else:
                                 driver.rollback()

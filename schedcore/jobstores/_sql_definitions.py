@@ -67,9 +67,13 @@ class Definitions:
 
     def keep(self, fresh: dict[str, JobRecord], uids: Sequence[tuple[int, str]]) -> None:
         """Those are stored now. Only after the commit: another thread may be looking already."""
+        named: dict[int, str | None] = {}  # many jobs have one function, whose name takes a search
         for uid, job_id in uids:
             job = fresh[job_id]
-            record = StoredRecord(*job._replace(func_ref=reference(job)))
+            func_ref = job.func_ref or named.get(id(job.func))
+            if func_ref is None:
+                func_ref = named[id(job.func)] = reference(job)
+            record = StoredRecord(*job._replace(func_ref=func_ref))
             record.uid, record.version = uid, 1
             self.kept[uid] = record
 

@@ -411,7 +411,7 @@ class TestReading:
 
     def test_no_function_is_imported(self, url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
         store = start(SQLAlchemyJobStore(url))
-        job = entry().job._replace(func_ref="schedcore_nowhere:f")
+        job = entry().job._replace(func=None, func_ref="schedcore_nowhere:f")
         store.add_entries([entry()._replace(job=job)])
         with open_reader(url) as reader:
             (found,) = reader.list_entries()
