@@ -1,4 +1,5 @@
-"""Every job store of ours that keeps jobs, over the real thing, and what one has to know to look at it from outside.
+"""Every job store of ours that keeps jobs, over the real thing (RethinkDB's over the evaluator of ``tests/jobstores/rethinkdb``),
+and what one has to know to look at it from outside.
 
 A ``Place`` is somewhere for one test's jobs. A store on it is made of options, as in a configuration file, so that another
 process can make it, too. The rest goes around the store: what is there, and records that somebody else has written.
@@ -290,6 +291,36 @@ class _ZooKeeper(Place):
             client.set(self._payload_path(client, job_id), payload)
 
 
+class _RethinkDB(Place):
+    def __init__(self, server: Any, name: str) -> None:
+        self._server = server
+        self._name = name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"type": "rethinkdb", "database": self._name, "host": "127.0.0.1", "port": self._server.port}
+
+    @property
+    def _tables(self) -> Any:
+        return self._server.evaluator.databases[self._name]
+
+    def content(self) -> Content:
+        return {name: {k: row for k, row in table.rows.items() if k != "owner"} for name, table in self._tables.items()}
+
+    def _rows(self) -> dict[str, Any]:
+        return {row["job"]: row for row in self._tables["jobs"].rows.values()}
+
+    def ids(self) -> list[str]:
+        return sorted(self._rows())
+
+    def payload(self, job_id: str) -> bytes:
+        return b64decode(self._rows()[job_id]["payload"]["data"])
+
+    def put_payload(self, job_id: str, payload: bytes) -> None:
+        value = {"$reql_type$": "BINARY", "data": _base64(payload)}
+        self._tables["jobs"].alter(self._rows()[job_id]["id"], payload=value)
+
+
 def _escaped(name: str) -> str:
     return quote(name, safe="").replace(".", "%2E")
 
@@ -398,6 +429,23 @@ class ZooKeeper(Kind):
         return _ZooKeeper(self.service.fresh())
 
 
+class RethinkDB(Kind):
+    needs = (("rethinkdb",), "rethinkdb")
+    limit = 48_000_000  # in one query, which is text
+
+    def open(self, stack: ExitStack) -> None:
+        from tests.jobstores.rethinkdb.evaluator import Evaluator, EvaluatorServer
+
+        self._server = EvaluatorServer(Evaluator())
+        stack.callback(self._server.stop)
+        self._count = 0
+
+    def place(self, folder: Path) -> Place:
+        assert not self._server.unknown
+        self._count += 1
+        return _RethinkDB(self._server, f"place{self._count}")
+
+
 _KINDS: Mapping[str, type[Kind]] = {
     "sqlite": SQLite,
     "postgresql": PostgreSQL,
@@ -406,6 +454,7 @@ _KINDS: Mapping[str, type[Kind]] = {
     "mongodb": MongoDB,
     "etcd": Etcd,
     "zookeeper": ZooKeeper,
+    "rethinkdb": RethinkDB,
 }
 
 
