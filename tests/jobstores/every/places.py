@@ -1,5 +1,4 @@
-"""Every job store of ours that keeps jobs, over the real thing (RethinkDB's over the evaluator of ``tests/jobstores/rethinkdb``),
-and what one has to know to look at it from outside.
+"""Every job store of ours that keeps jobs, over the real thing, and what one has to know to look at it from outside.
 
 A ``Place`` is somewhere for one test's jobs. A store on it is made of options, as in a configuration file, so that another
 process can make it, too. The rest goes around the store: what is there, and records that somebody else has written.
@@ -10,13 +9,13 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pytest
 
@@ -51,12 +50,12 @@ class Place(ABC):
         """Of the jobs there are records of."""
 
     @abstractmethod
-    def payload(self, job_id: str) -> bytes:
-        """The stored definition."""
+    def payloads(self) -> dict[str, bytes]:
+        """The stored definitions, by job."""
 
     @abstractmethod
-    def put_payload(self, job_id: str, payload: bytes) -> None:
-        """Put another one in its place."""
+    def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
+        """Put others in their places."""
 
     def store(self, **options: Any) -> JobStore:
         made: JobStore = config.build(config.component({**self.options, **options}, "jobstore"), plugins.JOBSTORES)
@@ -68,12 +67,6 @@ class Place(ABC):
         stores = {"default": self.store(**options)}
         return VirtualScheduler(start=start, timezone="UTC", jobstores=stores, **executors)
 
-    def alter(self, job_id: str, change: Callable[[bytes], bytes]) -> bytes:
-        """Change a payload as ``change`` says; returns the new one."""
-        payload = change(self.payload(job_id))
-        self.put_payload(job_id, payload)
-        return payload
-
 
 # --- SQL --------------------------------------------------------------------------------------------------------------
 
@@ -84,19 +77,22 @@ class _SQL(Place):
     def __init__(self, url: str, driver: str) -> None:
         self.url = url
         self._driver = driver
+        self._engine: Any = None
 
     @property
     def options(self) -> dict[str, Any]:
         return {"type": "sqlalchemy", "url": self.url}
 
-    def _ask(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    def _ask(self, statement: str, rows: Sequence[Mapping[str, Any]] = ()) -> list[tuple[Any, ...]]:
         import sqlalchemy as sa
         from sqlalchemy.pool import NullPool
 
-        url = sa.make_url(self.url)
-        engine = sa.create_engine(url.set(drivername=f"{url.get_backend_name()}+{self._driver}"), poolclass=NullPool)
-        with engine.begin() as connection:
-            found = connection.execute(sa.text(statement), values)
+        if self._engine is None:
+            url = sa.make_url(self.url)
+            name = f"{url.get_backend_name()}+{self._driver}"
+            self._engine = sa.create_engine(url.set(drivername=name), poolclass=NullPool)
+        with self._engine.begin() as connection:
+            found = connection.execute(sa.text(statement), rows or None)
             return [tuple(row) for row in found] if found.returns_rows else []
 
     def content(self) -> Content:
@@ -105,15 +101,13 @@ class _SQL(Place):
     def ids(self) -> list[str]:
         return [row[0] for row in self._ask("SELECT id FROM schedcore_jobs ORDER BY id")]
 
-    def payload(self, job_id: str) -> bytes:
-        ((payload,),) = self._ask("SELECT payload FROM schedcore_jobs WHERE id = :id", id=job_id)
-        return bytes(payload)
+    def payloads(self) -> dict[str, bytes]:
+        return {job_id: bytes(payload) for job_id, payload in self._ask("SELECT id, payload FROM schedcore_jobs")}
 
-    def put_payload(self, job_id: str, payload: bytes) -> None:
+    def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
         self._ask(
             "UPDATE schedcore_jobs SET payload = :payload, version = version + 1 WHERE id = :id",
-            payload=payload,
-            id=job_id,
+            [{"id": job_id, "payload": payload} for job_id, payload in payloads.items()],
         )
 
 
@@ -152,14 +146,14 @@ class _Redis(Place):
         with self._client() as client:
             return sorted(name.decode() for name in client.hkeys("schedcore.jobs"))
 
-    def payload(self, job_id: str) -> bytes:
+    def payloads(self) -> dict[str, bytes]:
         with self._client() as client:
-            payload: bytes = client.hget("schedcore.jobs:payloads", job_id)
-            return payload
+            return {job_id.decode(): payload for job_id, payload in client.hgetall("schedcore.jobs:payloads").items()}
 
-    def put_payload(self, job_id: str, payload: bytes) -> None:
+    def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
         with self._client() as client:
-            client.hset("schedcore.jobs:payloads", job_id, payload)
+            for job_id, payload in payloads.items():
+                client.hset("schedcore.jobs:payloads", job_id, payload)
 
 
 class _MongoDB(Place):
@@ -188,11 +182,12 @@ class _MongoDB(Place):
     def ids(self) -> list[str]:
         return sorted(row["_id"] for row in self._database["jobs"].find({}, {"_id": 1}))
 
-    def payload(self, job_id: str) -> bytes:
-        return bytes(self._database["jobs"].find_one({"_id": job_id})["payload"])
+    def payloads(self) -> dict[str, bytes]:
+        return {row["_id"]: bytes(row["payload"]) for row in self._database["jobs"].find({}, {"payload": 1})}
 
-    def put_payload(self, job_id: str, payload: bytes) -> None:
-        self._database["jobs"].update_one({"_id": job_id}, {"$set": {"payload": payload}})
+    def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
+        for job_id, payload in payloads.items():
+            self._database["jobs"].update_one({"_id": job_id}, {"$set": {"payload": payload}})
 
 
 class _Etcd(Place):
@@ -227,15 +222,18 @@ class _Etcd(Place):
     def ids(self) -> list[str]:
         return sorted(name.decode() for name in self._under("jobs/"))
 
-    def _uid(self, job_id: str) -> str:
-        return str(json.loads(self._under("jobs/")[job_id.encode()][0])["uid"])
+    def _uids(self) -> dict[str, str]:
+        return {name.decode(): json.loads(text)["uid"] for name, (text, _) in self._under("jobs/").items()}
 
-    def payload(self, job_id: str) -> bytes:
-        return self._under("payloads/")[self._uid(job_id).encode()][0]
+    def payloads(self) -> dict[str, bytes]:
+        found = self._under("payloads/")
+        return {job_id: found[uid.encode()][0] for job_id, uid in self._uids().items()}
 
-    def put_payload(self, job_id: str, payload: bytes) -> None:
-        key = f"/{self._place.name}/payloads/{self._uid(job_id)}".encode()
-        self._call("/kv/put", {"key": _base64(key), "value": _base64(payload)})
+    def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
+        uids = self._uids()
+        for job_id, payload in payloads.items():
+            key = f"/{self._place.name}/payloads/{uids[job_id]}".encode()
+            self._call("/kv/put", {"key": _base64(key), "value": _base64(payload)})
 
 
 class _ZooKeeper(Place):
@@ -277,52 +275,23 @@ class _ZooKeeper(Place):
         with self._client() as client:
             return sorted(map(unquote, client.get_children(f"{self._root}/jobs")))
 
-    def _payload_path(self, client: Any, job_id: str) -> str:
-        uid = json.loads(client.get(f"{self._root}/jobs/{_escaped(job_id)}")[0])["uid"]
-        return f"{self._root}/payloads/{uid}"
+    def _paths(self, client: Any) -> dict[str, str]:
+        """Of payloads, by job."""
+        found: dict[str, str] = {}
+        for name in client.get_children(f"{self._root}/jobs"):
+            uid = json.loads(client.get(f"{self._root}/jobs/{name}")[0])["uid"]
+            found[unquote(name)] = f"{self._root}/payloads/{uid}"
+        return found
 
-    def payload(self, job_id: str) -> bytes:
+    def payloads(self) -> dict[str, bytes]:
         with self._client() as client:
-            payload: bytes = client.get(self._payload_path(client, job_id))[0]
-            return payload
+            return {job_id: client.get(path)[0] for job_id, path in self._paths(client).items()}
 
-    def put_payload(self, job_id: str, payload: bytes) -> None:
+    def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
         with self._client() as client:
-            client.set(self._payload_path(client, job_id), payload)
-
-
-class _RethinkDB(Place):
-    def __init__(self, server: Any, name: str) -> None:
-        self._server = server
-        self._name = name
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return {"type": "rethinkdb", "database": self._name, "host": "127.0.0.1", "port": self._server.port}
-
-    @property
-    def _tables(self) -> Any:
-        return self._server.evaluator.databases[self._name]
-
-    def content(self) -> Content:
-        return {name: {k: row for k, row in table.rows.items() if k != "owner"} for name, table in self._tables.items()}
-
-    def _rows(self) -> dict[str, Any]:
-        return {row["job"]: row for row in self._tables["jobs"].rows.values()}
-
-    def ids(self) -> list[str]:
-        return sorted(self._rows())
-
-    def payload(self, job_id: str) -> bytes:
-        return b64decode(self._rows()[job_id]["payload"]["data"])
-
-    def put_payload(self, job_id: str, payload: bytes) -> None:
-        value = {"$reql_type$": "BINARY", "data": _base64(payload)}
-        self._tables["jobs"].alter(self._rows()[job_id]["id"], payload=value)
-
-
-def _escaped(name: str) -> str:
-    return quote(name, safe="").replace(".", "%2E")
+            paths = self._paths(client)
+            for job_id, payload in payloads.items():
+                client.set(paths[job_id], payload)
 
 
 def _base64(data: bytes) -> str:
@@ -429,23 +398,6 @@ class ZooKeeper(Kind):
         return _ZooKeeper(self.service.fresh())
 
 
-class RethinkDB(Kind):
-    needs = (("rethinkdb",), "rethinkdb")
-    limit = 48_000_000  # in one query, which is text
-
-    def open(self, stack: ExitStack) -> None:
-        from tests.jobstores.rethinkdb.evaluator import Evaluator, EvaluatorServer
-
-        self._server = EvaluatorServer(Evaluator())
-        stack.callback(self._server.stop)
-        self._count = 0
-
-    def place(self, folder: Path) -> Place:
-        assert not self._server.unknown
-        self._count += 1
-        return _RethinkDB(self._server, f"place{self._count}")
-
-
 _KINDS: Mapping[str, type[Kind]] = {
     "sqlite": SQLite,
     "postgresql": PostgreSQL,
@@ -454,7 +406,6 @@ _KINDS: Mapping[str, type[Kind]] = {
     "mongodb": MongoDB,
     "etcd": Etcd,
     "zookeeper": ZooKeeper,
-    "rethinkdb": RethinkDB,
 }
 
 

@@ -147,15 +147,15 @@ def test_rows_that_somebody_else_wrote(place: Place, booted: Boot, tmp_path: Pat
         {"func": work, "trigger": "interval", "hours": 1, "id": name} for name in (*data(path), *texts(path, b""))
     )
     scheduler.shutdown()
-    good = place.payload("good")
-    expected = {}
-    for name, (changes, reason) in data(path).items():
-        place.alter(name, lambda payload, changes=changes: JSON.dumps({**JSON.loads(payload), **changes}))  # type: ignore[misc]
-        expected[name] = reason
-    for name, (payload, reason) in texts(path, good).items():
-        place.put_payload(name, payload)
-        expected[name] = reason
-    payloads = {name: place.payload(name) for name in expected}
+    before = place.payloads()
+    rows: dict[str, tuple[bytes, str]] = {
+        name: (JSON.dumps({**JSON.loads(before[name]), **changes}), reason)
+        for name, (changes, reason) in data(path).items()
+    }
+    rows |= texts(path, before["good"])
+    place.put_payloads({name: payload for name, (payload, _) in rows.items()})
+    expected = {name: reason for name, (_, reason) in rows.items()}
+    payloads = place.payloads()
     modules = {"antigravity", "webbrowser"} - set(sys.modules)
     scheduler, log = booted(0.5)
     scheduler.advance(3 * 3600)
@@ -173,7 +173,7 @@ def test_rows_that_somebody_else_wrote(place: Place, booted: Boot, tmp_path: Pat
     assert not modules & set(sys.modules), "something was imported"
     # They can be stopped with, started with, changed and removed like any other.
     scheduler, log = booted(3.75)
-    assert {name: place.payload(name) for name in expected} == payloads
+    assert place.payloads() == payloads
     for name in expected:
         scheduler.remove_job(name)
         with pytest.raises(JobLookupError):
@@ -193,15 +193,19 @@ def test_signatures(place: Place, booted: Boot, tmp_path: Path) -> None:
     for name in ("good", *names):
         scheduler.add_job(work, "interval", hours=1, id=name)
     scheduler.shutdown()
-    good = place.payload("good")
+    good = place.payloads()["good"]
     evil = pickle.dumps(Evil(path))
-    place.put_payload("unsigned", evil)
-    place.put_payload("another key", good[:1] + b"unknown!" + good[9:41] + evil)
-    place.put_payload("changed", good[:41] + evil)
-    place.put_payload("cut", good[:-1])
-    place.put_payload("of another job", good)
-    place.put_payload("another serializer's", SignedSerializer(JSON, KEYS[0]).dumps({"v": 1}))
-    place.put_payload("a pickle", good[:41])
+    place.put_payloads(
+        {
+            "unsigned": evil,
+            "another key": good[:1] + b"unknown!" + good[9:41] + evil,
+            "changed": good[:41] + evil,
+            "cut": good[:-1],
+            "of another job": good,
+            "another serializer's": SignedSerializer(JSON, KEYS[0]).dumps({"v": 1}),
+            "a pickle": good[:41],
+        }
+    )
     scheduler, log = booted(0.5, signing_key=KEYS[0], serializer="pickle")
     scheduler.advance(3 * 3600)
     jobs = {job.id: job for job in scheduler.get_jobs()}
@@ -263,7 +267,7 @@ def test_a_record_of_a_hundred_megabytes(kind: Kind, tmp_path: Path) -> None:
         for job_id in ("good", "bad"):
             scheduler.add_job(work, "interval", hours=1, id=job_id)
         scheduler.shutdown()
-        place.put_payload("bad", b'{"v":1,"d":"' + b"x" * size + b'"}')
+        place.put_payloads({"bad": b'{"v":1,"d":"' + b"x" * size + b'"}'})
     done = subprocess.run(
         [sys.executable, "-c", CHILD],
         input=json.dumps([place.options for place in places]),

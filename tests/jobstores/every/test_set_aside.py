@@ -76,9 +76,6 @@ class World:
         while self.running:
             self.running.pop().shutdown()
 
-    def payloads(self) -> dict[str, bytes]:
-        return {job_id: self.place.payload(job_id) for job_id in self.place.ids()}
-
 
 def told(log: EventLog) -> list[str]:
     return sorted(event.job_id for event in log.of(EVENT_JOB_BROKEN))
@@ -120,15 +117,18 @@ def damage(world: World) -> Callable[[], None]:
     world.write(AWAY, None)
     world.write(RENAMED, "def works(*args): ...\n")
     serializer = SignedSerializer(JSONSerializer(), KEY)
-    before = {name: world.place.payload(name) for name in ("version", "signature")}
-    world.place.alter("version", lambda payload: serializer.dumps({**serializer.loads(payload), "v": 99}))
-    world.place.alter("signature", lambda payload: payload[:-1] + bytes([payload[-1] ^ 1]))
+    before = {name: payload for name, payload in world.place.payloads().items() if name in ("version", "signature")}
+    world.place.put_payloads(
+        {
+            "version": serializer.dumps({**serializer.loads(before["version"]), "v": 99}),
+            "signature": before["signature"][:-1] + bytes([before["signature"][-1] ^ 1]),
+        }
+    )
 
     def mend() -> None:
         for module in (AWAY, RENAMED):
             world.write(module, "def work(*args): ...\n")
-        for name, payload in before.items():
-            world.place.put_payload(name, payload)
+        world.place.put_payloads(before)
 
     return mend
 
@@ -136,7 +136,7 @@ def damage(world: World) -> Callable[[], None]:
 @pytest.mark.timeout(180)
 def test_what_cannot_be_loaded_waits_until_it_can(world: World) -> None:
     mend = damage(world)
-    payloads = world.payloads()
+    payloads = world.place.payloads()
     assert sorted(payloads) == sorted(["good", *REASONS])
     # Twice: it is told once, in whichever process. What only an executor is missing for can be loaded, and is told by each.
     for hours, news in ((2.5, sorted(REASONS)), (5.5, ["executor"])):
@@ -156,7 +156,7 @@ def test_what_cannot_be_loaded_waits_until_it_can(world: World) -> None:
         store = scheduler._pumps["default"].store
         assert min(due for due in store.next_due() if due is not None) == from_datetime(at(int(hours) + 3))
         world.stop()
-        assert world.payloads() == payloads
+        assert world.place.payloads() == payloads
     mend()
     scheduler, log = world.boot(8.25, healthy=True)
     jobs = jobs_of(scheduler)
@@ -182,11 +182,11 @@ def test_on_request(world: World) -> None:
     damage(world)
     scheduler, log = world.boot(2.5, healthy=False)
     scheduler.advance(3600)
-    payload = world.place.payload("version")
+    payload = world.place.payloads()["version"]
     for name in ("module", "function", "version", "signature", "not allowed"):
         with pytest.raises(BrokenJobError):
             scheduler.repair_job(name)
-    assert world.place.payload("version") == payload
+    assert world.place.payloads()["version"] == payload
     world.write(RENAMED, "def work(*args): ...\n")
     assert scheduler.repair_job("function").state is JobState.ACTIVE
     job = scheduler.repair_job("module", func=material.work)
