@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from time import time_ns
 from typing import Any, ClassVar, NoReturn, Self
 
-from schedcore.clock import to_datetime
+from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
@@ -35,6 +35,14 @@ _SHARED_LIMIT = 1024
 _shared: dict[int, int] = {}
 # The same by whole seconds.
 _of_seconds: dict[int, int] = {}
+
+
+# The last answer of any interval as a datetime, its instant, the zone, until when its clocks are known to stand still, and the
+# interval as a number and as a time: where the answer is the next question it need not be converted, which is most of the work.
+_Answer = tuple[datetime | None, int, tzinfo | None, int, int, timedelta]
+_answered: _Answer = (None, 0, None, 0, 0, timedelta(0))
+# Longer intervals leave the time within which clocks are known to stand still too soon.
+_SHORT_US = 86_400_000_000
 
 
 class IntervalTrigger(GridTrigger):
@@ -139,6 +147,29 @@ class IntervalTrigger(GridTrigger):
             answer_us = after_us + interval_us - past_us % interval_us
         end_us = self.end_us
         return answer_us if answer_us <= (LAST_US if end_us is None else end_us) else None
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        global _answered
+        interval_us = self.interval_us
+        answered, answered_us, zone, still_until_us, step_us, step = _answered
+        if (
+            previous_fire_time is not None
+            and previous_fire_time is answered
+            and zone is self.timezone
+            and step_us == interval_us
+        ):
+            past_us = answered_us - self._start_us
+            if past_us >= 0 and not past_us % interval_us:
+                next_us = answered_us + interval_us
+                end_us = self.end_us
+                if next_us < still_until_us and (end_us is None or next_us <= end_us):
+                    answer = previous_fire_time + step
+                    _answered = answer, next_us, zone, still_until_us, step_us, step
+                    return answer
+        found = super().get_next_fire_time(previous_fire_time, now)
+        if found is not None and interval_us < _SHORT_US:
+            _answered = _remembered(found, self.timezone, interval_us)
+        return found
 
     def begin_us(self) -> int | None:
         if self._floating and self.end_us is None and self._start_us <= LAST_US:
@@ -273,6 +304,16 @@ _set_start = IntervalTrigger.__dict__["_start_us"].__set__
 _set_end = IntervalTrigger.__dict__["end_us"].__set__
 _set_floating = IntervalTrigger.__dict__["_floating"].__set__
 _set_jitter = IntervalTrigger.__dict__["jitter_us"].__set__
+
+
+def _remembered(answer: datetime, zone: tzinfo, interval_us: int) -> _Answer:
+    from schedcore.triggers.cron._dst import BLOCK_S, offsets_for
+
+    at_us = from_datetime(answer)
+    block = at_us // 1_000_000 // BLOCK_S
+    # In a block that has one offset no clock changes, nor on the day after it.
+    still_until_us = (block + 1) * BLOCK_S * 1_000_000 if isinstance(offsets_for(zone)[block], int) else at_us
+    return answer, at_us, zone, still_until_us, interval_us, timedelta(microseconds=interval_us)
 
 
 def _interval(total: float, weeks: object, days: object, hours: object, minutes: object, seconds: object) -> int:

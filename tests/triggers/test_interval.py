@@ -398,3 +398,36 @@ def test_the_module_imports_no_heavy_module() -> None:
         [sys.executable, "-S", "-c", f"import sys; sys.path[:] = {path}; {code}"], capture_output=True, text=True
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "UTC"])
+@pytest.mark.parametrize(("minutes", "start"), [(7, "2011-12-20"), (45, "2026-03-20"), (1439, "2026-10-10")])
+def test_answers_that_are_the_next_question_show_the_wall_clock(zone: str, minutes: int, start: str) -> None:
+    """Also where the clocks change: never by adding to what the wall clock showed before."""
+    trigger = IntervalTrigger(minutes=minutes, start_date=f"{start}T00:00:00Z", timezone=zone)
+    other = IntervalTrigger(minutes=minutes, start_date=f"{start}T00:01:00Z", timezone=zone)
+    at = theirs = trigger.start_date
+    for number in range(1, 3000):
+        answer = trigger.get_next_fire_time(at, at)
+        assert answer is not None
+        expected = (datetime.fromisoformat(f"{start}T00:00:00+00:00") + number * timedelta(minutes=minutes)).astimezone(
+            ZoneInfo(zone)
+        )
+        assert (answer, answer.fold, answer.utcoffset()) == (expected, expected.fold, expected.utcoffset())
+        assert answer.replace(tzinfo=None) == expected.replace(tzinfo=None)
+        at = answer
+        if number % 50 == 0:
+            # One that is on another grid is asked with the same object.
+            found = other.get_next_fire_time(at, theirs)
+            assert found is not None
+            assert found.astimezone(UTC) - at.astimezone(UTC) == timedelta(minutes=1)
+
+
+def test_answers_that_are_the_next_question_keep_the_end() -> None:
+    trigger = IntervalTrigger(minutes=5, start_date="2026-01-01T00:00Z", end_date="2026-01-01T00:17Z", timezone="UTC")
+    at: datetime | None = trigger.start_date
+    found = []
+    while at is not None:
+        found.append(at.minute)
+        at = trigger.get_next_fire_time(at, at)
+    assert found == [0, 5, 10, 15]
