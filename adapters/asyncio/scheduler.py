@@ -12,7 +12,7 @@ from schedcore.adapters.asyncio.wakeup import AsyncIOWakeup, finish_future, is_o
 from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import BaseExecutor
 from schedcore.run import Run
-from schedcore.schedulers.loop import LoopScheduler
+from schedcore.schedulers.loop import LoopScheduler, is_stopping
 from schedcore.wakeup import Done, Wakeup
 
 __all__ = ["AsyncIOScheduler"]
@@ -20,6 +20,8 @@ __all__ = ["AsyncIOScheduler"]
 
 class AsyncIOScheduler(LoopScheduler):
     """Option ``event_loop``: the loop to live on; without it, the loop that runs when ``start`` is called.
+
+    Option ``stop_timeout``: see ``LoopScheduler``.
 
     ``async with AsyncIOScheduler() as scheduler:`` starts it and, at the end, waits for what runs.
     """
@@ -94,5 +96,10 @@ class AsyncIOScheduler(LoopScheduler):
         self.start()
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.shutdown()
+    async def __aexit__(self, reason: type[BaseException] | None, *exc_info: object) -> None:
+        try:
+            await self._leave(reason)
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            if is_stopping(reason):
+                self._abandon()
+            raise

@@ -20,7 +20,7 @@ from functools import partial, wraps
 from inspect import signature
 from typing import Any, ParamSpec, Self, TypeVar
 
-from gevent import spawn
+from gevent import GreenletExit, spawn
 from gevent.event import AsyncResult, Event
 from gevent.hub import Hub, getcurrent
 from gevent.lock import Semaphore
@@ -43,7 +43,7 @@ from schedcore.adapters.gevent.wakeup import GeventWakeup
 from schedcore.executors.base import BaseExecutor
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import BaseJobStore, JobStore
-from schedcore.schedulers.loop import LoopScheduler, Teller, close
+from schedcore.schedulers.loop import LoopScheduler, Teller, close, is_stopping
 from schedcore.wakeup import Done, Wakeup
 
 __all__ = ["GeventScheduler"]
@@ -114,11 +114,14 @@ class GeventScheduler(LoopScheduler):
         if not wait:
             result = self._wait_for_end()
         elif hub is not None and not inside:
-            if self._may_wait():
-                result.wait()
-            elif not is_thread_of(hub) or not is_alive(hub):
-                self._wait_in_thread(hub, result)
+            self._wait_here(hub, result)
         return result
+
+    def _wait_here(self, hub: Hub, result: AsyncResult[Any]) -> None:
+        if self._may_wait():
+            result.wait()
+        elif not is_thread_of(hub) or not is_alive(hub):
+            self._wait_in_thread(hub, result)
 
     def _wait_in_thread(self, hub: Hub, result: AsyncResult[Any]) -> None:
         gate = Gate(hub)
@@ -412,8 +415,16 @@ class GeventScheduler(LoopScheduler):
         self.start()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.shutdown()
+    def __exit__(self, reason: type[BaseException] | None, *exc_info: object) -> None:
+        hub = self._hub
+        try:
+            leaving = self._leave(reason)
+            if hub is not None:
+                self._wait_here(hub, leaving)
+        except (KeyboardInterrupt, GreenletExit):
+            if is_stopping(reason):
+                self._abandon()
+            raise
 
 
 class _GreenletTeller:

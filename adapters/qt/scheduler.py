@@ -20,7 +20,7 @@ from schedcore.executors.base import BaseExecutor
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
 from schedcore.schedulers.base import register_exit_hook
-from schedcore.schedulers.loop import LoopScheduler
+from schedcore.schedulers.loop import LoopScheduler, is_stopping
 from schedcore.wakeup import Done, Wakeup
 
 __all__ = ["QtScheduler"]
@@ -169,8 +169,15 @@ class QtScheduler(LoopScheduler):
         self.start()
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
-        self.shutdown()
+    def __exit__(self, reason: type[BaseException] | None, *exc_info: object) -> None:
+        try:
+            leaving = self._leave(reason)
+            if isinstance(leaving, QtFuture):
+                leaving.wait_here(None)
+        except KeyboardInterrupt:
+            if is_stopping(reason):
+                self._abandon()
+            raise
 
 
 def _why_no_application() -> str:

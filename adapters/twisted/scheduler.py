@@ -19,8 +19,6 @@ from schedcore.wakeup import MAX_WAIT_S, Done, Wakeup
 
 __all__ = ["TwistedScheduler"]
 
-# Seconds. How long jobs may go on, unless it is said, when the reactor is stopped and with it the scheduler.
-_STOP_TIMEOUT_S = 10.0
 # Seconds. What closing takes when the jobs' time is up.
 _GRACE_S = 3.0
 # Seconds. Differences below this between two looks at the reactor's clock are drift, not a step.
@@ -30,8 +28,8 @@ _STEP_S = 0.5
 class TwistedScheduler(LoopScheduler):
     """Option ``reactor``: the reactor to live on; without it, the one that is installed when ``start`` is called.
 
-    Option ``stop_timeout`` (s; None: no limit): a reactor that is stopped shuts the scheduler down first, and waits so long for
-    the jobs that run before it cancels them.
+    Option ``stop_timeout`` (s, 10; None: no limit): a reactor that is stopped shuts the scheduler down first, and waits so long
+    for the jobs that run before it cancels them.
 
     ``async with TwistedScheduler() as scheduler:`` starts it in a coroutine and, at the end, waits for what runs.
 
@@ -41,7 +39,6 @@ class TwistedScheduler(LoopScheduler):
     _extra_options: ClassVar[Mapping[str, Callable[[object], object]]] = {
         **LoopScheduler._extra_options,
         "reactor": config.as_is,
-        "stop_timeout": lambda value: value if value is None else config.as_number(value),
     }
     _reactor: Any = None
     #: What ``addSystemEventTrigger`` gave; None when there is none, or it has gone off.
@@ -117,7 +114,7 @@ class TwistedScheduler(LoopScheduler):
     def _reactor_stops(self) -> Deferred[Any]:
         """Before a reactor stops it waits for what this returns."""
         self._trigger = None
-        timeout_s: Any = self._config.extra.get("stop_timeout", _STOP_TIMEOUT_S)
+        timeout_s = self._stop_timeout_s
         closed: Deferred[Any] = self.shutdown(timeout=timeout_s)
         if timeout_s is not None:
             # An earlier shutdown without a limit may be under way.
@@ -159,5 +156,5 @@ class TwistedScheduler(LoopScheduler):
         self.start()
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.shutdown()
+    async def __aexit__(self, reason: type[BaseException] | None, *exc_info: object) -> None:
+        await self._leave(reason)

@@ -14,6 +14,8 @@ there, the whole program waits for.
   worker thread.
 * Threads that run jobs let the loop go first when it is kept waiting (``_right_of_way``).
 * ``shutdown`` returns what the framework awaits; that gives the runs that were cut short.
+* A ``with`` statement that is left as the program is being stopped gives the jobs that run some time (``stop_timeout``), and
+  whoever stops it once more does not wait for them.
 
 An adapter supplies a ``Wakeup``, a default executor, whether a thread is the loop's, and what its users wait with.
 ``docs/write-an-adapter`` makes one for Trio.
@@ -23,10 +25,11 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
+from schedcore import config
 from schedcore._locks import ShortLock
 from schedcore.errors import SchedulerNotRunningError
 from schedcore.jobstores.base import JobStore
@@ -38,12 +41,28 @@ from schedcore.schedulers._right_of_way import RightOfWay
 from schedcore.schedulers.base import CLOSING_S, STILL_CLOSING, BaseScheduler
 from schedcore.wakeup import Done
 
-__all__ = ["LoopScheduler", "Teller", "close"]
+__all__ = ["STOP_TIMEOUT_S", "LoopScheduler", "Teller", "close", "is_stopping"]
+
+
+# Seconds. How long jobs may go on, unless it is said, when their program is being stopped.
+STOP_TIMEOUT_S = 10.0
+
+
+def _as_timeout(value: object) -> float | None:
+    return None if value is None else config.as_number(value)
 
 
 class LoopScheduler(BaseScheduler):
-    """See the module's docstring. ``start`` is called in the loop's thread."""
+    """See the module's docstring. ``start`` is called in the loop's thread.
 
+    Option ``stop_timeout`` (s, 10; None: no limit): how long the jobs that run may go on, before they are cancelled, when a
+    ``with`` statement is left because the program is being stopped (Ctrl-C). What has not begun by then does not begin.
+    """
+
+    _extra_options: ClassVar[Mapping[str, Callable[[object], object]]] = {
+        **BaseScheduler._extra_options,
+        "stop_timeout": _as_timeout,
+    }
     _opens_stores_in_start: ClassVar[bool] = False
 
     @abstractmethod
@@ -91,6 +110,24 @@ class LoopScheduler(BaseScheduler):
             finish([], None)
             return waiter
         return self._wait_for_end(timeout if timeout is None or not first else timeout + CLOSING_S)
+
+    @property
+    def _stop_timeout_s(self) -> float | None:
+        timeout_s: Any = self._config.extra.get("stop_timeout", STOP_TIMEOUT_S)
+        return timeout_s
+
+    def _leave(self, reason: type[BaseException] | None) -> Any:
+        """Shut down where a ``with`` statement is left, for this reason; gives what the framework awaits."""
+        if not is_stopping(reason):
+            return self.shutdown()
+        timeout_s = self._stop_timeout_s
+        if self._has_live_runs():
+            limit = "as long as they take" if timeout_s is None else f"{timeout_s:g} s"
+            self._reports.logger.warning(
+                "stopping: the jobs that run have %s to end; whoever stops again (Ctrl-C) does not wait for them", limit
+            )
+        self.shutdown(wait=False, timeout=timeout_s)
+        return self._wait_for_end(None if timeout_s is None else timeout_s + CLOSING_S)
 
     def _wait_for_end(self, limit_s: float | None = None) -> Any:
         """What the framework awaits until all is closed, or so many seconds; it gives the runs that were cut."""
@@ -195,6 +232,11 @@ class LoopScheduler(BaseScheduler):
         self._waiters_lock = ShortLock()
         self._waiters = []
         self._limits = []
+
+
+def is_stopping(reason: type[BaseException] | None) -> bool:
+    """Whether the program is being stopped, when a ``with`` statement is left for this reason: Ctrl-C, or a task is cancelled."""
+    return reason is not None and not issubclass(reason, Exception)
 
 
 def _finish_all(waiters: list[Done], cut: list[Run]) -> None:
