@@ -1,4 +1,5 @@
-"""Every job store of ours that keeps jobs, over the real thing, and what one has to know to look at it from outside.
+"""Every job store of ours that keeps jobs, over the real thing (RethinkDB's over the evaluator of ``tests/jobstores/rethinkdb``),
+and what one has to know to look at it from outside.
 
 A ``Place`` is somewhere for one test's jobs. A store on it is made of options, as in a configuration file, so that another
 process can make it, too. The rest goes around the store: what is there, and records that somebody else has written.
@@ -298,6 +299,38 @@ def _base64(data: bytes) -> str:
     return b64encode(data).decode("ascii")
 
 
+class _RethinkDB(Place):
+    def __init__(self, server: Any, name: str) -> None:
+        self._server = server
+        self._name = name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"type": "rethinkdb", "database": self._name, "host": "127.0.0.1", "port": self._server.port}
+
+    @property
+    def _tables(self) -> Any:
+        return self._server.evaluator.databases[self._name]
+
+    def _rows(self) -> dict[str, Any]:
+        return {row["job"]: row for row in self._tables["jobs"].rows.values()}
+
+    def content(self) -> Content:
+        return {name: {k: row for k, row in table.rows.items() if k != "owner"} for name, table in self._tables.items()}
+
+    def ids(self) -> list[str]:
+        return sorted(self._rows())
+
+    def payloads(self) -> dict[str, bytes]:
+        return {job_id: b64decode(row["payload"]["data"]) for job_id, row in self._rows().items()}
+
+    def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
+        rows = self._rows()
+        for job_id, payload in payloads.items():
+            value = {"$reql_type$": "BINARY", "data": b64encode(payload).decode()}
+            self._tables["jobs"].alter(rows[job_id]["id"], payload=value)
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +431,23 @@ class ZooKeeper(Kind):
         return _ZooKeeper(self.service.fresh())
 
 
+class RethinkDB(Kind):
+    needs = (("rethinkdb",), "rethinkdb")
+    limit = 48_000_000  # in one query, which is text
+
+    def open(self, stack: ExitStack) -> None:
+        from tests.jobstores.rethinkdb.evaluator import Evaluator, EvaluatorServer
+
+        self._server = EvaluatorServer(Evaluator())
+        stack.callback(self._server.stop)
+        self._count = 0
+
+    def place(self, folder: Path) -> Place:
+        assert not self._server.unknown
+        self._count += 1
+        return _RethinkDB(self._server, f"place{self._count}")
+
+
 _KINDS: Mapping[str, type[Kind]] = {
     "sqlite": SQLite,
     "postgresql": PostgreSQL,
@@ -406,6 +456,7 @@ _KINDS: Mapping[str, type[Kind]] = {
     "mongodb": MongoDB,
     "etcd": Etcd,
     "zookeeper": ZooKeeper,
+    "rethinkdb": RethinkDB,
 }
 
 
