@@ -10,15 +10,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
-    from schedcore.triggers.cron import CronTrigger
     from schedcore.triggers.explain import Explanation
 
-__all__ = ["Dialect", "Dst", "explain", "next_times", "register"]
+__all__ = ["Dialect", "Dst", "Reading", "explain", "next_times", "register"]
 
 
 class Dialect(StrEnum):
@@ -36,70 +35,54 @@ class Dst(StrEnum):
     LITERAL = "literal"
 
 
-def _trigger(
-    schedule: str, dialect: str, timezone: str | None, seed: str | None, dst: str, seconds: bool, year: bool
-) -> CronTrigger:
-    from schedcore.triggers.cron import CronTrigger
+class Reading(NamedTuple):
+    """How the text of a schedule is read. ``timezone=None``: that of this machine."""
 
-    return CronTrigger.from_str(
-        schedule,
-        timezone,
-        dialect=dialect,
-        seed=seed,
-        dst="literal" if dst == "literal" else "cron",
-        seconds=seconds,
-        year=year,
-    )
+    dialect: str = "unix"
+    timezone: str | None = None
+    seed: str | None = None
+    dst: str = "cron"
+    seconds: bool = False
+    year: bool = False
+
+    def explain(self, schedule: str, count: int, at: str | None, now: datetime | None) -> Explanation:
+        """All about a schedule. Raises ``InvalidTriggerError`` for what is not understood."""
+        from schedcore.triggers.cron import CronTrigger
+
+        trigger = CronTrigger.from_str(
+            schedule,
+            self.timezone,
+            dialect=self.dialect,
+            seed=self.seed,
+            dst="literal" if self.dst == "literal" else "cron",
+            seconds=self.seconds,
+            year=self.year,
+        )
+        return trigger.explain(now=now, count=count, at=at, zone_guessed=self.timezone is None)
 
 
-def _explained(
-    schedule: str,
-    dialect: str,
-    timezone: str | None,
-    count: int,
-    at: str | None,
-    now: datetime | None,
-    seed: str | None,
-    dst: str,
-    seconds: bool,
-    year: bool,
-) -> Explanation:
-    trigger = _trigger(schedule, dialect, timezone, seed, dst, seconds, year)
-    return trigger.explain(now=now, count=count, at=at, zone_guessed=timezone is None)
+_USUAL = Reading()
 
 
 def explain(
     schedule: str,
+    reading: Reading = _USUAL,
     *,
-    dialect: str = "unix",
-    timezone: str | None = None,
     count: int = 5,
     at: str | None = None,
-    seed: str | None = None,
-    dst: str = "cron",
-    seconds: bool = False,
-    year: bool = False,
     as_json: bool = False,
     now: datetime | None = None,
 ) -> str:
-    """All about a schedule, as text or as JSON. ``timezone=None``: that of this machine.
-
-    Raises ``InvalidTriggerError`` for what is not understood.
-    """
-    found = _explained(schedule, dialect, timezone, count, at, now, seed, dst, seconds, year)
+    """All about a schedule, as text or as JSON. Raises ``InvalidTriggerError`` for what is not understood."""
+    found = reading.explain(schedule, count, at, now)
     return json.dumps(found.as_data(), indent=2, ensure_ascii=False) if as_json else str(found)
 
 
 def next_times(
     schedule: str,
+    reading: Reading = _USUAL,
     *,
-    dialect: str = "unix",
-    timezone: str | None = None,
     count: int = 5,
-    seed: str | None = None,
-    dst: str = "cron",
-    seconds: bool = False,
-    year: bool = False,
     as_json: bool = False,
     now: datetime | None = None,
 ) -> str:
@@ -109,7 +92,7 @@ def next_times(
     """
     from schedcore.triggers.explain import shown
 
-    found = _explained(schedule, dialect, timezone, count, None, now, seed, dst, seconds, year)
+    found = reading.explain(schedule, count, None, now)
     if as_json:
         return json.dumps(found.as_data()["next"], indent=2, ensure_ascii=False)
     lines = [shown(fire.at) + (f"  {fire.note}" if fire.note else "") for fire in found.next]
@@ -172,20 +155,8 @@ def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager
           schedcore explain "0 0 9 ? * 6#2" --dialect quartz --json
         """
         with readable(debug):
-            typer.echo(
-                explain(
-                    schedule,
-                    dialect=dialect.value,
-                    timezone=timezone,
-                    count=count,
-                    at=at,
-                    seed=seed,
-                    dst=dst.value,
-                    seconds=seconds,
-                    year=year,
-                    as_json=as_json,
-                )
-            )
+            reading = Reading(dialect.value, timezone, seed, dst.value, seconds, year)
+            typer.echo(explain(schedule, reading, count=count, at=at, as_json=as_json))
 
     @app.command("next")
     def _next(
@@ -210,16 +181,5 @@ def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager
           schedcore next @monthly --count 3 --json | jq -r '.[].at'
         """
         with readable(debug):
-            typer.echo(
-                next_times(
-                    schedule,
-                    dialect=dialect.value,
-                    timezone=timezone,
-                    count=count,
-                    seed=seed,
-                    dst=dst.value,
-                    seconds=seconds,
-                    year=year,
-                    as_json=as_json,
-                )
-            )
+            reading = Reading(dialect.value, timezone, seed, dst.value, seconds, year)
+            typer.echo(next_times(schedule, reading, count=count, as_json=as_json))

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from schedcore.cli.app import app
-from schedcore.cli.explain import explain, next_times
+from schedcore.cli.explain import Reading, explain, next_times
 from schedcore.errors import InvalidTriggerError
 
 NOW = datetime(2026, 3, 27, 12, tzinfo=UTC)
@@ -20,27 +20,29 @@ def command(*arguments: str) -> Result:
 
 
 def test_next_as_text() -> None:
-    assert next_times("30 2 * * *", timezone="Europe/Berlin", count=2, now=NOW).splitlines() == [
+    assert next_times("30 2 * * *", Reading(timezone="Europe/Berlin"), count=2, now=NOW).splitlines() == [
         "Sat 2026-03-28 02:30:00 +01:00",
         "Sun 2026-03-29 03:00:00 +02:00  moved from 02:30; the clocks go forward from 02:00 to 03:00 on this day",
     ]
-    assert next_times("0 0 30 2 *", timezone="UTC") == "never"
+    assert next_times("0 0 30 2 *", Reading(timezone="UTC")) == "never"
 
 
 def test_next_as_json() -> None:
-    found = json.loads(next_times("0 0 9 ? * 6#2", dialect="quartz", timezone="UTC", count=1, as_json=True, now=NOW))
+    found = json.loads(
+        next_times("0 0 9 ? * 6#2", Reading(dialect="quartz", timezone="UTC"), count=1, as_json=True, now=NOW)
+    )
     assert found == [{"at": "2026-04-10T09:00:00+00:00", "note": ""}]
-    assert json.loads(next_times("0 0 30 2 *", timezone="UTC", as_json=True)) == []
+    assert json.loads(next_times("0 0 30 2 *", Reading(timezone="UTC"), as_json=True)) == []
 
 
 def test_explain_takes_what_a_trigger_shows() -> None:
-    text = explain("cron[hour='7', minute='30']", timezone="UTC", at="2026-03-30T07:31", now=NOW)
+    text = explain("cron[hour='7', minute='30']", Reading(timezone="UTC"), at="2026-03-30T07:31", now=NOW)
     assert text.splitlines()[:2] == ["cron[hour='7', minute='30']  (UTC)", "at 07:30"]
     assert "  minute 31 is not in 30" in text.splitlines()
 
 
 def test_explain_as_json() -> None:
-    data = json.loads(explain("0 9 * * 1", timezone="UTC", now=NOW, as_json=True))
+    data = json.loads(explain("0 9 * * 1", Reading(timezone="UTC"), now=NOW, as_json=True))
     assert set(data) == {"schedule", "dialect", "words", "timezone", "next", "at", "lint"}
     assert [finding["code"] for finding in data["lint"]] == ["weekday-number"]
     guessed = json.loads(explain("0 9 * * mon", now=NOW, as_json=True))
@@ -49,7 +51,7 @@ def test_explain_as_json() -> None:
 
 def test_errors_pass_through() -> None:
     with pytest.raises(InvalidTriggerError, match="column 5"):
-        explain("0 0 x * *", timezone="UTC")
+        explain("0 0 x * *", Reading(timezone="UTC"))
 
 
 def test_the_commands() -> None:
