@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import tzinfo
-from typing import Any, NoReturn
+from typing import Any
 
 from schedcore import plugins
 from schedcore.errors import InvalidTriggerError
@@ -14,7 +14,6 @@ from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
 __all__ = [
-    "Frozen",
     "check_version",
     "is_other_release",
     "pack_trigger",
@@ -23,20 +22,6 @@ __all__ = [
     "unpack_trigger",
     "zone_stamp",
 ]
-
-
-class Frozen:
-    """A value whose attributes are set once, by ``object.__setattr__``, while it is made."""
-
-    __slots__ = ()
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        kind = "triggers" if isinstance(self, BaseTrigger) else "calendars"
-        raise AttributeError(f"{kind} are values: {name} cannot be set; make a new {type(self).__name__}")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        kind = "triggers" if isinstance(self, BaseTrigger) else "calendars"
-        raise AttributeError(f"{kind} are values: {name} cannot be deleted")
 
 
 def check_version(state: Mapping[str, Any], version: int, what: str) -> None:

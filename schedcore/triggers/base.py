@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self
 
 from schedcore.clock import from_datetime, to_datetime
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from schedcore.triggers.calendars import Calendar, Excluding
     from schedcore.triggers.explain import Explanation
 
-__all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "Excluded", "GridTrigger", "Swallowed"]
+__all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "Excluded", "Frozen", "GridTrigger", "Swallowed"]
 
 
 # Microseconds (2038). From 1970 up to here a float of seconds is so near to an instant that it gives back the microsecond.
@@ -57,6 +57,20 @@ class Swallowed(NamedTuple):
 
     at_us: int
     times: int
+
+
+class Frozen:
+    """A value whose attributes are set once, by ``object.__setattr__``, while it is made."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        kind = "triggers" if isinstance(self, BaseTrigger) else "calendars"
+        raise AttributeError(f"{kind} are values: {name} cannot be set; make a new {type(self).__name__}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        kind = "triggers" if isinstance(self, BaseTrigger) else "calendars"
+        raise AttributeError(f"{kind} are values: {name} cannot be deleted")
 
 
 class BaseTrigger(ABC):

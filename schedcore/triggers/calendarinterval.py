@@ -38,9 +38,9 @@ from schedcore.triggers._local import (
     offset_at,
     wall_instant,
 )
-from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
+from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, GridTrigger, Swallowed
+from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed
 from schedcore.triggers.cron._changes import ClockChange
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 from schedcore.triggers.jitter import from_jitter_us

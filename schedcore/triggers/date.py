@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from datetime import date, datetime, tzinfo
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from schedcore.clock import to_datetime
 from schedcore.triggers import _old_states
 from schedcore.triggers._zones import same_zone, to_instant, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, GridTrigger
+from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger
 
 __all__ = ["DateTrigger"]
 
 _STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
 
 
-class DateTrigger(GridTrigger):
+class DateTrigger(Frozen, GridTrigger):
     """Fires once, at ``run_date``.
 
     :param run_date: a date (its midnight), a datetime or ISO 8601 text; without an offset it is local time in
@@ -81,12 +81,6 @@ class DateTrigger(GridTrigger):
 
     def describe(self) -> str:
         return f"once, at {self.run_date:%Y-%m-%d %H:%M:%S %Z}"
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"triggers are values: {name} cannot be set; make a new DateTrigger")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"triggers are values: {name} cannot be deleted")
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

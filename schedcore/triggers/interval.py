@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta, tzinfo
 from time import time_ns
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Self
 
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, GridTrigger
+from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger
 from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["IntervalTrigger"]
@@ -45,7 +45,7 @@ _answered: _Answer = (None, 0, None, 0, 0, timedelta(0))
 _SHORT_US = 86_400_000_000
 
 
-class IntervalTrigger(GridTrigger):
+class IntervalTrigger(Frozen, GridTrigger):
     """Fires at ``start_date`` and every ``weeks + days + hours + minutes + seconds`` after it, in elapsed
     time.
 
@@ -216,12 +216,6 @@ class IntervalTrigger(GridTrigger):
             text += f" from {self.start_date:%Y-%m-%d %H:%M:%S}"
         end = self.end_date
         return text if end is None else f"{text} until {end:%Y-%m-%d %H:%M:%S}"
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"triggers are values: {name} cannot be set; make a new IntervalTrigger")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"triggers are values: {name} cannot be deleted")
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -36,10 +36,10 @@ from schedcore.triggers._local import (
     wall_instant,
 )
 from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, named_days, times_of_rule
-from schedcore.triggers._values import Frozen, check_version, is_other_release, zone_stamp
+from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import ANYWHERE, Box, either, local_boxes, look
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Swallowed
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen, Swallowed
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 from schedcore.triggers.jitter import from_jitter_us
 

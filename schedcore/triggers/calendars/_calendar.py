@@ -9,8 +9,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from schedcore.triggers._days import CommonDays, Days, EitherDays
 from schedcore.triggers._local import DAY_S
-from schedcore.triggers._values import Frozen, check_version
+from schedcore.triggers._values import check_version
 from schedcore.triggers._where import ANY_MINUTE
+from schedcore.triggers.base import Frozen
 
 __all__ = ["EPOCH", "Calendar", "Daily", "LocalSet", "Span", "days_of"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from schedcore.triggers._local import Gap, offset_at, wall_instant
-from schedcore.triggers._values import Frozen
 from schedcore.triggers._zones import FIRST_US, LAST_US
-from schedcore.triggers.base import EngineTrigger
+from schedcore.triggers.base import EngineTrigger, Frozen
 from schedcore.triggers.cron._dst import Offsets
 
 __all__ = ["SECOND_US", "Zoned"]

@@ -13,7 +13,7 @@ from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, GridTrigger, Swallowed
+from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed
 from schedcore.triggers.cron._changes import ClockChange, clock_changes
 from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, Crontab, has_hash, parse_keywords, read
 from schedcore.triggers.cron._dst import (
@@ -77,7 +77,7 @@ class _Unseeded(Plan):
         self._refuse()
 
 
-class CronTrigger(GridTrigger):
+class CronTrigger(Frozen, GridTrigger):
     """Fires when the wall clock of ``timezone`` shows one of the schedule's times.
 
     Each field is a number or text: ``*``, ``*/a``, ``a-b``, ``a-b/c``, ``a/c``, and lists of them with
@@ -428,12 +428,6 @@ class CronTrigger(GridTrigger):
 
     def same_rule(self, other: BaseTrigger) -> bool:
         return self == other
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"triggers are values: {name} cannot be set; make a new CronTrigger")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"triggers are values: {name} cannot be deleted")
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
