@@ -1,70 +1,43 @@
 """The scheduler that lives on a gevent hub.
 
 Greenlets can wait, so nothing is put off here: a call that needs a job store that does I/O is made in a real thread of gevent's,
-and the greenlet that calls waits for its answer, or its exception, while others run. The hub itself cannot wait; what it calls
-(``rawlink``, watchers, timers of the loop) finds the rules of ``LoopScheduler``. Real threads wait as threads do.
-
-With or without monkey patching. Patched, a "thread" of the standard library is a greenlet, and lives in the hub of whichever
-thread has started it. So everything here that is to run on its own is started in the scheduler's hub: listeners, and the
-closing, whose calls into job stores then go to real threads like all others. Not patched, both have a thread of their own.
+and the greenlet that calls waits for its answer while others run (``store_calls``). With or without monkey patching: what is
+different in a program that is patched is in ``patched``.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from contextvars import Context, copy_context
-from functools import partial, wraps
-from inspect import signature
-from typing import Any, ParamSpec, Self, TypeVar
+from functools import partial
+from typing import Any, Self
 
 from gevent import GreenletExit, spawn
-from gevent.event import AsyncResult, Event
+from gevent.event import AsyncResult
 from gevent.hub import Hub, getcurrent
-from gevent.lock import Semaphore
 
-from schedcore import plugins
 from schedcore.adapters.gevent.executor import GeventExecutor
+from schedcore.adapters.gevent.patched import GreenletTeller, import_early
 from schedcore.adapters.gevent.places import (
     Gate,
     hub_here,
-    in_thread,
     is_alive,
     is_patched,
     is_running,
     is_thread_of,
     may_wait,
     sleep_in_thread,
-    thread_ident,
 )
+from schedcore.adapters.gevent.store_calls import StoreCalls, waiting
 from schedcore.adapters.gevent.wakeup import GeventWakeup
 from schedcore.executors.base import BaseExecutor
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import BaseJobStore, JobStore
+from schedcore.run import Run
 from schedcore.schedulers.loop import LoopScheduler, Teller, close, is_stopping
 from schedcore.wakeup import Done, Wakeup
 
 __all__ = ["GeventScheduler"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _waiting(method: Callable[P, T]) -> Callable[P, T]:
-    """A method of the scheduler's that a greenlet has made in a real thread when it may have to wait for a job store."""
-    parameters = list(signature(method).parameters.values())[1:]
-    position, default = next(
-        (index, parameter.default) for index, parameter in enumerate(parameters) if parameter.name == "jobstore"
-    )
-
-    @wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        alias: Any = args[position] if position < len(args) else kwargs.get("jobstore", default)
-        return self._make_call(partial(method, self, *args, **kwargs), alias)
-
-    return call  # type: ignore[return-value]
 
 
 class GeventScheduler(LoopScheduler):
@@ -74,14 +47,8 @@ class GeventScheduler(LoopScheduler):
     """
 
     _hub: Hub | None = None
-    _stepped: Event | None = None
     _made: GeventWakeup | None = None
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        # Whose turn it is to be in a job store, and the threads that have one. For patched programs: see ``_in_turn``.
-        self._turns: dict[str, Semaphore] = {}
-        self._ours: set[int] = set()
-        super().__init__(*args, **options)
+    _store_calls: StoreCalls | None = None
 
     @property
     def hub(self) -> Hub | None:
@@ -109,7 +76,7 @@ class GeventScheduler(LoopScheduler):
         comes when all is closed. See ``BaseScheduler.shutdown`` for the rest.
         """
         hub = self._hub
-        inside = self._in_own_job() or self._reports.delivers_here() or threading.get_ident() == self._closing_id
+        inside = self._waits_for_itself()
         result: AsyncResult[Any] = super().shutdown(wait, timeout)
         if not wait:
             result = self._wait_for_end()
@@ -125,11 +92,7 @@ class GeventScheduler(LoopScheduler):
 
     def _wait_in_thread(self, hub: Hub, result: AsyncResult[Any]) -> None:
         gate = Gate(hub)
-        with self._waiters_lock:
-            told = self._closed.is_set()
-            if not told:
-                self._waiters.append(lambda cut, error: gate.open())
-        if not told:
+        if self._tell_of_end(lambda cut, error: gate.open()):
             gate.wait()
         # Either the hub is just about to tell the result, or it is gone, and the closing thread will.
         while not result.ready():
@@ -157,17 +120,19 @@ class GeventScheduler(LoopScheduler):
         else:
             finish(result, None)
 
-    add_job = _waiting(LoopScheduler.add_job)
-    get_job = _waiting(LoopScheduler.get_job)
-    get_jobs = _waiting(LoopScheduler.get_jobs)
-    get_runs = _waiting(LoopScheduler.get_runs)
-    modify_job = _waiting(LoopScheduler.modify_job)
-    reschedule_job = _waiting(LoopScheduler.reschedule_job)
-    resume_job = _waiting(LoopScheduler.resume_job)
-    remove_job = _waiting(LoopScheduler.remove_job)
-    remove_all_jobs = _waiting(LoopScheduler.remove_all_jobs)
-    export_jobs = _waiting(LoopScheduler.export_jobs)
-    import_jobs = _waiting(LoopScheduler.import_jobs)
+    add_job = waiting(LoopScheduler.add_job)
+    add_jobs = waiting(LoopScheduler.add_jobs)
+    get_job = waiting(LoopScheduler.get_job)
+    get_jobs = waiting(LoopScheduler.get_jobs)
+    get_runs = waiting(LoopScheduler.get_runs)
+    modify_job = waiting(LoopScheduler.modify_job)
+    reschedule_job = waiting(LoopScheduler.reschedule_job)
+    resume_job = waiting(LoopScheduler.resume_job)
+    repair_job = waiting(LoopScheduler.repair_job)
+    remove_job = waiting(LoopScheduler.remove_job)
+    remove_all_jobs = waiting(LoopScheduler.remove_all_jobs)
+    export_jobs = waiting(LoopScheduler.export_jobs)
+    import_jobs = waiting(LoopScheduler.import_jobs)
 
     def _read(self, alias: str, job_id: str) -> JobEntry:
         return self._make_call(partial(super()._read, alias, job_id), alias)  # type: ignore[no-any-return]
@@ -175,8 +140,9 @@ class GeventScheduler(LoopScheduler):
     def add_jobstore(self, jobstore: BaseJobStore | str, alias: str = "default", **options: Any) -> None:
         """As ``BaseScheduler.add_jobstore``; a greenlet waits for one that does I/O, and has what it raises."""
         add = partial(super().add_jobstore, jobstore, alias, **options)
-        if self.running and self._may_wait():
-            self._in_thread(add, alias)
+        calls = self._store_calls
+        if calls is not None and self.running and self._may_wait():
+            calls.in_thread(add, alias)
         else:
             add()
 
@@ -198,93 +164,9 @@ class GeventScheduler(LoopScheduler):
             return False
         return not (isinstance(wakeup, GeventWakeup) and wakeup.serves_here())
 
-    def _may_have_to_wait(self, jobstore: str | None) -> bool:
-        if not self.running or not any(pump.store.traits.blocking for pump in self._pumps_of(jobstore)):
-            return False
-        return self._may_wait()
-
-    def _wait_opened(self, jobstore: str | None) -> None:
-        """Wait until these job stores are open, or could not be opened: then they are tried again, and nobody waits for that."""
-        stepped = self._stepped
-        assert stepped is not None
-        while self.running and any(
-            pump.store.traits.blocking and not pump.opened and pump.health.ok for pump in self._pumps_of(jobstore)
-        ):
-            stepped.wait()
-            stepped.clear()
-
     def _make_call(self, call: Callable[[], Any], jobstore: str | None) -> Any:
-        """Make a call that may need these job stores, where and when it may be made."""
-        if self._may_have_to_wait(jobstore):
-            self._wait_opened(jobstore)
-            return self._in_thread(call, jobstore)
-        hub = self._hub
-        if self.running and is_patched() and hub is not None and not is_thread_of(hub) and not self._is_ours():
-            return self._in_greenlet(hub, lambda: self._make_call(call, jobstore))
-        return call()
-
-    def _in_thread(self, call: Callable[[], Any], jobstore: str | None) -> Any:
-        """Make a call in a real thread; the calling greenlet waits for it."""
-        hub = self._hub
-        assert hub is not None
-        if is_patched():
-            # In a greenlet of its own, because the turn is over when the call is, whether or not its caller waits for that.
-            result, error = spawn(self._in_turn, hub, copy_context().run, call, self._turns_of(jobstore)).get()
-        else:
-            result, error = in_thread(hub.threadpool, call)
-        if error is not None:
-            raise error
-        return result
-
-    def _turns_of(self, jobstore: str | None) -> list[Semaphore]:
-        return [
-            self._turns.setdefault(pump.alias, Semaphore())
-            for pump in self._pumps_of(jobstore)
-            if pump.store.traits.blocking
-        ]
-
-    def _in_turn(
-        self, hub: Hub, run: Callable[[Callable[[], Any]], Any], call: Callable[[], Any], turns: list[Semaphore]
-    ) -> tuple[Any, BaseException | None]:
-        """Patched: make a call in a real thread when no other one is in the same job stores.
-
-        The locks of a store are gevent's then, and of real threads that wait for one of these some wait for ever.
-        """
-
-        def mine() -> Any:
-            self._ours.add(ident := thread_ident())
-            try:
-                return run(call)
-            finally:
-                self._ours.discard(ident)
-
-        with ExitStack() as held:
-            for turn in turns:
-                held.enter_context(turn)
-            return in_thread(hub.threadpool, mine)
-
-    def _is_ours(self) -> bool:
-        """Whether the calling thread makes a call of this scheduler's, so that it has its turn."""
-        return thread_ident() in self._ours
-
-    def _in_greenlet(self, hub: Hub, call: Callable[[], Any]) -> Any:
-        """Patched, in a real thread: have a greenlet of the hub's make a call, and wait for it."""
-        gate = Gate(hub)
-        outcome: list[tuple[Any, BaseException | None]] = []
-
-        def make() -> None:
-            try:
-                outcome.append((call(), None))
-            except BaseException as error:  # noqa: BLE001  # it is raised in the thread that asked
-                outcome.append((None, error))
-            gate.open()
-
-        if not self._spawn(partial(copy_context().run, make)) or not gate.wait():
-            return call()
-        result, error = outcome[0]
-        if error is not None:
-            raise error
-        return result
+        calls = self._store_calls
+        return call() if calls is None else calls.make(call, jobstore)
 
     def _after_orders(self, call: Callable[[], Any]) -> Any:
         # Patched, each call of the scheduler's takes its turn, and sees to it itself.
@@ -294,12 +176,9 @@ class GeventScheduler(LoopScheduler):
 
     def _create_wakeup(self) -> Wakeup:
         self._hub = hub_here("the scheduler")
-        self._stepped = Event()
-        self._turns = {}
+        self._store_calls = StoreCalls(self, self._hub)
         if is_patched():
-            # The import system's locks are gevent's, too: what threads would import first is imported now.
-            for alias in ("date", "interval", "cron", "calendarinterval", "and"):
-                plugins.load(plugins.TRIGGERS, alias)
+            import_early()
             _ = self.timezone
         self._made = GeventWakeup(self._hub)
         return self._made
@@ -336,20 +215,14 @@ class GeventScheduler(LoopScheduler):
         return self._on_loop() or is_patched()
 
     def _make_teller(self, name: str) -> Teller:
-        return _GreenletTeller(self._call_soon, name) if is_patched() else super()._make_teller(name)
+        return GreenletTeller(self._call_soon, name) if is_patched() else super()._make_teller(name)
 
     def _run_blocking(self, call: Callable[[], Any], done: Done, jobstore: str) -> None:
-        def told(result: Any, error: Exception | None) -> None:
-            done(result, error)
-            if self._stepped is not None:
-                self._stepped.set()
-
-        hub, wakeup = self._hub, self._wakeup
-        if is_patched() and hub is not None and isinstance(wakeup, GeventWakeup):
-            turns = self._turns_of(jobstore)
-            wakeup.run_waiting(lambda: self._in_turn(hub, Context().run, call, turns), told)
+        calls, wakeup = self._store_calls, self._wakeup
+        if calls is not None and isinstance(wakeup, GeventWakeup):
+            calls.make_step(wakeup, call, done, self._blocking_stores(jobstore))
         else:
-            super()._run_blocking(call, told, jobstore)
+            super()._run_blocking(call, done, jobstore)
 
     def _in_background(self, call: Callable[[], None]) -> None:
         if not is_patched():
@@ -365,10 +238,10 @@ class GeventScheduler(LoopScheduler):
 
         return self._call_soon(begin)
 
-    def _close_store(self, store: JobStore, close: Callable[[], None]) -> None:
-        if store.traits.blocking and self._may_wait():
-            alias = next((pump.alias for pump in self._pumps.values() if pump.store is store), None)
-            self._in_thread(close, alias)
+    def _close_store(self, alias: str, store: JobStore, close: Callable[[], None]) -> None:
+        calls = self._store_calls
+        if calls is not None and store.traits.blocking and self._may_wait():
+            calls.in_thread(close, alias)
         else:
             close()
 
@@ -386,16 +259,14 @@ class GeventScheduler(LoopScheduler):
         if is_patched() and not self._closed.is_set() and hub is not None and not is_running(hub):
             close(self, False, None)
 
-    def _ended(self) -> None:
-        wakeup, hub = self._wakeup, self._hub
-        waiters: list[Done] = []
-        if hub is None or not is_alive(hub):
-            # It will tell nobody.
-            with self._waiters_lock:
-                waiters, self._waiters = self._waiters, []
-        super()._ended()
+    def _tell_without_loop(self, waiters: list[Done], cut: list[Run]) -> None:
+        # Whoever waits here may be a real thread, whose hub it was not.
         for finish in waiters:
-            finish(list(self._cut), None)
+            finish(cut, None)
+
+    def _ended(self) -> None:
+        wakeup = self._wakeup
+        super()._ended()
         if isinstance(wakeup, GeventWakeup):
             with suppress(RuntimeError):
                 wakeup.call_soon(wakeup.close)
@@ -409,7 +280,7 @@ class GeventScheduler(LoopScheduler):
         for executor in executors:
             if isinstance(executor, GeventExecutor):
                 executor.forget()
-        self._hub = None
+        self._hub = self._store_calls = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -425,43 +296,3 @@ class GeventScheduler(LoopScheduler):
             if is_stopping(reason):
                 self._abandon()
             raise
-
-
-class _GreenletTeller:
-    """Calls listeners, where threads are greenlets: in one that lives in the scheduler's hub, whoever asks for it."""
-
-    def __init__(self, call_soon: Callable[[Callable[[], None]], bool], name: str) -> None:
-        self._call_soon = call_soon
-        self._name = name
-        self._calls: deque[Callable[[], None]] = deque()
-        self._thread: threading.Thread | None = None
-        self._closed = False
-
-    def submit(self, items: Sequence[Callable[[], None]]) -> None:
-        if self._closed:
-            raise RuntimeError("it was closed")
-        self._calls.extend(items)
-        self._call_soon(self._begin)
-
-    def _begin(self) -> None:
-        if self._thread is None and self._calls:
-            self._thread = threading.Thread(target=self._tell, name=self._name, daemon=True)
-            self._thread.start()
-
-    def _tell(self) -> None:
-        try:
-            while self._calls:
-                self._calls.popleft()()
-        finally:
-            self._thread = None
-            if self._calls:
-                self._call_soon(self._begin)
-
-    def close(self) -> None:
-        self._closed = True
-
-    def join(self, timeout: float | None = None) -> bool:
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-        return not self._calls

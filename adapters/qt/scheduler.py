@@ -73,8 +73,7 @@ class QtScheduler(LoopScheduler):
         From any thread, before start, twice, and from a job, which is not waited for. The Qt thread must not wait for a
         thread that waits in here.
         """
-        # A job, a listener and whoever closes would wait for themselves.
-        inside = self._in_own_job() or self._reports.delivers_here() or threading.get_ident() == self._closing_id
+        inside = self._waits_for_itself()
         first = self._begin_shutdown()
         if first:
             self._disarm()

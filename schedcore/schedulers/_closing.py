@@ -43,7 +43,7 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         scheduler._quiesce(pumps, left())
         for pump in pumps:
             pump.closed = True
-            scheduler._close_store(pump.store, partial(_close_store, scheduler, pump))
+            scheduler._close_store(pump.alias, pump.store, partial(_close_store, scheduler, pump))
     finally:
         scheduler._reports.logger.info("scheduler has been shut down")
         scheduler._reports.stop()

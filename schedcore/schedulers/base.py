@@ -216,7 +216,7 @@ class BaseScheduler(ABC):
         """Let go of a job store that was removed, where that may wait."""
         shut()
 
-    def _close_store(self, store: JobStore, close: Callable[[], None]) -> None:
+    def _close_store(self, alias: str, store: JobStore, close: Callable[[], None]) -> None:
         """Write the last into a job store and close it. Called where ``_in_background`` calls."""
         close()
 

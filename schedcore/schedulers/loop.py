@@ -144,6 +144,31 @@ class LoopScheduler(BaseScheduler):
         finish(list(self._cut), None)
         return waiter
 
+    def _tell_of_end(self, told: Done) -> bool:
+        """Have ``told`` called as a waiter is finished, when all is closed. False when it is closed already."""
+        with self._waiters_lock:
+            if self._closed.is_set():
+                return False
+            self._waiters.append(told)
+            return True
+
+    def _tell_without_loop(self, waiters: list[Done], cut: list[Run]) -> None:
+        """All is closed, and so is the loop in whose thread the waiters were to be finished."""
+
+    def _waits_for_itself(self) -> bool:
+        """Whether the caller is one that closing waits for: a job, a listener, or who closes."""
+        return self._in_own_job() or self._reports.delivers_here() or threading.get_ident() == self._closing_id
+
+    def _blocking_stores(self, jobstore: str | None) -> list[str]:
+        """The aliases of the job stores, of this one or of all, that do I/O."""
+        return [pump.alias for pump in self._pumps_of(jobstore) if pump.store.traits.blocking]
+
+    def _is_opening(self, jobstore: str | None) -> bool:
+        """Whether one of these is to be opened for the first time: it is not open, and it is not known that it cannot be."""
+        return any(
+            pump.store.traits.blocking and not pump.opened and pump.health.ok for pump in self._pumps_of(jobstore)
+        )
+
     def _wait_no_longer(self, finish: Done) -> None:
         with self._waiters_lock:
             if finish not in self._waiters:
@@ -219,13 +244,13 @@ class LoopScheduler(BaseScheduler):
             limits, self._limits = self._limits, []
         for limit in limits:
             limit.cancel()
-        if wakeup is not None and waiters:
+        if waiters:
             cut = list(self._cut)
             try:
-                wakeup.call_soon(partial(_finish_all, waiters, cut))
+                if wakeup is not None:
+                    wakeup.call_soon(partial(_finish_all, waiters, cut))
             except RuntimeError:
-                # The loop was closed meanwhile, and nobody waits on it any more.
-                pass
+                self._tell_without_loop(waiters, cut)
 
     def _after_fork_in_child(self) -> None:
         super()._after_fork_in_child()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from schedcore.errors import ConflictingIdError, JobLookupError
 from schedcore.events import EVENT_JOB_EXECUTED, EVENT_JOBSTORE_FAILED, EVENT_SCHEDULER_FAILED
 from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
+from schedcore.schedulers.base import BaseScheduler
 
 FAR: dict[str, Any] = {"trigger": "date", "run_date": "2099-01-01T00:00:00Z"}
 
@@ -88,11 +90,41 @@ def test_a_greenlet_has_its_answer(scheduler: GeventScheduler) -> None:
     assert found.next_run_time == datetime(2098, 1, 1, tzinfo=UTC)
     assert [job.id for job in scheduler.get_jobs()] == ["a"]
     assert scheduler.get_runs() == []
+    assert scheduler.repair_job("a", name="repaired").name == "repaired"
     job.remove()
     assert scheduler.get_job("a") is None
-    scheduler.add_job(work, id="b", **FAR)
+    added = scheduler.add_jobs([{"func": work, "id": "b", **FAR}, {"func": work, "id": "c", **FAR}])
+    assert [job.pending for job in added] == [False, False]
+    with pytest.raises(ConflictingIdError):
+        scheduler.add_jobs([{"func": work, "id": "d", **FAR}, {"func": work, "id": "c", **FAR}])
     scheduler.remove_all_jobs()
     assert scheduler.get_jobs() == []
+
+
+def test_no_call_that_may_need_a_job_store_is_forgotten() -> None:
+    """Whoever gives schedulers a new method says here whether greenlets wait in it."""
+    needs_no_store = {
+        "add_executor",
+        "add_listener",
+        "configure",
+        "health",
+        "pause",
+        "remove_executor",
+        "remove_listener",
+    }
+    needs_no_store |= {"job_handle", "resume", "run_finished", "run_started", "wakeup"}
+    has_its_own_way = {"add_jobstore", "remove_jobstore", "shutdown", "start"}
+    by_way_of_another = {"pause_job": "modify_job", "print_jobs": "get_jobs", "scheduled_job": "add_job"}
+    waits = {
+        name
+        for name, method in inspect.getmembers(BaseScheduler, inspect.isfunction)
+        if getattr(getattr(GeventScheduler, name), "__wrapped__", None) is method
+    }
+    public = {name for name, _ in inspect.getmembers(BaseScheduler, inspect.isfunction) if not name.startswith("_")}
+    assert waits == public - needs_no_store - has_its_own_way - set(by_way_of_another)
+    assert waits.issuperset(by_way_of_another.values())
+    for name in has_its_own_way:
+        assert name in vars(GeventScheduler)
 
 
 def test_a_greenlet_has_its_exception(scheduler: GeventScheduler, store: FarStore) -> None:
