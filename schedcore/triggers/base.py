@@ -18,6 +18,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self
 
 from schedcore.clock import from_datetime, to_datetime
+from schedcore.triggers.jitter import from_jitter_us
 
 if TYPE_CHECKING:
     from schedcore.triggers.calendars import Calendar, Excluding
@@ -160,6 +161,11 @@ class EngineTrigger(BaseTrigger):
     foreign: bool = False
     #: Whether its answers are searched for, which may take longer than a millisecond: kept off event loops.
     searches: bool = False
+
+    @property
+    def jitter(self) -> float | None:
+        """The longest delay that the scheduler adds to a run, in seconds; None for none."""
+        return from_jitter_us(self.jitter_us)
 
     @abstractmethod
     def next_us(self, after_us: int) -> int | None:

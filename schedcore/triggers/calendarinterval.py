@@ -43,7 +43,6 @@ from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, 
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed
 from schedcore.triggers.cron._changes import ClockChange
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
-from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["CalendarIntervalTrigger"]
 
@@ -235,11 +234,6 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
     def end_date(self) -> datetime | None:
         """The last instant at which it may fire, aware, in the trigger's zone; None when there is no end."""
         return None if self.end_us is None else to_datetime(self.end_us).astimezone(self.timezone)
-
-    @property
-    def jitter(self) -> float | None:
-        """Seconds, or None."""
-        return from_jitter_us(self.jitter_us)
 
     # -- dates: k -> day -> instant ------------------------------------------------------------------------------------
 

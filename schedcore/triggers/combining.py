@@ -84,11 +84,6 @@ class _Combination(Frozen, EngineTrigger):
         return [child.inner if isinstance(child, ForeignTrigger) else child for child in self._children]
 
     @property
-    def jitter(self) -> float | None:
-        """Seconds, or None."""
-        return from_jitter_us(self.jitter_us)
-
-    @property
     def elapsed(self) -> bool:  # type: ignore[override]
         """Whether all that is combined follows elapsed time."""
         return all(child.elapsed for child in self._children)

@@ -16,7 +16,6 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger
-from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["IntervalTrigger"]
 
@@ -132,11 +131,6 @@ class IntervalTrigger(Frozen, GridTrigger):
     def end_date(self) -> datetime | None:
         """The end that was given, aware, in the trigger's zone; None when there is none."""
         return None if self.end_us is None else to_datetime(self.end_us).astimezone(self.timezone)
-
-    @property
-    def jitter(self) -> float | None:
-        """Seconds, or None."""
-        return from_jitter_us(self.jitter_us)
 
     def next_us(self, after_us: int) -> int | None:
         past_us = after_us - self._start_us

@@ -41,7 +41,6 @@ from schedcore.triggers._where import ANYWHERE, Box, either, local_boxes, look
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen, Swallowed
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
-from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["MAX_COUNT", "RRuleTrigger"]
 
@@ -207,11 +206,6 @@ class RRuleTrigger(Frozen, EngineTrigger):
     def rule(self) -> str:
         """The rule as text, in local time, without its start."""
         return "\n".join(self._lines)
-
-    @property
-    def jitter(self) -> float | None:
-        """Seconds, or None."""
-        return from_jitter_us(self.jitter_us)
 
     def next_us(self, after_us: int) -> int | None:
         limit_us = LAST_US if self.end_us is None else min(self.end_us, LAST_US)

@@ -22,7 +22,6 @@ from schedcore.triggers.calendars._days import Weekdays
 from schedcore.triggers.calendars._windows import clock
 from schedcore.triggers.calendars._zoned import Zoned
 from schedcore.triggers.cron._dst import offsets_for
-from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["BusinessDayTrigger"]
 
@@ -137,11 +136,6 @@ class BusinessDayTrigger(Zoned):
     def foreign(self) -> bool:  # type: ignore[override]
         """Whether asking its calendar runs code of a user's."""
         return self.calendar.foreign
-
-    @property
-    def jitter(self) -> float | None:
-        """Seconds, or None."""
-        return from_jitter_us(self.jitter_us)
 
     def _in_month(self, month: int) -> int | None:
         """The fire time in a month (months since year 0), or None."""

@@ -30,7 +30,6 @@ from schedcore.triggers.cron._dst import (
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import Plan, plan_for
 from schedcore.triggers.cron._words import in_words
-from schedcore.triggers.jitter import from_jitter_us
 
 __all__ = ["CronTrigger"]
 
@@ -318,11 +317,6 @@ class CronTrigger(Frozen, GridTrigger):
     def end_date(self) -> datetime | None:
         """The end that was given, aware, in the trigger's zone; None when there is none."""
         return None if self.end_us is None else to_datetime(self.end_us).astimezone(self.timezone)
-
-    @property
-    def jitter(self) -> float | None:
-        """Seconds, or None."""
-        return from_jitter_us(self.jitter_us)
 
     @property
     def rule(self) -> CronRule:
