@@ -62,7 +62,11 @@ class SkipReason(StrEnum):
 
 
 class Skip(NamedTuple):
-    """Fire times that pass without a run, as one record: ``times`` of them from ``first_us`` to ``last_us``."""
+    """Fire times that pass without a run, as one record: ``times`` of them from ``first_us`` to ``last_us``.
+
+    At least so many, where a trigger cannot count without walking and there are more than it walks over ("Bounds" in the
+    documentation of triggers says which).
+    """
 
     reason: SkipReason
     first_us: int
