@@ -13,9 +13,6 @@ says so with an empty one.
 
 **A ledger** lists the records of a job, by which they are counted, found and cut.
 
-**Doubt.** A write whose outcome was not learnt may still be on its way. Before anything else is done its owner takes the store
-again under a new name (``_take``): from then on the server refuses what was sent under the old one, and what is read is final.
-
 **Batches beyond one request** (``add_jobs`` of thousands) are noted before they are begun. What is half done is undone: at once,
 or by who opens the store next.
 """
@@ -26,22 +23,21 @@ import heapq
 import json
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from schedcore.errors import JobStoreError, JobStoreInUseError, SerializationError
+from schedcore.errors import SerializationError
 from schedcore.job import JobRecord, JobState
 from schedcore.jobstores._documents import (
     _CHUNK,
     _DAMAGED,
     Change,
     Doc,
-    DocumentStore,
     pack_record,
     unpack_doc,
     unpack_record,
 )
+from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._payload import Codec
 from schedcore.jobstores.base import Due
 from schedcore.run import RunRecord, RunState
@@ -176,7 +172,7 @@ class _SizedCodec(Codec):
         return payload
 
 
-class KeyedStore(DocumentStore):
+class KeyedStore(OwnedStore):
     """See the module's docstring. A backend supplies the methods at the end, and takes the store in ``_open``."""
 
     _writes_at_once: ClassVar[bool] = True
@@ -199,43 +195,20 @@ class KeyedStore(DocumentStore):
         self._horizons: dict[Tree, _Horizon] = {}
         self._notes: dict[str, str] | None = None  # None: they are to be read
         self._notes_to_write: dict[str, str] = {}
-        self._doubt = False
         self._halfway = False
 
     def _forget_what_was_read(self) -> None:
-        """Somebody else may have written since, or a write of our own may have been made of which nobody knows."""
-        self._docs.clear()
+        super()._forget_what_was_read()
         self._ledgers.clear()
         self._ledger_size = 0
         self._horizons.clear()
         self._notes = None
 
-    @contextmanager
-    def _using(self, doing: str) -> Iterator[None]:
-        with super()._using(doing):
-            self._settle()
-            yield
-
     def _settle(self) -> None:
-        """Bring an uncertain past to an end."""
-        if self._read_only:
-            return
-        if self._doubt:
-            alone = self._take()
-            self._doubt = False
-            self._begin_anew(alone)
-        if self._halfway:
+        super()._settle()
+        if self._halfway and not self._read_only:
             self._undo()
             self._halfway = False
-
-    def _begin_anew(self, alone: bool) -> None:
-        """The store was taken again. If not ``alone``, somebody else had it meanwhile, and may have decided what we claimed."""
-        self._forget_what_was_read()
-        if not alone:
-            self._claimed.clear()
-            raise JobStoreError(
-                self._alias, "another scheduler has used the store meanwhile; look again", transient=True
-            )
 
     # -- documents --------------------------------------------------------------------------------------------------------
 
@@ -288,6 +261,8 @@ class KeyedStore(DocumentStore):
                     doc = doc._replace(due_us=due_us, elapsed=tree == "elapsed")
                 if doc is not None and _due_key(doc) == (tree, due_us, job_id):
                     found.append(doc)
+                elif doc is not None and doc.due_us is not None and self._read_only:
+                    found.append(doc)  # it has moved on since its place was read
                 elif stale is not None:
                     stale.append(Op("delete", Timed(tree, due_us, job_id)))
         return found
@@ -420,16 +395,8 @@ class KeyedStore(DocumentStore):
     def _carry_out_now(self, steps: Sequence[Step], together: bool) -> list[bool]:
         done: list[bool] = []
         for batch in self._batches(steps):
-            told = False
-            try:
+            with self._telling():
                 made = self._apply(batch, together)
-                told = True
-            except JobStoreInUseError:
-                told = True
-                raise
-            finally:
-                if not told:
-                    self._doubt = True
             if not all(made):
                 self._horizons.clear()
             self._move_horizons(step for step, fine in zip(batch, made, strict=True) if fine)
@@ -648,13 +615,6 @@ class KeyedStore(DocumentStore):
             self._fetch_note("")
 
     # -- what a backend supplies, beside opening and closing ------------------------------------------------------------------
-
-    @abstractmethod
-    def _take(self) -> bool:
-        """Own the store under a name that is new, so that writes under an older one are refused. ``JobStoreInUseError``.
-
-        False if somebody else may have had it since this object took it last.
-        """
 
     @abstractmethod
     def _texts(self, ids: Sequence[str]) -> Mapping[str, tuple[bytes, int]]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["FETCH", "GET", "RELEASE", "TAKE", "WRITE"]
+__all__ = ["FETCH", "GET", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
-# KEYS: owner. ARGV: my name, lease (ms), the name that may be taken over or "". Returns the name that holds it.
+# KEYS: owner, meta. ARGV: my name, lease (ms), the name that may be taken over or "".
+# Returns the name that holds it, and if that is mine, the one that took it before.
 TAKE = """
 local holder = redis.call('GET', KEYS[1])
 if not holder or holder == ARGV[1] or holder == ARGV[3] then
+  local before = redis.call('HGET', KEYS[2], 'taken')
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-  return ARGV[1]
+  redis.call('HSET', KEYS[2], 'taken', ARGV[1])
+  return {ARGV[1], before or ''}
 end
-return holder
+return {holder, ''}
+"""
+
+# KEYS: owner. ARGV: my name, lease (ms). Returns 1, or 0 if it is not mine any more.
+RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 
 # KEYS: owner. ARGV: my name.
@@ -48,18 +57,22 @@ end
 return found
 """
 
-# KEYS: owner, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed.
-# ARGV: my name, lease (ms), whether all or none, how many records are kept for each job, the prefix of a job's history, how many
-# changes; then for each of them: id, old revision, new document or '' (delete), 1 if there is a payload and the payload, the
-# timeline (4 or 5, the index of its key; 6: none), due time, whether live, whether broken, how many records; and for each record:
-# key, fire time, text, whether it failed.
-# Returns a 1 for each change that was made and a 0 for each that was not; or, alone, the name of who owns the store now.
+# KEYS: owner, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed,
+# meta.
+# ARGV: my name, a token of this batch, whether all or none, how many records are kept for each job, the prefix of a job's
+# history, how many changes; then for each of them: id, old revision, new document or '' (delete), 1 if there is a payload
+# and the payload, the timeline (4 or 5, the index of its key; 6: none), due time, whether live, whether broken, how many
+# records; and for each record: key, fire time, text, whether it failed.
+# Returns a 1 for each change that was made and a 0 for each that was not; or, alone, the name of who owns the store now, or "".
+# A client that sends the batch again, because it did not learn what became of it, is told that.
 WRITE = """
 local holder = redis.call('GET', KEYS[1])
-if not holder then
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-elseif holder ~= ARGV[1] then
-  return holder
+if holder ~= ARGV[1] then return holder or '' end
+local sent = redis.call('HMGET', KEYS[12], 'batch', 'made')
+if sent[1] == ARGV[2] then
+  local made = {}
+  for digit in string.gmatch(sent[2], '.') do made[#made + 1] = tonumber(digit) end
+  return made
 end
 local together, keep, prefix, count = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local at = 7
@@ -112,5 +125,6 @@ for number = 1, count do
     end
   end
 end
+redis.call('HSET', KEYS[12], 'batch', ARGV[2], 'made', table.concat(fits))
 return fits
 """

@@ -211,7 +211,7 @@ class EtcdJobStore(KeyedStore):
         except (Etcd3Exception, OSError):
             pass  # it ends by itself
         if self._closes_client:
-            self._client.session.close()
+            _close_session(self._client.session)
 
     def _explain(self, error: Exception) -> tuple[str, bool] | None:
         if not isinstance(error, Etcd3Exception | OSError):
@@ -432,6 +432,16 @@ def _make_client(options: Mapping[str, Any]) -> Etcd3Client:
         session.auth = get_netrc_auth(url)
     session.trust_env = False
     return client
+
+
+def _close_session(session: Any) -> None:
+    """Close it, and its connections: it leaves them to the garbage collector, and errors that somebody keeps keep them, too."""
+    for adapter in session.adapters.values():
+        pools = adapter.poolmanager.pools
+        for key in pools.keys():  # noqa: SIM118  # it can be asked for these, and refuses to be walked through
+            pools[key].close()
+        adapter.close()
+    session.close()
 
 
 def _given_client(client: Etcd3Client | str, options: Mapping[str, Any]) -> Etcd3Client:

@@ -18,13 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
+from uuid import uuid4
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.job import JobState
-from schedcore.jobstores._documents import Change, Doc, DocumentStore, pack_record, unpack_doc, unpack_record
+from schedcore.jobstores._documents import Change, Doc, pack_record, unpack_doc, unpack_record
+from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
 from schedcore.jobstores._payload import Oversized
-from schedcore.jobstores._redis_scripts import FETCH, GET, RELEASE, TAKE, WRITE
+from schedcore.jobstores._redis_scripts import FETCH, GET, RELEASE, RENEW, TAKE, WRITE
 from schedcore.jobstores.base import StoreTraits
 from schedcore.references import resolve
 from schedcore.run import RunRecord, RunState
@@ -32,6 +34,8 @@ from schedcore.serializers.base import Serializer
 
 try:
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'redis'", "redis") from error
 
@@ -41,6 +45,8 @@ SCHEMA_VERSION = "1"
 
 # Seconds. A server that does not answer for so long is away.
 _TIMEOUT_S = 10.0
+# Times that the owner's key may change hands while it is looked at.
+_TRIES = 10
 _LEASE_MS = int(LEASE_S * 1000)
 _FAILED = frozenset({RunState.FAILED, RunState.LOST})
 # Records looked at in one go for a page of history.
@@ -53,7 +59,7 @@ _PAST_PAYLOADS = 4
 _ANY_BYTES = 1 << 40
 
 
-class RedisJobStore(DocumentStore):
+class RedisJobStore(OwnedStore):
     """Keeps jobs and runs in a Redis database.
 
     :param db: the number of the database.
@@ -117,7 +123,9 @@ class RedisJobStore(DocumentStore):
         self._failed_key = f"{jobs_key}:failed"
         self._owner = Owner()
         self._renewal: Renewal | None = None
-        self._take = self._redis.register_script(TAKE)
+        self._names_of_mine: set[bytes] = set()
+        self._take_lease = self._redis.register_script(TAKE)
+        self._renew_lease = self._redis.register_script(RENEW)
         self._release = self._redis.register_script(RELEASE)
         self._get = self._redis.register_script(GET)
         self._fetch_range = self._redis.register_script(FETCH)
@@ -132,15 +140,15 @@ class RedisJobStore(DocumentStore):
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._owner = Owner()
+        self._names_of_mine = set()
         if not self._is_there() and self._redis.exists(self._jobs_key):
             raise JobStoreError(
                 self._alias,
                 f"the key {self._jobs_key!r} is there, and was not written by schedcore; give another jobs_key",
             )
-        self._acquire_lease()
+        self._take()
         self._redis.hset(self._meta_key, "schema", SCHEMA_VERSION)
-        self._renewal = Renewal(self._acquire_lease, self._alias)
+        self._renewal = Renewal(self._renew, self._alias)
 
     def _open_to_read(self) -> None:
         if not self._is_there():
@@ -156,13 +164,33 @@ class RedisJobStore(DocumentStore):
             )
         return version is not None
 
-    def _acquire_lease(self) -> None:
-        mine = self._owner.text.encode()
-        holder = self._take(keys=[self._owner_key], args=[mine, _LEASE_MS, ""])
-        if holder != mine and is_gone(holder):
-            holder = self._take(keys=[self._owner_key], args=[mine, _LEASE_MS, holder])
-        if holder != mine:
-            raise self._in_use(holder)
+    def _take(self) -> bool:
+        """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
+        owner = Owner()
+        mine = owner.text.encode()
+        holder = b""
+        for _ in range(_TRIES):
+            before = holder
+            # Remembered before it is written: whether it was may remain unknown.
+            self._names_of_mine.add(mine)
+            holder, last = self._take_lease(keys=[self._owner_key, self._meta_key], args=[mine, _LEASE_MS, before])
+            if holder == mine:
+                alone = last in self._names_of_mine
+                self._owner, self._names_of_mine = owner, {mine}
+                return alone
+            if holder not in self._names_of_mine and not is_gone(holder):
+                raise self._in_use(holder)
+        raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
+
+    def _renew(self) -> None:
+        if not self._renew_lease(keys=[self._owner_key], args=[self._owner.text, _LEASE_MS]):
+            # The server was away, or this process paused, for longer than the lease. Who writes next takes it again.
+            self._doubt = True
+            if self._lock.acquire(blocking=False):
+                try:
+                    self._settle()
+                finally:
+                    self._lock.release()
 
     def _in_use(self, holder: bytes) -> JobStoreInUseError:
         return JobStoreInUseError(
@@ -264,7 +292,7 @@ class RedisJobStore(DocumentStore):
     def _write(self, changes: Sequence[Change], together: bool) -> Sequence[bool]:
         arguments: list[Any] = [
             self._owner.text,
-            _LEASE_MS,
+            uuid4().hex,
             int(together),
             self._history_limit,
             f"{self._history_key}:",
@@ -308,10 +336,16 @@ class RedisJobStore(DocumentStore):
             self._records_key,
             self._history_key,
             self._failed_key,
+            self._meta_key,
         ]
-        written = self._write_all(keys=keys, args=arguments)
-        if isinstance(written, bytes):
-            raise self._in_use(written)
+        with self._telling():
+            written = self._write_all(keys=keys, args=arguments)
+            if isinstance(written, bytes) and written:
+                raise self._in_use(written)
+        if written == b"":
+            # Nobody's: its lease ran out while the server, or this process, stood still.
+            self._begin_anew(self._take())
+            return self._write(changes, together)
         return [bool(done) for done in written]
 
     def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
@@ -380,7 +414,8 @@ def _record(text: _Fetched) -> RunRecord | None:
 
 
 def _make_client(db: int, options: Mapping[str, Any]) -> redis.Redis:
-    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    # Who waits for an answer longer than that tries again anyway, with growing delays.
+    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S, "retry": Retry(NoBackoff(), 0)}
     try:
         return redis.Redis(**{"db": db, **timeouts, **options, "decode_responses": False})
     except (TypeError, ValueError, redis.RedisError) as error:

@@ -59,4 +59,8 @@ class Load:
                 if abs((after - before).total_seconds() - EVERY_S) > 0.001
             ]
             assert not missing or self.log.skips(job_id), f"{job_id} lost runs without a record: {missing}"
+            # What is on record leaves nothing out, and says nothing twice.
+            for before, after in pairwise(reversed(self.scheduler.get_runs(job_id))):
+                end_us = before.fire_us if before.until_us is None else before.until_us
+                assert after.fire_us - end_us == EVERY_S * 1e6, f"{job_id}: {before} is followed by {after}"
         self.scheduler.shutdown()

@@ -24,14 +24,14 @@ from schedcore.errors import (
     JobStoreInUseError,
     SerializationError,
 )
-from schedcore.events import EVENT_JOB_ERROR, EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobState
 from schedcore.jobstores._keyed import Named, Op, Step, Timed
 from schedcore.jobstores.etcd import EtcdJobStore
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
-from tests.jobstores.load import Load, scheduler_on, start_paused, work
+from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.services import Etcd, Proxy
 
 Make = Callable[..., EtcdJobStore]
@@ -471,45 +471,6 @@ def test_many_runs_of_one_job_end_at_once(make: Make) -> None:
 
 
 # --- a server that goes away -------------------------------------------------------------------------------------------
-
-
-def test_the_server_stops_for_a_while(etcd: Etcd, make: Make) -> None:
-    load = Load(make(timeout=0.5))
-    load.wait_for_more()
-    etcd.pause()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-    etcd.resume()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
-    load.wait_for_more()
-    load.check()
-
-
-def test_the_server_is_killed_and_comes_back(etcd: Etcd, make: Make) -> None:
-    load = Load(make())
-    load.wait_for_more()
-    etcd.kill()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-    assert not load.scheduler.health()["default"].ok
-    etcd.start()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
-    load.wait_for_more()
-    assert load.scheduler.health()["default"].ok
-    load.check()
-
-
-def test_connections_are_cut_and_refused(etcd: Etcd) -> None:
-    place = etcd.fresh()
-    with Proxy(place.port) as proxy:
-        load = Load(EtcdJobStore(f"/{place.name}", host=place.host, port=proxy.port))
-        for _ in range(3):
-            load.wait_for_more(50)
-            proxy.cut()
-        proxy.refuse()
-        proxy.cut()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-        proxy.accept()
-        load.wait_for_more(50)
-        load.check()
 
 
 def test_a_write_that_comes_late_is_refused(etcd: Etcd) -> None:

@@ -9,33 +9,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import redis
 
 from schedcore.clock import Now
-from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError
-from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.engine import decide
+from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreError, JobStoreInUseError
 from schedcore.job import JobState
 from schedcore.jobstores.redis import RedisJobStore
-from schedcore.run import RunState
+from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
+from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.services import Proxy, Redis
 
 Make = Callable[..., RedisJobStore]
 
 shared: Any = None
-
-
-def work() -> None:
-    """A job."""
-
-
-def scheduler_on(store: RedisJobStore) -> BackgroundScheduler:
-    return BackgroundScheduler(jobstores={"default": store}, timezone="UTC", jobstore_retry_interval=0.5)
 
 
 # --- who owns it -------------------------------------------------------------------------------------------------------
@@ -118,6 +110,90 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
     scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     assert store._redis.pttl(store._owner_key) > 0
     scheduler.shutdown()
+
+
+def test_what_was_claimed_before_somebody_else_had_the_store_does_not_hold(make: Make) -> None:
+    """Even where the other one made a document anew that looks as old as the one that was claimed."""
+    store = make()
+    first = scheduler_on(store)
+    start_paused(first)
+    for name in ("a", "b"):
+        first.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
+    now_us = int(time.time() * 1e6)
+    claims = store.acquire(Now(now_us, now_us), 9)
+    store._redis.delete(store._owner_key)
+    other = scheduler_on(make())
+    start_paused(other)
+    other.remove_all_jobs()
+    other.add_job(work, "interval", hours=1, id="a", next_run_time="2026-02-02T00:00:00Z")
+    other.shutdown()
+    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
+        store.commit([decide(claim, now_us) for claim in claims], now_us)
+    assert caught.value.transient
+    assert store.recover([]) == ([], [])
+    assert store.commit([decide(claim, now_us) for claim in claims], now_us).runs == []
+    (claim,) = store.acquire(Now(now_us, now_us), 9)
+    assert [run.job.id for run in store.commit([decide(claim, now_us)], now_us).runs] == ["a"]
+    first.shutdown()
+
+
+def test_a_batch_that_the_client_sends_twice_is_made_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a client of the user's does that did not learn what became of it: it is told what the first one did."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    write = store._write_all
+
+    def twice(**request: Any) -> Any:
+        answers = [write(**request), write(**request)]
+        assert answers[0] == answers[1]
+        return answers[1]
+
+    monkeypatch.setattr(store, "_write_all", twice)
+    scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
+    now_us = int(time.time() * 1e6)
+    runs = store.commit([decide(claim, now_us) for claim in store.acquire(Now(now_us, now_us), 9)], now_us).runs
+    assert [run.job.id for run in runs] == ["a"]
+    store.finish([Finish(run, RunState.SUCCEEDED, now_us, now_us) for run in runs])
+    assert [record.state for record in store.runs("a")] == [RunState.SUCCEEDED]
+    with pytest.raises(ConflictingIdError):
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    scheduler.shutdown()
+
+
+def test_a_write_that_comes_late_is_refused(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It timed out here and waits on its way: by the time that it comes the store has been taken anew."""
+    place = redis_server.fresh()
+    with Proxy(place.port) as proxy:
+        store = RedisJobStore(int(place.name), host=place.host, port=proxy.port, socket_timeout=1.0)
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
+        now_us = int(time.time() * 1e6)
+        decisions = [decide(claim, now_us) for claim in store.acquire(Now(now_us, now_us), 9)]
+        sent: list[dict[str, Any]] = []
+        write = store._write_all
+
+        def note(**request: Any) -> Any:
+            sent.append(request)
+            return write(**request)
+
+        monkeypatch.setattr(store, "_write_all", note)
+        proxy.stall()
+        with pytest.raises(JobStoreError, match="failed to record runs") as caught:
+            store.commit(decisions, now_us)
+        assert caught.value.transient
+        monkeypatch.undo()
+        proxy.cut()
+        proxy.accept()
+        assert store.recover([]) == ([], [])
+        # Now it comes.
+        late = write(**sent[0])
+        assert late == store._owner.text.encode()
+        assert store.runs("a") == []
+        (claim,) = store.acquire(Now(now_us, now_us), 9)
+        assert len(store.commit([decide(claim, now_us)], now_us).runs) == 1
+        scheduler.shutdown()
 
 
 # --- clients -----------------------------------------------------------------------------------------------------------
@@ -231,80 +307,6 @@ def test_histories_are_cut(make: Make) -> None:
 # --- a server that goes away -------------------------------------------------------------------------------------------
 
 
-class Load:
-    """Jobs that count their runs, on a scheduler of its own."""
-
-    def __init__(self, store: RedisJobStore) -> None:
-        self.scheduler = scheduler_on(store)
-        self.log = EventLog(self.scheduler)
-        self.scheduler.start()
-        for number in range(20):
-            self.scheduler.add_job(work, "interval", seconds=0.1, id=f"job{number}", coalesce=False)
-
-    def runs(self) -> int:
-        return len(self.log.executed())
-
-    def wait_for_more(self, count: int = 100) -> None:
-        target = self.runs() + count
-        self.log.wait_for(lambda log: len(log.executed()) >= target, timeout=60.0)
-
-    def check(self) -> None:
-        """Each fire time ran once, and none between the first and the last is without a record."""
-        self.scheduler.pause()
-        for number in range(20):
-            job_id = f"job{number}"
-            fired = self.log.executed(job_id)
-            assert len(fired) == len(set(fired)), f"{job_id} ran twice for one fire time"
-            steps = sorted(fired)
-            missing = [
-                after - before
-                for before, after in pairwise(steps)
-                if abs((after - before).total_seconds() - 0.1) > 0.001
-            ]
-            skipped = self.log.skips(job_id)
-            assert not missing or skipped, f"{job_id} lost runs without a record: {missing}"
-        self.scheduler.shutdown()
-
-
-def test_the_server_stops_for_a_while(redis_server: Redis, make: Make) -> None:
-    load = Load(make(socket_timeout=0.3))
-    load.wait_for_more()
-    redis_server.pause()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-    redis_server.resume()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
-    load.wait_for_more()
-    load.check()
-
-
-def test_the_server_is_killed_and_comes_back(redis_server: Redis, make: Make) -> None:
-    load = Load(make())
-    load.wait_for_more()
-    redis_server.kill()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-    assert not load.scheduler.health()["default"].ok
-    redis_server.start()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
-    load.wait_for_more()
-    assert load.scheduler.health()["default"].ok
-    load.check()
-
-
-def test_connections_are_cut_and_refused(redis_server: Redis) -> None:
-    place = redis_server.fresh()
-    with Proxy(place.port) as proxy:
-        load = Load(RedisJobStore(int(place.name), host=place.host, port=proxy.port))
-        for _ in range(3):
-            load.wait_for_more(50)
-            proxy.cut()
-        proxy.refuse()
-        proxy.cut()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-        proxy.accept()
-        load.wait_for_more(50)
-        load.check()
-
-
 def test_errors_are_ours(make: Make) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
@@ -318,8 +320,6 @@ def test_errors_are_ours(make: Make) -> None:
 
 
 def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -> None:
-    from schedcore.engine import decide
-
     store = make()
     scheduler = scheduler_on(store)
     scheduler.start(paused=True)

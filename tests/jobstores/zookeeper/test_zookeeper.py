@@ -25,14 +25,14 @@ from schedcore.errors import (
     JobStoreInUseError,
     SerializationError,
 )
-from schedcore.events import EVENT_JOB_ERROR, EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobState
 from schedcore.jobstores._keyed import Named, Op, Step, Timed
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
-from tests.jobstores.load import Load, scheduler_on, start_paused, work
+from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.services import Proxy, ZooKeeper
 
 Make = Callable[..., ZooKeeperJobStore]
@@ -545,45 +545,6 @@ def test_a_due_query_lists_what_is_due(make: Make, client: Any, monkeypatch: pyt
 
 
 # --- a server that goes away -------------------------------------------------------------------------------------------
-
-
-def test_the_server_stops_for_a_while(zookeeper: ZooKeeper, make: Make) -> None:
-    load = Load(make(timeout=1.0))
-    load.wait_for_more()
-    zookeeper.pause()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-    zookeeper.resume()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
-    load.wait_for_more()
-    load.check()
-
-
-def test_the_server_is_killed_and_comes_back(zookeeper: ZooKeeper, make: Make) -> None:
-    load = Load(make())
-    load.wait_for_more()
-    zookeeper.kill()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-    assert not load.scheduler.health()["default"].ok
-    zookeeper.start()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
-    load.wait_for_more()
-    assert load.scheduler.health()["default"].ok
-    load.check()
-
-
-def test_connections_are_cut_and_refused(zookeeper: ZooKeeper) -> None:
-    place = zookeeper.fresh()
-    with Proxy(place.port) as proxy:
-        load = Load(ZooKeeperJobStore(f"/{place.name}", hosts=f"{place.host}:{proxy.port}"))
-        for _ in range(3):
-            load.wait_for_more(50)
-            proxy.cut()
-        proxy.refuse()
-        proxy.cut()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-        proxy.accept()
-        load.wait_for_more(50)
-        load.check()
 
 
 def test_a_write_that_comes_late_is_refused(zookeeper: ZooKeeper, client: Any) -> None:

@@ -1,0 +1,123 @@
+"""A server that goes away in the middle of a load: it stops, it is killed, its connections are cut and refused.
+
+Whatever happens, the scheduler goes on by itself: no fire time is lost or made twice, and ``health`` tells what is the matter.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.jobstores.base import JobStore
+from schedcore.testing import EventLog, VirtualScheduler
+from tests.jobstores.load import Load, work
+from tests.services import Proxy, Service
+
+__all__ = ["is_cut_and_refused", "is_killed", "refuses_for_a_minute", "stops"]
+
+# Seconds for what takes a few at most.
+DEADLINE_S = 60.0
+
+
+def _wait_for_failure(load: Load, since_us: int, earlier: int = 0) -> int:
+    """Until it is noticed; since when it is so."""
+    load.log.wait_for(lambda log: len(log.of(EVENT_JOBSTORE_FAILED)) > earlier, timeout=DEADLINE_S)
+    health = load.scheduler.health()["default"]
+    assert not health.ok
+    assert health.error
+    assert since_us <= health.since_us <= time.time() * 1e6
+    return health.since_us
+
+
+def _wait_for_recovery(load: Load, since_us: int, earlier: int = 0) -> None:
+    load.log.wait_for(lambda log: len(log.of(EVENT_JOBSTORE_RECOVERED)) > earlier, timeout=DEADLINE_S)
+    load.wait_for_more()
+    ok, error, at_us = load.scheduler.health()["default"]
+    assert (ok, error) == (True, None)
+    assert since_us < at_us <= time.time() * 1e6
+
+
+def stops(server: Service, store: JobStore, least_s: float = 0.0) -> None:
+    """The server is stopped (SIGSTOP), for so many seconds at least."""
+    load = Load(store)
+    load.wait_for_more()
+    begun_us = int(time.time() * 1e6)
+    server.pause()
+    try:
+        since_us = _wait_for_failure(load, begun_us)
+        while time.time() * 1e6 < begun_us + least_s * 1e6:
+            # It is tried again and again meanwhile, and that is one failure.
+            health = load.scheduler.health()["default"]
+            assert (health.ok, health.since_us) == (False, since_us)
+            time.sleep(0.05)
+    finally:
+        server.resume()
+    _wait_for_recovery(load, since_us)
+    load.check()
+
+
+def is_killed(server: Service, store: JobStore) -> None:
+    """The server is killed, and started again."""
+    load = Load(store)
+    load.wait_for_more()
+    begun_us = int(time.time() * 1e6)
+    server.kill()
+    try:
+        since_us = _wait_for_failure(load, begun_us)
+    finally:
+        server.start()
+    _wait_for_recovery(load, since_us)
+    load.check()
+
+
+def is_cut_and_refused(proxy: Proxy, store: JobStore) -> None:
+    """Connections, which go by way of the proxy, are reset; and then refused for a while."""
+    load = Load(store)
+    for _ in range(3):
+        load.wait_for_more(50)
+        proxy.cut()
+    load.wait_for_more(50)
+    load.log.wait_for(lambda _: load.scheduler.health()["default"].ok, timeout=DEADLINE_S)
+    failed, recovered = (len(load.log.of(code)) for code in (EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED))
+    begun_us = int(time.time() * 1e6)
+    proxy.refuse()
+    since_us = _wait_for_failure(load, begun_us, failed)
+    proxy.accept()
+    _wait_for_recovery(load, since_us, recovered)
+    load.check()
+
+
+def refuses_for_a_minute(proxy: Proxy, store: JobStore) -> None:
+    """The same in virtual time: a job for each second of it, and one for which a single run makes up for them all."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    scheduler = VirtualScheduler(start=start, jobstores={"default": store}, timezone="UTC")
+    log = EventLog(scheduler)
+    scheduler.start()
+    for name, coalesce in (("each", False), ("last", True)):
+        scheduler.add_job(work, "interval", seconds=1, start_date=start, id=name, coalesce=coalesce, max_instances=100)
+    scheduler.advance(5.5)
+    proxy.refuse()
+    scheduler.advance(60)
+    ok, error, since_us = scheduler.health()["default"]
+    assert not ok
+    assert error
+    assert start + timedelta(seconds=5.5) < datetime.fromtimestamp(since_us / 1e6, UTC) < start + timedelta(seconds=8)
+    # Growing delays: not once for each second that it was away.
+    assert 3 < len(log.of(EVENT_JOBSTORE_FAILED)) < 30
+    proxy.accept()
+    end_s = time.monotonic() + DEADLINE_S
+    while not scheduler.health()["default"].ok:
+        assert time.monotonic() < end_s
+        scheduler.advance(1)
+    scheduler.advance(10)
+    each, last = log.executed("each"), log.executed("last")
+    scheduler.shutdown()
+    assert each == [each[0] + timedelta(seconds=number) for number in range(len(each))]
+    assert each[0] <= start + timedelta(seconds=1)
+    assert each[-1] >= scheduler.clock.now() - timedelta(seconds=1)
+    # Of the seconds of the outage it ran for the latest.
+    (gap,) = [after - one for one, after in pairwise(last) if after - one != timedelta(seconds=1)]
+    assert gap > timedelta(seconds=58)
+    assert log.skips("last")

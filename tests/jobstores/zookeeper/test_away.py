@@ -1,0 +1,43 @@
+"""A ZooKeeper that goes away in the middle of a load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from schedcore.jobstores.zookeeper import ZooKeeperJobStore
+from tests.jobstores import away
+from tests.services import Proxy, ZooKeeper
+
+Make = Callable[..., ZooKeeperJobStore]
+
+
+@pytest.fixture
+def distant(zookeeper: ZooKeeper) -> Iterator[tuple[Proxy, ZooKeeperJobStore]]:
+    """A store, and the proxy by way of which its connections go."""
+    place = zookeeper.fresh()
+    with Proxy(place.port) as proxy:
+        yield proxy, ZooKeeperJobStore(f"/{place.name}", hosts=f"{place.host}:{proxy.port}")
+
+
+def test_the_server_stops(zookeeper: ZooKeeper, make: Make) -> None:
+    away.stops(zookeeper, make(timeout=1.0))
+
+
+@pytest.mark.slow
+def test_the_server_stops_for_ten_seconds(zookeeper: ZooKeeper, make: Make) -> None:
+    away.stops(zookeeper, make(timeout=1.0, history=1000), 10.0)
+
+
+def test_the_server_is_killed(zookeeper: ZooKeeper, make: Make) -> None:
+    away.is_killed(zookeeper, make())
+
+
+def test_connections_are_cut_and_refused(distant: tuple[Proxy, ZooKeeperJobStore]) -> None:
+    away.is_cut_and_refused(*distant)
+
+
+@pytest.mark.slow
+def test_connections_are_refused_for_a_minute(distant: tuple[Proxy, ZooKeeperJobStore]) -> None:
+    away.refuses_for_a_minute(*distant)
