@@ -270,6 +270,15 @@ class EventBus:
             self._queue.append(event)
             self._deliver()
 
+    def queue(self, event: SchedulerEvent) -> None:
+        """Have it delivered in its turn, by whoever delivers next (``flush``). Calls nobody."""
+        if self._mask & event.code:
+            self._queue.append(event)
+
+    def flush(self) -> None:
+        """Deliver in this thread what is queued, unless another delivery is under way."""
+        self._deliver()
+
     def post(self, event: SchedulerEvent) -> None:
         """Deliver soon, in the scheduler's own thread for it. From any thread; never blocks."""
         if not self._mask & event.code:

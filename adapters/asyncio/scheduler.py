@@ -60,6 +60,11 @@ class AsyncIOScheduler(LoopScheduler):
             raise SchedulerStartError(f"event_loop must be an asyncio event loop, not {loop!r}")
         if loop.is_closed():
             raise SchedulerStartError("the event loop is closed; start the scheduler on one that is not")
+        if loop.is_running() and not is_running_here(loop):
+            raise SchedulerStartError(
+                "the event loop runs in another thread, and start() belongs there; call "
+                "loop.call_soon_threadsafe(scheduler.start)"
+            )
         self._loop = loop
         return AsyncIOWakeup(loop)
 
@@ -75,6 +80,9 @@ class AsyncIOScheduler(LoopScheduler):
 
     def _is_loop_alive(self) -> bool:
         return self._loop is not None and not is_over(self._loop)
+
+    def _is_loop_closed(self) -> bool:
+        return self._loop is not None and self._loop.is_closed()
 
     def _make_waiter(self) -> tuple[asyncio.Future[Any], Done]:
         loop = self._loop

@@ -199,6 +199,9 @@ class GeventScheduler(LoopScheduler):
         # Who waits in the hub's own thread for the hub, and not the way gevent waits, waits for ever.
         return is_patched() or not is_thread_of(hub)
 
+    def _is_loop_closed(self) -> bool:
+        return self._hub is not None and not is_alive(self._hub)
+
     def _make_waiter(self) -> tuple[AsyncResult[Any], Done]:
         result: AsyncResult[Any] = AsyncResult()
 

@@ -126,6 +126,9 @@ class QtScheduler(LoopScheduler):
     def _is_loop_alive(self) -> bool:
         return application() is not None and (not self._quit or self._waiting_here > 0)
 
+    def _is_loop_closed(self) -> bool:
+        return application() is None
+
     def _make_waiter(self) -> tuple[QtFuture, Done]:
         future = QtFuture(self._qt_thread_id)
         return future, finish_future(future)

@@ -11,6 +11,7 @@ from tornado.ioloop import IOLoop
 
 from schedcore import config
 from schedcore.adapters.asyncio.scheduler import AsyncIOScheduler
+from schedcore.adapters.asyncio.wakeup import is_running_here
 from schedcore.adapters.tornado.executor import TornadoExecutor
 from schedcore.adapters.tornado.wakeup import TornadoWakeup, asyncio_loop_of
 from schedcore.errors import SchedulerStartError
@@ -58,6 +59,10 @@ class TornadoScheduler(AsyncIOScheduler):
         loop = asyncio_loop_of(io_loop)
         if loop.is_closed():
             raise SchedulerStartError("the IOLoop is closed; start the scheduler on one that is not")
+        if loop.is_running() and not is_running_here(loop):
+            raise SchedulerStartError(
+                "the IOLoop runs in another thread, and start() belongs there; call io_loop.add_callback(scheduler.start)"
+            )
         self._io_loop = io_loop
         self._loop = loop
         self._own_wakeup = TornadoWakeup(io_loop)

@@ -89,6 +89,9 @@ class TwistedScheduler(LoopScheduler):
     def _is_loop_alive(self) -> bool:
         return self._reactor is not None and not is_over(self._reactor)
 
+    def _is_loop_closed(self) -> bool:
+        return not self._is_loop_alive()
+
     def _make_waiter(self) -> tuple[Deferred[Any], Done]:
         # Whoever gives up waiting cancels it, and the result that comes after that is passed over.
         deferred: Deferred[Any] = Deferred()

@@ -10,7 +10,6 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, SchedulerEvent
 from schedcore.executors.base import BaseExecutor, RunExecutor
 from schedcore.run import Run
 from schedcore.schedulers._pump import Pump
@@ -47,7 +46,6 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
     finally:
         scheduler._reports.logger.info("scheduler has been shut down")
         scheduler._reports.stop()
-        scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
         scheduler._ended()
 
 

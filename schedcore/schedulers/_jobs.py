@@ -117,6 +117,7 @@ class Jobs:
         if not pump.opened:
             return self.put_down(pump, [self._waiting(record, next_run, replace)])[0]
         if not scheduler._opens_stores_in_start:
+            scheduler._check_loop()
             if self.is_put_off(pump, record):
                 return self.put_down(pump, [self._waiting(record, next_run, replace)])[0]
             scheduler._changes.make_way(alias)
@@ -145,6 +146,7 @@ class Jobs:
     def add_placed(self, jobs: list[tuple[JobRecord, Any, JobEntry | None]], pump: Pump) -> list[Job]:
         """Add jobs while the scheduler runs, all or none. Of each: the job, its next run, where it stands if that is known."""
         scheduler = self._scheduler
+        scheduler._check_loop()
         if not pump.opened or any(self.is_put_off(pump, record) for record, _, _ in jobs):
             waiting = [
                 self._waiting(record, next_run, False) if entry is None else Pending(record, next_run, False, entry)

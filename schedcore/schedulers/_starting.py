@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,13 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
                 "the parent; make a new scheduler in the child"
             )
         if scheduler.running:
+            if scheduler._is_loop_closed():
+                raise SchedulerAlreadyRunningError(
+                    "the scheduler was not shut down before the event loop that it lived on was closed; call shutdown(), and "
+                    "then start() it again"
+                )
             raise SchedulerAlreadyRunningError()
-        if not scheduler._closed.is_set():
+        if not scheduler._may_start:
             raise SchedulerAlreadyRunningError(
                 "the scheduler is still shutting down; wait for the end of shutdown() before it is started again"
             )
@@ -82,10 +88,15 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
 
             scheduler._pumps["default"] = Pump(scheduler, "default", MemoryJobStore())
         scheduler._wakeup = wakeup
+        if not scheduler._opens_stores_in_start:
+            # The thread of the loop, also where that does not run yet.
+            scheduler._thread_id = threading.get_ident()
         scheduler._timeline = Timeline(scheduler._timeline.clock)
         scheduler._pumps = {alias: Pump(scheduler, alias, pump.store) for alias, pump in scheduler._pumps.items()}
         scheduler._look_who_is_told()
-        scheduler._closed.clear()
+        scheduler._closed = threading.Event()
+        scheduler._closing_id = None
+        scheduler._may_start = False
         scheduler._cut = []
         scheduler._ticker.reset()
         scheduler._state = STATE_PAUSED if paused else STATE_RUNNING
@@ -103,4 +114,6 @@ def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: li
             scheduler._reports.logger.exception("job store %r failed to shut down", store)
     scheduler._release_wakeup()
     scheduler._wakeup = None
+    scheduler._thread_id = None
     scheduler._closed.set()
+    scheduler._may_start = True

@@ -49,6 +49,7 @@ from schedcore.events import (
     EVENT_JOB_STARTED,
     EVENT_SCHEDULER_PAUSED,
     EVENT_SCHEDULER_RESUMED,
+    EVENT_SCHEDULER_SHUTDOWN,
     Listener,
     SchedulerEvent,
 )
@@ -128,8 +129,10 @@ class BaseScheduler(ABC):
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
         self._closing_id: int | None = None
+        # Of the life that it has or had last: each start makes a new one.
         self._closed = threading.Event()
         self._closed.set()
+        self._may_start = True
         self._cut: list[Run] = []
         self._promised: frozenset[str] = frozenset()
         self._config = config.SchedulerConfig()
@@ -193,6 +196,10 @@ class BaseScheduler(ABC):
 
     def _on_loop(self) -> bool:
         """Whether the calling thread runs an event loop, so that waiting in it would hold up the program."""
+        return False
+
+    def _is_loop_closed(self) -> bool:
+        """Whether the event loop that it lives on was closed under it, and will never run again."""
         return False
 
     def _must_not_listen(self) -> bool:
@@ -284,6 +291,8 @@ class BaseScheduler(ABC):
         May be called before start, twice, from a job, from a listener and from any thread; from inside a job it does not wait for
         itself. Returns the runs that were cut short. Schedulers on an event loop return an awaitable of them.
         """
+        # Those of this life: a listener that hears of its end may begin another.
+        closed, cut = self._closed, self._cut
         first = self._begin_shutdown()
         if first:
             # With a limit, so that a job store that hangs does not hold whoever called beyond it.
@@ -294,9 +303,9 @@ class BaseScheduler(ABC):
         if wait and not self._inside():
             if timeout is not None and first:
                 timeout += CLOSING_S
-            if not self._closed.wait(timeout):
+            if not closed.wait(timeout):
                 self._reports.logger.warning(STILL_CLOSING)
-            return list(self._cut)
+            return list(cut)
         return []
 
     def _inside(self) -> bool:
@@ -349,15 +358,23 @@ class BaseScheduler(ABC):
         quiesce(self, pumps, timeout)
 
     def _ended(self) -> None:
-        """All is closed."""
+        """All is closed: listeners are told, and then those who wait."""
         _program.started.discard(self)
+        closed = self._closed
         # Before that thread ends: its number may be given to the next one, which has to wait like any other.
         self._thread_id = None
         self._release_wakeup()
         self._wakeup = None
         self._retired = []
-        self._closing_id = None
-        self._closed.set()
+        with self._lock:
+            # Whoever hears of the end may start it again at once, and the end comes before that start.
+            self._reports.bus.queue(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
+            self._may_start = True
+        self._reports.bus.flush()
+        with self._lock:
+            if self._closed is closed:
+                self._closing_id = None
+        closed.set()
 
     def _abandon(self) -> None:
         """Nobody waits for it any more, the end of the program included."""
@@ -382,6 +399,7 @@ class BaseScheduler(ABC):
 
     def _switch(self, state: int) -> bool:
         """Go over to running or paused; False when that is the state already. Raises ``SchedulerNotRunningError``."""
+        self._check_loop()
         with self._lock:
             if self._state == STATE_STOPPED:
                 raise SchedulerNotRunningError()
@@ -403,6 +421,7 @@ class BaseScheduler(ABC):
 
     def wakeup(self) -> None:
         """Look at once whether anything is due. Raises ``SchedulerNotRunningError``."""
+        self._check_loop()
         if self._state == STATE_STOPPED:
             raise SchedulerNotRunningError()
         for pump in list(self._pumps.values()):
@@ -646,6 +665,14 @@ class BaseScheduler(ABC):
 
     def _no_such_store(self, alias: str) -> KeyError:
         return _components.no_such_alias("job store", alias, self._pumps)
+
+    def _check_loop(self) -> None:
+        """Raise ``SchedulerNotRunningError`` where nothing that is asked for would ever be done."""
+        if self._state and self._is_loop_closed():
+            raise SchedulerNotRunningError(
+                "the event loop that the scheduler lived on was closed, and the scheduler was not shut down before; call "
+                "shutdown(), and start() it again on a loop that runs"
+            )
 
     def _catch_up(self, jobstore: str | None, what: str | None = None) -> None:
         """Before stores are read: do what was put off. ``what`` is the call that reads, which warns if it is made on a loop."""

@@ -28,17 +28,19 @@ class BlockingScheduler(BaseScheduler):
         loop = self._loop
         if loop is None:
             return  # a listener has shut it down meanwhile
+        # A listener that hears of the end may start it again, elsewhere.
+        closed = self._closed
         loop.call_soon(self._begin)
         self._looping = True
         try:
             loop.run()
-            self._closed.wait()
+            closed.wait()
         except (KeyboardInterrupt, SystemExit):
             try:
                 if self._begin_shutdown():
                     self._close_elsewhere(False, None)
                 loop.run()
-                self._closed.wait()
+                closed.wait()
             except (KeyboardInterrupt, SystemExit):
                 self._abandon()
                 raise

@@ -10,8 +10,8 @@ there, the whole program waits for.
   event. ``call`` makes any call in a worker thread and gives what the framework awaits: its result, or what it raises.
 * A call on the loop that has to answer from such a store (``get_job``, ``get_jobs``, ``get_runs``) waits for it, because
   it cannot do otherwise, and warns once: ``await scheduler.call(scheduler.get_jobs)`` does not wait on the loop.
-* Listeners are called in a thread of the scheduler's, and triggers and calendars that are a user's code are asked in a
-  worker thread.
+* Listeners are called in a thread of the scheduler's. Triggers and calendars that are a user's code are asked in a worker thread:
+  a call on the loop that needs their answer is put off as if the store did I/O, and what follows it is made after it.
 * Threads that run jobs let the loop go first when it is kept waiting (``_right_of_way``).
 * ``shutdown`` returns what the framework awaits; that gives the runs that were cut short.
 * A ``with`` statement that is left as the program is being stopped gives the jobs that run some time (``stop_timeout``), and
@@ -64,6 +64,8 @@ class LoopScheduler(BaseScheduler):
         "stop_timeout": _as_timeout,
     }
     _opens_stores_in_start: ClassVar[bool] = False
+    #: Whether the loop has called it yet, so that it is known to run.
+    _begun = False
 
     @abstractmethod
     def _on_loop(self) -> bool:
@@ -88,10 +90,17 @@ class LoopScheduler(BaseScheduler):
         self._right_of_way = RightOfWay(lambda: self._ticker.asked)
         super().__init__(*args, **options)
 
+    def _must_not_listen(self) -> bool:
+        # Whoever starts it before the loop runs is in the thread that is to run it.
+        return self._on_loop() or (not self._begun and threading.get_ident() == self._thread_id)
+
+    def _begin(self) -> None:
+        self._begun = True
+        super()._begin()
+
     def _run(self) -> None:
         wakeup = self._wakeup
         if wakeup is not None:
-            self._thread_id = threading.get_ident()
             wakeup.call_soon(self._begin)
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> Any:
@@ -183,6 +192,7 @@ class LoopScheduler(BaseScheduler):
         Returns what the framework awaits, which gives what ``call`` returns or raises. What was put off before it is done before
         it. Raises ``SchedulerNotRunningError``.
         """
+        self._check_loop()
         wakeup = self._wakeup
         if wakeup is None or not self.running:
             raise SchedulerNotRunningError()
@@ -237,7 +247,8 @@ class LoopScheduler(BaseScheduler):
         return not store.traits.blocking or not self._on_loop()
 
     def _ended(self) -> None:
-        wakeup = self._wakeup
+        wakeup, cut = self._wakeup, self._cut
+        self._begun = False
         super()._ended()
         with self._waiters_lock:
             waiters, self._waiters = self._waiters, []
@@ -245,15 +256,15 @@ class LoopScheduler(BaseScheduler):
         for limit in limits:
             limit.cancel()
         if waiters:
-            cut = list(self._cut)
             try:
                 if wakeup is not None:
-                    wakeup.call_soon(partial(_finish_all, waiters, cut))
+                    wakeup.call_soon(partial(_finish_all, waiters, list(cut)))
             except RuntimeError:
-                self._tell_without_loop(waiters, cut)
+                self._tell_without_loop(waiters, list(cut))
 
     def _after_fork_in_child(self) -> None:
         super()._after_fork_in_child()
+        self._begun = False
         self._waiters_lock = ShortLock()
         self._waiters = []
         self._limits = []

@@ -374,7 +374,10 @@ def test_started_from_another_thread_with_the_loop_given(io_loop: IOLoop) -> Non
             ran.set_result(threading.get_ident())
 
         scheduler.add_job(job)
-        assert await asyncio.to_thread(in_thread, scheduler.start) is None
+        error = await asyncio.to_thread(in_thread, scheduler.start)
+        assert isinstance(error, SchedulerStartError)
+        assert "in another thread, and start() belongs there; call io_loop.add_callback(scheduler.start)" in str(error)
+        await asyncio.to_thread(io_loop.add_callback, scheduler.start)
         assert await ran == threading.get_ident()
         await scheduler.shutdown()
 
