@@ -22,7 +22,7 @@ from _bootstrap import CACHE, ROOT, ensure_environment, find_interpreters, main,
 __all__ = ["launcher_requirements", "test"]
 
 # The environments whose tests need servers.
-SERVED = {"stores"}
+SERVED = {"slow", "stores"}
 
 
 def launcher_requirements() -> list[str]:
