@@ -342,6 +342,20 @@ def _unknown_job_default(name: str) -> UnknownOptionError:
     return UnknownOptionError(option, [f"job_defaults.{key}" for key in _JOB_DEFAULTS])
 
 
+def _unknown_prefix(key: str, prefix: str, own: Iterable[str]) -> ConfigurationError:
+    """An error about dotted keys of which none has the prefix: those of another library, or of a program's own."""
+    theirs, _, rest = key.partition(".")
+    if rest.partition(".")[0] in _OPTIONS:
+        error: ConfigurationError = UnknownOptionError(key, ())
+        error.args = (
+            f"{error}; did you mean {prefix + rest!r}? (configure(..., prefix={theirs + '.'!r}) reads such keys)",
+        )
+    else:
+        error = _unknown(key, own)
+        error.args = (f"{error} (no key starts with {prefix!r}, so all of them are read as options)",)
+    return error
+
+
 def _tree(gconfig: Mapping[str, Any], prefix: str, own: Iterable[str]) -> dict[str, Any]:
     """The mapping without prefix and dots: option -> value, where a section's value is a nested mapping."""
     if not isinstance(gconfig, Mapping):
@@ -365,10 +379,7 @@ def _tree(gconfig: Mapping[str, Any], prefix: str, own: Iterable[str]) -> dict[s
             raise _unknown(key, own)
         head, *rest = key.split(".")
         if rest and head not in _OPTIONS:
-            error = _unknown(key, own)
-            if prefix and not shared:
-                error.args = (f"{error} (no key starts with {prefix!r}, so all of them are read as options)",)
-            raise error
+            raise _unknown_prefix(key, prefix, own) if prefix and not shared else _unknown(key, own)
         for name in reversed(rest):
             value = {name: value}
         _graft(tree, head, value, key)

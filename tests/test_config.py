@@ -349,8 +349,17 @@ def test_unknown_flat_options_have_their_full_name() -> None:
 
 
 def test_a_mapping_without_the_prefix_is_read_in_full() -> None:
-    with pytest.raises(UnknownOptionError, match=r"'myapp\.timezone'.* \(no key starts with 'schedcore\.', so all"):
-        parse({"myapp.timezone": "UTC"})
+    with pytest.raises(UnknownOptionError, match=r"'myapp\.zone'.* \(no key starts with 'schedcore\.', so all"):
+        parse({"myapp.zone": "UTC"})
+
+
+def test_keys_under_another_prefix() -> None:
+    with pytest.raises(UnknownOptionError) as caught:
+        parse({"apscheduler.jobstores.default": {"type": "memory"}, "apscheduler.timezone": "UTC"})
+    assert str(caught.value) == (
+        "unknown scheduler option 'apscheduler.jobstores.default'; did you mean 'schedcore.jobstores.default'? "
+        "(configure(..., prefix='apscheduler.') reads such keys)"
+    )
 
 
 @pytest.mark.parametrize(
