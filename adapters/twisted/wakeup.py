@@ -11,7 +11,7 @@ from twisted.python import threadable
 
 from schedcore.wakeup import Done, outcome_of
 
-__all__ = ["TwistedWakeup", "is_over", "is_running_here", "was_stopped"]
+__all__ = ["TwistedWakeup", "call_in_reactor", "is_over", "is_running_here", "was_stopped"]
 
 _in_io_thread: Callable[[], bool] = threadable.isInIOThread
 
@@ -30,6 +30,14 @@ def is_over(reactor: Any) -> bool:
 def is_running_here(reactor: Any) -> bool:
     """Whether a reactor runs in the calling thread."""
     return bool(reactor.running) and _in_io_thread()
+
+
+def call_in_reactor(reactor: Any, call: Callable[[], object]) -> bool:
+    """Have a call made in the reactor's thread. From any thread. False when that is gone."""
+    if is_over(reactor):
+        return False
+    reactor.callFromThread(call)
+    return True
 
 
 class TwistedWakeup:
