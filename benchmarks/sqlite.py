@@ -70,7 +70,7 @@ _SCHEMA = """
 CREATE TABLE jobs (uid INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, former_id TEXT, payload BLOB,
                    version INTEGER NOT NULL, fence INTEGER NOT NULL, state TEXT NOT NULL, elapsed INTEGER NOT NULL,
                    fire_us INTEGER, due_us INTEGER, reason TEXT);
-CREATE INDEX jobs_due ON jobs (elapsed, due_us);
+CREATE INDEX jobs_due ON jobs (elapsed, due_us, id);
 CREATE TABLE runs (job_uid INTEGER NOT NULL, fire_us INTEGER NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL,
                    reason TEXT, times INTEGER NOT NULL, until_us INTEGER, submitted_us INTEGER, started_us INTEGER,
                    finished_us INTEGER, error TEXT, traceback TEXT, result TEXT, output TEXT, exit_code INTEGER,

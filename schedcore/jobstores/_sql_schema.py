@@ -59,8 +59,8 @@ def make_tables(
         sa.Column("fire_us", sa.BigInteger),
         sa.Column("due_us", sa.BigInteger),
         sa.Column("reason", long_text),
-        # Null but for active jobs, so that what is paused, broken or over costs a due query nothing.
-        sa.Index(f"{name}_due", "elapsed", "due_us"),
+        # Null but for active jobs, so that what is paused, broken or over costs a due query nothing. The id is for lists.
+        sa.Index(f"{name}_due", "elapsed", "due_us", "id"),
         sa.Index(f"{name}_former", "former_id", sqlite_where=formers, postgresql_where=formers),
         sqlite_autoincrement=True,
     )

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from schedcore.job import JobState
 from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names
 from schedcore.run import RunState
@@ -43,10 +45,7 @@ class Statements:
         self.taken = text("SELECT id FROM {jobs} WHERE id IN (\0)")
         self.entry = text(f"SELECT {entry} FROM {{jobs}} WHERE id = ?")
         self.entry_to_change = self.entry + backend.for_update
-        listing = f"SELECT {entry} FROM {{jobs}} WHERE id IS NOT NULL %s ORDER BY due_us IS NULL, due_us, id"
-        self.entries = text(listing % "")
-        self.entries_after_due = text(listing % "AND (due_us > ? OR (due_us = ? AND id > ?) OR due_us IS NULL)")
-        self.entries_after_idle = text(listing % "AND due_us IS NULL AND id > ?")
+        self._list(text, f"{entry}, id", untyped=backend.untyped)
         # Of a payload that is too large its size alone is sent.
         payload = backend.payload
         if max_bytes is not None:
@@ -203,3 +202,43 @@ class Statements:
         self.term = text("SELECT value FROM {meta} WHERE name = 'term'")
         self.all_meta = text("SELECT name, value FROM {meta}")
         self.put_meta = text(backend.put_meta)
+
+    def _list(self, text: Callable[[str], str], columns: str, *, untyped: bool) -> None:
+        """The statements that give a page of all jobs. Their limit is put in the place of ``\\0``.
+
+        Each is put together from ranges of the index on the next dispatch, so that its cost is that of the page: first what
+        is scheduled (``scheduled``, ``scheduled_after``), by dispatch and id; then the rest (``idle``, ``idle_after``) by id.
+        """
+
+        def some(where: str, order: str, columns: str = columns) -> str:
+            return f"SELECT {columns} FROM {{jobs}} WHERE {where} ORDER BY {order}"
+
+        def page(order: str, *ranges: str) -> str:
+            parts = [f"SELECT * FROM ({part} LIMIT \0) AS part{number}" for number, part in enumerate(ranges)]
+            return text(f"{' UNION ALL '.join(parts)} ORDER BY {order} LIMIT \0")
+
+        by_due = "due_us, id"
+        last = f" AND due_us <= {LAST_US}" if untyped else ""
+        first = f"due_us >= {FIRST_US}{last}" if untyped else "due_us IS NOT NULL"
+        both = ("elapsed = 0", "elapsed = 1")
+        odd: list[str] = []
+        if untyped:
+            # What no scheduler has written has no place in the order.
+            odd = ["elapsed < 0", "elapsed > 0 AND elapsed < 1", "elapsed > 1"]
+            odd += [
+                f"{timeline} AND due_us {where}" for timeline in both for where in (f"< {FIRST_US}", f"> {LAST_US}")
+            ]
+        damaged = columns.replace("due_us", "'damaged' AS due_us")
+
+        def rest(place: str) -> list[str]:
+            # The sign keeps the few that are damaged from being looked for by id, among all.
+            parts = [some(f"{timeline} AND due_us IS NULL AND {place}", "id") for timeline in both]
+            return parts + [some(f"{where} AND {place}", "+id", damaged) for where in odd]
+
+        later = ("due_us = ? AND id > ?", f"due_us > ?{last}")
+        after = [f"{timeline} AND {where}" for timeline in both for where in later]
+        self.scheduled = page(by_due, *(some(f"{timeline} AND {first}", by_due) for timeline in both))
+        self.scheduled_after = page(by_due, *(some(where, by_due) for where in after))
+        self.idle = page("id", *rest("id IS NOT NULL"))
+        self.idle_after = page("id", *rest("id > ?"))
+        self.idle_ranges = len(both) + len(odd)

@@ -59,6 +59,9 @@ except ImportError as error:  # pragma: no cover  # covered by a test in another
 
 __all__ = ["SCHEMA_VERSION", "SQLAlchemyJobStore", "open_reader"]
 
+# More rows than any database has; not all of them know a limit that is none.
+_NO_LIMIT = 2**62
+
 
 class SQLAlchemyJobStore(JobStore):
     """Keeps jobs and runs in an SQL database: SQLite, PostgreSQL (through psycopg 3), MariaDB or MySQL (through PyMySQL).
@@ -276,19 +279,26 @@ class SQLAlchemyJobStore(JobStore):
             return None if row is None else entry(row, self._definitions.load(cursor, [row[:2]])[row[0]])
 
     def list_entries(self, after: JobEntry | None = None, limit: int | None = None) -> list[JobEntry]:
-        parameters: tuple[Any, ...] = ()
-        statement = self._sql.entries
-        if after is not None and after.due_us is not None:
-            statement, parameters = self._sql.entries_after_due, (after.due_us, after.due_us, after.job.id)
-        elif after is not None:
-            statement, parameters = self._sql.entries_after_idle, (after.job.id,)
-        if limit is not None:
-            statement += f" LIMIT {int(limit)}"
+        sql = self._sql
+        left = _NO_LIMIT if limit is None else int(limit)
+        rows: list[Sequence[Any]] = []
         with self._database.reading("list jobs") as cursor:
-            cursor.execute(statement, parameters)
-            rows = cursor.fetchall()
+            if after is None:
+                cursor.execute(sql.scheduled.replace("\0", str(left)))
+                rows += cursor.fetchall()
+            elif after.due_us is not None:
+                place = (after.due_us, after.job.id, after.due_us)
+                cursor.execute(sql.scheduled_after.replace("\0", str(left)), place * 2)
+                rows += cursor.fetchall()
+            left -= len(rows)
+            if left > 0:
+                if after is None or after.due_us is not None:
+                    cursor.execute(sql.idle.replace("\0", str(left)))
+                else:
+                    cursor.execute(sql.idle_after.replace("\0", str(left)), (after.job.id,) * sql.idle_ranges)
+                rows += cursor.fetchall()
             loaded = self._definitions.load(cursor, [row[:2] for row in rows])
-        return [entry(row, loaded[row[0]]) for row in rows]
+        return [entry(row[:6], loaded[row[0]]) for row in rows]
 
     def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id

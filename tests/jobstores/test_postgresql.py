@@ -57,6 +57,10 @@ class TestPostgreSQL(ServerTests):
             ("live_counts", ()),
             ("next_due", (1, 1)),
             ("left", ()),
+            ("scheduled", ()),
+            ("scheduled_after", (T0 + 2700, "2700", T0 + 2700) * 2),
+            ("idle", ()),
+            ("idle_after", ("1",) * 2),
             ("let_go_all", ()),
             ("live", ()),
             ("old", (T0 - 1000, T0, 10)),
@@ -72,7 +76,8 @@ class TestPostgreSQL(ServerTests):
         run_due(store, T0 + 2500)
         with engine.connect() as connection:
             connection.exec_driver_sql("ANALYZE")
-            plan = connection.exec_driver_sql(f"EXPLAIN {getattr(store._sql, statement)}", parameters).scalars().all()
+            text = getattr(store._sql, statement).replace("\0", "100")
+            plan = connection.exec_driver_sql(f"EXPLAIN {text}", parameters).scalars().all()
         scans = [line for line in plan if re.search("Seq Scan on schedcore_jobs(_runs)?( |$)", line)]
         assert not scans, plan
 

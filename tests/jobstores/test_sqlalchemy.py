@@ -549,7 +549,7 @@ class TestSetAside:
         assert all(claims.values())
         store.recover([])
         assert [run.job.id for run in run_due(store, T0)] == ["good"]
-        assert [e.job.id for e in store.list_entries() if e.state is JobState.BROKEN] == ["odd", "bad", "text", "utf-8"]
+        assert [e.job.id for e in store.list_entries() if e.state is JobState.BROKEN] == ["bad", "odd", "text", "utf-8"]
 
     @pytest.mark.parametrize(
         "damage",
@@ -831,6 +831,50 @@ def test_the_latest_runs_are_found_without_sorting(url: str, start: Start, key: 
     assert isinstance(store, SQLAlchemyJobStore)
     plan = [row[3] for row in query(url, f"EXPLAIN QUERY PLAN {store._sql.runs[key]}", 10)]
     assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("way", ["scheduled", "scheduled_after", "idle", "idle_after"])
+def test_a_page_costs_what_is_on_it(url: str, start: Start, way: str) -> None:
+    """However many jobs there are, and though many are due at the same instant."""
+    store = start(SQLAlchemyJobStore(url))
+    assert isinstance(store, SQLAlchemyJobStore)
+    statement = getattr(store._sql, way).replace("\0", "50")
+    parameters = {
+        "scheduled": (), "scheduled_after": (T0, "5", T0) * 2, "idle": (), "idle_after": ("p5",) * store._sql.idle_ranges
+    }  # fmt: skip
+    steps = []
+    for size in (500, 5000):
+        store.add_entries([entry(str(number), T0) for number in range(size // 10, size)])
+        store.add_entries([entry(f"p{number}", None) for number in range(size // 10, size)])
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        try:
+            ticks: list[None] = []
+            connection.set_progress_handler(lambda ticks=ticks: ticks.append(None), 10)
+            assert len(connection.execute(statement, parameters[way]).fetchall()) == 50
+        finally:
+            connection.close()
+        steps.append(len(ticks))
+    assert steps[1] < 1.5 * steps[0], steps
+
+
+def test_pages_of_rows_that_are_damaged(url: str, start: Start) -> None:
+    """Each is listed once, wherever one page ends and the next begins."""
+    store = start(SQLAlchemyJobStore(url))
+    store.add_entries([entry(str(number), T0 + number // 2 if number % 3 else None) for number in range(30)])
+    query(url, "UPDATE schedcore_jobs SET due_us = 'odd' WHERE id IN ('4', '5')")
+    query(url, "UPDATE schedcore_jobs SET due_us = -9e18 WHERE id = '14'")
+    query(url, "UPDATE schedcore_jobs SET elapsed = 'odd' WHERE id IN ('16', '17')")
+    query(url, "UPDATE schedcore_jobs SET elapsed = -1 WHERE id = '20'")
+    whole = [e.job.id for e in store.list_entries()]
+    assert sorted(whole) == sorted(str(number) for number in range(30))
+    for size in (1, 2, 7):
+        pages: list[str] = []
+        last: JobEntry | None = None
+        while page := store.list_entries(last, size):
+            last = page[-1]
+            pages += [e.job.id for e in page]
+            assert len(pages) <= 30
+        assert pages == whole
 
 
 def test_payloads_are_read_once(url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
