@@ -126,7 +126,7 @@ _RUNS = """CREATE TABLE runs (fire_us BIGINT NOT NULL, job_uid BIGINT NOT NULL, 
 state VARCHAR(16) NOT NULL, reason TEXT, times BIGINT NOT NULL, until_us BIGINT, submitted_us BIGINT, started_us BIGINT,
 finished_us BIGINT, error TEXT, traceback TEXT, result TEXT, output TEXT, exit_code INTEGER, {more}
 PRIMARY KEY (fire_us, job_uid, attempt))"""
-_INDEXES = ("CREATE INDEX jobs_due ON jobs (elapsed, due_us)", "CREATE INDEX runs_job ON runs (job_uid, fire_us)")
+_INDEXES = ("CREATE INDEX jobs_due ON jobs (elapsed, due_us, id)", "CREATE INDEX runs_job ON runs (job_uid, fire_us)")
 _PARTIAL = (
     "CREATE INDEX jobs_former ON jobs (former_id) WHERE former_id IS NOT NULL",
     "CREATE INDEX runs_live ON runs (job_uid) WHERE finished_us IS NULL",
