@@ -66,7 +66,8 @@ def look_at(make: Callable[[], JobStore], url: str, contents: Callable[[], Any],
         "daily": "active",
     }
     assert (jobs["daily"]["func"], jobs["daily"]["name"]) == (f"{MODULE}:job", "Every morning")
-    assert jobs["often"]["last_run"]["state"] in ("submitted", "running", "succeeded")
+    # On a busy machine the run before is still going.
+    assert jobs["often"]["last_run"]["state"] in ("submitted", "running", "succeeded", "skipped")
     ran = len(log.executed("often"))
     log.wait_for(lambda log: len(log.executed("often")) > ran + 2)
     scheduler.resume_job("fails")
