@@ -1,5 +1,5 @@
 """Durable stores on servers: PostgreSQL and MariaDB, each started for the measurement (``tests/services``); and SQLite again.
-ZooKeeper and etcd are measured by ``keyed``.
+Redis and MongoDB are measured by ``documents``, ZooKeeper and etcd by ``keyed``.
 
 *run*: 2,000 jobs are due at one instant. The clock runs from ``resume()`` until the last job has run, its outcome and next time
 are stored, and the scheduler is shut down. schedcore writes a record of each run (APScheduler keeps none). ``bare`` makes the
@@ -25,13 +25,13 @@ from importlib import import_module
 from time import perf_counter, process_time, sleep, time
 from typing import Any
 
-from benchmarks import keyed, sqlite
+from benchmarks import documents, keyed, sqlite
 from benchmarks._meters import Tally, background_scheduler
 from benchmarks._plan import LIBRARIES, Case, Figures, Target
 
 __all__ = ["CASES", "REQUIREMENTS", "TARGETS"]
 
-REQUIREMENTS = ("psycopg[binary]>=3.1.18", "PyMySQL>=1.1", *keyed.REQUIREMENTS)
+REQUIREMENTS = ("psycopg[binary]>=3.1.18", "PyMySQL>=1.1", *documents.REQUIREMENTS, *keyed.REQUIREMENTS)
 
 _BATCH = 1_000
 _HOUR_US = 3_600_000_000
@@ -313,6 +313,7 @@ CASES = (
     *(Case(f"postgresql {way}", f"first run of stored jobs in PostgreSQL, {way}", partial(restart, way == "one due"),
            (10_000,), (10_000,), LIBRARIES) for way in ("overdue", "one due")),
     *sqlite.CASES,
+    *documents.CASES,
     *keyed.CASES,
 )  # fmt: skip
 
@@ -335,4 +336,4 @@ def _targets() -> Iterator[Target]:
         yield Target(told, f"postgresql {way}", 10_000, "first_ms", "faster", limit, "apscheduler", "cpu_ms")
 
 
-TARGETS = (*_targets(), *keyed.TARGETS)
+TARGETS = (*_targets(), *documents.TARGETS, *keyed.TARGETS)
