@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
+from schedcore.triggers._effort import MOST_STEPS
 from schedcore.triggers._local import civil, day_number
 from schedcore.triggers._where import Box, Finder, boxes_of, first_multiple
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
@@ -313,6 +314,31 @@ def test_a_search_that_is_lost_is_lost_once() -> None:
     with pytest.raises(InvalidTriggerError, match="did not meet"):
         trigger.get_next_fire_time(None, start + timedelta(milliseconds=400))
     assert len(asked) == once
+
+
+def test_searches_within_a_search_are_bounded_together() -> None:
+    """Each meeting of the inner two takes some 2,000 questions, and the outer search would ask for thousands of them."""
+    asked = 0
+
+    class Every(BaseTrigger):
+        def __init__(self, seconds: int, offset: int = 0) -> None:
+            self.seconds, self.offset = seconds, offset
+
+        def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+            nonlocal asked
+            asked += 1
+            at_s = from_datetime(previous_fire_time or now) // 1_000_000
+            return datetime.fromtimestamp(at_s + self.seconds - (at_s - self.offset) % self.seconds, UTC)
+
+    inner = AndTrigger([Every(997), Every(1009)], tolerance=0.000001)
+    found = inner.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC))
+    assert found is not None
+    assert int(found.timestamp()) % (997 * 1009) == 0
+    assert asked > 500
+    asked = 0
+    with pytest.raises(InvalidTriggerError, match="where the search ended"):
+        AndTrigger([inner, Every(997 * 1009, 30)]).get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC))
+    assert 10_000 < asked < 1.1 * MOST_STEPS
 
 
 def test_a_schedule_that_is_always_closed_is_searched_once() -> None:
