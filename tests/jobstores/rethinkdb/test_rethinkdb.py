@@ -1,4 +1,4 @@
-"""What is particular to jobs in RethinkDB: what the driver sends, who owns them, whose client it is, and a server that goes away.
+"""What is particular to jobs in RethinkDB: what is sent, who owns them, whose client it is, and which write was made.
 
 All of it with the evaluator: no server has run this store yet.
 """
@@ -28,7 +28,7 @@ from schedcore.errors import (
     JobStoreInUseError,
     SerializationError,
 )
-from schedcore.events import EVENT_JOB_ERROR, EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobEntry, JobState
 from schedcore.jobstores._documents import Change, Doc, DocumentStore
 from schedcore.jobstores.base import JobStore
@@ -36,10 +36,9 @@ from schedcore.jobstores.rethinkdb import RethinkDBJobStore, _key
 from schedcore.run import Finish, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
-from tests.jobstores.load import Load, scheduler_on, start_paused, work
+from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.jobstores.rethinkdb.conftest import Make
 from tests.jobstores.rethinkdb.evaluator import Evaluator, EvaluatorServer, Table, terms
-from tests.services import Proxy
 
 shared: Any = None
 
@@ -312,22 +311,6 @@ def test_a_client_of_the_users_is_not_closed(client: Any, monkeypatch: pytest.Mo
         scheduler.shutdown()
         assert client.is_open()
         assert "users" in r.db_list().run(client)
-
-
-def test_a_client_of_the_users_is_opened_again_when_it_was_cut(server: EvaluatorServer) -> None:
-    with Proxy(server.port) as proxy:
-        client = net.make_connection(net.DefaultConnection, host="127.0.0.1", port=proxy.port, timeout=2)
-        load = Load(RethinkDBJobStore("cut", client=client))
-        load.wait_for_more(50)
-        proxy.cut()
-        load.wait_for_more(50)
-        proxy.refuse()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-        proxy.accept()
-        load.wait_for_more(50)
-        load.check()
-        assert client.is_open()
-        client.close(noreply_wait=False)
 
 
 def test_a_loop_that_the_driver_was_told_of_elsewhere_is_not_used(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -741,54 +724,7 @@ def _term_names() -> list[tuple[int, str]]:
     return [(value, name) for name, value in vars(ql2_pb2.Term.TermType).items() if isinstance(value, int)]
 
 
-# --- a server that goes away -------------------------------------------------------------------------------------------
-
-
-def test_the_server_is_silent_for_a_while(make: Make, server: EvaluatorServer) -> None:
-    with Proxy(server.port) as proxy:
-        load = Load(make(port=proxy.port, timeout=1))
-        load.wait_for_more(50)
-        proxy.stall()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-        assert not load.scheduler.health()["default"].ok
-        proxy.accept()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
-        load.wait_for_more(50)
-        load.check()
-
-
-def test_connections_are_cut_and_refused(make: Make, server: EvaluatorServer) -> None:
-    with Proxy(server.port) as proxy:
-        load = Load(make(port=proxy.port))
-        for _ in range(3):
-            load.wait_for_more(50)
-            proxy.cut()
-        proxy.refuse()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-        proxy.accept()
-        load.wait_for_more(50)
-        load.check()
-
-
-def test_a_connection_that_was_cut_while_nobody_used_it_is_replaced(make: Make, server: EvaluatorServer) -> None:
-    with Proxy(server.port) as proxy:
-        scheduler = scheduler_on(make(port=proxy.port))
-        start_paused(scheduler)
-        log = EventLog(scheduler)
-        for _ in range(5):
-            proxy.cut()
-            assert scheduler.get_jobs() == []
-        assert not log.of(EVENT_JOBSTORE_FAILED)
-        scheduler.shutdown()
-
-
-def test_errors_are_ours(make: Make) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        with pytest.raises(JobStoreError, match="failed to open the store") as caught:
-            scheduler_on(make(port=nobody.getsockname()[1])).start()
-    assert caught.value.transient
-    assert isinstance(caught.value.__cause__, errors.ReqlDriverError)
+# --- answers and errors ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", [b"", b"\0" * 5, struct.pack("<QL", 0, 100) + b'{"t":'], ids=["none", "head", "body"])

@@ -1,0 +1,75 @@
+"""A server that goes away in the middle of a load: the evaluator, and what lies between."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from rethinkdb import errors, net  # type: ignore[import-untyped, unused-ignore]
+
+from schedcore.errors import JobStoreError
+from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.jobstores.rethinkdb import RethinkDBJobStore
+from schedcore.testing import EventLog
+from tests.jobstores import away
+from tests.jobstores.load import Load, scheduler_on, start_paused
+from tests.jobstores.rethinkdb.conftest import Make
+from tests.jobstores.rethinkdb.evaluator import EvaluatorServer
+from tests.services import Proxy
+
+
+@pytest.fixture
+def proxy(server: EvaluatorServer) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+def test_the_server_is_silent_for_a_while(make: Make, proxy: Proxy) -> None:
+    load = Load(make(port=proxy.port, timeout=1))
+    load.wait_for_more(50)
+    proxy.stall()
+    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
+    assert not load.scheduler.health()["default"].ok
+    proxy.accept()
+    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
+    load.wait_for_more(50)
+    load.check()
+
+
+def test_connections_are_cut_and_refused(make: Make, proxy: Proxy) -> None:
+    away.is_cut_and_refused(proxy, make(port=proxy.port))
+
+
+def test_a_client_of_the_users_is_cut_and_refused(proxy: Proxy) -> None:
+    client = net.make_connection(net.DefaultConnection, host="127.0.0.1", port=proxy.port, timeout=5)
+    try:
+        away.is_cut_and_refused(proxy, RethinkDBJobStore("cut", client=client))
+        assert client.is_open()
+    finally:
+        client.close(noreply_wait=False)
+
+
+@pytest.mark.slow
+def test_connections_are_refused_for_a_minute(make: Make, proxy: Proxy) -> None:
+    away.refuses_for_a_minute(proxy, make(port=proxy.port))
+
+
+def test_a_connection_that_was_cut_while_nobody_used_it_is_replaced(make: Make, proxy: Proxy) -> None:
+    scheduler = scheduler_on(make(port=proxy.port))
+    start_paused(scheduler)
+    log = EventLog(scheduler)
+    for _ in range(5):
+        proxy.cut()
+        assert scheduler.get_jobs() == []
+    assert not log.of(EVENT_JOBSTORE_FAILED)
+    scheduler.shutdown()
+
+
+def test_errors_are_ours(make: Make) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        with pytest.raises(JobStoreError, match="failed to open the store") as caught:
+            scheduler_on(make(port=nobody.getsockname()[1])).start()
+    assert caught.value.transient
+    assert isinstance(caught.value.__cause__, errors.ReqlDriverError)
