@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import sys
+from collections.abc import Iterator
 from datetime import datetime
+from random import Random
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from schedcore import plugins
+from schedcore.engine import Claim, decide
 from schedcore.errors import BrokenJobError, SerializationError, TransientJobError
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.jobstores import _payload
@@ -20,10 +23,12 @@ from schedcore.serializers import JSONSerializer, PickleSerializer
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 from schedcore.triggers.interval import IntervalTrigger
+from tests.jobstores.every.material import triggers
 
 JSON = JSONSerializer()
 PICKLE = PickleSerializer()
 THIS = __name__
+START_US = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 
 
 def task(*args: Any, **kwargs: Any) -> str:
@@ -306,3 +311,91 @@ def test_a_changed_record_is_not_the_stored_one_any_more() -> None:
     changed = stored._replace(name="other")
     assert (changed.uid, changed.version) == (0, 0)
     assert (stored.uid, stored.version) == (7, 3)
+
+
+# --- records that were altered at random --------------------------------------------------------------------------------
+
+# In the place of anything.
+STRANGE: list[Any] = [
+    *(
+        None,
+        True,
+        0,
+        -1,
+        1,
+        2**31,
+        2**53,
+        2**62,
+        2**64,
+        10**18,
+        10**30,
+        -(10**18),
+        1.5,
+        float("nan"),
+        float("inf"),
+        1e308,
+    ),
+    *(
+        "",
+        "x",
+        "0",
+        "*",
+        "*/0",
+        "99999999999",
+        "UTC",
+        "os:system",
+        "H",
+        "L",
+        "1-1000000000",
+        "*/1-",
+        "\0",
+        "🚀",
+        "x" * 10_000,
+    ),
+    *([], {}, [[]], [1] * 1000, {"a": 1}, {"type": "or", "state": {}}, b"\0", (1,)),
+    *("2026-01-01", "9999-12-31", "0001-01-01", "24:00", "FREQ=SECONDLY", "0 0 30 2 *", "@reboot"),
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The ways into a value."""
+    parts = value.items() if type(value) is dict else enumerate(value) if type(value) is list else ()
+    for key, part in parts:
+        yield (*path, key)
+        yield from places(part, (*path, key))
+
+
+def with_(value: Any, path: tuple[Any, ...], new: Any) -> Any:
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = with_(copy[path[0]], path[1:], new)
+    return copy
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_records_that_were_altered_at_random(seed: int) -> None:
+    """Each is a job that can be asked and shown, or it says why not. (One that hangs is found by the time that a test has.)"""
+    random = Random(seed)
+    jobs = [as_grid(trigger).anchored(START_US).seeded("job") for trigger in triggers().values()]
+    records = [JSON.loads(encode(JSON, record(trigger=trigger))) for trigger in jobs]
+    usable = 0
+    for _ in range(400):
+        altered = random.choice(records)
+        for _ in range(random.choice((1, 1, 2, 3))):
+            ways = [path for path in places(altered) if path[0] == "trigger" or random.random() < 0.2]
+            altered = with_(altered, random.choice(ways), random.choice(STRANGE))
+        loaded = decode(JSON, "job", JSON.dumps(altered))
+        if loaded.reason is not None:
+            assert len(loaded.reason) <= 1000
+            assert loaded.record.func is None
+            continue
+        usable += 1
+        job = loaded.record
+        assert str(job.trigger)
+        assert repr(job.trigger)
+        assert job.trigger.timezone is not None
+        encode(JSON, job)
+        decision = decide(Claim(job, START_US, START_US, 0, None, None), START_US + 3_600_000_000, random.random)
+        assert decision.broken is None or len(decision.broken) < 2000
+    assert usable > 20
