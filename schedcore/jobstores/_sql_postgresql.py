@@ -202,8 +202,8 @@ class _AdvisoryLock(ServerLock):
         # Nothing to say for weeks is nothing unusual; and a machine that is gone must not keep the lock for hours. Advisory locks
         # belong to a database and have numbers.
         cursor.execute(
-            "SELECT pg_try_advisory_lock(('x' || left(md5(concat_ws('.', 'schedcore', "
-            "quote_ident(coalesce(nullif(%s, ''), current_schema(), '')), quote_ident(%s))), 16))::bit(64)::bigint), "
+            "SELECT pg_try_advisory_lock(hashtextextended(concat_ws('.', 'schedcore', "
+            "quote_ident(coalesce(nullif(%s, ''), current_schema(), '')), quote_ident(%s)), 0)), "
             "count(set_config(name, value, false)) FROM (VALUES ('idle_session_timeout', '0'), "
             "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')) AS s (name, value) "
             "WHERE current_setting(name, true) IS NOT NULL",

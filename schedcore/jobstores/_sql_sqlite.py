@@ -188,6 +188,12 @@ class SQLite(Backend):
         plain = self.is_durable(engine.url) and "uri" not in engine.url.query
         if read_only and owned and database and plain and not os.path.exists(database):
             return f"there is no database {os.path.abspath(database)!r}; is it the right path?"
+        if database and plain and os.path.isfile(database) and os.stat(database).st_nlink > 1:
+            # What was written under one name and not yet copied into the file stays unseen under the others, and is written over.
+            return (
+                f"{os.path.abspath(database)!r} has other names (hard links), and SQLite keeps a log for each, which damages a "
+                f"database that is used under two of them; remove the other names, or make copies of them"
+            )
         return None
 
     def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:

@@ -281,7 +281,7 @@ class SQLAlchemyJobStore(JobStore):
     def list_entries(self, after: JobEntry | None = None, limit: int | None = None) -> list[JobEntry]:
         sql = self._sql
         left = _NO_LIMIT if limit is None else int(limit)
-        rows: list[Sequence[Any]] = []
+        rows: list[tuple[Any, ...]] = []
         with self._database.reading("list jobs") as cursor:
             if after is None:
                 cursor.execute(sql.scheduled.replace("\0", str(left)))
@@ -297,7 +297,7 @@ class SQLAlchemyJobStore(JobStore):
                 else:
                     cursor.execute(sql.idle_after.replace("\0", str(left)), (after.job.id,) * sql.idle_ranges)
                 rows += cursor.fetchall()
-            loaded = self._definitions.load(cursor, [row[:2] for row in rows])
+            loaded = self._definitions.load(cursor, [(row[0], row[1]) for row in rows])
         return [entry(row[:6], loaded[row[0]]) for row in rows]
 
     def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:

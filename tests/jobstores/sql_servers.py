@@ -31,6 +31,7 @@ from schedcore.jobstores import _sql_runs, _sql_schema, _sql_server
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from schedcore.run import Finish, Run, RunState
+from schedcore.testing import EventLog, VirtualScheduler
 from schedcore.testing.stores import work
 from schedcore.triggers.interval import IntervalTrigger
 from tests.jobstores.load import Load, scheduler_on
@@ -466,9 +467,14 @@ class ServerTests:
     def test_the_server_stops_for_a_while(self, server: Service, place: Place) -> None:
         load = Load(SQLAlchemyJobStore(place.url, timeout=1.0))
         load.wait_for_more()
+        begun_s = time.monotonic()
         server.pause()
         load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)), timeout=60)
-        time.sleep(2)
+        health = load.scheduler.health()["default"]
+        assert not health.ok
+        assert health.error
+        # Longer than any limit on a call, and several attempts.
+        time.sleep(max(0.0, begun_s + 10 - time.monotonic()))
         server.resume()
         load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)), timeout=60)
         load.wait_for_more()
@@ -486,6 +492,34 @@ class ServerTests:
             proxy.accept()
             load.wait_for_more()
             load.check()
+
+    def test_a_minute_without_connections(self, place: Place) -> None:
+        """Of virtual time: what was due meanwhile runs afterwards, each fire time once."""
+        with Proxy(place.port) as proxy:
+            store = SQLAlchemyJobStore(place.by_way_of(proxy.port).url)
+            scheduler = VirtualScheduler(start="2026-01-01T00:00:00Z", timezone="UTC", jobstores={"default": store})
+            log = EventLog(scheduler)
+            scheduler.start()
+            try:
+                options: dict[str, Any] = {"coalesce": False, "max_instances": 100, "misfire_grace_time": None}
+                scheduler.add_job(work, "interval", seconds=1, id="job", **options)
+                scheduler.advance(5)
+                ran = len(log.executed("job"))
+                assert ran >= 4
+                proxy.refuse()
+                scheduler.advance(60)
+                health = scheduler.health()["default"]
+                assert not health.ok
+                assert health.since_us - T0 in range(5_000_000, 7_000_001)
+                assert len(log.executed("job")) <= ran + 1
+                proxy.accept()
+                scheduler.advance(20)
+                assert scheduler.health()["default"].ok
+                fired = log.executed("job")
+            finally:
+                scheduler.shutdown()
+        assert {(after - before).total_seconds() for before, after in pairwise(sorted(fired))} == {1.0}
+        assert len(fired) in range(84, 87)
 
     @pytest.mark.slow
     def test_processes_and_servers_that_are_killed(self, server: Service, place: Place, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from schedcore.errors import (
 )
 from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOBSTORE_FAILED
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
-from schedcore.jobstores import _sql_definitions, _sql_options, _sql_runs
+from schedcore.jobstores import _sql_definitions, _sql_options, _sql_runs, _sql_schema
 from schedcore.jobstores._payload import Codec
 from schedcore.jobstores._sql_sqlite import SQLite
 from schedcore.jobstores.base import JobStore
@@ -263,6 +265,43 @@ class TestOpening:
         query(url, "UPDATE schedcore_jobs_meta SET value = '1' WHERE name = 'schema'")
         start(SQLAlchemyJobStore(url))
 
+    def test_tables_of_an_older_release(self, url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are changed by a scheduler that opens them, step by step, and not by who looks."""
+        store = start(SQLAlchemyJobStore(url))
+        store.add_entries([entry()])
+        run_due(store, T0)
+        close(store)
+
+        def add_a_column(name: str) -> _sql_schema.Step:
+            def step(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
+                connection.exec_driver_sql(f"ALTER TABLE schedcore_jobs ADD COLUMN {name} INTEGER")
+
+            return step
+
+        def fail(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
+            connection.exec_driver_sql("ALTER TABLE schedcore_jobs ADD COLUMN half INTEGER")
+            raise OSError("interrupted")
+
+        version = "SELECT value FROM schedcore_jobs_meta WHERE name = 'schema'"
+        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", 3)
+        monkeypatch.setattr(_sql_schema, "_UPGRADES", {1: add_a_column("first"), 2: fail})
+        with pytest.raises(JobStoreError, match=r"version 1, of an older release of schedcore; a scheduler that opens"):
+            open_reader(url)
+        with pytest.raises(JobStoreError, match="cannot change the tables to the schema version 3: interrupted"):
+            start(SQLAlchemyJobStore(url))
+        assert query(url, version) == [("2",)]
+        monkeypatch.setattr(_sql_schema, "_UPGRADES", {2: add_a_column("second")})
+        store = start(SQLAlchemyJobStore(url))
+        assert query(url, version) == [("3",)]
+        columns = [row[1] for row in query(url, "PRAGMA table_info(schedcore_jobs)")]
+        assert ("first" in columns, "second" in columns, "half" in columns) == (True, True, False)
+        assert len(store.runs("job")) == 1
+        assert len(run_due(store, T0 + MINUTE)) == 1
+        close(store)
+        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", 5)
+        with pytest.raises(JobStoreError, match="have the schema version 3, and this release of schedcore reads 5"):
+            start(SQLAlchemyJobStore(url))
+
     def test_a_table_of_somebody_else(self, url: str, start: Start) -> None:
         query(url, "CREATE TABLE schedcore_jobs (id TEXT)")
         with pytest.raises(
@@ -333,6 +372,21 @@ class TestOneOwner:
             start(SQLAlchemyJobStore(f"sqlite:///{tmp_path}/link.sqlite"))
         with pytest.raises(JobStoreInUseError):
             start(SQLAlchemyJobStore(f"sqlite:///{os.path.relpath(tmp_path)}/jobs.sqlite"))
+
+    def test_under_a_second_name_of_the_file(self, tmp_path: Path, url: str, start: Start) -> None:
+        """SQLite has a log for each name, and would damage it."""
+        store = start(SQLAlchemyJobStore(url))
+        store.add_entries([entry()])
+        os.link(tmp_path / "jobs.sqlite", tmp_path / "link.sqlite")
+        for name in ("jobs", "link"):
+            for read_only in (False, True):
+                with pytest.raises(JobStoreError, match=rf"{name}\.sqlite' has other names \(hard links\)"):
+                    start(SQLAlchemyJobStore(f"sqlite:///{tmp_path}/{name}.sqlite", read_only=read_only))
+        assert os.listdir(tmp_path).count("link.sqlite-wal") == 0
+        os.unlink(tmp_path / "link.sqlite")
+        assert len(run_due(store, T0)) == 1
+        with open_reader(url) as reader:
+            assert len(reader.runs()) == 1
 
     def test_the_same_object_for_two_schedulers(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
@@ -833,6 +887,10 @@ def test_the_latest_runs_are_found_without_sorting(url: str, start: Start, key: 
     assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
+def _tick(ticks: Iterator[int]) -> None:
+    next(ticks)
+
+
 @pytest.mark.parametrize("way", ["scheduled", "scheduled_after", "idle", "idle_after"])
 def test_a_page_costs_what_is_on_it(url: str, start: Start, way: str) -> None:
     """However many jobs there are, and though many are due at the same instant."""
@@ -848,12 +906,12 @@ def test_a_page_costs_what_is_on_it(url: str, start: Start, way: str) -> None:
         store.add_entries([entry(f"p{number}", None) for number in range(size // 10, size)])
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
         try:
-            ticks: list[None] = []
-            connection.set_progress_handler(lambda ticks=ticks: ticks.append(None), 10)
+            ticks = count()
+            connection.set_progress_handler(partial(_tick, ticks), 10)
             assert len(connection.execute(statement, parameters[way]).fetchall()) == 50
         finally:
             connection.close()
-        steps.append(len(ticks))
+        steps.append(next(ticks))
     assert steps[1] < 1.5 * steps[0], steps
 
 
