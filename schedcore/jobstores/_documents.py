@@ -66,6 +66,8 @@ _CHUNK = 500
 _AGE_CHECK_US = 60_000_000
 _AGED_ROWS = 1000
 
+# ``json.dumps`` would make an encoder for each call.
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 _STATES = {str(state): state for state in JobState}
 _RUN_STATES = {str(state): state for state in RunState}
 _DAMAGED = "its place in the schedule is damaged; give it a trigger or a next run time"
@@ -135,7 +137,7 @@ class Doc(NamedTuple):
 
     def pack(self) -> str:
         """The same as JSON text."""
-        return json.dumps(self.fields(), separators=(",", ":"))
+        return _to_json(self.fields())
 
     def without_job(self, *, keep: bool) -> Doc:
         """What is left when the job is over: its live runs; ``keep``: and its payload, so that they can be made again."""
@@ -234,7 +236,7 @@ def _instant(value: Any) -> int | None:
 
 def pack_record(record: RunRecord) -> str:
     """A run record as JSON text."""
-    return json.dumps([*record[:3], str(record.state), *record[4:]], separators=(",", ":"))
+    return _to_json([*record[:3], str(record.state), *record[4:]])
 
 
 def unpack_record(text: str | bytes) -> RunRecord | None:
@@ -806,6 +808,14 @@ class DocumentStore(JobStore):
             else:
                 self._docs.pop(change.doc.id, None)
         return written
+
+    def _known(self, job_id: str, revision: int) -> Doc | None:
+        """A document with a revision, as far as it is in memory."""
+        claimed = self._claimed.get(job_id)
+        for doc in (None if claimed is None else claimed.doc, self._docs.get(job_id)):
+            if doc is not None and doc.revision == revision:
+                return doc
+        return None
 
     def _change(self, ids: Sequence[str], change: Callable[[Doc], Change | None], *, cached: bool = False) -> None:
         """Change documents, each from what it says now. ``cached``: what it said last is worth a try."""

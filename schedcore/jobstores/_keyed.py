@@ -253,7 +253,7 @@ class KeyedStore(OwnedStore):
             if not some:
                 break
             # Who looks for due jobs has written them last. Should a stranger have changed one, the commit is refused.
-            docs = {} if stale is None else self._known(tree, some)
+            docs = {} if stale is None else self._in_memory(tree, some)
             docs.update(self._bare([job_id for _, job_id in some if job_id not in docs]))
             for due_us, job_id in some:
                 doc = docs.get(job_id)
@@ -267,7 +267,7 @@ class KeyedStore(OwnedStore):
                     stale.append(Op("delete", Timed(tree, due_us, job_id)))
         return found
 
-    def _known(self, tree: Tree, places: Iterable[tuple[int, str]]) -> dict[str, Doc]:
+    def _in_memory(self, tree: Tree, places: Iterable[tuple[int, str]]) -> dict[str, Doc]:
         """The documents of places, as far as they are in memory."""
         known = ((due_us, self._docs.get(job_id)) for due_us, job_id in places)
         return {doc.id: doc for due_us, doc in known if doc is not None and _due_key(doc) == (tree, due_us, doc.id)}
@@ -367,11 +367,9 @@ class KeyedStore(OwnedStore):
         """The document that each change replaces; None: it is another one by now."""
         known: dict[str, Doc] = {}
         for old, doc, *_ in changes:
-            claimed = self._claimed.get(doc.id)
-            for there in (None if claimed is None else claimed.doc, self._docs.get(doc.id)):
-                if there is not None and there.revision == old:
-                    known[doc.id] = there
-                    break
+            there = self._known(doc.id, old)
+            if there is not None:
+                known[doc.id] = there
         known.update(self._bare([doc.id for old, doc, *_ in changes if old and doc.id not in known]))
         found: list[Doc | None] = []
         seen: set[str] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FETCH", "GET", "RELEASE", "RENEW", "TAKE", "WRITE"]
+__all__ = ["GET", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
 # KEYS: owner, meta. ARGV: my name, lease (ms), the name that may be taken over or "".
 # Returns the name that holds it, and if that is mine, the one that took it before.
@@ -43,26 +43,12 @@ end
 return found
 """
 
-# KEYS: jobs, a sorted set. ARGV: lowest score, highest score, how many, how many bytes a document may have. Returns id,
-# document, id, document, …; of what is longer the size and the beginning.
-FETCH = """
-local ids = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[1], ARGV[2], 'LIMIT', 0, ARGV[3])
-local found = {}
-for _, id in ipairs(ids) do
-  found[#found + 1] = id
-  local value = redis.call('HGET', KEYS[1], id) or ''
-  if #value > tonumber(ARGV[4]) then value = {#value, string.sub(value, 1, 32)} end
-  found[#found + 1] = value
-end
-return found
-"""
-
 # KEYS: owner, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed,
-# meta.
-# ARGV: my name, a token of this batch, whether all or none, how many records are kept for each job, the prefix of a job's
-# history, how many changes; then for each of them: id, old revision, new document or '' (delete), 1 if there is a payload
-# and the payload, the timeline (4 or 5, the index of its key; 6: none), due time, whether live, whether broken, how many
-# records; and for each record: key, fire time, text, whether it failed.
+# meta. ARGV: my name, a token of this batch, whether all or none, how many records are kept for each job, the prefix of a
+# job's history, how many changes; then for each of them: id, old revision, new document or '' (delete), 1 if there is a
+# payload and the payload, the timeline (4 or 5, the index of its key; 6: none; 0: it has no job; after a +: as before, at
+# another time; empty: as before), due time, whether live and whether broken (empty: as before), how many records; and for
+# each record: key, fire time, text, whether it failed.
 # Returns a 1 for each change that was made and a 0 for each that was not; or, alone, the name of who owns the store now, or "".
 # A client that sends the batch again, because it did not learn what became of it, is told that.
 WRITE = """
@@ -91,19 +77,25 @@ for number = 1, count do
   if fits[number] == 1 then
     local i = starts[number]
     local id = ARGV[i]
-    redis.call('ZREM', KEYS[4], id)
-    redis.call('ZREM', KEYS[5], id)
-    redis.call('ZREM', KEYS[6], id)
+    local line = ARGV[i + 5]
+    if line ~= '' and string.sub(line, 1, 1) ~= '+' then
+      redis.call('ZREM', KEYS[4], id)
+      redis.call('ZREM', KEYS[5], id)
+      redis.call('ZREM', KEYS[6], id)
+    end
     if ARGV[i + 2] == '' then
       redis.call('HDEL', KEYS[2], id)
       redis.call('HDEL', KEYS[3], id)
     else
       redis.call('HSET', KEYS[2], id, ARGV[i + 2])
       if ARGV[i + 3] == '1' then redis.call('HSET', KEYS[3], id, ARGV[i + 4]) end
-      if ARGV[i + 5] ~= '0' then redis.call('ZADD', KEYS[tonumber(ARGV[i + 5])], ARGV[i + 6], id) end
+      if line ~= '' and line ~= '0' then redis.call('ZADD', KEYS[tonumber(line)], ARGV[i + 6], id) end
     end
-    if ARGV[i + 7] == '1' then redis.call('SADD', KEYS[7], id) else redis.call('SREM', KEYS[7], id) end
-    if ARGV[i + 8] == '1' then redis.call('SADD', KEYS[8], id) else redis.call('SREM', KEYS[8], id) end
+    for set = 7, 8 do
+      local member = ARGV[i + set]
+      if member == '1' then redis.call('SADD', KEYS[set], id)
+      elseif member == '0' then redis.call('SREM', KEYS[set], id) end
+    end
     local records = tonumber(ARGV[i + 9])
     if records > 0 then
       local own = prefix .. id
@@ -115,8 +107,8 @@ for number = 1, count do
           if ARGV[r + 3] == '1' then redis.call('ZADD', KEYS[11], ARGV[r + 1], ARGV[r]) end
         end
       end
-      local over = redis.call('ZRANGE', own, 0, -(keep + 1))
-      for _, key in ipairs(over) do
+      local over = redis.call('ZCARD', own) - keep
+      for _, key in ipairs(over > 0 and redis.call('ZRANGE', own, 0, over - 1) or {}) do
         redis.call('HDEL', KEYS[9], key)
         redis.call('ZREM', KEYS[10], key)
         redis.call('ZREM', KEYS[11], key)

@@ -26,7 +26,7 @@ from schedcore.jobstores._documents import Change, Doc, pack_record, unpack_doc,
 from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
 from schedcore.jobstores._payload import Oversized
-from schedcore.jobstores._redis_scripts import FETCH, GET, RELEASE, RENEW, TAKE, WRITE
+from schedcore.jobstores._redis_scripts import GET, RELEASE, RENEW, TAKE, WRITE
 from schedcore.jobstores.base import StoreTraits
 from schedcore.references import resolve
 from schedcore.run import RunRecord, RunState
@@ -128,7 +128,6 @@ class RedisJobStore(OwnedStore):
         self._renew_lease = self._redis.register_script(RENEW)
         self._release = self._redis.register_script(RELEASE)
         self._get = self._redis.register_script(GET)
-        self._fetch_range = self._redis.register_script(FETCH)
         self._write_all = self._redis.register_script(WRITE)
 
     def __repr__(self) -> str:
@@ -239,10 +238,18 @@ class RedisJobStore(OwnedStore):
         return [_doc(_id(job_id), value, None) for job_id, value in zip(ids, values, strict=True) if value is not None]
 
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
-        place: list[Any] = ["-inf", upto_us, limit, self._doc_bytes]
-        found = self._fetch_range(keys=[self._jobs_key, self._due_keys[elapsed]], args=place)
+        found = self._redis.zrangebyscore(self._due_keys[elapsed], "-inf", upto_us, 0, limit, withscores=True)
+        docs: list[Doc] = []
+        others: list[bytes] = []
+        for name, score in found:
+            # Who looks for due jobs has written them last. Should a stranger have changed one, the commit is refused.
+            doc = self._docs.get(_id(name))
+            if doc is not None and doc.due_us == score and doc.elapsed is elapsed:
+                docs.append(doc)
+            else:
+                others.append(name)
+        docs += self._fetch_bare(others)
         # A score has 53 bits; what is beyond them is in the document.
-        docs = [_doc(_id(found[index]), found[index + 1], None) for index in range(0, len(found), 2)]
         return [doc for doc in docs if doc.due_us is None or doc.due_us <= upto_us]
 
     def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
@@ -299,11 +306,14 @@ class RedisJobStore(OwnedStore):
             len(changes),
         ]
         for old, doc, records, keeps_payload in changes:
-            timeline = 6
-            if not doc.uid:
-                timeline = 0
-            elif doc.due_us is not None:
-                timeline = 5 if doc.elapsed else 4
+            known = self._known(doc.id, old) if old else None
+            line, live, broken = _timeline(doc), _is_live(doc), _is_broken(doc)
+            if known is not None:
+                # What stays as it is need not be said.
+                if line == _timeline(known):
+                    line = "" if doc.due_us == known.due_us else f"+{line}"
+                live = "" if live == _is_live(known) else live
+                broken = "" if broken == _is_broken(known) else broken
             payload = doc.payload if isinstance(doc.payload, bytes) and not keeps_payload else None
             arguments += (
                 doc.id,
@@ -311,10 +321,10 @@ class RedisJobStore(OwnedStore):
                 "" if doc.empty else f"{doc.revision} {doc.pack()}",
                 int(payload is not None),
                 payload or b"",
-                timeline,
+                line,
                 doc.due_us or 0,
-                int(bool(doc.live or doc.past)),
-                int(doc.state is JobState.BROKEN and bool(doc.uid)),
+                live,
+                broken,
                 len(records),
             )
             for uid, record in records:
@@ -407,6 +417,23 @@ def _doc(job_id: str, value: bytes | list[Any], payload: _Fetched) -> Doc:
     revision, _, text = (value[1] if isinstance(value, list) else value).partition(b" ")
     definition = Oversized(payload[0]) if isinstance(payload, list) else payload
     return unpack_doc(job_id, int(revision) if revision.isdigit() else 0, text, definition)
+
+
+def _timeline(doc: Doc) -> str:
+    """The key of the timeline that a document is in, by its place among those of the script."""
+    if not doc.uid:
+        return "0"
+    if doc.due_us is None:
+        return "6"
+    return "5" if doc.elapsed else "4"
+
+
+def _is_live(doc: Doc) -> str:
+    return "1" if doc.live or doc.past else "0"
+
+
+def _is_broken(doc: Doc) -> str:
+    return "1" if doc.state is JobState.BROKEN and doc.uid else "0"
 
 
 def _record(text: _Fetched) -> RunRecord | None:
