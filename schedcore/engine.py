@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from schedcore.errors import error_text
+from schedcore.errors import contained, error_text
 from schedcore.job import JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.triggers.base import EngineTrigger
@@ -63,7 +63,10 @@ class Decision(NamedTuple):
 
 
 def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None) -> Decision:
-    """Decide about a due job at the instant ``now_us``. ``random`` gives floats in [0, 1) for jitter. Raises nothing."""
+    """Decide about a due job at the instant ``now_us``. ``random`` gives floats in [0, 1) for jitter.
+
+    Raises nothing but what is for the whole program (``KeyboardInterrupt``, and in the main thread ``SystemExit``).
+    """
     job, fire_us, due_us, live, _, broken = claim
     if broken is not None:
         return Decision(claim, (), (), None, None, broken)
@@ -84,8 +87,9 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
                 next_due_us = dispatch_us(trigger, next_us, random, job.id)
         if trigger.omits:
             left_out = omitted(trigger, fire_us, next_us, ())
-    except Exception as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
-        return _set_aside(claim, now_us, f"its trigger raised {error_text(error)}", error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
+        failure = contained(error)
+        return _set_aside(claim, now_us, f"its trigger raised {error_text(failure)}", failure)
     # The common case: one fire time is due.
     grace_us = policy.misfire_grace_us
     if grace_us is not None and now_us - due_us > grace_us:

@@ -15,6 +15,7 @@ argument, and what would be right.
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Iterable
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "UnknownOptionError",
     "UnknownPluginError",
     "UsageError",
+    "contained",
     "did_you_mean",
     "error_text",
 ]
@@ -66,6 +68,21 @@ def error_text(error: BaseException) -> str:
     except Exception as again:  # noqa: BLE001  # its __str__ is anybody's code
         return f"{name} (it cannot be shown: its text raised {type(again).__name__})"
     return f"{name}: {message}" if message else name
+
+
+def contained(error: Exception | SystemExit) -> Exception:
+    """What somebody's code raised, as a failure of that code.
+
+    ``sys.exit()`` is one as well: it would end the scheduler's thread, without a word. In the main thread it is raised again,
+    because a signal handler may have raised it there, for the whole program.
+    """
+    if not isinstance(error, SystemExit):
+        return error
+    if threading.current_thread() is threading.main_thread():
+        raise error
+    failure = RuntimeError(f"it called sys.exit({error.code!r})")
+    failure.__cause__ = error
+    return failure
 
 
 class SchedcoreError(Exception):

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from schedcore.clock import Clock, from_datetime
-from schedcore.errors import MaxInstancesReachedError
+from schedcore.errors import MaxInstancesReachedError, contained
 from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
 from schedcore.executors._call import as_exception, run_awaitable, settle, strip_tracebacks, traceback_text
 from schedcore.run import Finish, Run, RunState, current_run
@@ -99,9 +99,10 @@ class BaseExecutor(ABC):
                 self._submitted.setdefault(run.job.id, []).append(run)
             try:
                 self._do_submit_job(host.job_handle(run), [run.scheduled_at])
-            except Exception as error:  # noqa: BLE001 (a third party's refusal, whatever it is)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (a third party's refusal, whatever it is)
+                failure = contained(error)
                 if self._take_back(run):
-                    host.run_finished(failed(run, None, host.clock.wall_us(), error))
+                    host.run_finished(failed(run, None, host.clock.wall_us(), failure))
 
     def submit_job(self, job: Job, run_times: list[datetime]) -> None:
         """Take one job for some fire times (3.x). Raises ``MaxInstancesReachedError`` when enough runs of it are live."""

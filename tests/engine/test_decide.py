@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import tracemalloc
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from random import Random
 from time import perf_counter
@@ -348,6 +350,21 @@ def test_a_broken_trigger_sets_its_job_aside_after_what_is_due(kind: str) -> Non
     assert answer.broken is not None
     assert reason in answer.broken
     assert (answer.error is None) == ("does not advance" in reason)
+
+
+def leaving(previous: datetime | None, now: datetime) -> datetime:
+    sys.exit(3)
+
+
+def test_a_trigger_that_exits_is_broken_where_no_signal_handler_can_have_done_it() -> None:
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(decide, claim(Answers(leaving), T0), T0).result()
+    assert answer.fires == (T0,)
+    assert answer.broken == "its trigger raised RuntimeError: it called sys.exit(3)"
+    assert isinstance(answer.error, RuntimeError)
+    assert isinstance(answer.error.__cause__, SystemExit)
+    with pytest.raises(SystemExit):
+        decide(claim(Answers(leaving), T0), T0)
 
 
 @pytest.mark.parametrize("kind", BROKEN)

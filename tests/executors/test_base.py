@@ -60,7 +60,7 @@ def host() -> RecordingHost:
 class Manual(BaseExecutor):
     """Takes jobs and lets the test report."""
 
-    def __init__(self, refusal: Exception | None = None) -> None:
+    def __init__(self, refusal: BaseException | None = None) -> None:
         self.taken: list[tuple[Job, list[datetime]]] = []
         self.refusal = refusal
 
@@ -70,7 +70,7 @@ class Manual(BaseExecutor):
         self.taken.append((job, run_times))
 
 
-def manual(host: RecordingHost, refusal: Exception | None = None) -> Manual:
+def manual(host: RecordingHost, refusal: BaseException | None = None) -> Manual:
     executor = Manual(refusal)
     executor.start(host, "manual")
     return executor
@@ -101,6 +101,17 @@ class TestThirdParty:
         finishes = host.wait(runs)
         assert [(finish.state, str(finish.exception)) for finish in finishes] == [(RunState.FAILED, "no room")] * 2
         assert executor._submitted == {}
+
+    def test_that_exits_fails_the_run_where_no_signal_handler_can_have_done_it(self, host: RecordingHost) -> None:
+        executor = manual(host, SystemExit(3))
+        runs = hours(1)
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            thread.submit(executor.submit, runs).result()
+        (finish,) = host.wait(runs)
+        assert (finish.state, str(finish.exception)) == (RunState.FAILED, "it called sys.exit(3)")
+        assert executor._submitted == {}
+        with pytest.raises(SystemExit):
+            executor.submit(hours(1))
 
     def test_events_are_matched_by_fire_time(self, host: RecordingHost) -> None:
         executor = manual(host)
