@@ -209,6 +209,11 @@ class AsyncIOExecutor(RunExecutor):
             cut = self._cancel(loop)
         return cut + self._threads.shutdown(wait and not on_loop, timeout)
 
+    def cancel_begun(self) -> None:
+        """Cancel the coroutine jobs that run. In the loop's thread."""
+        for task, _ in list(self._tasks.values()):
+            _cancel_begun(task)
+
     def _wait_drained(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> bool:
         while not self._drained.wait(_LOOK_S if timeout is None else timeout):
             if timeout is not None or is_over(loop):

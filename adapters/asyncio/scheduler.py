@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from schedcore import config
@@ -31,6 +32,8 @@ class AsyncIOScheduler(LoopScheduler):
         "event_loop": config.as_is,
     }
     _loop: asyncio.AbstractEventLoop | None = None
+    # What hears that the loop is about to end: see ``_hear_of_the_end``.
+    _ear: AsyncGenerator[None, None] | None = None
 
     if TYPE_CHECKING:
 
@@ -67,6 +70,38 @@ class AsyncIOScheduler(LoopScheduler):
             )
         self._loop = loop
         return AsyncIOWakeup(loop)
+
+    def _begin(self) -> None:
+        self._ear = self._hear_of_the_end()
+        with suppress(StopIteration):
+            self._ear.__anext__().send(None)
+        super()._begin()
+
+    async def _hear_of_the_end(self) -> AsyncGenerator[None, None]:
+        """A loop that is about to end (``asyncio.run``) cancels all tasks, and then closes the asynchronous generators that were
+        begun on it. What began a run after that would leave it standing.
+        """
+        try:
+            yield
+        finally:
+            if self._ear is not None:
+                self._ear = None
+                self._loop_ends()
+
+    def _loop_ends(self) -> None:
+        self._reports.logger.info("the event loop is about to end, and the scheduler with it")
+        self.shutdown(wait=False)
+        for executor in self._all_executors():
+            if isinstance(executor, AsyncIOExecutor):
+                executor.cancel_begun()
+
+    def _ended(self) -> None:
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            # Left to the garbage collector, it would be closed by a task. It may be just being closed by its loop.
+            with suppress(StopIteration, RuntimeError):
+                ear.aclose().send(None)
+        super()._ended()
 
     def _create_default_executor(self) -> BaseExecutor:
         return AsyncIOExecutor()

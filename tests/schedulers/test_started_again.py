@@ -122,7 +122,10 @@ def left_behind() -> Iterator[AsyncIOScheduler]:
         scheduler.start()
         scheduler.add_job(work, "date", run_date=FAR, id="a")
 
-    asyncio.run(main())
+    # As programs do that know nothing of ``asyncio.run``, which says that it ends the loop.
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
     yield scheduler
     scheduler.shutdown()
     assert scheduler._closed.wait(PATIENCE_S)
