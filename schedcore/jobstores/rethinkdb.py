@@ -70,8 +70,9 @@ SCHEMA_VERSION = 1
 
 _Row = dict[str, Any]
 
-# Seconds. A server that does not answer for so long is away; and as much for letting go of the store, which ends by itself.
+# Seconds. A server that does not answer for so long is away.
 _TIMEOUT_S = 10
+# Seconds for letting go of the store, which ends by itself.
 _RELEASE_S = 2.0
 _FAILED = frozenset({RunState.FAILED, RunState.LOST})
 # Bytes of rows in one query, of which a server takes 64 MB.
@@ -514,12 +515,12 @@ class RethinkDBJobStore(DocumentStore):
         rows = self._read_jobs.get_all(*[_key(job_id) for job_id in ids])
         return {doc.id: doc for doc in self._docs_of(rows, payload=True)}
 
-    def _first(self, limit: int, ask: Callable[[int], list[Any]], is_ours: Callable[[Any], bool]) -> list[Any]:
-        """The first rows that are ours, however many others are among them."""
+    def _first(self, limit: int, rows_of: Any, pick: Callable[[Any], _Row]) -> list[_Row]:
+        """What is picked of the first rows that are ours, however many others are among them."""
         count = limit
         while True:
-            rows = ask(count)
-            ours = [row for row in rows if is_ours(row)]
+            rows = self._run(rows_of.limit(count).map(lambda row: pick(row)))
+            ours = [row for row in rows if _is_ours(row)]
             if len(ours) >= limit or len(rows) < count:
                 return ours[:limit]
             count *= 2
@@ -530,22 +531,14 @@ class RethinkDBJobStore(DocumentStore):
 
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
         self._settle()
-        due = self._due(elapsed, upto_us)
-        rows = self._first(
-            limit, lambda count: self._run(due.limit(count).map(lambda row: self._picked(row))), _is_ours
-        )
-        docs = [self._doc(row) for row in rows]
+        docs = [self._doc(row) for row in self._first(limit, self._due(elapsed, upto_us), self._picked)]
         # What was altered has no due time, and is set aside.
         docs = [doc._replace(due_us=None) if doc.state is JobState.BROKEN else doc for doc in docs]
         return [doc for doc in docs if doc.due_us is None or doc.due_us <= upto_us]
 
     def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
-        due = self._due(elapsed, _TOP_US)
-
-        def ask(count: int) -> list[Any]:
-            return list(self._run(due.limit(count).map(lambda row: self._placed(row))))
-
-        return [(int(row["due_us"]), row["job"]) for row in self._first(limit, ask, _is_ours)]
+        rows = self._first(limit, self._due(elapsed, _TOP_US), self._placed)
+        return [(int(row["due_us"]), row["job"]) for row in rows]
 
     def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
         docs: list[Doc] = []
@@ -562,10 +555,7 @@ class RethinkDBJobStore(DocumentStore):
         rows = self._read_jobs.between(first, last, index=index, left_bound="open").order_by(index=index)
         if limit is None:
             return self._docs_of(rows)
-        picked = self._first(
-            limit, lambda count: self._run(rows.limit(count).map(lambda row: self._picked(row))), _is_ours
-        )
-        return [self._doc(row) for row in picked]
+        return [self._doc(row) for row in self._first(limit, rows, self._picked)]
 
     def _fetch_live(self) -> Sequence[Doc]:
         self._settle()
