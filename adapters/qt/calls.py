@@ -96,8 +96,10 @@ class QtCalls(QObject):
                 self._ring()
 
     def _leave(self) -> None:
-        self._settle_down()
-        self.deleteLater()
+        # Whoever closes this may be ringing yet, in another thread.
+        with self._lock:
+            self._settle_down()
+            self.deleteLater()
 
     def _ring(self) -> None:
         now_s = perf_counter()

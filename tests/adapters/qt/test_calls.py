@@ -1,0 +1,44 @@
+"""Calls in the Qt thread: how they are let go of while others use them."""
+
+from __future__ import annotations
+
+import threading
+
+from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QCoreApplication, QTimer
+
+from schedcore.adapters.qt.calls import QtCalls
+
+PATIENCE_S = 30.0
+
+
+def test_it_is_not_deleted_while_another_thread_rings(qapp: QCoreApplication, qtbot: QtBot) -> None:
+    calls = QtCalls(qapp)
+    rings, go_on = threading.Event(), threading.Event()
+    ring = calls._ring
+    waited: list[bool] = []
+
+    def ring_slowly() -> None:
+        rings.set()
+        assert go_on.wait(PATIENCE_S)
+        ring()
+
+    def come_round() -> None:
+        # For another reason: it finds that it is to delete this, and has to wait.
+        calls._make_some()
+        waited.append(go_on.is_set())
+
+    calls._ring = ring_slowly
+    closes = threading.Thread(target=calls.close)
+    closes.start()
+    let_go = threading.Timer(0.05, go_on.set)
+    try:
+        assert rings.wait(PATIENCE_S)
+        let_go.start()
+        QTimer.singleShot(0, come_round)
+        qtbot.waitUntil(lambda: bool(waited), timeout=int(PATIENCE_S * 1000))
+    finally:
+        go_on.set()
+        closes.join()
+        let_go.join()
+    assert waited == [True], "it was about to be deleted while it was in use"
