@@ -4,9 +4,9 @@ There are three occasions, each rare enough for one look at every job:
 
 * the clock was *corrected* while the scheduler ran (set back by three hours or more; see ``schedcore.clock``): calendar jobs go
   on from the new time;
-* the clock went *back* while the scheduler was down, which its store tells from the last time it was noted: interval jobs go
-  on from the new time, because the timeline on which they were ahead of it did not outlive the process; calendar jobs do
-  if it was a correction;
+* the clock went *back* while the scheduler was down, or before that and has not caught up, which its store tells from the last
+  time it was noted: interval jobs go on from the new time, because the timeline on which they were ahead of it did not
+  outlive the process; calendar jobs do if it was a correction while the scheduler was down;
 * the *zone data* are of another release than when the store was last open: calendar jobs whose next fire time is another now
   get that. What is overdue stays due.
 
@@ -40,20 +40,28 @@ Draw = Callable[[], float]
 
 def after_opening(store: JobStore, now: Now, draw: Draw, complain: Complain) -> None:
     """Compare what a durable store noted when it was last open with today. Wherever the store may be called."""
-    noted = store.get_note(_TIME)
-    back_us = int(noted) - now.wall_us if noted is not None and noted.isdecimal() else 0
+    noted = _noted(store)
+    back_us = 0 if noted is None else noted.wall_us - now.wall_us
+    steady_back_us = 0 if noted is None else noted.steady_us - now.steady_us
     before, today = store.get_note(_ZONES), release()
     other_zones = before is not None and today is not None and before != today
-    if back_us >= STEP_US or other_zones:
-        elapsed, calendar = back_us >= STEP_US, back_us >= CORRECTION_US
+    elapsed, calendar = steady_back_us >= STEP_US, back_us >= CORRECTION_US
+    if elapsed or calendar or other_zones:
         rearrange(store, now, draw, complain, calendar=calendar, elapsed=elapsed, zones=other_zones)
     if today is not None and before != today:
         store.put_note(_ZONES, today)
 
 
 def note_time(store: JobStore, now: Now) -> None:
-    """Note the time in a durable store."""
-    store.put_note(_TIME, str(now.wall_us))
+    """Note the time in a durable store: the wall's, and that of the steady timeline where it is ahead."""
+    store.put_note(_TIME, str(now.wall_us) if now.steady_us == now.wall_us else f"{now.wall_us} {now.steady_us}")
+
+
+def _noted(store: JobStore) -> Now | None:
+    parts = (store.get_note(_TIME) or "").split()
+    if not parts or not all(part.isdecimal() for part in parts):
+        return None
+    return Now(int(parts[0]), int(parts[-1]))
 
 
 def rearrange(

@@ -67,6 +67,27 @@ def test_a_clock_that_was_corrected_while_it_was_down(world: World, back: timede
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("back", [timedelta(hours=5), timedelta(days=365)])
+def test_a_clock_that_was_set_back_while_it_was_up(world: World, back: timedelta) -> None:
+    scheduler, _ = world.open(T0)
+    scheduler.add_job(nothing, "interval", seconds=10, id="interval")
+    scheduler.start()
+    scheduler.advance(60)
+    scheduler.clock.step(-back.total_seconds())
+    scheduler.advance(60)
+    scheduler.shutdown()
+    # Another process knows nothing of the timeline on which the interval went on.
+    now = T0 + timedelta(seconds=120) - back
+    scheduler, log = world.open(now)
+    scheduler.start()
+    scheduler.advance(60)
+    got = times(log, "interval")
+    assert len(got) in (6, 7)
+    assert got == sorted(set(got))
+    assert all(now - timedelta(seconds=10) <= at <= now + timedelta(seconds=60) for at in got)
+    scheduler.shutdown()
+
+
 def test_a_small_step_back_while_it_was_down_repeats_nothing(world: World) -> None:
     used_for_ten_minutes(world)
     scheduler, log = world.open(T0 + timedelta(minutes=8))
