@@ -3,7 +3,7 @@
 Instants inside schedcore are integers: microseconds since 1970-01-01T00:00:00Z (names end in ``_us``). Durations are
 seconds as floats (``_s``) or integer microseconds (``_us``). ``datetime`` objects exist at the edges only.
 
-Rules for a wall clock that does not just run (each has a test under ``tests/engine``):
+Rules for a wall clock that does not just run (each has a test in ``tests/schedulers/test_clock_steps.py``):
 
 * **Two timelines.** ``wall`` is the system's UTC clock, as it is. ``steady`` is the wall clock that never goes back: after the
   wall stepped back by *d* it runs *d* ahead, until the wall has caught up by stepping forward. Triggers that follow elapsed
