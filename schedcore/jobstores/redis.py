@@ -27,7 +27,7 @@ from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
 from schedcore.jobstores._payload import Oversized
 from schedcore.jobstores._redis_scripts import GET, RELEASE, RENEW, TAKE, WRITE
-from schedcore.jobstores.base import StoreTraits
+from schedcore.jobstores.base import Due, StoreTraits
 from schedcore.references import resolve
 from schedcore.run import RunRecord, RunState
 from schedcore.serializers.base import Serializer
@@ -76,6 +76,7 @@ class RedisJobStore(OwnedStore):
 
     traits = StoreTraits(blocking=True, durable=True)
     _writes_at_once: ClassVar[bool] = True
+    _refuses_in_one_step: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -251,6 +252,15 @@ class RedisJobStore(OwnedStore):
         docs += self._fetch_bare(others)
         # A score has 53 bits; what is beyond them is in the document.
         return [doc for doc in docs if doc.due_us is None or doc.due_us <= upto_us]
+
+    def next_due(self) -> Due:
+        if self._claimed:
+            return super().next_due()
+        with self._using("look for the next job"):
+            pipeline = self._redis.pipeline(transaction=False)
+            for elapsed in (False, True):
+                pipeline.zrange(self._due_keys[elapsed], 0, 0, withscores=True)
+            return Due(*(int(found[0][1]) if found else None for found in pipeline.execute()))
 
     def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
         found = self._redis.zrange(self._due_keys[elapsed], 0, limit - 1, withscores=True)
