@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import sys
 import weakref
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from schedcore.errors import ConfigurationError, MissingExtraError, UnknownPluginError, did_you_mean, error_text
@@ -59,6 +60,11 @@ _BUILTIN: dict[str, dict[str, str]] = {
         "zookeeper": "schedcore.jobstores.zookeeper:ZooKeeperJobStore",
     },
 }
+
+# Seconds. A job store may be full of jobs of a package that is not installed any more, and asks for each of them.
+_READ_AGAIN_S = 1.0
+# group -> sys.path, when it was read (monotonic) and what was found.
+_read: dict[str, tuple[tuple[str, ...], float, list[EntryPoint]]] = {}
 
 # What one entry of a group is called in messages.
 _KINDS = {TRIGGERS: "trigger", EXECUTORS: "executor", JOBSTORES: "job store"}
@@ -186,7 +192,11 @@ def _entry_points(group: str) -> list[EntryPoint]:
     # Imported here: it takes longer than the rest of this package, and built-in aliases do not need it.
     from importlib.metadata import entry_points
 
-    return list(entry_points(group=group))
+    path, now_s = tuple(sys.path), monotonic()
+    read = _read.get(group)
+    if read is None or read[0] != path or not 0 <= now_s - read[1] < _READ_AGAIN_S:
+        read = _read[group] = path, now_s, list(entry_points(group=group))
+    return read[2]
 
 
 def _origin(point: EntryPoint) -> str:
