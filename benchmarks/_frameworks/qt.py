@@ -10,7 +10,7 @@ from benchmarks._frameworks import Framework, targets
 __all__ = ["REQUIREMENTS", "TARGETS", "QtFramework", "make"]
 
 REQUIREMENTS = ("PyQt5==5.15.11", "qtpy==2.4.3")
-TARGETS = targets("qt")
+TARGETS = targets("qt", of_bare=0.65)
 
 
 class QtFramework(Framework):
