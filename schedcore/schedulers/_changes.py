@@ -146,9 +146,13 @@ class Changes:
     def remove_all(self, jobstore: str | None) -> None:
         scheduler = self._scheduler
         scheduler._check_loop()
-        if jobstore is not None and jobstore not in scheduler._pumps and jobstore not in scheduler._jobs.aliases:
+        if (
+            jobstore is not None
+            and jobstore not in scheduler._pumps
+            and jobstore not in scheduler._jobs.waiting.aliases
+        ):
             raise scheduler._no_such_store(jobstore)
-        scheduler._jobs.drop_pending(jobstore)
+        scheduler._jobs.waiting.drop_all(jobstore)
         if scheduler.running:
             for pump in scheduler._pumps_of(jobstore):
                 if not pump.opened:
@@ -201,7 +205,7 @@ class Changes:
         """The job stores of which one has this job, where the caller is on an event loop and the change is a worker thread's."""
         scheduler = self._scheduler
         scheduler._check_loop()
-        if not scheduler._state or not scheduler._on_loop() or scheduler._jobs.is_waiting(job_id, jobstore):
+        if not scheduler._state or not scheduler._on_loop() or scheduler._jobs.waiting.find(job_id, jobstore):
             return []
         pumps = scheduler._pumps_of(jobstore)
         for pump in pumps:

@@ -55,7 +55,7 @@ def _export(scheduler: BaseScheduler, job: Job) -> dict[str, Any]:
     state: str = entry.state
     fire_us, due_us = entry.fire_us, entry.due_us
     if job.pending:
-        waiting = scheduler._jobs._pending.get(job.jobstore, {}).get(job.id)
+        waiting = scheduler._jobs.waiting.get(job.jobstore, job.id)
         next_run: Any = UNSET if waiting is None else waiting.next_run
         if next_run is UNSET:
             state = _PENDING

@@ -1,4 +1,4 @@
-"""The jobs of a scheduler: those that wait for their store to be opened, and those that are in one.
+"""The jobs of a scheduler: those that wait for their store (``_waiting``), and those that are in one.
 
 Everything that puts a job into a store, finds, changes or removes it is here; ``base`` checks what the caller says and calls it.
 A change is compare-and-set: read, compute, put if nothing has changed meanwhile, else again. No lock is held meanwhile.
@@ -6,15 +6,14 @@ A change is compare-and-set: read, compute, put if nothing has changed meanwhile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from schedcore._locks import ShortLock
 from schedcore.clock import Now
 from schedcore.engine import dispatch_us, first_fire, omitted
-from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError, UsageError, error_text
+from schedcore.errors import InvalidTriggerError, JobLookupError, UsageError, contained, error_text
 from schedcore.events import (
     EVENT_JOB_ADDED,
     EVENT_JOB_MODIFIED,
@@ -26,27 +25,19 @@ from schedcore.run import Skip, SkipReason, skip_record
 from schedcore.schedulers._definition import UNSET, seeded, stable_id
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
+from schedcore.schedulers._waiting import Pending, Waiting
 from schedcore.triggers.base import EngineTrigger
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["Change", "Jobs", "Pending", "never"]
+__all__ = ["Change", "Jobs", "never"]
 
 
 # Looking a member of an enumeration up costs as much as a call; jobs are added by the thousand.
 _ACTIVE = JobState.ACTIVE
 # A named tuple's own constructor is a Python function.
 _new = tuple.__new__
-
-
-class Pending(NamedTuple):
-    """A job that waits for its store to be opened."""
-
-    job: JobRecord
-    next_run: Any  #: UNSET, None (paused) or an instant in microseconds
-    replace: bool
-    entry: JobEntry | None = None  #: where it stands in its schedule, once the scheduler runs
 
 
 #: What is made of a job that is changed: given how it stands, and what places it by a next run (UNSET, None or an instant).
@@ -76,30 +67,14 @@ class Jobs:
 
     def __init__(self, scheduler: BaseScheduler) -> None:
         self._scheduler = scheduler
-        self._lock = ShortLock()
-        self._pending: dict[str, dict[str, Pending]] = {}
+        self.waiting = Waiting()
         # What their calendars leave out before the first fire time of jobs that were placed just now: it is put on record when
         # they are in their store, by its next cycle.
         self._untold: dict[str, _Untold] = {}
 
-    def forget_threads(self) -> None:
-        """After a fork, in the child: whoever held the lock is not there."""
-        self._lock = ShortLock()
-
-    @property
-    def aliases(self) -> list[str]:
-        """The job stores that jobs wait for."""
-        return [alias for alias, jobs in list(self._pending.items()) if jobs]
-
     def pending(self, alias: str | None) -> list[Job]:
         """The jobs that wait for one job store, or all."""
-        with self._lock:
-            return [
-                self._handle(its, item)
-                for its, items in self._pending.items()
-                if alias in (None, its)
-                for item in items.values()
-            ]
+        return [self._handle(its, item) for its, item in self.waiting.all(alias)]
 
     def _handle(self, alias: str, waiting: Pending) -> Job:
         entry = waiting.entry or JobEntry(waiting.job, JobState.ACTIVE)
@@ -115,11 +90,11 @@ class Jobs:
             raise scheduler._no_such_store(alias)
         record = seeded(record)
         if not pump.opened:
-            return self.put_down(pump, [self._waiting(record, next_run, replace)])[0]
+            return self.put_down(pump, [self._placed_now(record, next_run, replace)])[0]
         if not scheduler._opens_stores_in_start:
             scheduler._check_loop()
             if self.is_put_off(pump, record):
-                return self.put_down(pump, [self._waiting(record, next_run, replace)])[0]
+                return self.put_down(pump, [self._placed_now(record, next_run, replace)])[0]
             scheduler._changes.make_way(alias)
         if replace:
             entry, code = self.store(pump, Pending(record, next_run, True), scheduler._timeline.now())
@@ -149,7 +124,7 @@ class Jobs:
         scheduler._check_loop()
         if not pump.opened or any(self.is_put_off(pump, record) for record, _, _ in jobs):
             waiting = [
-                self._waiting(record, next_run, False) if entry is None else Pending(record, next_run, False, entry)
+                self._placed_now(record, next_run, False) if entry is None else Pending(record, next_run, False, entry)
                 for record, next_run, entry in jobs
             ]
             return self.put_down(pump, waiting)
@@ -167,7 +142,7 @@ class Jobs:
         scheduler = self._scheduler
         if scheduler._opens_stores_in_start:
             return False
-        if self.is_pending(pump.alias, job.id):
+        if self.waiting.has(pump.alias, job.id):
             return True  # one of this id is to be stored
         # What was put off before comes first.
         others = pump.store.traits.blocking or job.trigger.foreign or bool(pump.orders)
@@ -182,17 +157,10 @@ class Jobs:
             return True
         return bool(scheduler._state) and not scheduler._on_loop()
 
-    def _waiting(self, record: JobRecord, next_run: Any, replace: bool) -> Pending:
+    def _placed_now(self, record: JobRecord, next_run: Any, replace: bool) -> Pending:
         """A job that is to wait for its store while the scheduler runs."""
         asks = next_run is UNSET and not self.may_ask(record.trigger)
         return Pending(record, next_run, replace, None if asks else self.placed(record, next_run, None))
-
-    def drop_pending(self, alias: str | None) -> None:
-        """Forget the jobs that wait for one job store, or all."""
-        with self._lock:
-            for its in list(self._pending):
-                if alias in (None, its):
-                    del self._pending[its]
 
     def add_pending(self, definitions: list[tuple[JobRecord, Any, bool]], alias: str, replace: bool) -> list[Job]:
         """Have jobs wait for the start, all or none. A definition: the job, its next run, and whether its id was given."""
@@ -207,60 +175,25 @@ class Jobs:
                 # Start-up code runs at every start; under a random id each start would leave one more copy.
                 stable[number] = stable_id(record)
         while True:
-            ids = self._free_ids(alias, stable)
+            ids = self.waiting.free_ids(alias, stable)
             waiting: list[Pending] = []
             for number, (record, next_run, _) in enumerate(definitions):
                 named = seeded(record._replace(id=ids[number]) if number in ids else record)
                 waiting.append(Pending(named, next_run, replace or number in ids))
                 if pump is not None:
                     pump.store.check(named)
-            if self._put(alias, waiting, set(ids.values())):
+            if self.waiting.put(alias, waiting, set(ids.values())):
                 break
         if scheduler._state and pump is not None:
             pump.touched = True
             scheduler._ask()
         return [self._handle(alias, item) for item in waiting]
 
-    def _free_ids(self, alias: str, stable: Mapping[int, str]) -> dict[int, str]:
-        """Stable ids, numbered where that of another job is the same."""
-        ids: dict[int, str] = {}
-        with self._lock:
-            jobs = self._pending.get(alias, {})
-            mine: set[str] = set()
-            for key, base in stable.items():
-                job_id, number = base, 1
-                while job_id in jobs or job_id in mine:
-                    number += 1
-                    job_id = f"{base}-{number}"
-                mine.add(job_id)
-                ids[key] = job_id
-        return ids
-
-    def _put(self, alias: str, waiting: Sequence[Pending], free: Container[str] = ()) -> bool:
-        """Put jobs to those that wait, all or none. False when somebody has taken one of the ids that were ``free``.
-
-        Raises ``ConflictingIdError``. Nothing that is anybody's code is called: the lock is held.
-        """
-        with self._lock:
-            jobs = self._pending.get(alias, {})
-            mine: set[str] = set()
-            for item in waiting:
-                job_id = item.job.id
-                if job_id in jobs or job_id in mine:
-                    if job_id in free:
-                        return False
-                    if not item.replace:
-                        raise ConflictingIdError(job_id)
-                mine.add(job_id)
-            for item in waiting:
-                self._pending.setdefault(alias, {})[item.job.id] = item
-        return True
-
     def put_down(self, pump: Pump, waiting: Sequence[Pending]) -> list[Job]:
         """Have jobs stored by the next cycle of their store. All or, when it raises, none."""
         for item in waiting:
             pump.store.check(item.job)
-        self._put(pump.alias, waiting)
+        self.waiting.put(pump.alias, waiting)
         pump.touched = True
         self._scheduler._ask()
         return [self._handle(pump.alias, item) for item in waiting]
@@ -333,27 +266,21 @@ class Jobs:
             return JobEntry(job, old.state, old.fire_us, old.due_us)
         return pending.entry or self.placed(pending.job, pending.next_run, now)
 
-    def waits_for_others_code(self, alias: str) -> bool:
-        """Whether jobs wait for this store whose triggers are a user's own, and have yet to be asked."""
-        with self._lock:
-            return any(item.job.trigger.foreign for item in self._pending.get(alias, {}).values())
-
     def flush(self, pump: Pump, others_code: bool = True) -> list[JobEntry]:
         """Hand a store its pending jobs. In ``start``, or in a cycle. What one job raises stops the others only in ``start``.
 
         ``others_code``: also those whose triggers are a user's own; not on an event loop.
         """
-        added = self._flush(pump, others_code) if self._pending.get(pump.alias) else []
+        added = self._flush(pump, others_code) if self.waiting.any_for(pump.alias) else []
         if self._untold:
             self._tell(pump)
         return added
 
     def _flush(self, pump: Pump, others_code: bool) -> list[JobEntry]:
-        with self._lock:
-            # They go on waiting until they are stored: what is asked of them meanwhile is not lost, nor are they if it fails.
-            waiting = dict(self._pending.get(pump.alias, {}))
-        if not others_code:
-            waiting = {job_id: item for job_id, item in waiting.items() if not item.job.trigger.foreign}
+        # They go on waiting until they are stored: what is asked of them meanwhile is not lost, nor are they if it fails.
+        waiting = {
+            item.job.id: item for _, item in self.waiting.all(pump.alias) if others_code or not item.job.trigger.foreign
+        }
         now = self._scheduler._timeline.now()
         added: list[JobEntry] = []
         fresh: list[JobEntry] = []
@@ -373,10 +300,10 @@ class Jobs:
                     # It had a fire time when it was added, and has none now that it is started: its schedule is over.
                     self._scheduler._reports.logger.warning("job %r is dropped: %s", pending.job.id, error)
                 continue
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 if starting:
                     raise
-                self._job_refused(pump.alias, pending.job.id, error)
+                self._job_refused(pump.alias, pending.job.id, contained(error))
                 continue
             if not placed.replace:
                 assert placed.entry is not None
@@ -400,7 +327,7 @@ class Jobs:
                 if starting:
                     raise
                 added += self._add_one_by_one(pump, fresh)
-        gone = self._stop_waiting(pump.alias, waiting)
+        gone = self.waiting.stored(pump.alias, waiting)
         for job_id in gone:
             with suppress(JobLookupError):
                 pump.store.remove_job(job_id)
@@ -411,23 +338,6 @@ class Jobs:
         if pending.entry is not None or (pending.replace and not pending.job.trigger.foreign):
             return pending
         return pending._replace(entry=self.placed(pending.job, pending.next_run, now))
-
-    def _stop_waiting(self, alias: str, stored: Mapping[str, Pending]) -> set[str]:
-        """These were stored. One that was changed meanwhile goes on waiting; returned are those that were removed meanwhile."""
-        gone: set[str] = set()
-        with self._lock:
-            jobs = self._pending.get(alias, {})
-            for job_id, pending in stored.items():
-                now = jobs.get(job_id)
-                if now is pending:
-                    del jobs[job_id]
-                elif now is None:
-                    gone.add(job_id)
-                else:
-                    jobs[job_id] = now._replace(replace=True)
-            if not jobs:
-                self._pending.pop(alias, None)
-        return gone
 
     def _add_one_by_one(self, pump: Pump, entries: list[JobEntry]) -> list[JobEntry]:
         added: list[JobEntry] = []
@@ -449,9 +359,9 @@ class Jobs:
 
         Nobody was told that such a job was added, nor is anybody told that it is gone.
         """
-        if self._pending:
-            for alias in list(self._pending):
-                if jobstore in (None, alias) and self._drop_pending(alias, job_id):
+        if self.waiting:
+            for alias in self.waiting.aliases:
+                if jobstore in (None, alias) and self.waiting.drop(alias, job_id):
                     self._remove_behind(alias, job_id)
                     return None
         scheduler = self._scheduler
@@ -486,12 +396,11 @@ class Jobs:
             remove()
 
     def find(self, job_id: str, jobstore: str | None) -> tuple[str, Job]:
-        with self._lock:
-            for alias, items in self._pending.items():
-                if jobstore in (None, alias) and job_id in items:
-                    return alias, self._handle(alias, items[job_id])
-            if jobstore is not None and jobstore not in self._scheduler._pumps and jobstore not in self._pending:
-                raise self._scheduler._no_such_store(jobstore)
+        waits = self.waiting.find(job_id, jobstore)
+        if waits is not None:
+            return waits[0], self._handle(*waits)
+        if jobstore is not None and jobstore not in {*self._scheduler._pumps, *self.waiting.aliases}:
+            raise self._scheduler._no_such_store(jobstore)
         if self._scheduler.running:
             for alias, pump in list(self._scheduler._pumps.items()):
                 if jobstore in (None, alias) and pump.opened:
@@ -504,18 +413,14 @@ class Jobs:
         """Change a job that waits for this store, or is in it. Raises ``JobLookupError``, and what ``change`` raises."""
         pump = self._scheduler._pumps.get(alias)
         while True:
-            with self._lock:
-                pending = self._pending.get(alias, {}).get(job_id)
+            pending = self.waiting.get(alias, job_id)
             if pending is None:
                 break
             changed = self._changed_pending(pending, change, now)
             if pump is not None and changed.job is not pending.job:
                 pump.store.check(changed.job)  # who changes it is to learn what the store will not take
-            with self._lock:
-                jobs = self._pending.get(alias, {})
-                if jobs.get(job_id) is pending:
-                    jobs[job_id] = changed
-                    return self._handle(alias, changed)
+            if self.waiting.replace(alias, pending, changed):
+                return self._handle(alias, changed)
         if pump is None or not pump.opened:
             raise JobLookupError(job_id)
         return Job(self._scheduler, alias, self.change_stored(pump, job_id, change, now))
@@ -539,7 +444,7 @@ class Jobs:
             if next_run is pending.next_run and new.job.trigger is pending.job.trigger:
                 entry = entry._replace(job=new.job)
             else:
-                entry = self._waiting(new.job, next_run, False).entry
+                entry = self._placed_now(new.job, next_run, False).entry
         return Pending(new.job, next_run, pending.replace, entry)
 
     def change_stored(self, pump: Pump, job_id: str, change: Change, now: Now) -> JobEntry:
@@ -623,23 +528,6 @@ class Jobs:
                 for skip in untold.skips if records else ():
                     self._scheduler._reports.skipped(pump.alias, entry.job, skip)
             self._untold.pop(job_id, None)
-
-    def _drop_pending(self, alias: str, job_id: str) -> bool:
-        with self._lock:
-            items = self._pending.get(alias)
-            return items is not None and items.pop(job_id, None) is not None
-
-    def is_waiting(self, job_id: str, alias: str | None) -> bool:
-        """Whether a job waits for its store."""
-        with self._lock:
-            return any(job_id in items for its, items in self._pending.items() if alias in (None, its))
-
-    def waits(self, alias: str) -> bool:
-        """Whether any job waits for this store."""
-        return bool(self._pending.get(alias))
-
-    def is_pending(self, alias: str, job_id: str) -> bool:
-        return job_id in self._pending.get(alias, {})
 
     def peek(self, alias: str, job_id: str) -> JobEntry | None:
         """The job as it is now, where looking costs no I/O; else None."""

@@ -29,7 +29,7 @@ def get_jobs(scheduler: BaseScheduler, jobstore: str | None, pending: bool | Non
         ]
         entries.sort(key=lambda item: (item[0].due_us is None, item[0].due_us or 0, item[0].job.id))
         jobs += [Job(scheduler, alias, entry) for entry, alias in entries]
-    if jobstore is not None and jobstore not in scheduler._pumps and jobstore not in scheduler._jobs.aliases:
+    if jobstore is not None and jobstore not in scheduler._pumps and jobstore not in scheduler._jobs.waiting.aliases:
         raise scheduler._no_such_store(jobstore)
     return jobs
 
@@ -54,7 +54,7 @@ def get_runs(
 def print_jobs(scheduler: BaseScheduler, jobstore: str | None, stream: IO[str]) -> None:
     """See ``BaseScheduler.print_jobs``."""
     jobs = scheduler.get_jobs(jobstore)
-    aliases = sorted({*scheduler._pumps, *scheduler._jobs.aliases}) if jobstore is None else [jobstore]
+    aliases = sorted({*scheduler._pumps, *scheduler._jobs.waiting.aliases}) if jobstore is None else [jobstore]
     if any(job.pending for job in jobs):
         print("Pending jobs:", file=stream)
         for job in jobs:

@@ -171,7 +171,7 @@ class Pump:
     @property
     def has_put_off(self) -> bool:
         """Whether jobs, or changes of jobs, wait for the next cycle."""
-        return bool(self.orders) or self.scheduler._jobs.waits(self.alias)
+        return bool(self.orders) or self.scheduler._jobs.waiting.any_for(self.alias)
 
     @property
     def has_more(self) -> bool:
@@ -425,7 +425,7 @@ class Pump:
         return (
             bool(self.orders)
             or (self._correct and self.scheduler._dispatches)
-            or self.scheduler._jobs.waits_for_others_code(self.alias)
+            or self.scheduler._jobs.waiting.any_to_ask(self.alias)
         )
 
     def _do_elsewhere(self, now: Now) -> None:

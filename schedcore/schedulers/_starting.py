@@ -77,7 +77,7 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
                 "the scheduler is still shutting down; wait for the end of shutdown() before it is started again"
             )
         stores = {*scheduler._pumps, "default"}
-        for alias in scheduler._jobs.aliases:
+        for alias in scheduler._jobs.waiting.aliases:
             if alias not in stores:
                 raise no_such_alias("job store", alias, stores)
         wakeup = scheduler._create_wakeup()

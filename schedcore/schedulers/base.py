@@ -4,7 +4,7 @@ A subclass supplies a wakeup, a default executor and, where its framework awaits
 
 What is called here is done elsewhere, each part by a module of its own:
 
-* ``_definition``: what the arguments of ``add_job`` mean; ``_jobs``: jobs that wait for their store, and jobs that are in one;
+* ``_definition``: what the arguments of ``add_job`` mean; ``_jobs``: jobs in a store, and those that wait for it (``_waiting``);
   ``_changes``: what users change in them, also where nobody may wait (``_orders``); ``_listing``, ``_exchange``: what they read.
 * ``_starting``, ``_closing``: starting, and the second half of stopping; ``_program``: the end of the program, and forks.
 * ``_components``: executors and job stores, made, added and removed.
@@ -341,7 +341,7 @@ class BaseScheduler(ABC):
             self._state = STATE_STOPPED
             self._dispatches = False
             # What waits for its store now was promised to be in it; what is added from now on waits for the next start.
-            self._promised = frozenset(self._jobs.aliases)
+            self._promised = frozenset(self._jobs.waiting.aliases)
             for pump in self._pumps.values():
                 # Nobody is to wait for a first cycle that does not come.
                 pump.tried.set()
@@ -682,7 +682,7 @@ class BaseScheduler(ABC):
         return self._jobs.peek(alias, job_id)
 
     def _is_pending(self, alias: str, job_id: str) -> bool:
-        return self._jobs.is_pending(alias, job_id)
+        return self._jobs.waiting.has(alias, job_id)
 
     def _read(self, alias: str, job_id: str) -> JobEntry:
         self._catch_up(alias, "get_job")
@@ -716,6 +716,6 @@ class BaseScheduler(ABC):
         self._wakeup = None
         self._thread_id = self._closing_id = None
         self._reports.forget_threads()
-        self._jobs.forget_threads()
+        self._jobs.waiting.forget_threads()
         self._closed = threading.Event()
         self._closed.set()
