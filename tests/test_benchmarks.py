@@ -113,8 +113,9 @@ def test_tiny_burst_on_a_loop(subject: str) -> None:
 @pytest.mark.parametrize("subject", ["schedcore", "bare"])
 def test_tiny_burst_in_a_framework(name: str, subject: str) -> None:
     # In a process of its own, as it is measured: frameworks keep what they once have set up.
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed here")
+    needs = {"qt": "PyQt5"}.get(name, name)
+    if importlib.util.find_spec(needs) is None:
+        pytest.skip(f"{needs} is not installed here")
     code = "import sys; sys.path.append({!r}); from benchmarks._child import main; sys.exit(main(sys.argv[1:]))"
     root = str(Path(__file__).resolve().parent.parent)
     command = [sys.executable, "-P", "-c", code.format(root), "frameworks", f"{name}-burst", subject, "100"]
