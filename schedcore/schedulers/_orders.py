@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from schedcore.errors import UsageError
+from schedcore.errors import UsageError, contained
 from schedcore.jobstores.base import JobStore
 
 __all__ = ["Order", "Orders"]
@@ -44,9 +44,9 @@ class Orders:
                 order.make()
             except UsageError as error:
                 self._complain(order, error)
-            except Exception as error:  # noqa: BLE001  # a store or a trigger may be anybody's code
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # a store or a trigger may be anybody's code
                 # A store that is down raises again here, and the order is carried out when it is back. One that answers is not
                 # what failed.
                 store.next_due()
-                self._complain(order, error)
+                self._complain(order, contained(error))
             self._waiting.popleft()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import pytest
 
 from schedcore.adapters.asyncio import AsyncIOScheduler
 from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError
-from schedcore.events import EVENT_ALL, EVENT_JOB_BROKEN, SchedulerEvent
+from schedcore.events import EVENT_ALL, EVENT_JOB_BROKEN, EVENT_SCHEDULER_FAILED, SchedulerEvent
 from schedcore.job import JobRecord
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.schedulers.background import BackgroundScheduler
@@ -144,6 +145,7 @@ async def test_the_loop_goes_on_while_it_thinks() -> None:
     [
         (lambda: Theirs(answer=None), "never fires"),
         (lambda: Theirs(hook=lambda: 1 / 0), "its trigger raised ZeroDivisionError"),
+        (lambda: Theirs(hook=sys.exit), "its trigger raised RuntimeError: it called sys.exit"),
     ],
 )
 @pytest.mark.parametrize("started", [True, False])
@@ -165,10 +167,26 @@ async def test_what_is_wrong_with_it_is_told_and_stops_nothing_else(
     assert [job.id for job in jobs] == ["good"]
     assert told[0].job_id == "bad"
     assert text in told[0].reason
-    with pytest.raises((InvalidTriggerError, ZeroDivisionError)):
+    with pytest.raises((InvalidTriggerError, ZeroDivisionError, RuntimeError)):
         await scheduler.call(scheduler.add_job, work, trigger(), id="bad")
     assert scheduler.health()["default"].ok
     await scheduler.shutdown()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("raises", [lambda: 1 / 0, sys.exit], ids=["an error", "SystemExit"])
+async def test_a_change_whose_trigger_raises_is_told_and_dropped(raises: Callable[[], object]) -> None:
+    told: list[Any] = []
+    async with AsyncIOScheduler(timezone="UTC") as scheduler:
+        scheduler.add_listener(told.append, EVENT_SCHEDULER_FAILED)
+        scheduler.add_job(work, "date", run_date=FAR, id="a")
+        scheduler.reschedule_job("a", trigger=Theirs(hook=raises))
+        scheduler.modify_job("a", name="after it")
+        job = await scheduler.call(scheduler.get_job, "a")
+        assert (job.name, job.next_run_time) == ("after it", FAR)
+        await until(lambda: told)
+        assert "reschedule_job('a') was put off, and failed" in told[0].message
+        assert scheduler.health()["default"].ok
 
 
 @pytest.mark.asyncio
