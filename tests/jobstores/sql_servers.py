@@ -525,6 +525,7 @@ class ServerTests:
     def test_processes_and_servers_that_are_killed(self, server: Service, place: Place, tmp_path: Path) -> None:
         """Nothing is lost, and nothing runs twice but what was interrupted, of which there is a record."""
         log = tmp_path / "log"
+        unsure = 0
         for round_ in range(4):
             with self.process(place.url, log) as process:
                 self.wait_for_lines(log, 150)
@@ -539,8 +540,10 @@ class ServerTests:
                     assert process.stdin is not None
                     process.stdin.close()
                 process.wait(60)
-        with open_reader(place.url) as reader:
-            records = reader.runs(limit=1_000_000)
+            with open_reader(place.url) as reader:
+                records = reader.runs(limit=1_000_000)
+            # Each of these may have run already, which nobody was told any more.
+            unsure += sum(record.state is RunState.SUBMITTED for record in records)
         lost = [record for record in records if record.state is RunState.LOST]
         done = [record for record in records if record.state is RunState.SUCCEEDED]
         open_ = [record for record in records if record.finished_us is None]
@@ -552,7 +555,7 @@ class ServerTests:
             assert {after - before for before, after in pairwise(fires)} == {100_000}, "a fire time is missing"
         assert {(r.job_id, r.fire_us) for r in lost} <= set(times) | {(r.job_id, r.fire_us) for r in open_}
         lines = len(log.read_text().splitlines())
-        assert len(done) <= lines <= len(done) + len(lost) + len(open_) + 3 * 100
+        assert len(done) <= lines <= len(records) + unsure, (len(done), len(lost), len(open_), lines, unsure)
 
     def wait_for_lines(self, path: Path, more: int) -> None:
         def lines() -> int:
