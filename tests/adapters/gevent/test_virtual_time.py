@@ -44,7 +44,6 @@ class JumpingScheduler(GeventScheduler):
 
     def _create_wakeup(self) -> Wakeup:
         self._hub = hub_here("the scheduler")
-        self._stepped = gevent.event.Event()
         wakeup = JumpingWakeup(self._hub)
         assert isinstance(self.clock, HandClock)
         wakeup.clock = self.clock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 import subprocess
 import sys
 import textwrap
@@ -411,48 +410,9 @@ def test_a_job_far_away(io_loop: IOLoop, days: int) -> None:
     run(io_loop, main)
 
 
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Nothing sleeps: what would be waited for a timer is added to its time."""
-
-    def __init__(self) -> None:
-        self.passed_s = 0.0
-        super().__init__(_Selector(self))
-        # Seconds. So far in the future a float of seconds tells no nanoseconds apart.
-        self._clock_resolution = 1e-6
-
-    def time(self) -> float:
-        return self.passed_s
-
-
-class _Selector(selectors.DefaultSelector):
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is not None and timeout > 0:
-            self._loop.passed_s += timeout
-            timeout = 0
-        return super().select(timeout)
-
-
 class VirtualIOLoop(AsyncIOLoop):
     def time(self) -> float:
         return float(self.asyncio_loop.time())
-
-
-class VirtualClock:
-    """A ``schedcore.clock.Clock`` that shows the time of such a loop."""
-
-    def __init__(self, loop: VirtualLoop, start: datetime) -> None:
-        self._loop = loop
-        self._start_us = int(start.timestamp()) * 1_000_000
-
-    def wall_us(self) -> int:
-        return self._start_us + round(self._loop.passed_s * 1e6)
-
-    def monotonic_s(self) -> float:
-        return self._loop.passed_s
 
 
 class VirtualTornado(TornadoScheduler):
@@ -460,12 +420,11 @@ class VirtualTornado(TornadoScheduler):
     _min_gap_s: ClassVar[float] = 0.0
 
 
-def test_a_year_of_a_daily_job_over_both_dst_changes() -> None:
+def test_a_year_of_a_daily_job_over_both_dst_changes(virtual_loop: Any) -> None:
     zone = ZoneInfo("Europe/Berlin")
-    loop = VirtualLoop()
-    io_loop = VirtualIOLoop(asyncio_loop=loop, make_current=False)
+    io_loop = VirtualIOLoop(asyncio_loop=virtual_loop, make_current=False)
     start = datetime(2026, 1, 1, tzinfo=zone)
-    clock = VirtualClock(loop, start)
+    clock = virtual_loop.clock(start)
     scheduler = VirtualTornado(io_loop=io_loop, clock=clock, timezone=zone)
     runs: list[datetime] = []
 
