@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from schedcore.errors import contained
 from schedcore.executors.base import BaseExecutor, RunExecutor, failed
 from schedcore.run import Finish, Run, RunState, SkipReason
 
@@ -52,7 +53,8 @@ class Runs:
                 if executor is None:
                     raise LookupError(f"the executor {alias!r} is missing")
                 executor.submit(batch)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
+                failure = contained(error)
                 if not scheduler._state:
                     # It was closed since.
                     self.take_back(batch)
@@ -60,7 +62,7 @@ class Runs:
                 scheduler._reports.logger.exception("executor %r refused %d runs", alias, len(batch))
                 now_us = scheduler.clock.wall_us()
                 for run in batch:
-                    scheduler.run_finished(failed(run, None, now_us, error))
+                    scheduler.run_finished(failed(run, None, now_us, failure))
 
     def take_back(self, runs: list[Run]) -> None:
         """Runs that were never handed to an executor are over before they began."""
