@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QTimer
 
@@ -12,7 +13,9 @@ from schedcore.adapters.qt.calls import QtCalls
 PATIENCE_S = 30.0
 
 
-def test_it_is_not_deleted_while_another_thread_rings(qapp: QCoreApplication, qtbot: QtBot) -> None:
+def test_it_is_not_deleted_while_another_thread_rings(
+    qapp: QCoreApplication, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = QtCalls(qapp)
     rings, go_on = threading.Event(), threading.Event()
     ring = calls._ring
@@ -28,7 +31,7 @@ def test_it_is_not_deleted_while_another_thread_rings(qapp: QCoreApplication, qt
         calls._make_some()
         waited.append(go_on.is_set())
 
-    calls._ring = ring_slowly
+    monkeypatch.setattr(calls, "_ring", ring_slowly)
     closes = threading.Thread(target=calls.close)
     closes.start()
     let_go = threading.Timer(0.05, go_on.set)
