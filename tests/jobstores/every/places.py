@@ -8,6 +8,9 @@ process can make it, too. The rest goes around the store: what is there, and rec
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +29,9 @@ from schedcore.testing import VirtualExecutor, VirtualScheduler
 from tests.services import Place as ServerPlace
 from tests.services import Service
 
-__all__ = ["START", "Kind", "Place", "kinds"]
+__all__ = ["START", "Kind", "Place", "ask_child", "kinds", "opened"]
 
+ROOT = Path(__file__).resolve().parents[3]
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 # What a server keeps: names of anything to anything that can be compared.
@@ -329,6 +333,25 @@ class _RethinkDB(Place):
         for job_id, payload in payloads.items():
             value = {"$reql_type$": "BINARY", "data": b64encode(payload).decode()}
             self._tables["jobs"].alter(rows[job_id]["id"], payload=value)
+
+
+# --- other processes --------------------------------------------------------------------------------------------------
+
+
+def ask_child(program: str, question: Any, folder: Path) -> Any:
+    """What a process with nothing of this one's answers: a program that reads JSON text and writes some."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,9 +27,8 @@ from tests.jobstores.every.material import (
     triggers,
     work,
 )
-from tests.jobstores.every.places import START, Kind
+from tests.jobstores.every.places import START, Kind, ask_child
 
-ROOT = Path(__file__).resolve().parents[3]
 # Everything has its place in a schedule, so that this is found again, too.
 MINUTELY: dict[str, Any] = {"trigger": "interval", "minutes": 1}
 
@@ -139,18 +135,8 @@ def test_a_fresh_process_finds_what_was_stored(kind: Kind, tmp_path: Path) -> No
         scheduler.shutdown()
         expected.append(json.loads(what_never_was_bytes(serializer)))
         cases.append((place.options, serializer))
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    for (_, serializer), found, wanted in zip(cases, json.loads(done.stdout), expected, strict=True):
+    answers = ask_child(CHILD, cases, tmp_path)
+    for (_, serializer), found, wanted in zip(cases, answers, expected, strict=True):
         assert found.keys() == wanted.keys()
         for job_id, job in wanted.items():
             assert found[job_id] == job, f"{serializer}: {job_id}"

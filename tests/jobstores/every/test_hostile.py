@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -22,9 +20,8 @@ from schedcore.serializers.base import MAX_BYTES
 from schedcore.serializers.signed import SignedSerializer
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.every.material import work
-from tests.jobstores.every.places import START, Kind, Place
+from tests.jobstores.every.places import START, Kind, Place, ask_child
 
-ROOT = Path(__file__).resolve().parents[3]
 JSON = JSONSerializer()
 KEYS = ["the first key of the tests", "the second key of the tests"]
 LARGE = 100 * 1024 * 1024
@@ -268,18 +265,8 @@ def test_a_record_of_a_hundred_megabytes(kind: Kind, tmp_path: Path) -> None:
             scheduler.add_job(work, "interval", hours=1, id=job_id)
         scheduler.shutdown()
         place.put_payloads({"bad": b'{"v":1,"d":"' + b"x" * size + b'"}'})
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD],
-        input=json.dumps([place.options for place in places]),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (before, *_), (after, jobs, runs) = json.loads(done.stdout)
+    answers = ask_child(CHILD, [place.options for place in places], tmp_path)
+    (before, *_), (after, jobs, runs) = answers
     assert jobs["good"][0] == "active"
     assert runs == 2
     state, reason = jobs["bad"]
