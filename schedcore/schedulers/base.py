@@ -113,6 +113,10 @@ class BaseScheduler(ABC):
     _tells_in_thread: ClassVar[bool] = True
     #: Where jitter comes from: floats in [0, 1).
     _random: Callable[[], float] = staticmethod(random)
+    #: For executors, from any thread: the job's code is about to be called. (No method: it is called for each run.)
+    run_started: Callable[[Run], None]
+    #: For executors, from any thread: the run is over.
+    run_finished: Callable[[Finish], None]
 
     def __init__(self, gconfig: Mapping[str, Any] | None = None, **options: Any) -> None:
         self._lock = ShortLock()
@@ -124,6 +128,8 @@ class BaseScheduler(ABC):
         self._jobs = Jobs(self)
         self._changes = Changes(self)
         self._runs = Runs(self)
+        self.run_started = self._runs.started
+        self.run_finished = self._runs.finished
         self._ticker = Ticker(self)
         self._reports = Reports(self._must_not_listen, self._make_teller)
         self._wakeup: Wakeup | None = None
@@ -692,14 +698,6 @@ class BaseScheduler(ABC):
             return self._jobs.find(job_id, None)[1]._entry
 
     # -- reports, from executors -------------------------------------------------------------------------------------------
-
-    def run_started(self, run: Run) -> None:
-        """For executors: the job's code is about to be called. From any thread."""
-        self._runs.started(run)
-
-    def run_finished(self, finish: Finish) -> None:
-        """For executors: the run is over. From any thread."""
-        self._runs.finished(finish)
 
     def job_handle(self, run: Run) -> Job:
         """For executors of the 3.x kind: the handle on the job of a run."""
