@@ -175,7 +175,12 @@ class Snapshot:
 
 def _describe_thread(thread: threading.Thread) -> str:
     kind = "daemon thread" if thread.daemon else "thread"
-    frame = sys._current_frames().get(thread.ident or 0)
+    # Python 3.11 hangs when the garbage collector comes by in the middle of this.
+    gc.disable()
+    try:
+        frame = sys._current_frames().get(thread.ident or 0)
+    finally:
+        gc.enable()
     where = "".join(traceback.format_stack(frame)[-2:]).rstrip() if frame is not None else "  (ending)"
     return f"{kind} {thread.name!r}, now in\n{where}"
 

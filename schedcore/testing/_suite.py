@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -135,7 +136,12 @@ class Aside:
         timeout = patience.seconds if timeout is None else timeout
         self.thread.join(timeout)
         if self.thread.is_alive():
-            frame = sys._current_frames().get(self.thread.ident or 0)
+            # Python 3.11 hangs when the garbage collector comes by in the middle of this.
+            gc.disable()
+            try:
+                frame = sys._current_frames().get(self.thread.ident or 0)
+            finally:
+                gc.enable()
             where = "" if frame is None else "".join(traceback.format_stack(frame)[-4:])
             raise AssertionError(f"it did not end within {timeout} s; it is at\n{where}")
         if self._error is not None:

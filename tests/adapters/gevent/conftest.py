@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -45,7 +46,12 @@ def _forget_ended_threads() -> Iterator[None]:
         }
         # The threads of the main hub's pool belong to no test, whichever is the first to ask for their names.
         pool: Any = gevent.get_hub().threadpool
-        alive = sys._current_frames().keys() - {worker._thread_ident for worker in pool._worker_greenlets}
+        # Python 3.11 hangs when the garbage collector comes by in the middle of this.
+        gc.disable()
+        try:
+            alive = sys._current_frames().keys() - {worker._thread_ident for worker in pool._worker_greenlets}
+        finally:
+            gc.enable()
         for ident in dummies:
             if ident not in alive:
                 del threading._active[ident]  # type: ignore[attr-defined]
