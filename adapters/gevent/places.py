@@ -74,7 +74,7 @@ def is_running(hub: Hub) -> bool:
     """Whether a hub is alive, and so is its thread."""
     # The hub's parent is the greenlet in which its thread began; that is dead when the thread has ended. Not by looking at the
     # frames of all threads: in Python 3.11 that hangs the program when the garbage collector comes by in the middle of it.
-    return is_alive(hub) and not hub.parent.dead
+    return is_alive(hub) and hub.parent is not None and not hub.parent.dead
 
 
 def in_thread(pool: ThreadPool, call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
