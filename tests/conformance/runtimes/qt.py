@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 
 from qtpy import API_NAME
-from qtpy.QtCore import QCoreApplication, QEventLoop, Qt, QTimer
+from qtpy.QtCore import QCoreApplication, QEventLoop, QTimer
 
 from schedcore.adapters.qt import QtMainThreadExecutor, QtScheduler, QtWakeup
 from schedcore.adapters.qt.calls import QtCalls
@@ -129,7 +129,8 @@ class QtRuntime(LoopRuntime):
         self._calls.put(callback)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
-        QTimer.singleShot(round(delay_s * 1000), Qt.TimerType.PreciseTimer, callback)
+        # Below two seconds Qt takes a precise timer by itself; the bindings agree on no call that says so.
+        QTimer.singleShot(round(delay_s * 1000), callback)
 
     def when_done(self, awaitable: Any, done: Callable[[Any, BaseException | None], None]) -> None:
         if not isinstance(awaitable, Future):
