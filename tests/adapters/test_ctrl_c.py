@@ -101,7 +101,7 @@ class Program:
         code += textwrap.dedent(lines[0]) + "\n" + textwrap.dedent(lines[1])
         self._said: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
