@@ -40,6 +40,15 @@ class OwnedStore(DocumentStore):
             self._doubt = False
             self._begin_anew(alone)
 
+    def _lease_ran_out(self) -> None:
+        """The server was away, or this process paused, for longer than the lease. Who writes next takes the store again."""
+        self._doubt = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
     def _begin_anew(self, alone: bool) -> None:
         """The store was taken again. If not ``alone``, somebody else had it meanwhile, and may have decided what we claimed."""
         self._forget_what_was_read()

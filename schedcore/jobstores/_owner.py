@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-__all__ = ["LEASE_S", "Owner", "Renewal", "describe_owner", "is_gone"]
+from schedcore.errors import JobStoreInUseError
+
+__all__ = ["LEASE_S", "Owner", "Renewal", "describe_owner", "in_use", "is_gone"]
 
 #: Seconds that a name holds without being renewed.
 LEASE_S = 30.0
@@ -51,6 +53,14 @@ def describe_owner(text: str | bytes) -> str:
     """An owner's name in words."""
     data = _data(text)
     return f"process {data.get('pid', '?')} on {data.get('host', '?')}, since {data.get('since', '?')}"
+
+
+def in_use(jobs: str, holder: str | bytes, own: str, ends: str) -> JobStoreInUseError:
+    """Another scheduler has a store open. ``jobs``: which; ``own``: what this one can have; ``ends``: what ends by itself."""
+    return JobStoreInUseError(
+        f"the jobs {jobs} are in use by another scheduler ({describe_owner(holder)}); stop that one, or give this one {own} "
+        f"of its own. If it was killed, its {ends}"
+    )
 
 
 def is_gone(text: str | bytes) -> bool:

@@ -26,10 +26,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
+from schedcore.jobstores._clients import given_client
 from schedcore.jobstores._keyed import DIGITS, OFFSET_US, Key, KeyedStore, Kind, Named, Op, Step, Tree
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
+from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores.base import StoreTraits
-from schedcore.references import resolve
 from schedcore.serializers.base import Serializer
 
 try:
@@ -185,19 +185,10 @@ class EtcdJobStore(KeyedStore):
     def _renew(self) -> None:
         answer = self._post("/lease/keepalive", {"ID": self._lease})
         if not int(answer.get("result", {}).get("TTL", 0)):
-            # The store was away, or this process paused, for longer than the lease. Who writes next takes it again.
-            self._doubt = True
-            if self._lock.acquire(blocking=False):
-                try:
-                    self._settle()
-                finally:
-                    self._lock.release()
+            self._lease_ran_out()
 
     def _in_use(self, holder: str) -> JobStoreInUseError:
-        return JobStoreInUseError(
-            f"the jobs under {self._path!r} are in use by another scheduler ({describe_owner(holder)}); stop that one, or give "
-            f"this one a path of its own. If it was killed, its lease ends within {LEASE_S:.0f} s"
-        )
+        return in_use(f"under {self._path!r}", holder, "a path", f"lease ends within {LEASE_S:.0f} s")
 
     def _close(self) -> None:
         renewal, self._renewal = self._renewal, None
@@ -445,11 +436,7 @@ def _close_session(session: Any) -> None:
 
 
 def _given_client(client: Etcd3Client | str, options: Mapping[str, Any]) -> Etcd3Client:
-    if options:
-        raise ConfigurationError(f"options for a new client ({', '.join(options)}) do not go with client=")
-    found = resolve(client) if isinstance(client, str) else client
-    if not isinstance(found, Etcd3Client):
-        raise ConfigurationError(f"client must be an etcd3gw.Etcd3Client, not {found!r}")
+    found: Etcd3Client = given_client(client, options, lambda it: isinstance(it, Etcd3Client), "an etcd3gw.Etcd3Client")
     if found.timeout is None:
         # The same session, and no call that waits for ever.
         found = copy.copy(found)

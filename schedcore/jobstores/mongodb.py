@@ -34,11 +34,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
+from schedcore.jobstores._clients import given_client
 from schedcore.jobstores._documents import Change, Doc, DocumentStore, read_doc, read_record
 from schedcore.jobstores._outcome import storable
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
+from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores.base import StoreTraits
-from schedcore.references import resolve
 from schedcore.run import RunRecord, RunState
 from schedcore.serializers.base import Serializer
 
@@ -287,10 +287,8 @@ class MongoDBJobStore(DocumentStore):
             self._doubtful.clear()
 
     def _in_use(self, holder: object) -> JobStoreInUseError:
-        return JobStoreInUseError(
-            f"the jobs in {self._database}.{self._collection} are in use by another scheduler ({describe_owner(str(holder))}); "
-            f"stop that one, or give this one a collection of its own. If it was killed, its lease ends within {LEASE_S:.0f} s"
-        )
+        place = f"in {self._database}.{self._collection}"
+        return in_use(place, str(holder), "a collection", f"lease ends within {LEASE_S:.0f} s")
 
     def _close(self) -> None:
         renewal, self._renewal = self._renewal, None
@@ -611,9 +609,6 @@ def _make_client(options: Mapping[str, Any]) -> MongoClient[Any]:
 
 
 def _given_client(client: MongoClient[Any] | str, options: Mapping[str, Any]) -> MongoClient[Any]:
-    if options:
-        raise ConfigurationError(f"options for a new client ({', '.join(options)}) do not go with client=")
-    found: Any = resolve(client) if isinstance(client, str) else client
-    if not isinstance(found, MongoClient):
-        raise ConfigurationError(f"client must be a pymongo.MongoClient (not an asynchronous one), not {found!r}")
+    wanted = "a pymongo.MongoClient (not an asynchronous one)"
+    found: MongoClient[Any] = given_client(client, options, lambda it: isinstance(it, MongoClient), wanted)
     return found

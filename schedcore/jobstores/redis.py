@@ -22,13 +22,13 @@ from uuid import uuid4
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.job import JobState
+from schedcore.jobstores._clients import given_client
 from schedcore.jobstores._documents import Change, Doc, pack_record, unpack_doc, unpack_record
 from schedcore.jobstores._owned import OwnedStore
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
+from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
 from schedcore.jobstores._redis_scripts import GET, RELEASE, RENEW, TAKE, WRITE
 from schedcore.jobstores.base import Due, StoreTraits
-from schedcore.references import resolve
 from schedcore.run import RunRecord, RunState
 from schedcore.serializers.base import Serializer
 
@@ -184,19 +184,11 @@ class RedisJobStore(OwnedStore):
 
     def _renew(self) -> None:
         if not self._renew_lease(keys=[self._owner_key], args=[self._owner.text, _LEASE_MS]):
-            # The server was away, or this process paused, for longer than the lease. Who writes next takes it again.
-            self._doubt = True
-            if self._lock.acquire(blocking=False):
-                try:
-                    self._settle()
-                finally:
-                    self._lock.release()
+            self._lease_ran_out()
 
     def _in_use(self, holder: bytes) -> JobStoreInUseError:
-        return JobStoreInUseError(
-            f"the jobs under {self._jobs_key!r} are in use by another scheduler ({describe_owner(holder)}); stop that one, or "
-            f"give this one a jobs_key and a run_times_key of its own. If it was killed, its lease ends within {LEASE_S:.0f} s"
-        )
+        own = "a jobs_key and a run_times_key"
+        return in_use(f"under {self._jobs_key!r}", holder, own, f"lease ends within {LEASE_S:.0f} s")
 
     def _close(self) -> None:
         renewal, self._renewal = self._renewal, None
@@ -460,11 +452,8 @@ def _make_client(db: int, options: Mapping[str, Any]) -> redis.Redis:
 
 
 def _given_client(client: redis.Redis | str, options: Mapping[str, Any]) -> redis.Redis:
-    if options:
-        raise ConfigurationError(f"options for a new client ({', '.join(options)}) do not go with client=")
-    found: Any = resolve(client) if isinstance(client, str) else client
-    if not isinstance(found, redis.Redis):
-        raise ConfigurationError(f"client must be a redis.Redis (not an asynchronous one), not {found!r}")
+    wanted = "a redis.Redis (not an asynchronous one)"
+    found: redis.Redis = given_client(client, options, lambda it: isinstance(it, redis.Redis), wanted)
     if found.connection_pool.connection_kwargs.get("decode_responses"):
         raise ConfigurationError(
             "client: make it without decode_responses=True; records are bytes, and not all of them text"

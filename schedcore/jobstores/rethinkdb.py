@@ -50,11 +50,11 @@ from schedcore.errors import (
     error_text,
 )
 from schedcore.job import JobState
+from schedcore.jobstores._clients import given_client
 from schedcore.jobstores._documents import Change, Doc, DocumentStore, pack_record, unpack_doc, unpack_record
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, describe_owner, is_gone
+from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
 from schedcore.jobstores.base import StoreTraits
-from schedcore.references import resolve
 from schedcore.run import RunRecord, RunState
 from schedcore.serializers.base import Serializer
 
@@ -402,10 +402,7 @@ class RethinkDBJobStore(DocumentStore):
         return str(self._run(_text(self._read_meta.get("owner"), "name")))
 
     def _in_use(self, holder: str) -> JobStoreInUseError:
-        return JobStoreInUseError(
-            f"the jobs in {self._database}.{self._table} are in use by another scheduler ({describe_owner(holder)}); stop that "
-            f"one, or give this one a table of its own. If it was killed, its lease ends within {LEASE_S:.0f} s"
-        )
+        return in_use(f"in {self._database}.{self._table}", holder, "a table", f"lease ends within {LEASE_S:.0f} s")
 
     def _close(self) -> None:
         renewal, self._renewal = self._renewal, None
@@ -866,9 +863,5 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _given_client(client: Any, options: Mapping[str, Any]) -> Any:
-    if options:
-        raise ConfigurationError(f"options for a new client ({', '.join(options)}) do not go with client=")
-    found: Any = resolve(client) if isinstance(client, str) else client
-    if type(found) is not net.DefaultConnection:
-        raise ConfigurationError(f"client must be a connection of r.connect() (not an asynchronous one), not {found!r}")
-    return found
+    wanted = "a connection of r.connect() (not an asynchronous one)"
+    return given_client(client, options, lambda it: type(it) is net.DefaultConnection, wanted)

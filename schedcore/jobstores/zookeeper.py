@@ -25,10 +25,10 @@ from typing import Any, ClassVar
 from urllib.parse import quote, unquote
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
+from schedcore.jobstores._clients import given_client
 from schedcore.jobstores._keyed import DIGITS, OFFSET_US, Key, KeyedStore, Kind, Named, Op, Step, Timed, Tree
-from schedcore.jobstores._owner import Owner, describe_owner, is_gone
+from schedcore.jobstores._owner import Owner, in_use, is_gone
 from schedcore.jobstores.base import StoreTraits
-from schedcore.references import resolve
 from schedcore.serializers.base import Serializer
 
 try:
@@ -237,10 +237,8 @@ class ZooKeeperJobStore(KeyedStore):
         raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
 
     def _in_use(self, holder: bytes) -> JobStoreInUseError:
-        return JobStoreInUseError(
-            f"the jobs below {self._path!r} are in use by another scheduler ({describe_owner(holder)}); stop that one, or give "
-            f"this one a path of its own. If it was killed, its session ends by itself, after 10 s unless it asked for more"
-        )
+        ends = "session ends by itself, after 10 s unless it asked for more"
+        return in_use(f"below {self._path!r}", holder, "a path", ends)
 
     def _close(self) -> None:
         client = self._client
@@ -544,9 +542,4 @@ def _make_client(options: Mapping[str, Any]) -> Any:
 
 
 def _given_client(client: Any, options: Mapping[str, Any]) -> Any:
-    if options:
-        raise ConfigurationError(f"options for a new client ({', '.join(options)}) do not go with client=")
-    found = resolve(client) if isinstance(client, str) else client
-    if not isinstance(found, KazooClient):
-        raise ConfigurationError(f"client must be a kazoo.client.KazooClient, not {found!r}")
-    return found
+    return given_client(client, options, lambda it: isinstance(it, KazooClient), "a kazoo.client.KazooClient")
