@@ -484,7 +484,11 @@ BAD_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 
 @pytest.mark.parametrize("started", [True, False], ids=["running", "stopped"])
-@pytest.mark.parametrize(("arguments", "error", "text"), BAD_JOBS, ids=[str(row[0])[:60] for row in BAD_JOBS])
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    BAD_JOBS,
+    ids=[re.sub(" at 0x[0-9a-f]+", "", str(row[0]))[:60] for row in BAD_JOBS],
+)
 def test_a_bad_job_is_refused_at_once_and_nothing_is_added(
     virtual: Make, arguments: dict[str, Any], error: type[Exception], text: str, started: bool
 ) -> None:

@@ -110,7 +110,7 @@ def test_the_zone_is_that_of_an_aware_date() -> None:
 @pytest.mark.parametrize(
     "trigger",
     [
-        DateTrigger(),
+        pytest.param(DateTrigger(), id="now"),
         DateTrigger("2024-07-01", "Europe/Berlin"),
         DateTrigger(datetime(2024, 10, 27, 2, 30, fold=1), "Europe/Berlin"),  # noqa: DTZ001
         DateTrigger("2024-07-01 12:00:00.000001", "UTC-03:30"),

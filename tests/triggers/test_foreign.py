@@ -18,6 +18,9 @@ class Theirs(BaseTrigger):
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         return (previous_fire_time or now) + timedelta(hours=1)
 
+    def __repr__(self) -> str:
+        return "theirs"
+
 
 def _first_of_month(day: date) -> bool:
     return day.day == 1

@@ -72,7 +72,7 @@ class Fixed(tzinfo):
         (LikePytz("Europe/Berlin"), ZoneInfo("Europe/Berlin")),
         (LikePytz("America/Argentina/Buenos_Aires"), ZoneInfo("America/Argentina/Buenos_Aires")),
         (Wrapped("Europe/Berlin", "tzfile('/usr/share/zoneinfo/Europe/Berlin')"), ZoneInfo("Europe/Berlin")),
-        (Fixed(), timezone(timedelta(hours=3))),
+        pytest.param(Fixed(), timezone(timedelta(hours=3)), id="a fixed offset"),
     ],
     ids=str,
 )
