@@ -106,7 +106,7 @@ class TestOptions:
             ({"url": "sqlite://", "serializer": "yaml"}, "serializer='yaml': there is no such serializer"),
             ({"url": "sqlite://", "pickle_protocol": 4}, 'pickle_protocol goes with serializer="pickle"'),
             ({"url": "sqlite://", "engine_options": {"no_such": 1}}, "the engine cannot be made: .*no_such"),
-            ({"engine": object()}, "engine must be an engine of sqlalchemy.create_engine"),
+            ({"engine": 42}, "engine must be an engine of sqlalchemy.create_engine"),
             ({"engine": "sqlalchemy:create_engine"}, "engine must be an engine of sqlalchemy.create_engine"),
         ],
         ids=str,
