@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import ceil
+from time import perf_counter, sleep
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, QTimer, Slot
@@ -18,6 +19,10 @@ __all__ = ["QtWakeup"]
 
 # Milliseconds. Qt counts them in 32 bits with a sign, which is 24.8 days; what is to wait longer does so in pieces.
 _LONGEST_MS = 2**31 - 1
+# Milliseconds. Qt's timers know whole ones only. After a wait of so many the Qt thread sleeps for the part of one that is left,
+# because to round up would make each run half a millisecond late, and a timer of zero keeps a processor busy. After shorter waits
+# it does not: windows and sockets have nine tenths of the time at least.
+_EXACT_FROM_MS = 10
 # How many blocking calls are made at a time.
 _THREADS = 8
 
@@ -40,7 +45,7 @@ class QtWakeup:
         )
 
     def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
-        self._alarm.arm(ceil(delay_s * 1000), callback)
+        self._alarm.arm(delay_s, callback)
 
     def disarm(self) -> None:
         self._alarm.disarm()
@@ -89,17 +94,21 @@ class _Alarm(QObject):
         super().__init__(parent)
         self._quits = quits
         self._callback: Callable[[], None] | None = None
-        self._left_ms = 0
+        self._due_s = 0.0
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._go_off)
 
-    def arm(self, delay_ms: int, callback: Callable[[], None]) -> None:
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
         self._callback = callback
-        now_ms = min(delay_ms, _LONGEST_MS)
-        self._left_ms = delay_ms - now_ms
-        self._timer.start(now_ms)
+        self._due_s = perf_counter() + delay_s
+        self._start(delay_s)
+
+    def _start(self, left_s: float) -> None:
+        left_ms = left_s * 1000
+        whole_ms = int(left_ms) if left_ms >= _EXACT_FROM_MS else ceil(left_ms)
+        self._timer.start(min(whole_ms, _LONGEST_MS))
 
     def disarm(self) -> None:
         self._callback = None
@@ -119,8 +128,11 @@ class _Alarm(QObject):
         callback = self._callback
         if callback is None:
             return
-        if self._left_ms:
-            self.arm(self._left_ms, callback)
+        left_s = self._due_s - perf_counter()
+        if left_s >= 0.001:
+            self._start(left_s)
             return
+        if left_s > 0:
+            sleep(left_s)
         self._callback = None
         callback()

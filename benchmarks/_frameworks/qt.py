@@ -1,4 +1,4 @@
-"""Qt: plain functions in a ``QThreadPool``, in a ``QCoreApplication`` of PyQt5."""
+"""Qt: plain functions in a ``QThreadPool``, in a ``QCoreApplication``, of PyQt5 unless ``QT_API`` names another binding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class QtFramework(Framework):
     """One application for each process, as Qt has it."""
 
     def __init__(self) -> None:
-        from PyQt5.QtCore import QCoreApplication, QRunnable, Qt, QThreadPool, QTimer
+        from qtpy.QtCore import QCoreApplication, QRunnable, Qt, QThreadPool, QTimer
 
         from schedcore.adapters.qt.calls import QtCalls
 
@@ -35,7 +35,7 @@ class QtFramework(Framework):
         self._pool = QThreadPool()
         self._pool.setMaxThreadCount(10)
         self._timer_type = QTimer
-        self._precise = Qt.PreciseTimer
+        self._precise = Qt.TimerType.PreciseTimer
 
     def run(self, main: Callable[[], None]) -> None:
         self._calls.put(main)
