@@ -33,7 +33,18 @@ from schedcore.serializers.signed import SignedSerializer, is_signed
 from schedcore.triggers.base import Backlog, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-__all__ = ["Codec", "Loaded", "Oversized", "StoredRecord", "UnknownTrigger", "decode", "encode", "reference"]
+__all__ = [
+    "Codec",
+    "Loaded",
+    "Oversized",
+    "StoredRecord",
+    "UnknownTrigger",
+    "as_read_back",
+    "decode",
+    "encode",
+    "is_value",
+    "reference",
+]
 
 _VERSION = 1
 
@@ -197,6 +208,36 @@ def _pack_trigger(trigger: EngineTrigger) -> Any:
     alias = plugins.alias_of(plugins.TRIGGERS, type(inner))
     # A class that is not registered goes as it is, for a serializer that keeps objects; the others refuse it.
     return inner if alias is None else {"type": alias, "state": inner.__getstate__()}
+
+
+# --- record -> record: without the way through the bytes ---
+
+_VALUES = frozenset({str, bytes, int, float, bool, type(None)})
+_new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+
+
+def is_value(job: JobRecord) -> bool:
+    """Whether the record is the same as if it were read back: nothing in it can change behind the store's back."""
+    return (
+        job.func is not None
+        and type(job.func) is not MethodType
+        and not isinstance(job.trigger, ForeignTrigger)
+        and all(type(value) in _VALUES for value in job.args)
+        and all(type(value) in _VALUES for value in job.kwargs.values())
+    )
+
+
+def as_read_back(job: JobRecord, uid: int | str, refs: dict[int, str]) -> StoredRecord:
+    """A new job (``is_value``) as it would be read back, once it is stored. ``refs``: an empty dictionary for all of a batch."""
+    job_id, name, func, func_ref, args, kwargs, trigger, policy = job
+    if func_ref is None:
+        # Many jobs have one function, whose name takes a search.
+        func_ref = refs.get(id(func))
+        if func_ref is None:
+            func_ref = refs[id(func)] = reference(job)
+    record = _new(StoredRecord, (job_id, name, func, func_ref, args, kwargs, trigger, policy))
+    record.uid, record.version = uid, 1
+    return record
 
 
 # --- payload -> record ---

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
-from types import MethodType
 from typing import Any
 
 from schedcore.job import JobRecord
-from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord, reference
+from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
 from schedcore.jobstores._sql_backend import Backend
 from schedcore.jobstores._sql_rows import text
 from schedcore.jobstores._sql_statements import Statements
-from schedcore.triggers.foreign import ForeignTrigger
 
 __all__ = ["Definitions"]
 
 # Jobs whose definition is kept in memory.
 _KEPT = 10_000
-
-_VALUES = frozenset({str, bytes, int, float, bool, type(None)})
 
 
 class Definitions:
@@ -63,19 +59,13 @@ class Definitions:
     def worth_keeping(self, jobs: Iterable[JobRecord]) -> dict[str, JobRecord]:
         """Of new jobs those that need not be read back once they are stored, as far as there is room, by id."""
         room = max(0, _KEPT - len(self.kept))
-        return {job.id: job for job in islice(jobs, room) if _is_value(job)}
+        return {job.id: job for job in islice(jobs, room) if is_value(job)}
 
     def keep(self, fresh: dict[str, JobRecord], uids: Sequence[tuple[int, str]]) -> None:
         """Those are stored now. Only after the commit: another thread may be looking already."""
-        named: dict[int, str | None] = {}  # many jobs have one function, whose name takes a search
+        refs: dict[int, str] = {}
         for uid, job_id in uids:
-            job = fresh[job_id]
-            func_ref = job.func_ref or named.get(id(job.func))
-            if func_ref is None:
-                func_ref = named[id(job.func)] = reference(job)
-            record = StoredRecord(*job._replace(func_ref=func_ref))
-            record.uid, record.version = uid, 1
-            self.kept[uid] = record
+            self.kept[uid] = as_read_back(fresh[job_id], uid, refs)
 
     def is_same(self, cursor: Any, uid: int, version: int, job: JobRecord) -> bool:
         """Whether a row's definition is still the one that ``job`` was read from."""
@@ -83,14 +73,3 @@ class Definitions:
             return (job.uid, job.version) == (uid, version)
         cursor.execute(self._sql.payload, (uid,))
         return bool(cursor.fetchone()[0] == self.codec.encode(job))
-
-
-def _is_value(job: JobRecord) -> bool:
-    """Whether the record is the same as if it were read back: nothing in it can change behind the store's back."""
-    return (
-        job.func is not None
-        and type(job.func) is not MethodType
-        and not isinstance(job.trigger, ForeignTrigger)
-        and all(type(value) in _VALUES for value in job.args)
-        and all(type(value) in _VALUES for value in job.kwargs.values())
-    )
