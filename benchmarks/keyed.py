@@ -5,25 +5,23 @@ scheduler is shut down (``recorded_ms``), and until the last of them ran (``run_
 minute apart. APScheduler reads all of them at each wakeup. schedcore writes a record of each run (APScheduler keeps none).
 ``bare`` does by the driver alone what no store can do without: it reads the ten, writes their next times in a transaction, runs
 them, and writes their outcomes. It knows where they are.
-
-The servers write to the disk what they confirm, as they do where they are installed.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
-from time import perf_counter, process_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks._meters import Tally, background_scheduler
+from benchmarks._durable import Began, begin, job, jobs, place, run
 from benchmarks._plan import Case, Figures, Target
+
+if TYPE_CHECKING:
+    from tests.services import Place
 
 __all__ = ["CASES", "REQUIREMENTS", "TARGETS"]
 
@@ -31,95 +29,47 @@ __all__ = ["CASES", "REQUIREMENTS", "TARGETS"]
 REQUIREMENTS = ("kazoo>=2.10", "etcd3gw>=2.7", "etcd3==0.12.0", "protobuf<3.21")
 
 _DUE = 10
-_tally = Tally(0)
 
 
-def job() -> None:
-    """What is run."""
-    _tally.hit()
-
-
-@contextmanager
-def _server(name: str) -> Iterator[tuple[str, int, str]]:
-    """Host, port and path of a server of this measurement's own."""
-    from tests.services import Etcd, ServiceMissing, ZooKeeper
-
-    class DurableZooKeeper(ZooKeeper):
-        def command(self) -> list[str]:
-            return [word for word in super().command() if not word.startswith("-Dzookeeper.forceSync")]
-
-    server: Any = {"zookeeper": DurableZooKeeper, "etcd": Etcd}[name]()
-    try:
-        server.start()
-    except ServiceMissing as error:
-        raise ImportError(str(error)) from error  # which is told as a measurement that cannot be made here
-    try:
-        place = server.fresh()
-        yield place.host, place.port, f"/{place.name}"
-    finally:
-        server.stop()
-
-
-def _store(subject: str, name: str, host: str, port: int, path: str) -> Any:
+def _store(subject: str, name: str, where: Place) -> Any:
     class_name = {"zookeeper": "ZooKeeperJobStore", "etcd": "EtcdJobStore"}[name]
     cls = getattr(import_module(f"{subject}.jobstores.{name}"), class_name)
-    where: dict[str, Any] = {"hosts": f"{host}:{port}"} if name == "zookeeper" else {"host": host, "port": port}
+    address: dict[str, Any] = {"host": where.host, "port": where.port}
+    if name == "zookeeper":
+        address = {"hosts": f"{where.host}:{where.port}"}
     if (subject, name) == ("apscheduler", "etcd"):
         # Its own client refuses answers of more than 4 MB, and with so many jobs none of them would ever run.
         options = {"grpc.max_receive_message_length": -1}
-        where = {"client": import_module("etcd3").client(**where, grpc_options=options.items())}
-    return cls(path=path, close_connection_on_exit=True, **where)
+        address = {"client": import_module("etcd3").client(**address, grpc_options=options.items())}
+    return cls(path=f"/{where.name}", close_connection_on_exit=True, **address)
 
 
 def ten_due(name: str, subject: str, n: int) -> Figures:
     """Run and record ten due jobs of ``n`` stored ones."""
-    global _tally
-    _tally = Tally(_DUE)
-    with _server(name) as (host, port, path):
-        if subject == "bare":
-            return _figures(*_BARE[name](host, port, path))
-        scheduler = background_scheduler(subject, jobstores={"default": _store(subject, name, host, port, path)})
-        scheduler.start(paused=True)
+    with place(name) as where:
         now = datetime.now(UTC)
-        common = {"func": job, "trigger": "interval", "seconds": 3600, "misfire_grace_time": None}
-        jobs: list[dict[str, Any]] = [
-            {**common, "id": str(i), "next_run_time": now if i < _DUE else now + timedelta(days=1, minutes=i)}
-            for i in range(n)
-        ]
-        if subject == "schedcore":
-            scheduler.add_jobs(jobs)
-        else:
-            for arguments in jobs:
-                scheduler.add_job(**arguments)
-        gc.collect()
-        cpu_s, start_s = process_time(), perf_counter()
-        scheduler.resume()
-        _tally.wait()
-        scheduler.shutdown()
-        return _figures(start_s, cpu_s)
+        wanted = jobs(n, now)
+        for i in range(_DUE, n):
+            wanted[i]["next_run_time"] = now + timedelta(days=1, minutes=i)
+        times = run(subject, wanted, _DUE, partial(_store, subject, name, where), partial(_BARE[name], where))
+        return {f"{figure.removesuffix('_s')}_ms": value * 1e3 for figure, value in times._asdict().items()}
 
 
-def _figures(start_s: float, cpu_s: float) -> Figures:
-    return {
-        "run_ms": (_tally.last_s - start_s) * 1e3,
-        "recorded_ms": (perf_counter() - start_s) * 1e3,
-        "cpu_ms": (process_time() - cpu_s) * 1e3,
-    }
+# --- the same work without a scheduler ----------------------------------------------------------------------------------
 
 
-_DOCUMENT = json.dumps({"func": "benchmarks.keyed:job", "seconds": 3600, "live": "x" * 300}).encode()
+_DOCUMENT = json.dumps({"func": "benchmarks._durable:job", "seconds": 3600, "live": "x" * 300}).encode()
 
 
-def _zookeeper(host: str, port: int, path: str) -> tuple[float, float]:
+def _zookeeper(where: Place) -> Began:
     from kazoo.client import KazooClient  # type: ignore[import-untyped]
 
-    client = KazooClient(hosts=f"{host}:{port}")
+    client = KazooClient(hosts=f"{where.host}:{where.port}")
     client.start()
-    paths = [f"{path}/{i}" for i in range(_DUE)]
+    paths = [f"/{where.name}/{i}" for i in range(_DUE)]
     for node in paths:
         client.create(node, _DOCUMENT)
-    gc.collect()
-    cpu_s, start_s = process_time(), perf_counter()
+    began = begin()
     for answer in [client.get_async(node) for node in paths]:
         answer.get()
 
@@ -135,30 +85,29 @@ def _zookeeper(host: str, port: int, path: str) -> tuple[float, float]:
     write()
     client.stop()
     client.close()
-    return start_s, cpu_s
+    return began
 
 
-def _etcd(host: str, port: int, path: str) -> tuple[float, float]:
+def _etcd(where: Place) -> Began:
     from etcd3gw.client import Etcd3Client
 
-    client = Etcd3Client(host=host, port=port, timeout=10)
-    keys = [b64encode(f"{path}/{i}".encode()).decode() for i in range(_DUE)]
+    client = Etcd3Client(host=where.host, port=where.port, timeout=10)
+    keys = [b64encode(f"/{where.name}/{i}".encode()).decode() for i in range(_DUE)]
     value = b64encode(_DOCUMENT).decode()
     put = {"compare": [], "success": [{"request_put": {"key": key, "value": value}} for key in keys], "failure": []}
     get = {"compare": [], "success": [{"request_range": {"key": key}} for key in keys], "failure": []}
     client.transaction(put)
-    gc.collect()
-    cpu_s, start_s = process_time(), perf_counter()
+    began = begin()
     client.transaction(get)
     client.transaction(put)
     for _ in keys:
         job()
     client.transaction(put)
     client.session.close()
-    return start_s, cpu_s
+    return began
 
 
-_BARE: dict[str, Callable[[str, int, str], tuple[float, float]]] = {"zookeeper": _zookeeper, "etcd": _etcd}
+_BARE: dict[str, Callable[[Place], Began]] = {"zookeeper": _zookeeper, "etcd": _etcd}
 _TEXTS = {"zookeeper": "ZooKeeper", "etcd": "etcd"}
 
 CASES = tuple(

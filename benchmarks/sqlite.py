@@ -1,68 +1,35 @@
 """A durable store: 2,000 jobs in an SQLite file are due at one instant.
 
-The clock runs from ``resume()`` until the last job has run, its outcome and next time are in the file, and the scheduler is shut
-down with the file closed. schedcore writes a record of each run (APScheduler keeps none). ``bare`` makes the same statements
-through the driver, in batches of a thousand and in the same journal mode, on tables of the same columns and indexes: it reads
-what is due, writes the next times and the runs, runs the jobs, and writes the outcomes.
+What is run is said in ``_durable``; at the end the file is closed. ``bare`` makes the same statements through the driver, in
+batches of a thousand and in the same journal mode, on tables of the same columns and indexes: it reads what is due, writes the
+next times and the runs, runs the jobs, and writes the outcomes.
 """
 
 from __future__ import annotations
 
-import gc
-import json
 import sqlite3
 import tempfile
-from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from time import perf_counter, process_time, time
+from time import time
+from typing import Any
 
-from benchmarks._meters import Tally, background_scheduler
-from benchmarks._plan import Case, Figures, Target
+from benchmarks._durable import BATCH, DEFINITION, HOUR_US, Began, begin, run_bare, run_due, run_targets
+from benchmarks._plan import Case, Figures
 
 __all__ = ["CASES", "TARGETS"]
-
-_BATCH = 1_000
-_HOUR_US = 3_600_000_000
-
-# Jobs in a durable store are found by name: the function of the module, and what it counts on.
-_tally = Tally(0)
-
-
-def job() -> None:
-    """What is run."""
-    _tally.hit()
 
 
 def sqlite(subject: str, n: int) -> Figures:
     """Run and record ``n`` due jobs."""
-    global _tally
-    _tally = Tally(n)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "jobs.sqlite")
-        if subject == "bare":
-            return _bare(path, n)
-        store = import_module(f"{subject}.jobstores.sqlalchemy").SQLAlchemyJobStore(url=f"sqlite:///{path}")
-        scheduler = background_scheduler(subject, jobstores={"default": store})
-        now = datetime.now(UTC)
-        for i in range(n):
-            scheduler.add_job(job, "interval", seconds=3600, id=str(i), next_run_time=now, misfire_grace_time=None)
-        scheduler.start(paused=True)
-        gc.collect()
-        cpu_s = process_time()
-        start_s = perf_counter()
-        scheduler.resume()
-        _tally.wait()
-        scheduler.shutdown()
-        return _figures(n, start_s, cpu_s)
+        return run_due(subject, n, partial(_store, subject, path), partial(_bare, path, n))
 
 
-def _figures(n: int, start_s: float, cpu_s: float) -> Figures:
-    return {
-        "run_us": (_tally.last_s - start_s) / n * 1e6,
-        "recorded_us": (perf_counter() - start_s) / n * 1e6,
-        "cpu_us": (process_time() - cpu_s) / n * 1e6,
-    }
+def _store(subject: str, path: Path) -> Any:
+    return import_module(f"{subject}.jobstores.sqlalchemy").SQLAlchemyJobStore(url=f"sqlite:///{path}")
 
 
 # As many columns, keys and indexes as the store of schedcore has.
@@ -81,8 +48,7 @@ CREATE INDEX runs_failed ON runs (fire_us) WHERE state IN ('failed', 'lost');
 """
 
 
-def _bare(path: Path, n: int) -> Figures:
-    definition = json.dumps({"func": f"{job.__module__}:{job.__qualname__}", "args": [], "seconds": 3600})
+def _bare(path: Path, n: int) -> Began:
     base = sqlite3.connect(path, isolation_level=None)
     base.execute("PRAGMA journal_mode=WAL")
     base.execute("PRAGMA synchronous=NORMAL")
@@ -92,16 +58,14 @@ def _bare(path: Path, n: int) -> Figures:
     base.executemany(
         "INSERT INTO jobs (id, payload, version, fence, state, elapsed, fire_us, due_us)"
         " VALUES (?, ?, 1, 1, 'active', 1, ?, ?)",
-        [(str(i), definition, now_us, now_us) for i in range(n)],
+        [(str(i), DEFINITION.decode(), now_us, now_us) for i in range(n)],
     )
     base.execute("COMMIT")
-    gc.collect()
-    cpu_s = process_time()
-    start_s = perf_counter()
+    began = begin()
     while _bare_batch(base):
         pass
     base.close()
-    return _figures(n, start_s, cpu_s)
+    return began
 
 
 def _bare_batch(base: sqlite3.Connection) -> bool:
@@ -110,11 +74,11 @@ def _bare_batch(base: sqlite3.Connection) -> bool:
     base.execute("BEGIN IMMEDIATE")
     due = base.execute(
         "SELECT uid, fence, fire_us, payload FROM jobs WHERE elapsed = 1 AND due_us <= ? ORDER BY due_us LIMIT ?",
-        (now_us, _BATCH),
+        (now_us, BATCH),
     ).fetchall()
     base.executemany(
         "UPDATE jobs SET fire_us = ?, due_us = ?, fence = fence + 1 WHERE uid = ? AND fence = ?",
-        [(fire_us + _HOUR_US, fire_us + _HOUR_US, uid, fence) for uid, fence, fire_us, _ in due],
+        [(fire_us + HOUR_US, fire_us + HOUR_US, uid, fence) for uid, fence, fire_us, _ in due],
     )
     base.executemany(
         "INSERT INTO runs (job_uid, fire_us, attempt, state, times, submitted_us) VALUES (?, ?, 1, 'submitted', 1, ?)",
@@ -123,12 +87,10 @@ def _bare_batch(base: sqlite3.Connection) -> bool:
     base.execute("COMMIT")
     if not due:
         return False
-    ended = []
-    for uid, _, fire_us, definition in due:
-        json.loads(definition)
-        started_us = int(time() * 1e6)
-        job()
-        ended.append(("succeeded", started_us, int(time() * 1e6), uid, fire_us))
+    ended = [
+        ("succeeded", *times, uid, fire_us)
+        for (uid, _, fire_us, _), times in zip(due, run_bare(row[3] for row in due), strict=True)
+    ]
     base.execute("BEGIN IMMEDIATE")
     base.executemany(
         "UPDATE runs SET state = ?, started_us = ?, finished_us = ?"
@@ -141,9 +103,4 @@ def _bare_batch(base: sqlite3.Connection) -> bool:
 
 CASES = (Case("sqlite", "due jobs in SQLite, run and recorded", sqlite, (2_000,), (2_000,)),)
 
-TARGETS = (
-    Target(
-        "SQLite, 2,000 due: run and recorded", "sqlite", 2_000, "recorded_us", "faster", 25, "apscheduler", "cpu_us"
-    ),
-    Target("SQLite, 2,000 due: run and recorded", "sqlite", 2_000, "recorded_us", "faster", 0.4, "bare", "cpu_us"),
-)
+TARGETS = tuple(run_targets("sqlite", "SQLite", 25))

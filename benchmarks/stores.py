@@ -1,13 +1,8 @@
 """Durable stores on servers: PostgreSQL and MariaDB, each started for the measurement (``tests/services``); and SQLite again.
 Redis and MongoDB are measured by ``documents``, ZooKeeper and etcd by ``keyed``.
 
-*run*: 2,000 jobs are due at one instant. The clock runs from ``resume()`` until the last job has run, its outcome and next time
-are stored, and the scheduler is shut down. schedcore writes a record of each run (APScheduler keeps none). ``bare`` makes the
-same statements through the same driver, a thousand rows at once, on tables of the same columns and indexes.
-The servers write to the disk what they confirm, as they do where they are installed.
-
-*add*: 2,000 jobs are added to a scheduler that is open and paused, in bulk (``add_jobs``; APScheduler has but ``add_job``) and
-one by one.
+What is run and added is said in ``_durable``. ``bare`` makes the same statements through the same driver, a thousand rows at
+once, on tables of the same columns and indexes.
 
 *overdue*, *one due*: a scheduler starts on 10,000 stored jobs, of which all, or one, should have run before. The clock runs from
 ``start()`` until the first of them runs.
@@ -15,107 +10,49 @@ one by one.
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib import import_module
-from time import perf_counter, process_time, sleep, time
+from time import process_time, sleep, time
 from typing import Any
 
-from benchmarks import documents, keyed, sqlite
-from benchmarks._meters import Tally, background_scheduler
+from benchmarks import _durable, documents, keyed, sqlite
+from benchmarks._durable import BATCH, DEFINITION, HOUR_US, Began, begin, expect, jobs, place, put, run_bare
+from benchmarks._meters import background_scheduler
 from benchmarks._plan import LIBRARIES, Case, Figures, Target
 
 __all__ = ["CASES", "REQUIREMENTS", "TARGETS"]
 
 REQUIREMENTS = ("psycopg[binary]>=3.1.18", "PyMySQL>=1.1", *documents.REQUIREMENTS, *keyed.REQUIREMENTS)
 
-_BATCH = 1_000
-_HOUR_US = 3_600_000_000
-
-# Jobs in a durable store are found by name: the function of the module, and what it counts on.
-_tally = Tally(0)
-
-
-def job() -> None:
-    """What is run."""
-    _tally.hit()
-
 
 @contextmanager
-def _server(name: str) -> Iterator[str]:
-    """The URL of an empty database on a server of this measurement's own."""
-    from tests.services import MariaDB, PostgreSQL, ServiceMissing
-
-    # As they are in production: what is confirmed is on the disk. The tests' own settings would give commits away for nothing.
-    class DurablePostgreSQL(PostgreSQL):
-        def command(self) -> list[str]:
-            return [word for word in super().command() if not word.startswith(("--fsync", "--full_page_writes"))]
-
-    class DurableMariaDB(MariaDB):
-        def _quick(self) -> list[str]:
-            risky = ("--innodb-flush", "--innodb-doublewrite")
-            return [word for word in super()._quick() if not word.startswith(risky)]
-
-    server = {"postgresql": DurablePostgreSQL, "mariadb": DurableMariaDB}[name]()
-    try:
-        server.start()
-    except ServiceMissing as error:
-        raise ImportError(str(error)) from error  # which is told as a measurement that cannot be made here
-    try:
-        yield server.fresh().url.replace("postgresql:", "postgresql+psycopg:")
-    finally:
-        server.stop()
+def _url(name: str) -> Iterator[str]:
+    """Of an empty database on a server of this measurement's own."""
+    with place(name) as where:
+        yield where.url.replace("postgresql:", "postgresql+psycopg:")
 
 
-def _scheduler(subject: str, url: str) -> Any:
-    store = import_module(f"{subject}.jobstores.sqlalchemy").SQLAlchemyJobStore(url=url)
-    return background_scheduler(subject, jobstores={"default": store})
+def _store(subject: str, url: str) -> Any:
+    return import_module(f"{subject}.jobstores.sqlalchemy").SQLAlchemyJobStore(url=url)
 
 
-def _jobs(n: int, next_run_time: datetime) -> list[dict[str, Any]]:
-    common = {"func": job, "trigger": "interval", "seconds": 3600, "misfire_grace_time": None}
-    return [{**common, "id": str(i), "next_run_time": next_run_time} for i in range(n)]
-
-
-def _add(subject: str, scheduler: Any, jobs: list[dict[str, Any]], *, bulk: bool = True) -> None:
-    if bulk and subject == "schedcore":
-        scheduler.add_jobs(jobs)
-        return
-    for arguments in jobs:
-        scheduler.add_job(**arguments)
-
-
-# --- run ------------------------------------------------------------------------------------------------------------------
-
-
-def run(server: str, subject: str, n: int) -> Figures:
+def run(name: str, subject: str, n: int) -> Figures:
     """Run and record ``n`` due jobs."""
-    global _tally
-    _tally = Tally(n)
-    with _server(server) as url:
-        if subject == "bare":
-            return _figures(n, *_BARE[server](url, n))
-        scheduler = _scheduler(subject, url)
-        scheduler.start(paused=True)
-        _add(subject, scheduler, _jobs(n, datetime.now(UTC)))
-        gc.collect()
-        cpu_s, start_s = process_time(), perf_counter()
-        scheduler.resume()
-        _tally.wait()
-        scheduler.shutdown()
-        return _figures(n, start_s, cpu_s)
+    with _url(name) as url:
+        return _durable.run_due(subject, n, partial(_store, subject, url), partial(_BARE[name], url, n))
 
 
-def _figures(n: int, start_s: float, cpu_s: float) -> Figures:
-    return {
-        "run_us": (_tally.last_s - start_s) / n * 1e6,
-        "recorded_us": (perf_counter() - start_s) / n * 1e6,
-        "cpu_us": (process_time() - cpu_s) / n * 1e6,
-    }
+def add(name: str, bulk: bool, subject: str, n: int) -> Figures:
+    """Add ``n`` jobs."""
+    with _url(name) as url:
+        return _durable.add(subject, _store(subject, url), n, bulk=bulk)
+
+
+# --- the same work without a scheduler ----------------------------------------------------------------------------------
 
 
 # As many columns, keys and indexes as the store of schedcore has.
@@ -135,18 +72,17 @@ _PARTIAL = (
 _KIND = "CASE WHEN finished_us IS NULL THEN 1 WHEN state IN ('failed', 'lost') THEN 2 ELSE 0 END"
 _PLAIN = ("CREATE INDEX jobs_former ON jobs (former_id)", "CREATE INDEX runs_kind ON runs (kind, fire_us)")
 _DUE = "SELECT uid, fence, fire_us, payload FROM jobs WHERE elapsed = 1 AND due_us <= %s ORDER BY due_us LIMIT " + str(
-    _BATCH
+    BATCH
 )
 
 #: What is due; the statements that move, submit and finish rows of it.
 Batch = tuple[Callable[[Any, list[Any]], None], Callable[[Any, list[Any]], None], Callable[[Any, list[Any]], None]]
 
 
-def _bare_runs(connection: Any, batch: Batch) -> tuple[float, float]:
+def _bare_runs(connection: Any, batch: Batch) -> Began:
     """The same work without a scheduler; when it began, by both clocks."""
     move, submit, finish = batch
-    gc.collect()
-    cpu_s, start_s = process_time(), perf_counter()
+    began = begin()
     cursor = connection.cursor()
     while True:
         now_us = int(time() * 1e6)
@@ -154,31 +90,28 @@ def _bare_runs(connection: Any, batch: Batch) -> tuple[float, float]:
         cursor.execute(_DUE, (now_us,))
         due = cursor.fetchall()
         if due:
-            move(cursor, [(fire_us + _HOUR_US, fire_us + _HOUR_US, uid, fence) for uid, fence, fire_us, _ in due])
+            move(cursor, [(fire_us + HOUR_US, fire_us + HOUR_US, uid, fence) for uid, fence, fire_us, _ in due])
             submit(cursor, [(uid, fire_us, now_us) for uid, _, fire_us, _ in due])
         cursor.execute("COMMIT")
         if not due:
             break
-        ended = []
-        for uid, _, fire_us, definition in due:
-            json.loads(definition)
-            started_us = int(time() * 1e6)
-            job()
-            ended.append((started_us, int(time() * 1e6), uid, fire_us))
+        ended = [
+            (*times, uid, fire_us)
+            for (uid, _, fire_us, _), times in zip(due, run_bare(row[3] for row in due), strict=True)
+        ]
         cursor.execute("BEGIN")
         finish(cursor, ended)
         cursor.execute("COMMIT")
     connection.close()
-    return start_s, cpu_s
+    return began
 
 
 def _definitions(n: int) -> list[tuple[str, bytes, int, int]]:
-    definition = json.dumps({"func": f"{job.__module__}:{job.__qualname__}", "args": [], "seconds": 3600}).encode()
     now_us = int(time() * 1e6)
-    return [(str(i), definition, now_us, now_us) for i in range(n)]
+    return [(str(i), DEFINITION, now_us, now_us) for i in range(n)]
 
 
-def _postgresql(url: str, n: int) -> tuple[float, float]:
+def _postgresql(url: str, n: int) -> Began:
     import psycopg
 
     connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
@@ -209,7 +142,7 @@ def _postgresql(url: str, n: int) -> tuple[float, float]:
     return _bare_runs(connection, (statement(move, 4), statement(submit, 3), statement(finish, 4)))
 
 
-def _mariadb(url: str, n: int) -> tuple[float, float]:
+def _mariadb(url: str, n: int) -> Began:
     import pymysql
     from sqlalchemy import make_url
 
@@ -252,24 +185,7 @@ def _mariadb(url: str, n: int) -> tuple[float, float]:
 _BARE = {"postgresql": _postgresql, "mariadb": _mariadb}
 
 
-# --- add ------------------------------------------------------------------------------------------------------------------
-
-
-def add(server: str, bulk: bool, subject: str, n: int) -> Figures:
-    """Add ``n`` jobs."""
-    with _server(server) as url:
-        scheduler = _scheduler(subject, url)
-        scheduler.start(paused=True)
-        jobs = _jobs(n, datetime.now(UTC) + timedelta(days=1))
-        gc.collect()
-        cpu_s, start_s = process_time(), perf_counter()
-        _add(subject, scheduler, jobs, bulk=bulk)
-        figures = {"add_us": (perf_counter() - start_s) / n * 1e6, "cpu_us": (process_time() - cpu_s) / n * 1e6}
-        scheduler.shutdown()
-        return figures
-
-
-# --- restart --------------------------------------------------------------------------------------------------------------
+# --- restart -------------------------------------------------------------------------------------------------------------
 
 
 # Seconds within which the jobs are stored.
@@ -278,27 +194,25 @@ _STORED_S = {"schedcore": 6, "apscheduler": 40}
 
 def restart(one: bool, subject: str, n: int) -> Figures:
     """Start on ``n`` stored jobs."""
-    global _tally
-    _tally = Tally(1)
-    with _server("postgresql") as url:
-        scheduler = _scheduler(subject, url)
+    first = expect(1)
+    with _url("postgresql") as url:
+        scheduler = background_scheduler(subject, jobstores={"default": _store(subject, url)})
         scheduler.start(paused=True)
         # They become due when they are all stored and nobody has them open: APScheduler handles what is due as it shuts down.
         due = datetime.now(UTC) + timedelta(seconds=_STORED_S[subject])
-        jobs = _jobs(n, due + timedelta(days=1) if one else due)
-        jobs[n // 2]["next_run_time"] = due
-        _add(subject, scheduler, jobs)
+        wanted = jobs(n, due + timedelta(days=1) if one else due)
+        wanted[n // 2]["next_run_time"] = due
+        put(subject, scheduler, wanted)
         scheduler.shutdown()
         left_s = (due - datetime.now(UTC)).total_seconds()
         if left_s < 0:
             raise TimeoutError(f"{n} jobs were not stored within {_STORED_S[subject]} s")
         sleep(left_s)
-        scheduler = _scheduler(subject, url)
-        gc.collect()
-        cpu_s, start_s = process_time(), perf_counter()
+        scheduler = background_scheduler(subject, jobstores={"default": _store(subject, url)})
+        began = begin()
         scheduler.start()
-        _tally.wait()
-        figures = {"first_ms": (_tally.first_s - start_s) * 1e3, "cpu_ms": (process_time() - cpu_s) * 1e3}
+        first.wait()
+        figures = {"first_ms": (first.first_s - began.wall_s) * 1e3, "cpu_ms": (process_time() - began.cpu_s) * 1e3}
         scheduler.shutdown()
         return figures
 
@@ -306,10 +220,7 @@ def restart(one: bool, subject: str, n: int) -> Figures:
 _TEXTS = {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}
 
 CASES = (
-    *(Case(f"{name} run", f"due jobs in {text}, run and recorded", partial(run, name), (2_000,), (2_000,))
-      for name, text in _TEXTS.items()),
-    *(Case(f"{name} {way}", f"jobs added to {text}, {way}", partial(add, name, way == "bulk"), (2_000,), (2_000,), LIBRARIES)
-      for name, text in _TEXTS.items() for way in ("bulk", "singly")),
+    *_durable.cases(_TEXTS, run, add),
     *(Case(f"postgresql {way}", f"first run of stored jobs in PostgreSQL, {way}", partial(restart, way == "one due"),
            (10_000,), (10_000,), LIBRARIES) for way in ("overdue", "one due")),
     *sqlite.CASES,
@@ -319,18 +230,9 @@ CASES = (
 
 
 def _targets() -> Iterator[Target]:
-    for name, text, limit in (
-        ("postgresql run", "PostgreSQL", 12),
-        ("mariadb run", "MariaDB", 10),
-        ("sqlite", "SQLite", 30),
-    ):
-        for against, least in (("apscheduler", limit), ("bare", 0.4)):
-            told = f"{text}, 2,000 due: run and recorded"
-            yield Target(told, name, 2_000, "recorded_us", "faster", least, against, "cpu_us")
-    for name, text in _TEXTS.items():
-        for way, limit in (("bulk", 12), ("singly", 1)):
-            told = f"{text}, 2,000 jobs added {way}"
-            yield Target(told, f"{name} {way}", 2_000, "add_us", "faster", limit, "apscheduler", "cpu_us")
+    for name, faster in (("postgresql", 12), ("mariadb", 10)):
+        yield from _durable.targets(name, _TEXTS[name], faster)
+    yield from _durable.run_targets("sqlite", "SQLite", 30)
     for way, limit in (("overdue", 6), ("one due", 1)):
         told = f"PostgreSQL, restart with 10,000 jobs, {way}: first run"
         yield Target(told, f"postgresql {way}", 10_000, "first_ms", "faster", limit, "apscheduler", "cpu_ms")
