@@ -66,7 +66,7 @@ class JobDefaults(NamedTuple):
     coalesce: bool = True  #: one run for a backlog instead of one for each missed fire time
     max_instances: int = 1  #: runs of one job at the same time, at least 1
     max_catchup: int = 1000  #: runs made of one backlog when not coalescing, at least 1
-    recovery: str = "rerun"  #: what becomes of a run whose process died: "rerun" or "lost"
+    recovery: str = "rerun"  #: what becomes of a run that may have begun when its process died: "rerun" or "lost"
 
 
 class ComponentSpec(NamedTuple):

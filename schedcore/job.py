@@ -45,7 +45,9 @@ class JobPolicy(NamedTuple):
     coalesce: bool = True  #: one run for a backlog, rather than one for each missed fire time
     max_instances: int = 1  #: live runs at a time
     max_catchup: int = 1000  #: runs made of one backlog when not coalescing
-    recovery: str = "rerun"  #: what becomes of a run whose process died in the middle of it: "rerun" (once) or "lost"
+    #: What becomes of a run that had begun, or may have, when its process died: ``"rerun"``, once if it had begun and up to three
+    #: attempts in all; or ``"lost"``, closed at that: such a job runs at most once.
+    recovery: str = "rerun"
 
     def intern(self) -> JobPolicy:
         return _policies.setdefault(self, self)

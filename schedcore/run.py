@@ -41,7 +41,7 @@ class RunState(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"  #: it raised, or its process died
     CANCELLED = "cancelled"  #: cut short at shutdown or on request
-    LOST = "lost"  #: its scheduler died in the middle of it
+    LOST = "lost"  #: its scheduler died before its end was on record
     SKIPPED = "skipped"  #: it never ran; the reason says why
 
 

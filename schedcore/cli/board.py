@@ -339,7 +339,7 @@ class Board:
         elif isinstance(event, JobExecutionEvent) and event.code in (EVENT_JOB_ERROR, EVENT_JOB_LOST):
             tally.runs += 1
             tally.failures += 1
-            text, lines = "the scheduler that ran it died in the middle of it", []
+            text, lines = "the scheduler that had it died", []
             if event.code == EVENT_JOB_ERROR:
                 text = failure_text(event.exception)
                 lines = failure_lines(event.exception, event.traceback)

@@ -108,9 +108,7 @@ class LineWriter:
             self.write(Level.INFO, f"{job}: {ended}{took}")
         elif event.code == EVENT_JOB_LOST:
             at = instant(event.scheduled_run_time, datetime.now(UTC))
-            self.write(
-                Level.ERROR, f"{job}: the run of {at} was lost: the scheduler that ran it died in the middle of it"
-            )
+            self.write(Level.ERROR, f"{job}: the run of {at} was lost: the scheduler that had it died")
         else:
             lines = [f"{job}: | {line}" for line in failure_lines(event.exception, event.traceback, _OUTPUT_LINES)]
             self.write(Level.ERROR, f"{job}: {failure_text(event.exception)}{took}", *lines)

@@ -37,6 +37,7 @@ from schedcore.errors import (
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import outcome
 from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
+from schedcore.jobstores._recovery import judge
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreHost
 from schedcore.run import LIVE_STATES, Finish, Run, RunRecord, RunState, skip_record
 from schedcore.serializers.base import Serializer
@@ -319,6 +320,15 @@ class DocumentStore(JobStore):
         self._records: dict[str, StoredRecord] = {}  # definitions, by uid
         self._docs: dict[str, Doc] = {}  # as they were last seen; a write of one that has changed since is refused
         self._claimed: dict[str, _Claimed] = {}
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """What is live on record is another scheduler's."""
+        self._by_others = True
+        # Of those, what waits until its job is mended.
+        self._left: set[tuple[tuple[str, str], int, int]] = set()
+        # What a recovery has submitted that was not finished: no executor has it.
+        self._submitted: set[tuple[tuple[str, str], int, int]] = set()
 
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
@@ -360,7 +370,10 @@ class DocumentStore(JobStore):
         """What the driver raises becomes a ``JobStoreError`` with it as the cause."""
         try:
             yield
-        except (JobStoreError, JobStoreInUseError):
+        except JobStoreInUseError:
+            self._take_over()  # what it leaves is not ours
+            raise
+        except JobStoreError:
             raise
         except Exception as error:
             said = self._explain(error)
@@ -687,6 +700,19 @@ class DocumentStore(JobStore):
             self._change(list(over), end, cached=True)
             self._forget_old(max((finish.finished_us for finish in finishes), default=0))
 
+    def withdraw(self, runs: Sequence[Run]) -> None:
+        withdrawn = {(run.token, run.fire_us, run.attempt) for run in runs}
+
+        def withdraw(doc: Doc) -> Change | None:
+            def each(uid: str, run: LiveRun) -> LiveRun:
+                mine = ((doc.id, uid), run.fire_us, run.attempt) in withdrawn
+                return run._replace(submitted_us=None) if mine and run.state is RunState.SUBMITTED else run
+
+            return _with_live(doc, each)
+
+        with self._writing("record that runs were taken back"):
+            self._change(list(dict.fromkeys(run.token[0] for run in runs)), withdraw, cached=True)
+
     def _forget_old(self, now_us: int) -> None:
         if self._history_age_us is None or now_us - self._aged_us < _AGE_CHECK_US:
             return
@@ -708,6 +734,7 @@ class DocumentStore(JobStore):
         now_us = scheduler.clock.wall_us() if scheduler is not None else int(datetime.now(UTC).timestamp() * 1e6)
         runs: dict[str, list[Run]] = {}
         lost: dict[str, list[RunRecord]] = {}
+        left: set[tuple[tuple[str, str], int, int]] = set()
 
         def recover(doc: Doc) -> Change | None:
             runs[doc.id], lost[doc.id] = [], []
@@ -718,7 +745,8 @@ class DocumentStore(JobStore):
 
             def each(uid: str, run: LiveRun) -> LiveRun | None:
                 token = doc.id, uid
-                if (token, run.fire_us, run.attempt) in mine:
+                key = token, run.fire_us, run.attempt
+                if key in mine:
                     return run
                 if not self._writes_at_once and self._recorded(doc.id, [(uid, run.fire_us)], run.attempt):
                     return None  # its end was recorded, and the document not written any more
@@ -728,19 +756,20 @@ class DocumentStore(JobStore):
                     reason = "its scheduler died, and its job has been removed"
                 else:
                     job, why = definition
+                    doubtful = (self._by_others or key in self._left) and key not in self._submitted
                     if why is not None:
+                        if doubtful:
+                            left.add(key)
                         return run  # until its job is mended
-                    if run.state is RunState.SUBMITTED:
+                    begun = run.state is not RunState.SUBMITTED
+                    if not begun and (run.submitted_us is None or not doubtful):
                         runs[doc.id].append(Run(job, self._alias, run.fire_us, run.attempt, token))
-                        return run
-                    reason = "its scheduler died in the middle of it"
-                    if job.policy.recovery == "rerun":
-                        if run.attempt == 1:
-                            reason += "; it is run again"
-                            again = LiveRun(run.fire_us, 2, RunState.SUBMITTED, now_us, None)
-                            runs[doc.id].append(Run(job, self._alias, run.fire_us, 2, token))
-                        else:
-                            reason += ", for the second time"
+                        return run if run.submitted_us is not None else run._replace(submitted_us=now_us)
+                    before = begun and self._begun_before(doc.id, run)
+                    reason, is_again = judge(run.attempt, job.policy.recovery, begun=begun, begun_before=before)
+                    if is_again:
+                        again = LiveRun(run.fire_us, run.attempt + 1, RunState.SUBMITTED, now_us, None)
+                        runs[doc.id].append(Run(job, self._alias, run.fire_us, run.attempt + 1, token))
                 record = RunRecord(
                     doc.id,
                     run.fire_us,
@@ -755,14 +784,26 @@ class DocumentStore(JobStore):
                 lost[doc.id].append(record)
                 return again
 
-            return _with_live(doc, each, records)
+            change = _with_live(doc, each, records)
+            self._submitted.update((run.token, run.fire_us, run.attempt) for run in runs[doc.id])
+            return change
 
         with self._writing("recover runs"):
             self._claimed.clear()
             self._docs.clear()
             self._change([doc.id for doc in self._fetch_live()], recover)
+            self._by_others = False
+            self._left = left
+            self._submitted.clear()
         by_time = sorted((run for some in runs.values() for run in some), key=lambda run: (run.fire_us, run.job.id))
         return Recovered(by_time, [record for some in lost.values() for record in some])
+
+    def _begun_before(self, job_id: str, run: LiveRun) -> bool:
+        """Whether an attempt before this one is known to have begun."""
+        return run.attempt > 1 and any(
+            record.fire_us == run.fire_us and record.attempt < run.attempt and record.started_us is not None
+            for record in self._fetch_history(job_id, True, self._history_limit)
+        )
 
     def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
         if job_id is not None and not _is_text(job_id):

@@ -54,6 +54,7 @@ class OwnedStore(DocumentStore):
         self._forget_what_was_read()
         if not alone:
             self._claimed.clear()
+            self._take_over()
             raise JobStoreError(
                 self._alias, "another scheduler has used the store meanwhile; look again", transient=True
             )

@@ -15,6 +15,7 @@ from schedcore.engine import Claim, Decision
 from schedcore.job import JobState
 from schedcore.jobstores._outcome import NOTHING, outcome, storable
 from schedcore.jobstores._payload import Loaded, StoredRecord
+from schedcore.jobstores._recovery import judge
 from schedcore.jobstores._sql_database import Database
 from schedcore.jobstores._sql_definitions import Definitions
 from schedcore.jobstores._sql_rows import DAMAGED, instant, is_text, run_record, skip_row, text
@@ -54,8 +55,17 @@ class Runs:
         self._ended: set[int] = set()  # jobs that have ended with runs live: a hint for ``finish``
         self._stale: set[int] = set()  # jobs whose history is to be cut
         self._aged_us = 0
+        self.take_over(nothing_left=False)
+
+    def take_over(self, *, nothing_left: bool) -> None:
+        """What is live on record is another scheduler's; ``nothing_left``: nothing is."""
         #: Whether there was nothing to recover when the database was opened, and no run has been recorded since.
-        self.nothing_left = False
+        self.nothing_left = nothing_left
+        self._by_others = True
+        # Of those, what waits until its job is mended.
+        self._left: set[tuple[int, int, int]] = set()
+        # What a recovery has submitted whose outcome was not learnt: no executor has it.
+        self._submitted: set[tuple[int, int, int]] = set()
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         """Claim up to ``limit`` due jobs."""
@@ -234,6 +244,13 @@ class Runs:
             self._delete_old(cursor, latest_us)
         self._ended -= over
 
+    def withdraw(self, runs: Sequence[Run]) -> None:
+        """Runs were taken back before they began."""
+        if not runs:
+            return
+        with self._database.writing("record that runs were taken back") as cursor:
+            self._sql.withdraw(cursor, [(run.token, run.fire_us, run.attempt) for run in runs])
+
     def _cut(self, cursor: Any, stale: list[int]) -> list[int]:
         """Cut the histories of some jobs; returns those that are left for the next time."""
         self._database.backend.cut(cursor, self._database.names, stale[:_PRUNE_JOBS], self.history - 1)
@@ -270,6 +287,7 @@ class Runs:
         if self.nothing_left:
             with self._database.lock:
                 self.claimed.clear()
+                self._by_others = False
             return Recovered([], [])
         mine = {(run.token, run.fire_us, run.attempt) for run in known}
         runs: list[Run] = []
@@ -277,6 +295,8 @@ class Runs:
         alias = self._database.alias
         closed: list[tuple[Any, ...]] = []
         again: list[tuple[int, int, int, int]] = []
+        withdrawn: list[tuple[int, int, int, int]] = []
+        left: set[tuple[int, int, int]] = set()
         with self._database.writing("recover runs") as cursor:
             self.claimed.clear()
             cursor.execute(self._sql.live)
@@ -284,7 +304,7 @@ class Runs:
             loaded = self._definitions.load(
                 cursor, list({row[0]: row[6] for row in rows if row[7] not in (None, GONE)}.items())
             )
-            for uid, fire_us, attempt, state, submitted_us, started_us, _, job_state, job_id in rows:
+            for uid, fire_us, attempt, state, submitted_us, started_us, _, job_state, job_id, begun_before in rows:
                 if instant(fire_us) is None or type(attempt) is not int:
                     # It names no run that could be made or told of; but while it is open it counts as one.
                     closed.append(("its record is damaged", now_us, uid, fire_us, attempt))
@@ -294,19 +314,22 @@ class Runs:
                     reason = "its scheduler died, and its job has been removed"
                 else:
                     job, why = loaded[uid]
+                    key = uid, fire_us, attempt
+                    doubtful = (self._by_others or key in self._left) and key not in self._submitted
                     if why is not None:
+                        if doubtful:
+                            left.add(key)
                         continue  # until its job is mended
-                    if state == RunState.SUBMITTED:
+                    begun = state != RunState.SUBMITTED
+                    if not begun and (submitted_us is None or not doubtful):
+                        if submitted_us is None:
+                            withdrawn.append((now_us, *key))
                         runs.append(Run(job, alias, fire_us, attempt, uid))
                         continue
-                    reason = "its scheduler died in the middle of it"
-                    if job.policy.recovery == "rerun":
-                        if attempt == 1:
-                            reason += "; it is run again"
-                            runs.append(Run(job, alias, fire_us, attempt + 1, uid))
-                            again.append((uid, fire_us, attempt + 1, now_us))
-                        else:
-                            reason += ", for the second time"
+                    reason, is_again = judge(attempt, job.policy.recovery, begun=begun, begun_before=bool(begun_before))
+                    if is_again:
+                        runs.append(Run(job, alias, fire_us, attempt + 1, uid))
+                        again.append((uid, fire_us, attempt + 1, now_us))
                 closed.append((reason, now_us, uid, fire_us, attempt))
                 lost.append(
                     RunRecord(
@@ -324,8 +347,15 @@ class Runs:
                 self._sql.lose(cursor, closed)
             if again:
                 self._sql.submit(cursor, again)
+            if withdrawn:
+                self._sql.hand_over(cursor, withdrawn)
             cursor.execute(self._sql.let_go_all)
             self._ended.update(row[0] for row in rows if row[7] == JobState.ENDED)
+            self._submitted.update((run.token, run.fire_us, run.attempt) for run in runs)
+        with self._database.lock:
+            self._by_others = False
+            self._left = left
+            self._submitted.clear()
         return Recovered(runs, lost)
 
     def records(self, job_id: str | None, *, failed: bool, limit: int) -> list[RunRecord]:

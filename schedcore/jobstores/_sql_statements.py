@@ -118,6 +118,10 @@ class Statements:
             f"state = '{RunState.RUNNING}', started_us = <started_us>",
             f"{key} AND state = '{RunState.SUBMITTED}'",
         )
+        # A run without that instant is with no executor.
+        taken_back = f"{key} AND state = '{RunState.SUBMITTED}'"
+        self.withdraw = update(runs, key_columns, "submitted_us = NULL", taken_back)
+        self.hand_over = update(runs, f"now_us int, {key_columns}", "submitted_us = <now_us>", taken_back)
         # Most runs leave nothing but that they ended.
         self.finish_plain = update(
             runs,
@@ -146,9 +150,13 @@ class Statements:
         self.forget = backend.many(Batch("delete", jobs, ("uid int",), where=text(f"uid = <uid> AND {forgotten}")))
 
         # The sign keeps the order from being taken from the table's key: found by the index of live runs, they are few to sort.
+        begun_before = (
+            "r.attempt > 1 AND EXISTS (SELECT 1 FROM {runs} b WHERE b.job_uid = r.job_uid AND b.fire_us = r.fire_us "
+            "AND b.attempt < r.attempt AND b.started_us IS NOT NULL)"
+        )
         self.live = text(
             "SELECT r.job_uid, r.fire_us, r.attempt, r.state, r.submitted_us, r.started_us, j.version, j.state, "
-            "coalesce(j.id, j.former_id) FROM {runs} r LEFT JOIN {jobs} j ON j.uid = r.job_uid "
+            f"coalesce(j.id, j.former_id), {begun_before} FROM {{runs}} r LEFT JOIN {{jobs}} j ON j.uid = r.job_uid "
             f"WHERE r.{live} ORDER BY +r.fire_us, r.job_uid"
         )
         self.lose = update(

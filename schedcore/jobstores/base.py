@@ -8,6 +8,7 @@ implement: the same ten, and the way of a run through the store, in batches:
     commit(decisions)   -> committed    one atomic step: run records, next fire times, claims dropped
     started(runs)                       those have begun (batched; what began and ended between two batches is not told)
     finish(finishes)                    the outcomes (batched)
+    withdraw(runs)                      those were taken back before they began: the scheduler stops
     recover(known)      -> recovered    what a scheduler that is gone has left, or a commit whose outcome was not learnt
     renew()                             the owner lives (shared stores)
     listen(callback)                    somebody else changed something (stores whose traits say ``notifies``)
@@ -199,6 +200,11 @@ class JobStore(BaseJobStore):
     def finish(self, finishes: Sequence[Finish]) -> None:
         """Runs ended. Those that the store does not know any more are passed over."""
 
+    def withdraw(self, runs: Sequence[Run]) -> None:  # a store whose runs do not outlive it has nobody to tell
+        """Runs were taken back before they began: whoever recovers them need not doubt it. They stay live on record. Those that
+        the store does not know any more, or that began, are passed over.
+        """
+
     @abstractmethod
     def next_due(self) -> Due:
         """The earliest dispatches, claimed jobs left out."""
@@ -206,8 +212,11 @@ class JobStore(BaseJobStore):
     def recover(self, known: Collection[Run]) -> Recovered:
         """Take over what is live on record and not among the ``known`` runs of this scheduler.
 
-        Those that never began are submitted again as they are; those that had begun are, by the job's ``recovery``,
-        run again once (attempt + 1) or closed as lost. Claims that were not committed are dropped.
+        Runs that never began are submitted again as they are: those that were withdrawn, and, once this scheduler has recovered
+        what others left, those that it knows nothing of, because the answer to their commit was lost. Of what another scheduler
+        left as submitted it is not known whether it began. That, and what had begun, is by the job's ``recovery`` closed as lost
+        or run again (attempt + 1), a bounded number of times (``schedcore.jobstores._recovery``). Claims that were not committed
+        are dropped.
         """
         return Recovered([], [])
 

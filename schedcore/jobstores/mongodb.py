@@ -244,6 +244,7 @@ class MongoDBJobStore(DocumentStore):
                 except mongo_errors.DuplicateKeyError:
                     continue
                 holder = {"name": mine}
+                self._take_over()
             name, at = holder.get("name"), holder.get("at")
             if name != mine:
                 try:
@@ -255,6 +256,8 @@ class MongoDBJobStore(DocumentStore):
             seen = {"_id": "owner", "name": {"$eq": name}, "renewals": {"$eq": holder.get("renewals")}}
             if self._meta.update_one(seen, {"$set": {"name": mine}, **_RENEWED}).matched_count:
                 self._renewed = sent
+                if name != mine:
+                    self._take_over()
                 return
         holder = self._meta.find_one({"_id": "owner"}) or {}
         raise self._in_use(holder.get("name"))

@@ -170,7 +170,7 @@ class SQLAlchemyJobStore(JobStore):
         cursor.execute(self._sql.left)
         left = cursor.fetchall()
         rows = [row for row in left if row[0]]
-        self._runs.nothing_left = len(rows) == len(left)
+        self._runs.take_over(nothing_left=len(rows) == len(left))
         loaded = self._definitions.load(cursor, rows)
         mended = [(uid,) for uid, _ in rows if loaded[uid].reason is None]
         if mended:
@@ -363,6 +363,9 @@ class SQLAlchemyJobStore(JobStore):
 
     def finish(self, finishes: Sequence[Finish]) -> None:
         self._runs.finish(finishes)
+
+    def withdraw(self, runs: Sequence[Run]) -> None:
+        self._runs.withdraw(runs)
 
     def next_due(self) -> Due:
         return self._runs.next_due()

@@ -507,9 +507,11 @@ class Pump:
         while self.finished:
             ended.append(self.finished.popleft())
         if self.store.traits.durable:
-            # What a shutdown took back before it began stays on record as submitted: the next scheduler runs it.
+            # What a shutdown took back before it began stays on record: the next scheduler runs it.
+            withdrawn = [f.run for f in ended if _withdrawn(f)]
             self._unwritten.extend(f for f in ended if not _withdrawn(f))
         else:
+            withdrawn = []
             self._unwritten.extend(ended)
         if self.begun:
             over = {id(finish.run) for finish in self._unwritten}
@@ -527,6 +529,8 @@ class Pump:
         if self._unwritten:
             store.finish(self._unwritten)
             self._unwritten = []
+        if withdrawn:
+            store.withdraw(withdrawn)
 
     def _complain(self, entry: JobEntry, error: Exception) -> None:
         self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))

@@ -119,6 +119,10 @@ def _finish(run: Run, state: RunState = RunState.SUCCEEDED, **outcome: Any) -> F
     return Finish(run, state, run.fire_us + 1000, run.fire_us + 5000, **outcome)
 
 
+def _job_id(run: Run) -> str:
+    return run.job.id
+
+
 def _earliest(store: JobStore) -> int | None:
     """The next dispatch, on whichever timeline: while they agree, a store need not tell them apart."""
     return min((due for due in store.next_due() if due is not None), default=None)
@@ -765,21 +769,96 @@ def _known(bench: _Bench) -> None:
     assert [r.state for r in store.runs()] == [RunState.SUCCEEDED] * 2, f"then it has {store.runs()}"
 
 
-@_behaviour("submits again, as they are, runs that never began", "runs")
-def _submits_again(bench: _Bench) -> None:
+@_behaviour("submits again, as they are, runs that were withdrawn before they began", "runs")
+def _withdrawn(bench: _Bench) -> None:
     store = bench.open()
     once = DateTrigger("2026-01-01T00:00:00+00:00")
-    store.add_entries([_entry("a", args=(1,)), _entry("b", recovery="lost"), _entry("over", trigger=once, args=(2,))])
-    _run_due(store, _T0)
+    entries = [_entry("a", args=(1,)), _entry("b", recovery="lost"), _entry("over", trigger=once, args=(2,))]
+    store.add_entries([*entries, _entry("began", recovery="lost")])
+    runs = _run_due(store, _T0)
+    store.started([(run, _T0 + 1) for run in runs if run.job.id == "began"])
+    for _ in range(2):  # twice is harmless
+        store.withdraw(runs)
+    live = {record.job_id: record.state for record in store.runs()}
+    assert live.pop("began") is RunState.RUNNING, "a run that began was withdrawn"
+    assert list(live.values()) == [RunState.SUBMITTED] * 3, f"then it has {store.runs()}"
     store = bench.open()
     recovered = store.recover([])
     found = sorted((run.job.id, run.job.args, run.fire_us, run.attempt) for run in recovered.runs)
     assert found == [("a", (1,), _T0, 1), ("b", (), _T0, 1), ("over", (2,), _T0, 1)], f"it recovers {found}"
-    assert recovered.lost == [], f"it loses {recovered.lost}"
+    assert [record.job_id for record in recovered.lost] == ["began"], f"it loses {recovered.lost}"
     assert store.recover(recovered.runs) == Recovered([], []), "it recovers twice"
+    store = bench.open()
+    # They were handed over since.
+    recovered = store.recover([])
+    found = sorted((run.job.id, run.job.args, run.fire_us, run.attempt) for run in recovered.runs)
+    assert found == [("a", (1,), _T0, 2), ("over", (2,), _T0, 2)], f"after a crash it recovers {found}"
+    assert sorted(record.job_id for record in recovered.lost) == ["a", "b", "over"], f"it loses {recovered.lost}"
+    store.withdraw(recovered.runs)
     store.finish([_finish(run) for run in recovered.runs])
-    assert [record.state for record in store.runs()] == [RunState.SUCCEEDED] * 3, f"then it has {store.runs()}"
+    store.withdraw(recovered.runs)
+    assert [r.state for r in store.runs() if r.attempt == 2] == [RunState.SUCCEEDED] * 2, f"it has {store.runs()}"
     assert store.get_entry("over") is None, "the job that was over is back"
+
+
+@_behaviour("submits again, as they are, runs whose commit was not answered", "runs")
+def _not_answered(bench: _Bench) -> None:
+    store = bench.open()
+    store.add_entries([_entry("a"), _entry("b", recovery="lost")])
+    store.recover([])
+    runs = _run_due(store, _T0)
+    recovered = store.recover([])
+    assert sorted(recovered.runs, key=_job_id) == sorted(runs, key=_job_id), f"it recovers {recovered.runs}"
+    assert recovered.lost == [], f"it loses {recovered.lost}"
+    store.finish([_finish(run) for run in recovered.runs])
+    assert [record.state for record in store.runs()] == [RunState.SUCCEEDED] * 2, f"then it has {store.runs()}"
+
+
+@_behaviour("takes runs that a dead scheduler left as submitted for runs that may have begun, three times", "runs")
+def _may_have_begun(bench: _Bench) -> None:
+    store = bench.open()
+    once = DateTrigger("2026-01-01T00:00:00+00:00")
+    store.add_entries([_entry("a", args=(1,)), _entry("b", recovery="lost"), _entry("over", trigger=once, args=(2,))])
+    _run_due(store, _T0)
+    for attempt in (2, 3):
+        store = bench.open()
+        recovered = store.recover([])
+        found = sorted((run.job.id, run.job.args, run.fire_us, run.attempt) for run in recovered.runs)
+        assert found == [("a", (1,), _T0, attempt), ("over", (2,), _T0, attempt)], f"it recovers {found}"
+        lost = sorted((record.job_id, record.attempt, record.state) for record in recovered.lost)
+        wanted = [(name, attempt - 1, RunState.LOST) for name in ("a", "b", "over") if (name, attempt) != ("b", 3)]
+        assert lost == wanted, f"it loses {lost}"
+        assert all("may or may not" in str(record.reason) for record in recovered.lost), f"it says {recovered.lost}"
+        assert store.recover(recovered.runs) == Recovered([], []), "it recovers twice"
+    store = bench.open()
+    recovered = store.recover([])
+    assert recovered.runs == [], "it does so for ever"
+    assert sorted((record.job_id, record.attempt) for record in recovered.lost) == [("a", 3), ("over", 3)], (
+        f"it loses {recovered.lost}"
+    )
+    assert all("3 times" in str(record.reason) for record in recovered.lost), f"it says {recovered.lost}"
+    assert sorted((r.job_id, r.attempt) for r in store.runs(failed=True)) == [
+        *(("a", attempt) for attempt in (1, 2, 3)),
+        ("b", 1),
+        *(("over", attempt) for attempt in (1, 2, 3)),
+    ], f"it has {store.runs()}"
+    assert bench.open().recover([]) == Recovered([], []), "something is still live"
+
+
+@_behaviour("runs once more what is known to have begun, after it had waited when a scheduler died", "runs")
+def _begun_later(bench: _Bench) -> None:
+    store = bench.open()
+    store.add_entries([_entry()])
+    _run_due(store, _T0)
+    for attempt in (2, 3):
+        store = bench.open()
+        (run,) = store.recover([]).runs
+        assert run.attempt == attempt, f"it is attempt {run.attempt}"
+        store.started([(run, _T0 + attempt)])
+    store = bench.open()
+    recovered = store.recover([])
+    assert recovered.runs == [], "it runs a third time"
+    assert [record.attempt for record in recovered.lost] == [3], f"it loses {recovered.lost}"
 
 
 @_behaviour("runs an interrupted run again, once, or closes it as lost, as the job says", "runs")

@@ -330,9 +330,9 @@ class TestKilled:
         for (job_id, _), tried in attempts.items():
             last = tried[max(tried)]
             assert [r.state for r in tried.values() if r is not last] == [RunState.LOST] * (len(tried) - 1)
-            assert len(tried) <= (1 if job_id == "lost" else 2), "it is run again once, if the job wants that"
+            assert len(tried) <= (1 if job_id == "lost" else 3), "it is run again, if the job wants that"
             if last.state is RunState.LOST:
-                assert job_id == "lost" or last.attempt == 2, "a run that was lost is run again"
+                assert job_id == "lost" or last.attempt > 1, "a run that was lost is run again"
             else:
                 assert last.state is RunState.SUCCEEDED
 
@@ -357,22 +357,15 @@ class TestKilled:
             (begun if word == "begin" else ended)[run_id].append(pid)
         known = {record.id: record for record in records}
         assert set(begun) <= set(known), "something ran that is not on record"
-        repeated = 0
         for run_id, record in known.items():
             processes = begun[run_id]
-            assert len(processes) == len(set(processes)), f"{run_id} ran twice in one process"
+            assert len(processes) <= 1, f"{run_id} ran twice"
             if record.state is RunState.SUCCEEDED:
-                # Executed, at the last by the process that recorded it. More often only where a kill came before its end, or its
-                # beginning, was on record.
-                assert ended[run_id], f"{run_id} did not run"
-                assert ended[run_id][-1] == processes[-1]
-            repeated += len(processes) - 1 if processes else 0
-        # What one process has in flight when it is killed: some ten runs.
-        assert repeated <= KILLS * 30
+                assert ended[run_id] == processes, f"{run_id} did not run"
         lost = [record for record in records if record.state is RunState.LOST]
         assert lost, "no kill hit a run: the test tests nothing"
         for record in lost:
-            assert begun[record.id], f"{record.id} is lost, and never began"
+            assert begun[record.id] or "may or may not" in str(record.reason), f"{record.id} is lost, and never began"
 
 
 def test_the_store_is_the_one_that_is_tested(boot: Boot) -> None:

@@ -744,7 +744,8 @@ class TestSetAside:
         assert found is not None
         assert (found.state, found.due_us, found.reason) == (JobState.ACTIVE, T0, None)
 
-    def test_live_runs_wait_for_their_job(self, url: str, start: Start) -> None:
+    @pytest.mark.parametrize("opened_again", [True, False])
+    def test_live_runs_wait_for_their_job(self, url: str, start: Start, opened_again: bool) -> None:
         store = start(SQLAlchemyJobStore(url))
         store.add_entries([entry()])
         run_due(store, T0, finish=False)
@@ -753,10 +754,12 @@ class TestSetAside:
         start(store)
         assert store.recover([]) == ([], [])
         assert [record.state for record in store.runs()] == [RunState.SUBMITTED]
-        close(store)
+        if opened_again:
+            close(store)
         query(url, "UPDATE schedcore_jobs SET payload = replace(payload, 'stores:gone', 'stores:work')")
-        start(store)
-        assert [run.id for run in store.recover([]).runs] == ["job@2026-01-01T00:00:00Z#1"]
+        if opened_again:
+            start(store)
+        assert [run.id for run in store.recover([]).runs] == ["job@2026-01-01T00:00:00Z#2"], "it may have begun"
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------------------
