@@ -52,6 +52,7 @@ __all__ = [
     "pack_record",
     "read_doc",
     "read_record",
+    "to_json",
     "unpack_doc",
     "unpack_record",
 ]
@@ -70,13 +71,15 @@ _AGED_ROWS = 1000
 # The values of a document, in the order of ``Doc.pack``. The first is the version of this form.
 _FIELDS = ("v", "uid", "version", "state", "elapsed", "fire_us", "due_us", "reason", "last_us", "live", "past")
 # ``json.dumps`` would make an encoder for each call. What it is given contains nothing twice, nor itself.
-_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _STATES = {str(state): state for state in JobState}
 _RUN_STATES = {str(state): state for state in RunState}
 _DAMAGED = "its place in the schedule is damaged; give it a trigger or a next run time"
 
 
 T = TypeVar("T")
+_new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+_SUBMITTED, _RUNNING = RunState.SUBMITTED, RunState.RUNNING  # each look at a member of an enumeration is a call
 
 
 class LiveRun(NamedTuple):
@@ -126,12 +129,16 @@ class Doc(NamedTuple):
 
     def pack(self) -> str:
         """The same as JSON text: a list of the values, which is half as long."""
-        return _to_json(self._values())
+        return to_json(self._values())
 
     def _values(self) -> tuple[Any, ...]:
         _, _, uid, version, state, elapsed, fire_us, due_us, reason, last_us, _, live, past = self
         gone = [[one.uid, None if one.payload is None else one.payload.hex(), _pack_live(one.live)] for one in past]
         return 1, uid, version, state, elapsed, fire_us, due_us, reason, last_us, live, gone
+
+    def after(self, live: tuple[LiveRun, ...], past: tuple[Past, ...]) -> Doc:
+        """The next revision, with other live runs."""
+        return _new(Doc, (self[0], self[1] + 1, *self[2:-2], live, past))
 
     def without_job(self, *, keep: bool) -> Doc:
         """What is left when the job is over: its live runs; ``keep``: and its payload, so that they can be made again."""
@@ -230,7 +237,7 @@ def _instant(value: Any) -> int | None:
 
 def pack_record(record: RunRecord) -> str:
     """A run record as JSON text."""
-    return _to_json(record)
+    return to_json(record)
 
 
 def unpack_record(text: str | bytes) -> RunRecord | None:
@@ -285,6 +292,8 @@ class DocumentStore(JobStore):
     #: Whether ``_write`` of jobs that are added together either writes all or nothing, in one step; else it has to be known
     #: beforehand that nothing is there.
     _refuses_in_one_step: ClassVar[bool] = False
+    #: How many changes ``_write`` is given at a time, unless they are together.
+    _written_at_once: ClassVar[int] = _CHUNK
     #: Bytes of the longest payload that the database can hold, or None: it can hold any.
     _payload_limit: ClassVar[int | None] = None
 
@@ -641,23 +650,24 @@ class DocumentStore(JobStore):
         return found
 
     def _decided(self, doc: Doc, decision: Decision, fires: Sequence[int], now_us: int) -> Change:
-        claim, all_fires, skips, next_us, due_us, broken, _ = decision
-        live = (*doc.live, *(LiveRun(fire_us, 1, RunState.SUBMITTED, now_us, None) for fire_us in fires))
-        last_us = max((doc.last_us, *all_fires, *(skip.last_us for skip in skips)))
-        records = tuple((doc.uid, skip_record(doc.id, skip, now_us)) for skip in skips)
-        changed = doc._replace(revision=doc.revision + 1, live=live, last_us=last_us)
+        claim, all_fires, skips, next_us, next_due_us, broken, _ = decision
+        job_id, revision, uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past = doc
+        live += tuple([_new(LiveRun, (at_us, 1, _SUBMITTED, now_us, None)) for at_us in fires])
+        last_us = max((last_us, *all_fires, *[skip.last_us for skip in skips]))
+        records = tuple([(uid, skip_record(job_id, skip, now_us)) for skip in skips])
         if broken is not None:
             # What was decided is done with. If nothing was, it is where the job goes on when it is mended.
             fire_us = None if all_fires or skips else _instant(claim.fire_us)
-            changed = changed._replace(state=JobState.BROKEN, fire_us=fire_us, due_us=None, reason=broken)
-        elif next_us is None:
-            if live and doc.payload is None:
-                changed = changed._replace(payload=self._read([doc.id])[doc.id].payload)
-            changed = changed.without_job(keep=True)
-            return Change(doc.revision, changed, records)
-        else:
-            changed = changed._replace(fire_us=next_us, due_us=due_us)
-        return Change(doc.revision, changed, records, keeps_payload=True)
+            state, due_us, reason = JobState.BROKEN, None, broken
+        elif next_us is not None:
+            fire_us, due_us = next_us, next_due_us
+        elif live and payload is None:
+            payload = self._read([job_id])[job_id].payload
+        values = (uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past)
+        changed: Doc = _new(Doc, (job_id, revision + 1, *values))
+        if broken is None and next_us is None:
+            return Change(revision, changed.without_job(keep=True), records)
+        return _new(Change, (revision, changed, records, True))
 
     def started(self, runs: Sequence[tuple[Run, int]]) -> None:
         begun: dict[str, dict[tuple[str, int, int], int]] = {}
@@ -852,12 +862,13 @@ class DocumentStore(JobStore):
     def _put(self, changes: Sequence[Change], *, together: bool = False) -> list[bool]:
         """Write; whether each was. ``together``: all or none."""
         written: list[bool] = []
-        size = len(changes) if together else _CHUNK
+        size = len(changes) if together else self._written_at_once
         for first in range(0, len(changes), max(1, size)):
             some = changes[first : first + size]
             written += self._write(some, together)
+        kept = not together or all(written)
         for change, done in zip(changes, written, strict=True):
-            if done and not change.doc.empty:
+            if done and kept and not change.doc.empty:
                 self._remember(change.doc)
             else:
                 self._docs.pop(change.doc.id, None)
@@ -1009,36 +1020,25 @@ def _with_live(
     doc: Doc, each: Callable[[str, LiveRun], LiveRun | None], records: list[tuple[str, RunRecord]] | None = None
 ) -> Change | None:
     """A document with its live runs changed; None when none was."""
-    live = tuple(new for run in doc.live for new in (each(doc.uid, run),) if new is not None)
-    past = tuple(
-        one._replace(live=left)
-        for one in doc.past
-        for left in (tuple(new for run in one.live for new in (each(one.uid, run),) if new is not None),)
-        if left
-    )
+    live = _kept(doc.uid, doc.live, each)
+    past = doc.past
+    if past:
+        past = tuple([one._replace(live=left) for one in past for left in (_kept(one.uid, one.live, each),) if left])
     if live == doc.live and past == doc.past:
         return None
-    changed = doc._replace(revision=doc.revision + 1, live=live, past=past)
-    return Change(doc.revision, changed, tuple(records or ()), keeps_payload=True)
+    return _new(Change, (doc.revision, doc.after(live, past), tuple(records or ()), True))
+
+
+def _kept(uid: str, live: tuple[LiveRun, ...], each: Callable[[str, LiveRun], LiveRun | None]) -> tuple[LiveRun, ...]:
+    return tuple([new for run in live for new in (each(uid, run),) if new is not None])
 
 
 def _finished(job_id: str, run: LiveRun, finish: Finish) -> RunRecord:
-    reason, error, traceback, result, output, exit_code = outcome(finish)
-    return RunRecord(
-        job_id,
-        run.fire_us,
-        run.attempt,
-        finish.state,
-        reason,
-        submitted_us=run.submitted_us,
-        started_us=run.started_us if finish.started_us is None else finish.started_us,
-        finished_us=finish.finished_us,
-        error=error,
-        traceback=traceback,
-        result=result,
-        output=output,
-        exit_code=exit_code,
-    )
+    fire_us, attempt, _, submitted_us, begun_us = run
+    _, state, started_us, finished_us, *_ = finish
+    reason, *texts_and_code = outcome(finish)
+    times = 1, None, submitted_us, begun_us if started_us is None else started_us, finished_us
+    return _new(RunRecord, (job_id, fire_us, attempt, state, reason, *times, *texts_and_code))
 
 
 def _due_order(doc: Doc) -> tuple[int, str]:

@@ -43,80 +43,80 @@ end
 return found
 """
 
-# KEYS: owner, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed,
-# meta. ARGV: my name, a token of this batch, whether all or none, how many records are kept for each job, the prefix of a
-# job's history, how many changes; then for each of them: id, old revision, new document or '' (delete), 1 if there is a
-# payload and the payload, the timeline (4 or 5, the index of its key; 6: none; 0: it has no job; after a +: as before, at
-# another time; empty: as before), due time, whether live and whether broken (empty: as before), how many records; and for
-# each record: key, fire time, text, whether it failed.
-# Returns a 1 for each change that was made and a 0 for each that was not; or, alone, the name of who owns the store now, or "".
-# A client that sends the batch again, because it did not learn what became of it, is told that.
+# KEYS: owner, meta, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed.
+# ARGV: my name, a token of this batch, the batch as JSON, and for each payload an id and the payload. A batch:
+# "ids", "revisions": the documents that it is about, and which revision each has to have ("0": it must not be there).
+# "commands": what is done, each as the command, the number of its key among KEYS, and its arguments.
+# "records": run records as columns: "jobs" (ids), "keys", "fires" (fire times), "texts", "failed" ("1" or "0"); and "keep", how
+# many there may be of each job. A record that is there already is left as it is.
+# Returns 1 if all was done; or, and nothing was, the places of the documents that have another revision; or the name of who owns
+# the store now, or "". A client that sends a batch again, because it did not learn what became of it, is told that.
 WRITE = """
 local holder = redis.call('GET', KEYS[1])
 if holder ~= ARGV[1] then return holder or '' end
-local sent = redis.call('HMGET', KEYS[12], 'batch', 'made')
-if sent[1] == ARGV[2] then
-  local made = {}
-  for digit in string.gmatch(sent[2], '.') do made[#made + 1] = tonumber(digit) end
-  return made
+if redis.call('HGET', KEYS[2], 'batch') == ARGV[2] then return 1 end
+local batch = cjson.decode(ARGV[3])
+local records = batch.records
+
+-- What a Lua function can be given is limited.
+local function many(command, key, values, from)
+  for first = from or 1, #values, 4000 do
+    redis.call(command, key, unpack(values, first, math.min(first + 3999, #values)))
+  end
 end
-local together, keep, prefix, count = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
-local at = 7
-local starts, fits, all = {}, {}, true
-for number = 1, count do
-  starts[number] = at
-  local there = redis.call('HGET', KEYS[2], ARGV[at])
-  local revision = there and string.match(there, '^%d+') or '0'
-  local fit = revision == ARGV[at + 1]
-  fits[number] = fit and 1 or 0
-  all = all and fit
-  at = at + 10 + 4 * tonumber(ARGV[at + 9])
+
+local function values_at(key, names)
+  local found = {}
+  for first = 1, #names, 1000 do
+    local last = math.min(first + 999, #names)
+    for number, value in ipairs(redis.call('HMGET', key, unpack(names, first, last))) do
+      found[first + number - 1] = value
+    end
+  end
+  return found
 end
-if together == '1' and not all then return fits end
-for number = 1, count do
-  if fits[number] == 1 then
-    local i = starts[number]
-    local id = ARGV[i]
-    local line = ARGV[i + 5]
-    if line ~= '' and string.sub(line, 1, 1) ~= '+' then
-      redis.call('ZREM', KEYS[4], id)
-      redis.call('ZREM', KEYS[5], id)
-      redis.call('ZREM', KEYS[6], id)
-    end
-    if ARGV[i + 2] == '' then
-      redis.call('HDEL', KEYS[2], id)
-      redis.call('HDEL', KEYS[3], id)
-    else
-      redis.call('HSET', KEYS[2], id, ARGV[i + 2])
-      if ARGV[i + 3] == '1' then redis.call('HSET', KEYS[3], id, ARGV[i + 4]) end
-      if line ~= '' and line ~= '0' then redis.call('ZADD', KEYS[tonumber(line)], ARGV[i + 6], id) end
-    end
-    for set = 7, 8 do
-      local member = ARGV[i + set]
-      if member == '1' then redis.call('SADD', KEYS[set], id)
-      elseif member == '0' then redis.call('SREM', KEYS[set], id) end
-    end
-    local records = tonumber(ARGV[i + 9])
-    if records > 0 then
-      local own = prefix .. id
-      for record = 0, records - 1 do
-        local r = i + 10 + 4 * record
-        if redis.call('HSETNX', KEYS[9], ARGV[r], ARGV[r + 2]) == 1 then
-          redis.call('ZADD', KEYS[10], ARGV[r + 1], ARGV[r])
-          redis.call('ZADD', own, ARGV[r + 1], ARGV[r])
-          if ARGV[r + 3] == '1' then redis.call('ZADD', KEYS[11], ARGV[r + 1], ARGV[r]) end
-        end
-      end
-      local over = redis.call('ZCARD', own) - keep
-      for _, key in ipairs(over > 0 and redis.call('ZRANGE', own, 0, over - 1) or {}) do
-        redis.call('HDEL', KEYS[9], key)
-        redis.call('ZREM', KEYS[10], key)
-        redis.call('ZREM', KEYS[11], key)
-        redis.call('ZREM', own, key)
-      end
+
+local unfit = {}
+for number, value in ipairs(values_at(KEYS[3], batch.ids)) do
+  local revision = value and string.match(value, '^%d+') or '0'
+  if revision ~= batch.revisions[number] then unfit[#unfit + 1] = number end
+end
+if #unfit > 0 then return unfit end
+for _, command in ipairs(batch.commands) do many(command[1], KEYS[command[2]], command[3]) end
+many('HSET', KEYS[4], ARGV, 4)
+
+local keys, fires = records.keys, records.fires
+local texts, places, failures, fresh = {}, {}, {}, {}
+for number, there in ipairs(values_at(KEYS[10], keys)) do
+  local key = keys[number]
+  if not there and not fresh[key] then
+    fresh[key] = true
+    fresh[#fresh + 1] = number
+    texts[#texts + 1] = key
+    texts[#texts + 1] = records.texts[number]
+    places[#places + 1] = fires[number]
+    places[#places + 1] = key
+    if records.failed[number] == '1' then
+      failures[#failures + 1] = fires[number]
+      failures[#failures + 1] = key
     end
   end
 end
-redis.call('HSET', KEYS[12], 'batch', ARGV[2], 'made', table.concat(fits))
-return fits
+many('HSET', KEYS[10], texts)
+many('ZADD', KEYS[11], places)
+many('ZADD', KEYS[12], failures)
+for _, number in ipairs(fresh) do
+  local own = KEYS[11] .. ':' .. records.jobs[number]
+  redis.call('ZADD', own, fires[number], keys[number])
+  local over = redis.call('ZCARD', own) - records.keep
+  if over > 0 then
+    local old = redis.call('ZRANGE', own, 0, over - 1)
+    many('HDEL', KEYS[10], old)
+    many('ZREM', KEYS[11], old)
+    many('ZREM', KEYS[12], old)
+    many('ZREM', own, old)
+  end
+end
+redis.call('HSET', KEYS[2], 'batch', ARGV[2])
+return 1
 """

@@ -16,14 +16,14 @@ crashes, without persistence everything.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
-from uuid import uuid4
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.job import JobState
 from schedcore.jobstores._clients import given_client
-from schedcore.jobstores._documents import Change, Doc, pack_record, unpack_doc, unpack_record
+from schedcore.jobstores._documents import Change, Doc, pack_record, to_json, unpack_doc, unpack_record
 from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
@@ -57,6 +57,12 @@ _RECORD_BYTES = 1024 * 1024
 _DOC_BYTES = 1024 * 1024
 _PAST_PAYLOADS = 4
 _ANY_BYTES = 1 << 40
+# Changes written by one call of the script, unless they are together.
+_PIECE = 250
+# The places of these keys among those of the script ``WRITE``.
+_JOBS, _PAYLOADS, _WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(3, 10)
+_LINES = (_WALL, _ELAPSED, _IDLE)
+_STATE_BROKEN = JobState.BROKEN
 
 
 class RedisJobStore(OwnedStore):
@@ -77,6 +83,7 @@ class RedisJobStore(OwnedStore):
     traits = StoreTraits(blocking=True, durable=True)
     _writes_at_once: ClassVar[bool] = True
     _refuses_in_one_step: ClassVar[bool] = True
+    _written_at_once: ClassVar[int] = 100 * _PIECE
 
     def __init__(
         self,
@@ -122,6 +129,20 @@ class RedisJobStore(OwnedStore):
         self._records_key = f"{jobs_key}:records"
         self._history_key = f"{jobs_key}:history"
         self._failed_key = f"{jobs_key}:failed"
+        # Of the script ``WRITE``.
+        self._keys = [
+            self._owner_key,
+            self._meta_key,
+            self._jobs_key,
+            self._payloads_key,
+            *self._due_keys.values(),
+            self._idle_key,
+            self._live_key,
+            self._broken_key,
+            self._records_key,
+            self._history_key,
+            self._failed_key,
+        ]
         self._owner = Owner()
         self._renewal: Renewal | None = None
         self._names_of_mine: set[bytes] = set()
@@ -231,13 +252,12 @@ class RedisJobStore(OwnedStore):
         return [_doc(_id(job_id), value, None) for job_id, value in zip(ids, values, strict=True) if value is not None]
 
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
-        found = self._redis.zrangebyscore(self._due_keys[elapsed], "-inf", upto_us, 0, limit, withscores=True)
         docs: list[Doc] = []
         others: list[bytes] = []
-        for name, score in found:
+        for name in self._redis.zrangebyscore(self._due_keys[elapsed], "-inf", upto_us, 0, limit):
             # Who looks for due jobs has written them last. Should a stranger have changed one, the commit is refused.
             doc = self._docs.get(_id(name))
-            if doc is not None and doc.due_us == score and doc.elapsed is elapsed:
+            if doc is not None and doc.due_us is not None and doc.due_us <= upto_us and doc.elapsed is elapsed:
                 docs.append(doc)
             else:
                 others.append(name)
@@ -299,66 +319,118 @@ class RedisJobStore(OwnedStore):
     # -- writing ----------------------------------------------------------------------------------------------------------
 
     def _write(self, changes: Sequence[Change], together: bool) -> Sequence[bool]:
-        arguments: list[Any] = [
-            self._owner.text,
-            uuid4().hex,
-            int(together),
-            self._history_limit,
-            f"{self._history_key}:",
-            len(changes),
+        written = [True] * len(changes)
+        left = list(range(len(changes)))
+        while left:
+            size = len(left) if together else _PIECE
+            pieces = [left[first : first + size] for first in range(0, len(left), size)]
+            with self._telling():
+                answers = self._send([[changes[number] for number in piece] for piece in pieces])
+                for answer in answers:
+                    if isinstance(answer, bytes) and answer:
+                        raise self._in_use(answer)
+            left = []
+            for piece, answer in zip(pieces, answers, strict=True):
+                if answer == b"":
+                    left += piece
+                elif answer != 1:
+                    for place in answer:
+                        written[piece[place - 1]] = False
+                    left += [number for number in piece if written[number] and not together]
+            if b"" in answers:
+                # Nobody's: its lease ran out while the server, or this process, stood still.
+                self._begin_anew(self._take())
+        return written
+
+    def _send(self, pieces: Sequence[Sequence[Change]]) -> list[Any]:
+        """What the script says to each piece. The next one is put together while Redis works at the last."""
+        if len(pieces) == 1:
+            return [self._write_all(keys=self._keys, args=self._arguments(pieces[0]))]
+        with self._redis.client() as client:
+            connection = client.connection
+            try:
+                for piece in pieces:
+                    connection.send_command("EVAL", WRITE, len(self._keys), *self._keys, *self._arguments(piece))
+                return [connection.read_response() for _ in pieces]
+            except BaseException:
+                connection.disconnect()  # or who has it next is given the answers that are on their way
+                raise
+
+    def _arguments(self, changes: Sequence[Change]) -> list[str | bytes]:
+        # One text with nearly all in it, because the client looks at each argument by itself.
+        batch, payloads = self._batch(changes)
+        return [self._owner.text, os.urandom(16).hex(), to_json(batch), *payloads]
+
+    def _batch(self, changes: Sequence[Change]) -> tuple[dict[str, Any], list[str | bytes]]:
+        """What the script is given: a batch, and payloads, each after its id."""
+        ids: list[str] = []
+        revisions: list[str] = []
+        texts: list[str] = []
+        gone: list[str] = []
+        payloads: list[str | bytes] = []
+        places: dict[int, list[str]] = {key: [] for key in _LINES}
+        left: dict[int, list[str]] = {key: [] for key in _LINES}
+        members: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
+        others: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
+        jobs: list[str] = []
+        keys: list[str] = []
+        fires: list[str] = []
+        records: list[str] = []
+        failed: list[str] = []
+        for old, doc, its_records, keeps_payload in changes:
+            job_id = doc.id
+            ids.append(job_id)
+            revisions.append(str(old))
+            if doc.empty:
+                gone.append(job_id)
+            else:
+                texts += job_id, f"{doc.revision} {doc.pack()}"
+                if isinstance(doc.payload, bytes) and not keeps_payload:
+                    payloads += job_id, doc.payload
+            # What stays as it is need not be said.
+            line, due_us, is_live, is_broken = _indexes(doc)
+            known = self._known(job_id, old) if old else Doc(job_id, 0)
+            was_in, was_due_us, was_live, was_broken = (None,) * 4 if known is None else _indexes(known)
+            if line != was_in:
+                for other in _LINES if was_in is None else (was_in,):
+                    if other and other != line:
+                        left[other].append(job_id)
+            if line and (line != was_in or due_us != was_due_us):
+                places[line] += str(due_us), job_id
+            if is_live is not was_live:
+                (members if is_live else others)[_LIVE].append(job_id)
+            if is_broken is not was_broken:
+                (members if is_broken else others)[_BROKEN].append(job_id)
+            for uid, record in its_records:
+                jobs.append(job_id)
+                keys.append(f"{uid}:{record.fire_us}:{record.attempt}")
+                fires.append(str(record.fire_us))
+                records.append(pack_record(record))
+                failed.append("1" if record.state in _FAILED else "0")
+        commands = [
+            *(("ZREM", key, some) for key, some in left.items()),
+            *(("ZADD", key, some) for key, some in places.items()),
+            *(("SADD", key, some) for key, some in members.items()),
+            *(("SREM", key, some) for key, some in others.items()),
+            ("HSET", _JOBS, texts),
+            ("HDEL", _JOBS, gone),
+            ("HDEL", _PAYLOADS, gone),
         ]
-        for old, doc, records, keeps_payload in changes:
-            known = self._known(doc.id, old) if old else None
-            line, live, broken = _timeline(doc), _is_live(doc), _is_broken(doc)
-            if known is not None:
-                # What stays as it is need not be said.
-                if line == _timeline(known):
-                    line = "" if doc.due_us == known.due_us else f"+{line}"
-                live = "" if live == _is_live(known) else live
-                broken = "" if broken == _is_broken(known) else broken
-            payload = doc.payload if isinstance(doc.payload, bytes) and not keeps_payload else None
-            arguments += (
-                doc.id,
-                old,
-                "" if doc.empty else f"{doc.revision} {doc.pack()}",
-                int(payload is not None),
-                payload or b"",
-                line,
-                doc.due_us or 0,
-                live,
-                broken,
-                len(records),
-            )
-            for uid, record in records:
-                arguments += (
-                    f"{uid}:{record.fire_us}:{record.attempt}",
-                    record.fire_us,
-                    pack_record(record),
-                    int(record.state in _FAILED),
-                )
-        keys = [
-            self._owner_key,
-            self._jobs_key,
-            self._payloads_key,
-            self._due_keys[False],
-            self._due_keys[True],
-            self._idle_key,
-            self._live_key,
-            self._broken_key,
-            self._records_key,
-            self._history_key,
-            self._failed_key,
-            self._meta_key,
-        ]
-        with self._telling():
-            written = self._write_all(keys=keys, args=arguments)
-            if isinstance(written, bytes) and written:
-                raise self._in_use(written)
-        if written == b"":
-            # Nobody's: its lease ran out while the server, or this process, stood still.
-            self._begin_anew(self._take())
-            return self._write(changes, together)
-        return [bool(done) for done in written]
+        columns = {
+            "jobs": jobs,
+            "keys": keys,
+            "fires": fires,
+            "texts": records,
+            "failed": failed,
+            "keep": self._history_limit,
+        }
+        batch = {
+            "ids": ids,
+            "revisions": revisions,
+            "commands": [one for one in commands if one[2]],
+            "records": columns,
+        }
+        return batch, payloads
 
     def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
         found = self._redis.hmget(self._records_key, [f"{uid}:{fire_us}:{attempt}" for uid, fire_us in keys])
@@ -421,21 +493,15 @@ def _doc(job_id: str, value: bytes | list[Any], payload: _Fetched) -> Doc:
     return unpack_doc(job_id, int(revision) if revision.isdigit() else 0, text, definition)
 
 
-def _timeline(doc: Doc) -> str:
-    """The key of the timeline that a document is in, by its place among those of the script."""
-    if not doc.uid:
-        return "0"
-    if doc.due_us is None:
-        return "6"
-    return "5" if doc.elapsed else "4"
-
-
-def _is_live(doc: Doc) -> str:
-    return "1" if doc.live or doc.past else "0"
-
-
-def _is_broken(doc: Doc) -> str:
-    return "1" if doc.state is JobState.BROKEN and doc.uid else "0"
+def _indexes(doc: Doc) -> tuple[int, int, bool, bool]:
+    """Where a document is found: its timeline (0: it has no job) and the instant there, whether live, whether broken."""
+    _, _, uid, _, state, elapsed, _, due_us, _, _, _, live, past = doc
+    is_live = bool(live or past)
+    if not uid:
+        return 0, 0, is_live, False
+    if due_us is None:
+        return _IDLE, 0, is_live, state is _STATE_BROKEN
+    return _ELAPSED if elapsed else _WALL, due_us, is_live, state is _STATE_BROKEN
 
 
 def _record(text: _Fetched) -> RunRecord | None:

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from schedcore.clock import Now
-from schedcore.engine import decide
+from schedcore.engine import Decision, decide
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreError, JobStoreInUseError
 from schedcore.job import JobState
 from schedcore.jobstores.redis import RedisJobStore
@@ -337,4 +337,73 @@ def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -
     runs = store.commit([decide(again, now_us)], now_us).runs
     assert [run.job.name for run in runs] == ["other"]
     assert [record.state for record in store.runs("a")] == [RunState.SUBMITTED]
+    scheduler.shutdown()
+
+
+# --- many at once --------------------------------------------------------------------------------------------------------
+
+MANY = 600  # of which several pieces are made
+
+
+def _many_due(store: RedisJobStore) -> tuple[BackgroundScheduler, int, list[Decision]]:
+    """A scheduler with many due jobs, and what was decided about them."""
+    scheduler = scheduler_on(store)
+    scheduler.start(paused=True)
+    common = {"func": work, "trigger": "interval", "hours": 1, "next_run_time": "2026-01-01T00:00:00Z"}
+    scheduler.add_jobs([{**common, "id": str(number)} for number in range(MANY)])
+    now_us = int(time.time() * 1e6)
+    claims = store.acquire(Now(now_us, now_us), MANY)
+    assert len(claims) == MANY
+    return scheduler, now_us, [decide(claim, now_us) for claim in claims]
+
+
+def test_of_many_decisions_those_made_from_outdated_documents_change_nothing(make: Make) -> None:
+    store = make()
+    scheduler, now_us, decisions = _many_due(store)
+    altered = {"7", "8", str(MANY - 1)}
+    for job_id in altered:
+        store._redis.hset("schedcore.jobs", job_id, b"9" + store._redis.hget("schedcore.jobs", job_id))
+    committed = store.commit(decisions, now_us)
+    assert {decision.claim.job.id for decision in committed.dropped} == altered
+    assert sorted(int(run.job.id) for run in committed.runs) == [n for n in range(MANY) if str(n) not in altered]
+    assert store._redis.scard("schedcore.jobs:live") == MANY - len(altered)
+    finishes = [Finish(run, RunState.SUCCEEDED, now_us, now_us) for run in committed.runs]
+    store.finish(finishes)
+    store.finish(finishes)  # as after a write whose outcome was not learnt
+    assert store._redis.hlen("schedcore.jobs:records") == MANY - len(altered)
+    assert store._redis.exists("schedcore.jobs:live") == 0
+    scheduler.shutdown()
+
+
+def test_of_many_writes_on_their_way_one_fails(make: Make) -> None:
+    """The answers to the others are not taken for those to what is asked next."""
+    store = make()
+    scheduler, now_us, decisions = _many_due(store)
+    store._redis.set("schedcore.jobs:live", "not a set")
+    with pytest.raises(JobStoreError, match="WRONGTYPE"):
+        store.commit(decisions, now_us)
+    store._redis.delete("schedcore.jobs:live")
+    assert store.get_note("of nobody") is None
+    assert len(store.list_entries()) == MANY
+    assert store.runs() == []
+    scheduler.shutdown()
+
+
+def test_a_lease_that_runs_out_in_the_middle_of_many_writes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make()
+    scheduler, now_us, decisions = _many_due(store)
+    arguments = store._arguments
+    calls: list[int] = []
+
+    def run_out(changes: Any) -> Any:
+        calls.append(len(changes))
+        if len(calls) == 2:
+            store._redis.delete(store._owner_key)
+        return arguments(changes)
+
+    monkeypatch.setattr(store, "_arguments", run_out)
+    assert len(store.commit(decisions, now_us).runs) == MANY
+    assert sum(calls) > MANY  # some were written again
+    assert store._redis.scard("schedcore.jobs:live") == MANY
+    assert len(store.runs(limit=2 * MANY)) == MANY
     scheduler.shutdown()
