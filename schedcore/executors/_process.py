@@ -34,6 +34,7 @@ from multiprocessing import connection, get_all_start_methods, get_context, proc
 from multiprocessing.context import BaseContext
 from typing import Any, cast
 
+from schedcore._forks import forget_after_fork
 from schedcore.errors import ConfigurationError, FailureError, SchedulerStartError, SerializationError, error_text
 from schedcore.executors import _child
 from schedcore.executors._child import Failure, Identity, Reference
@@ -227,8 +228,7 @@ def _forget_children() -> None:
         child.forget()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_children)
+forget_after_fork(_forget_children)
 
 
 class _Seat:

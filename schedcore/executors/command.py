@@ -41,6 +41,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
+from schedcore._forks import forget_after_fork, notice_fork
 from schedcore.errors import ConfigurationError, FailureError
 
 __all__ = [
@@ -318,8 +319,7 @@ class _Registry:
         self._lock = threading.Lock()
         self._children: set[_Child] = set()
         self._at_exit = False
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+        forget_after_fork(self._forget)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
@@ -338,6 +338,7 @@ class _Registry:
         child.done.set()
 
     def snapshot(self) -> list[_Child]:
+        notice_fork()
         with self._lock:
             return list(self._children)
 

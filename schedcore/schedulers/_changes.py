@@ -205,7 +205,7 @@ class Changes:
         """The job stores of which one has this job, where the caller is on an event loop and the change is a worker thread's."""
         scheduler = self._scheduler
         scheduler._check_loop()
-        if not scheduler._state or not scheduler._on_loop() or scheduler._jobs.waiting.find(job_id, jobstore):
+        if not scheduler.running or not scheduler._on_loop() or scheduler._jobs.waiting.find(job_id, jobstore):
             return []
         pumps = scheduler._pumps_of(jobstore)
         for pump in pumps:
@@ -240,7 +240,7 @@ class Changes:
         if scheduler._opens_stores_in_start:
             return  # nothing is put off there
         for pump in scheduler._pumps.values():
-            if pump.orders and pump.opened and jobstore in (None, pump.alias) and scheduler._state:
+            if pump.orders and pump.opened and jobstore in (None, pump.alias) and scheduler.running:
                 if scheduler._on_loop():
                     return  # it changes what waits, which needs nothing of the store
                 pump.catch_up()

@@ -83,7 +83,7 @@ class Jobs:
     def add(self, record: JobRecord, next_run: Any, alias: str, replace: bool, given_id: bool) -> Job:
         """See ``BaseScheduler.add_job``: into the store, or, where nobody may wait for that, to those that wait for it."""
         scheduler = self._scheduler
-        if not scheduler._state:
+        if not scheduler.running:
             return self.add_pending([(record, next_run, given_id)], alias, replace)[0]
         pump = scheduler._pumps.get(alias)
         if pump is None:
@@ -111,7 +111,7 @@ class Jobs:
     def add_all(self, definitions: list[tuple[JobRecord, Any, bool]], alias: str) -> list[Job]:
         """See ``BaseScheduler.add_jobs``. A definition: the job, its next run, and whether its id was given."""
         scheduler = self._scheduler
-        if not scheduler._state:
+        if not scheduler.running:
             return self.add_pending(definitions, alias, False)
         pump = scheduler._pumps.get(alias)
         if pump is None:
@@ -155,7 +155,7 @@ class Jobs:
         scheduler = self._scheduler
         if scheduler._opens_stores_in_start or not trigger.foreign:
             return True
-        return bool(scheduler._state) and not scheduler._on_loop()
+        return scheduler.running and not scheduler._on_loop()
 
     def _placed_now(self, record: JobRecord, next_run: Any, replace: bool) -> Pending:
         """A job that is to wait for its store while the scheduler runs."""
@@ -184,7 +184,7 @@ class Jobs:
                     pump.store.check(named)
             if self.waiting.put(alias, waiting, set(ids.values())):
                 break
-        if scheduler._state and pump is not None:
+        if scheduler.running and pump is not None:
             pump.touched = True
             scheduler._ask()
         return [self._handle(alias, item) for item in waiting]
@@ -368,7 +368,7 @@ class Jobs:
         pumps = scheduler._pumps
         if jobstore is not None and jobstore not in pumps:
             raise scheduler._no_such_store(jobstore)
-        if scheduler._state:
+        if scheduler.running:
             for alias, pump in pumps.items():
                 if (jobstore is None or jobstore == alias) and pump.opened:
                     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import weakref
 from typing import TYPE_CHECKING
 
+from schedcore._forks import forget_after_fork, notice_fork
 from schedcore.schedulers._closing import close
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ started: weakref.WeakSet[BaseScheduler] = weakref.WeakSet()
 
 def _at_exit() -> None:
     """The program ends with schedulers running: stop firing, wait for the jobs that run, write what became of them."""
+    notice_fork()
     schedulers = list(started)
     for scheduler in schedulers:
         try:
@@ -49,5 +50,4 @@ def register_exit_hook() -> None:
 
 
 register_exit_hook()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+forget_after_fork(_after_fork_in_child)

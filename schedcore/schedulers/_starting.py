@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from schedcore._forks import notice_fork
 from schedcore.clock import Timeline
 from schedcore.errors import SchedulerAlreadyRunningError, SchedulerStartError
 from schedcore.events import EVENT_SCHEDULER_STARTED, SchedulerEvent
@@ -59,6 +60,7 @@ def start(scheduler: BaseScheduler, paused: bool) -> None:
 
 def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
     """Check that it can be started, and by nobody else from now on."""
+    notice_fork()
     with scheduler._lock:
         if scheduler._forked:
             raise SchedulerStartError(

@@ -36,6 +36,7 @@ from random import random
 from typing import IO, Any, ClassVar, TypeVar
 
 from schedcore import config
+from schedcore._forks import notice_fork
 from schedcore._locks import ShortLock
 from schedcore.clock import Clock, SystemClock, Timeline
 from schedcore.errors import (
@@ -150,7 +151,7 @@ class BaseScheduler(ABC):
         """Configure a stopped scheduler afresh. Raises ``SchedulerAlreadyRunningError``, ``UnknownOptionError``,
         ``ConfigurationError``.
         """
-        if self._state != STATE_STOPPED:
+        if self.running:
             raise SchedulerAlreadyRunningError("the scheduler is running; configure it before start()")
         self._configure(config.parse(gconfig, prefix, options, extra=self._extra_options))
 
@@ -297,6 +298,7 @@ class BaseScheduler(ABC):
         May be called before start, twice, from a job, from a listener and from any thread; from inside a job it does not wait for
         itself. Returns the runs that were cut short. Schedulers on an event loop return an awaitable of them.
         """
+        notice_fork()
         # Those of this life: a listener that hears of its end may begin another.
         closed, cut = self._closed, self._cut
         first = self._begin_shutdown()
@@ -341,6 +343,7 @@ class BaseScheduler(ABC):
 
     def _begin_shutdown(self) -> bool:
         """Stop firing; True for the one caller that has to close."""
+        notice_fork()
         with self._lock:
             if self._state == STATE_STOPPED:
                 return False
@@ -418,11 +421,13 @@ class BaseScheduler(ABC):
     @property
     def running(self) -> bool:
         """Whether it was started and not shut down; a paused one is running."""
+        notice_fork()
         return self._state != STATE_STOPPED
 
     @property
     def state(self) -> int:
         """``STATE_STOPPED``, ``STATE_RUNNING`` or ``STATE_PAUSED``."""
+        notice_fork()
         return self._state
 
     def wakeup(self) -> None:
@@ -674,7 +679,7 @@ class BaseScheduler(ABC):
 
     def _check_loop(self) -> None:
         """Raise ``SchedulerNotRunningError`` where nothing that is asked for would ever be done."""
-        if self._state and self._is_loop_closed():
+        if self.running and self._is_loop_closed():
             raise SchedulerNotRunningError(
                 "the event loop that the scheduler lived on was closed, and the scheduler was not shut down before; call "
                 "shutdown(), and start() it again on a loop that runs"

@@ -128,6 +128,35 @@ def test_one_worker_runs_the_jobs_and_another_takes_over(programs: Any, browse: 
     assert all((due - lines[0][1]).total_seconds() % 0.5 == 0 for due in times)
 
 
+EARLY = """
+import os
+from schedcore.schedulers.background import BackgroundScheduler
+
+scheduler = BackgroundScheduler(timezone="UTC")
+scheduler.start()
+print("started in process", os.getpid())
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.getpid()} {scheduler.running}".encode()]
+"""
+
+
+def test_uwsgi_s_workers_do_not_take_a_scheduler_for_theirs_that_was_started_before_the_fork(
+    programs: Any, browse: Any, tmp_path: Path
+) -> None:
+    if find_spec("pyuwsgi") is None:
+        pytest.skip("uWSGI comes with the extra 'test-web'")
+    (tmp_path / "early.py").write_text(EARLY, encoding="utf-8")
+    early = ("--pythonpath", str(tmp_path), "--module", "early:application")
+    program = programs.start("prefork", *_UWSGI, "--master", "--processes", "2", "--enable-threads", *early)
+    [address] = program.wait_for(_UWSGI_SAYS[0])
+    workers = {int(pid) for pid in program.wait_for(_UWSGI_SAYS[1], 2)}
+    assert int(program.wait_for(r"started in process (\d+)")[0]) not in workers
+    assert ask_all(browse(f"http://{address}"), 2) == dict.fromkeys(workers, "False")
+    program.stop()
+
+
 def test_on_a_loop_the_database_is_tried_again_until_it_is_free(tmp_path: Path) -> None:
     pytest.importorskip("tornado", reason="the second scheduler is Tornado's")
     pytest.importorskip("sqlalchemy", reason="its jobs are in a database")
