@@ -6,7 +6,8 @@ socket that signal handlers and listeners write a byte to: that is safe inside a
 *The end.* The first signal (Ctrl-C, SIGTERM, SIGHUP) or the end of ``--for`` stops the firing at once. What runs then may
 finish and has its outcome recorded; what was handed out and had not begun is put off to the next start. A second signal is
 for who does not want to wait: commands get SIGTERM, and SIGKILL a little later, and the process ends with what it could
-still record. A third one ends it on the spot.
+still record. A third one ends it on the spot. Who asks once may send several: ``timeout`` sends SIGTERM twice, systemd SIGHUP too,
+and of a terminal that is closed come SIGHUPs of its shell and of the kernel. Those that come together count once.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ _LOOK_S = 1.0
 _IDLE_S = 3600.0
 # Seconds that a forced end waits for what it told to stop.
 _FORCED_S = 2.0
+# Seconds. SIGTERM and SIGHUP so soon after one of them are the same request.
+_TOGETHER_S = 1.0
+
+# Signals that programs send; the others are keys that somebody presses.
+_OF_PROGRAMS = frozenset(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 # Job stores that keep the names of functions, and can be told which ones.
 _HOLDS_REFERENCES = frozenset({"etcd", "mongodb", "redis", "rethinkdb", "sqlalchemy", "zookeeper"})
@@ -132,8 +138,13 @@ class _Signals:
         self._bell = bell
         self.count = 0
         self.on_screen = False
+        self._terminated_s = -math.inf  # monotonic; of the latest that no key was pressed for
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number in _OF_PROGRAMS:
+            before_s, self._terminated_s = self._terminated_s, monotonic()
+            if self._terminated_s - before_s < _TOGETHER_S:
+                return
         self.count += 1
         if self.count > 2:
             if self.on_screen:

@@ -145,13 +145,25 @@ class TestEnd:
         assert world.end(process) == 130
         assert "long: was killed by SIGTERM" in world.text()
 
+    def test_what_programs_send_together_is_one_signal(self, world: World) -> None:
+        # systemd: both; timeout: SIGTERM twice; a terminal that is closed: SIGHUP twice.
+        world.write(TOLD)
+        process = world.start()
+        world.until_said("told: started")
+        for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT):
+            process.send_signal(number)
+        world.until_said("waiting for told (")
+        world.folder.joinpath("go").touch()
+        assert world.end(process) == 0
+        assert "told: finished" in world.text()
+
     def test_the_second_signal_does_not_wait_for_functions(self, world: World) -> None:
         world.write(TOLD)
         process = world.start()
         world.until_said("told: started")
         process.send_signal(signal.SIGTERM)
         world.until_said("waiting for told (")
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
         assert world.end(process) == 130
         assert "ended with told (" in world.text()
         assert world.runs()[0]["state"] == "running"
@@ -159,7 +171,7 @@ class TestEnd:
         world.folder.joinpath("go").touch()
         world.write(DAILY, TOLD)
         process = world.start()
-        world.until_said("was lost: the scheduler that ran it died", "told: finished")
+        world.until_said("was lost: the scheduler that had it died", "told: finished")
         process.send_signal(signal.SIGTERM)
         assert world.end(process) == 0
         assert world.text().count("told: started") == 1
