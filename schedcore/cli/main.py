@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 __all__ = ["main"]
@@ -10,8 +12,28 @@ __all__ = ["main"]
 _NEEDED = ("rich", "typer")
 
 
+def _prepare_streams() -> None:
+    """Make standard streams of those that this process was given, or was not (``schedcore run … >&-``)."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free is this one. Otherwise the job store's file would get it, and what is printed.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (until the process ends)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A letter that the terminal's encoding lacks is no reason to lose the line that it is in.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command with the arguments of this process."""
+    _prepare_streams()
     try:
         from schedcore.cli.app import app
     except ModuleNotFoundError as error:
@@ -25,4 +47,15 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:  # while it was still being read
         sys.exit(130)
-    app()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        from schedcore.cli.lines import let_go
+
+        let_go(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            print(f"schedcore: cannot write to standard output: {error.strerror}", file=sys.stderr)
+        sys.exit(1)

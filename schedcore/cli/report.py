@@ -186,7 +186,9 @@ def _command(job: JobReport) -> str | None:
 
 
 def _print_json(items: Sequence[Mapping[str, Any]], out: IO[str]) -> None:
-    json.dump(items, out, indent=2, ensure_ascii=False)
+    # What an encoding lacks, JSON can write in its own way, and no other.
+    encoding = (getattr(out, "encoding", None) or "utf-8").lower()
+    json.dump(items, out, indent=2, ensure_ascii=not encoding.startswith("utf"))
     out.write("\n")
 
 

@@ -1,0 +1,95 @@
+"""Standard streams that are closed, full, or of an encoding that lacks letters: the command does its work all the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import World
+
+NAMED = 'id = "größe ☃"\ncommand = "echo ☃; touch ran"\ncron = "@reboot"'
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+
+
+def start(world: World, *arguments: str | Path, redirect: str = "", **variables: str) -> subprocess.Popen[bytes]:
+    """The command behind a shell that redirects its streams."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f'exec "$@" {redirect}', "sh", *world.command(*arguments)],
+        cwd=world.folder,
+        env={**world.environment(), **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    world.processes.append(process)
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
+    """Its exit code, and what it has printed, once it has ended."""
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out.decode(), err.decode()
+
+
+def ask(world: World, *arguments: str | Path, redirect: str = "", **variables: str) -> tuple[int, str, str]:
+    """Its exit code, and what it prints."""
+    return end(start(world, *arguments, redirect=redirect, **variables))
+
+
+def run_once(world: World, redirect: str = "", **variables: str) -> tuple[int, str, str]:
+    """The same for a schedule that is ended once its job has run."""
+    process = start(world, "run", world.file, redirect=redirect, **variables)
+    world.until(world.folder.joinpath("ran").exists, "the run")
+    process.send_signal(signal.SIGTERM)
+    return end(process)
+
+
+class TestClosed:
+    @pytest.mark.parametrize("redirect", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+    def test_a_schedule_runs_and_nothing_is_printed_into_its_store(self, world: World, redirect: str) -> None:
+        world.write(NAMED)
+        assert run_once(world, redirect) == (0, "", "")
+        (record,) = world.runs()
+        assert (record["state"], record["output"]) == ("succeeded", "☃\n")
+
+    @pytest.mark.parametrize("command", ["jobs", "runs"])
+    def test_what_nobody_reads_is_no_error(self, world: World, command: str) -> None:
+        world.write(NAMED)
+        world.ask("run", world.file, "--for", "0")
+        assert ask(world, command, world.file, redirect=">&-") == (0, "", "")
+
+
+class TestFull:
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+    @pytest.mark.parametrize("option", ["--help", "--version"])
+    @pytest.mark.parametrize("unbuffered", ["", "1"])
+    def test_it_is_said_in_one_line(self, world: World, option: str, unbuffered: str) -> None:
+        said = ask(world, option, redirect="> /dev/full", PYTHONUNBUFFERED=unbuffered)
+        assert said == (1, "", "schedcore: cannot write to standard output: No space left on device\n")
+
+
+class TestEncoding:
+    def test_no_line_is_lost_for_a_letter(self, world: World) -> None:
+        world.write(NAMED)
+        code, out, _ = run_once(world, PYTHONIOENCODING="ascii")
+        assert code == 0
+        assert r"gr\xf6\xdfe \u2603: started" in out
+        assert r"gr\xf6\xdfe \u2603: finished with exit code 0" in out
+        assert r"gr\xf6\xdfe \u2603  ok" in ask(world, "runs", world.file, PYTHONIOENCODING="ascii")[1]
+
+    @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+    def test_json_is_json(self, world: World, encoding: str) -> None:
+        world.write(NAMED)
+        world.ask("run", world.file, "--for", "0")
+        code, out, _ = ask(world, "jobs", world.file, "--json", PYTHONIOENCODING=encoding)
+        assert code == 0
+        assert [job["id"] for job in json.loads(out)] == ["größe ☃"]
