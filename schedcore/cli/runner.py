@@ -6,8 +6,8 @@ socket that signal handlers and listeners write a byte to: that is safe inside a
 *The end.* The first signal (Ctrl-C, SIGTERM, SIGHUP) or the end of ``--for`` stops the firing at once. What runs then may
 finish and has its outcome recorded; what was handed out and had not begun is put off to the next start. A second signal is
 for who does not want to wait: commands get SIGTERM, and SIGKILL a little later, and the process ends with what it could
-still record. A third one ends it on the spot. Who asks once may send several: ``timeout`` sends SIGTERM twice, systemd SIGHUP too,
-and of a terminal that is closed come SIGHUPs of its shell and of the kernel. Those that come together count once.
+still record. A third one ends it on the spot. Who asks once may send several: ``timeout`` sends SIGTERM twice, systemd SIGHUP
+too, and of a terminal that is closed come SIGHUPs of its shell and of the kernel. Those that come together count once.
 """
 
 from __future__ import annotations
