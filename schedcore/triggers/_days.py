@@ -8,13 +8,14 @@ a date in New York ever fall together is not searched for: it is looked up. A ch
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
-from schedcore.triggers._local import DAY_S, month_length
+from schedcore.triggers._local import DAY_S, day_number, month_length
 from schedcore.triggers.cron._dst import Offsets
-from schedcore.triggers.cron._search import Plan
+from schedcore.triggers.cron._search import Plan, first_day
 
 __all__ = [
     "ALL_DAYS",
@@ -23,8 +24,10 @@ __all__ = [
     "FIRST_DAY",
     "LAST_CHUNK",
     "NO_CHUNK",
+    "Changes",
     "CommonDays",
     "DayLattice",
+    "DayPoints",
     "Days",
     "EitherDays",
     "InEffect",
@@ -37,11 +40,13 @@ __all__ = [
     "RolledDays",
     "Shown",
     "Smeared",
+    "SomeYears",
     "YearDays",
     "common_days",
     "days_between",
     "days_of_plan",
     "next_common",
+    "set_bits",
     "repeating_from",
     "together",
 ]
@@ -55,6 +60,7 @@ FIRST_DAY = 10_957
 LAST_CHUNK = 19
 #: From which chunk on the others are like it: all of them, or none.
 EVERY_CHUNK, NO_CHUNK = 0, LAST_CHUNK + 1
+_DAY_US = DAY_S * 1_000_000
 _FIRST_YEAR = 2000
 _YEARS = 400
 # Chunks kept, of 18 kB each.
@@ -77,6 +83,10 @@ class Days(ABC):
         """The days of a chunk as bits."""
         return _chunk(self, min(chunk, self.repeats))
 
+    def within(self, days: int, chunk: int) -> int:
+        """Those of some days of a chunk that are in the set."""
+        return days & self.chunk(chunk)
+
     def shifted(self, by: int) -> Days:
         """The set of the days that are so many days later."""
         return Smeared((self,), by, by) if by else self
@@ -92,7 +102,9 @@ def common_days(sets: tuple[Days, ...], chunk: int) -> int:
     """What several sets have in common in a chunk; all days for none."""
     found = ALL_DAYS
     for each in sets:
-        found &= each.chunk(chunk)
+        found = each.within(found, chunk)
+        if not found:  # the others need not be made
+            break
     return found
 
 
@@ -101,20 +113,28 @@ def repeating_from(sets: Sequence[Days]) -> int:
     return max((each.repeats for each in sets), default=EVERY_CHUNK)
 
 
+@lru_cache(maxsize=_KEPT)
+def _common_text(sets: tuple[Days, ...], chunk: int) -> bytes:
+    """What several sets have in common in a chunk, eight days to a byte: to look at some of them costs no copy of all."""
+    return common_days(sets, chunk).to_bytes(CHUNK // 8 + 1, "little")
+
+
 def next_common(sets: tuple[Days, ...], day: int) -> int | None:
     """The first day from one on that all of several sets have; None when there is none."""
     repeats = repeating_from(sets)
     chunk, place = divmod(day - FIRST_DAY, CHUNK)
     whole = not place
-    found = common_days(sets, min(chunk, repeats)) >> place
-    while not found:
+    while True:
+        text = _common_text(sets, min(chunk, repeats))
+        first, rest = divmod(place, 8)
+        found = int.from_bytes(text[first : first + 64], "little") >> rest  # the near ones, and then all
+        if not found:
+            found = int.from_bytes(text[first:], "little") >> rest
+        if found:
+            return FIRST_DAY + chunk * CHUNK + place + (found & -found).bit_length() - 1
         if chunk >= LAST_CHUNK or (whole and chunk >= repeats):
             return None
         chunk, place, whole = chunk + 1, 0, True
-        found = common_days(sets, min(chunk, repeats))
-    # A look at the near ones first saves a copy of all.
-    near = found & (1 << 512) - 1 or found
-    return FIRST_DAY + chunk * CHUNK + place + (near & -near).bit_length() - 1
 
 
 def days_between(sets: tuple[Days, ...], first: int, last: int) -> int:
@@ -208,7 +228,7 @@ class RangeDays(Days):
         self._ranges: list[tuple[int, int]] = []
         for first, last in sorted(ranges):
             _extend(self._ranges, first, last)
-        self.repeats = min(max((self._ranges[-1][1] - FIRST_DAY) // CHUNK + 1, EVERY_CHUNK), NO_CHUNK)
+        self.repeats = min(max((self._ranges[-1][1] - FIRST_DAY) // CHUNK + 1, 1), NO_CHUNK)
 
     def make(self, chunk: int) -> int:
         return _filled(self._ranges, FIRST_DAY + chunk * CHUNK)
@@ -272,19 +292,53 @@ class DayLattice(Days):
         return found & ALL_DAYS
 
 
+class DayPoints(Days):
+    """The days that have a point of a lattice whose period is longer than a day; microseconds."""
+
+    __slots__ = ("_offset_us", "_period_us")
+
+    repeats = NO_CHUNK
+
+    def __init__(self, period_us: int, offset_us: int) -> None:
+        self._period_us, self._offset_us = period_us, offset_us
+
+    def make(self, chunk: int) -> int:
+        start_us = (FIRST_DAY + chunk * CHUNK) * _DAY_US
+        found = bytearray(CHUNK // 8 + 1)
+        first_us = (self._offset_us - start_us) % self._period_us
+        for at_us in range(first_us, CHUNK * _DAY_US, self._period_us):
+            day = at_us // _DAY_US
+            found[day >> 3] |= 1 << (day & 7)
+        return int.from_bytes(found, "little")
+
+
 class YearDays(Days):
-    """Days that are known year by year: bit 0 is 1 January."""
+    """Days that are known year by year: bit 0 is 1 January. Years of one kind (see ``cron._search``) are alike."""
 
     __slots__ = ("_days_of",)
 
-    def __init__(self, days_of: Callable[[int], int], repeats: int) -> None:
+    repeats = EVERY_CHUNK
+
+    def __init__(self, days_of: Callable[[int], int]) -> None:
         self._days_of = days_of
-        self.repeats = repeats
+
+    def make(self, chunk: int) -> int:
+        return _of_kinds(self._days_of)
+
+
+class SomeYears(Days):
+    """Days of every ``interval``-th year, one of which is ``year``, known year by year."""
+
+    __slots__ = ("_days_of", "_interval", "_year")
+
+    def __init__(self, days_of: Callable[[int], int], interval: int, year: int) -> None:
+        self._days_of, self._interval, self._year = days_of, interval, year
+        self.repeats = EVERY_CHUNK if _YEARS % interval == 0 else NO_CHUNK
 
     def make(self, chunk: int) -> int:
         first = _FIRST_YEAR + _YEARS * chunk
-        days_of = self._days_of
-        return _joined([(days_of(year), _length(year)) for year in range(first, first + _YEARS)])
+        years = range(first + (self._year - first) % self._interval, first + _YEARS, self._interval)
+        return _of_years(self._days_of, years, chunk)
 
 
 class NthDays(Days):
@@ -310,11 +364,20 @@ class NthDays(Days):
         self.repeats = repeating_from((opened, closed))
 
     def make(self, chunk: int) -> int:
+        opened, closed = self._opened.chunk(chunk), self._closed.chunk(chunk)
+        if _is_weekly(opened) and _is_weekly(closed):
+
+            def days_of(year: int) -> int:
+                place = first_day(year) - FIRST_DAY
+                length = _length(year)
+                whole = (1 << length) - 1
+                return self._of_year(length, opened >> place & whole, closed >> place & whole)
+
+            return _of_kinds(days_of)
         first = _FIRST_YEAR + _YEARS * chunk
         lengths = [_length(year) for year in range(first, first + _YEARS)]
-        opened, closed = (_cut(days.chunk(chunk), lengths) for days in (self._opened, self._closed))
-        of_years = map(self._of_year, lengths, opened, closed)
-        return _joined(list(zip(of_years, lengths, strict=True)))
+        of_years = map(self._of_year, lengths, _cut(opened, lengths), _cut(closed, lengths))
+        return _joined(list(zip(accumulate(lengths, initial=0), of_years, strict=False)))
 
 
 def _nth_of(nth: int, days: int, opened: int, closed: int) -> int:
@@ -333,35 +396,89 @@ def _nth_of(nth: int, days: int, opened: int, closed: int) -> int:
     return found
 
 
-class PlanDays(YearDays):
+class PlanDays(Days):
     """The local days of a cron rule."""
 
-    __slots__ = ()
+    __slots__ = ("_plan",)
 
     def __init__(self, plan: Plan) -> None:
-        super().__init__(plan.days_of, NO_CHUNK if plan.names_years else EVERY_CHUNK)
+        self._plan = plan
+        self.repeats = EVERY_CHUNK
+        if plan.years is not None:
+            last = plan.years[-1] if plan.years else _FIRST_YEAR
+            self.repeats = min(max((last - _FIRST_YEAR) // _YEARS + 1, 1), NO_CHUNK)
 
     def make(self, chunk: int) -> int:
-        if self.repeats != EVERY_CHUNK:
-            return super().make(chunk)
-        kinds, years = _kinds_of_years()
-        found = {kind: self._days_of(year) for kind, year in kinds.items()}
-        return _joined([(found[kind], length) for kind, length in years])
+        years, days_of = self._plan.years, self._plan.days_of
+        if years is None:
+            return _of_kinds(days_of)
+        first = _FIRST_YEAR + _YEARS * chunk
+        return _of_years(days_of, years[bisect_left(years, first) : bisect_left(years, first + _YEARS)], chunk)
 
 
 @lru_cache(maxsize=1)
-def _kinds_of_years() -> tuple[dict[int, int], list[tuple[int, int]]]:
-    """A year of each kind (see ``cron._search``), and the kind and the length of each year of a chunk."""
-    kinds: dict[int, int] = {}
-    years: list[tuple[int, int]] = []
-    day, before = FIRST_DAY, 365
+def _kinds_of_years() -> tuple[list[int], list[tuple[int, int, int]]]:
+    """A year of each kind; and how the years of a chunk are put together from them, two by two: pairs of numbers, and how many
+    days the second is later than the first. What is put together once is used wherever it comes again, which is why it takes
+    some two hundred steps and not 400.
+    """
+    kinds: dict[tuple[int, int, int, int], int] = {}
+    years: list[int] = []
+    row: list[int] = []
     for year in range(_FIRST_YEAR, _FIRST_YEAR + _YEARS):
-        length = _length(year)
-        kind = 4 * (day % 7) + 2 * (length - 365) + before - 365
-        kinds[kind] = year
-        years.append((kind, length))
-        day, before = day + length, length
-    return kinds, years
+        kind = first_day(year) % 7, _length(year - 1), _length(year), _length(year + 1)
+        if kind not in kinds:
+            kinds[kind] = len(years)
+            years.append(year)
+        row.append(kinds[kind])
+    lengths = [_length(year) for year in years]
+    known: dict[tuple[int, int], int] = {}
+    steps: list[tuple[int, int, int]] = []
+    while len(row) > 1:
+        above = []
+        for one, other in zip(row[::2], row[1::2], strict=False):
+            if (one, other) not in known:
+                known[one, other] = len(lengths)
+                steps.append((one, other, lengths[one]))
+                lengths.append(lengths[one] + lengths[other])
+            above.append(known[one, other])
+        row = above + row[len(row) & ~1 :]
+    return years, steps
+
+
+def _of_kinds(days_of: Callable[[int], int]) -> int:
+    """The days of a chunk, of a rule that goes by the kind of year."""
+    years, steps = _kinds_of_years()
+    found = [days_of(year) for year in years]
+    for one, other, later in steps:
+        found.append(found[one] | found[other] << later)
+    return found[-1]
+
+
+def _of_years(days_of: Callable[[int], int], years: Sequence[int], chunk: int) -> int:
+    """The days of some years of a chunk."""
+    start = FIRST_DAY + CHUNK * chunk
+    return _joined([(first_day(year) - start, days_of(year)) for year in years])
+
+
+def set_bits(mask: int) -> list[int]:
+    """The places of the bits of a mask, in order; for masks with some hundreds of them at most."""
+    found, place = [], 0
+    text = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
+    while True:
+        rest = int.from_bytes(text[place : place + 64], "little")
+        while rest:
+            lowest = rest & -rest
+            found.append(8 * place + lowest.bit_length() - 1)
+            rest ^= lowest
+        place += 64
+        if place >= len(text):
+            return found
+
+
+def _is_weekly(days: int) -> bool:
+    """Whether the days of a chunk are the same each week; a chunk has 20,871 weeks."""
+    return not (days ^ days >> 7) & ALL_DAYS >> 7
 
 
 def days_of_plan(plan: Plan) -> Days:
@@ -372,26 +489,45 @@ def days_of_plan(plan: Plan) -> Days:
     return found
 
 
-class MonthSteps(YearDays):
-    """A day of the month every ``months`` months, counted from a month (months since the year 0)."""
+class MonthSteps(Days):
+    """Some days of every ``months``-th month, one of which is ``month`` (months since the year 0). ``days_of``: from the length
+    of the month to its days; bit 0 is the first.
+    """
 
-    __slots__ = ()
+    __slots__ = ("_days_of", "_month", "_months", "_of_kind")
 
-    def __init__(self, months: int, month: int, day: int, clamp: bool) -> None:
+    def __init__(self, months: int, month: int, days_of: Callable[[int], int]) -> None:
+        self._months, self._month, self._days_of = months, month, days_of
+        self.repeats = EVERY_CHUNK if 12 * _YEARS % months == 0 else NO_CHUNK
+
         @lru_cache(maxsize=256)
         def of_kind(leap: bool, phase: int) -> int:
             found = start = 0
             for index in range(12):
                 length = month_length(2000 if leap else 2001, index + 1)
-                if (phase + index) % months == 0 and (clamp or day <= length):
-                    found |= 1 << start + min(day, length) - 1
+                if (phase + index) % months == 0:
+                    found |= days_of(length) << start
                 start += length
             return found
 
-        def days_of(year: int) -> int:
-            return of_kind(_length(year) == 366, (12 * year - month) % months)
+        self._of_kind = of_kind
 
-        super().__init__(days_of, EVERY_CHUNK if 12 * _YEARS % months == 0 else NO_CHUNK)
+    def make(self, chunk: int) -> int:
+        first, months = _FIRST_YEAR + _YEARS * chunk, self._months
+        if 12 % months == 0:
+            return _of_kinds(lambda year: self._of_kind(_length(year) == 366, (12 * year - self._month) % months))
+        if months > 12:  # no year has two of them
+            start = FIRST_DAY + CHUNK * chunk
+            found = []
+            for month in range(12 * first + (self._month - 12 * first) % months, 12 * (first + _YEARS), months):
+                year, index = divmod(month, 12)
+                found.append((day_number(year, index + 1, 1) - start, self._days_of(month_length(year, index + 1))))
+            return _joined(found)
+        return _of_years(
+            lambda year: self._of_kind(_length(year) == 366, (12 * year - self._month) % months),
+            range(first, first + _YEARS),
+            chunk,
+        )
 
 
 class Shown:
@@ -466,6 +602,18 @@ class Jumps(_OfAZone):
         return _filled(ranges, FIRST_DAY + chunk * CHUNK)
 
 
+class Changes(_OfAZone):
+    """The days of UTC on which the clocks of a zone change."""
+
+    __slots__ = ()
+
+    def make(self, chunk: int) -> int:
+        ranges: list[tuple[int, int]] = []
+        for _, end_s, _ in self._shown.spans(chunk)[:-1]:
+            _extend(ranges, end_s // DAY_S, end_s // DAY_S)
+        return _filled(ranges, FIRST_DAY + chunk * CHUNK)
+
+
 def _extend(ranges: list[tuple[int, int]], first: int, last: int) -> None:
     """Add days to a list of ranges that comes in order."""
     if ranges and first <= ranges[-1][1] + 1:
@@ -489,14 +637,16 @@ def _filled(ranges: Sequence[tuple[int, int]], first_day: int) -> int:
     return found & ALL_DAYS
 
 
-def _joined(years: list[tuple[int, int]]) -> int:
-    """The bits of years, one after the other: pairs of bits and length, two by two."""
-    while len(years) > 1:
-        years = [
-            (one | other << length, length + more)
-            for (one, length), (other, more) in zip(years[::2], years[1::2], strict=False)
-        ] + years[len(years) & ~1 :]
-    return years[0][0]
+def _joined(parts: list[tuple[int, int]]) -> int:
+    """The bits of parts in order, put together two by two; a part is its place and its bits."""
+    if not parts:
+        return 0
+    while len(parts) > 1:
+        parts = [
+            (place, one | other << later - place)
+            for (place, one), (later, other) in zip(parts[::2], parts[1::2], strict=False)
+        ] + parts[len(parts) & ~1 :]
+    return parts[0][1] << parts[0][0]
 
 
 def _cut(days: int, lengths: list[int]) -> list[int]:

@@ -9,24 +9,28 @@ them; one by the hour, the minute or the second has some that its interval does 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from math import gcd
 
 from schedcore.triggers._days import (
+    ALL_DAYS,
     CHUNK,
     EVERY_CHUNK,
+    FIRST_DAY,
     NO_CHUNK,
     DayLattice,
     Days,
     EitherDays,
+    MonthSteps,
+    SomeYears,
     YearDays,
     common_days,
     days_of_plan,
-    repeating_from,
+    set_bits,
 )
-from schedcore.triggers._local import day_number, month_length
+from schedcore.triggers._local import civil, day_number, month_length
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import plan_for
 
@@ -39,6 +43,8 @@ _ALL_DAYS, _ALL_WEEKDAYS, _ALL_MONTHS = 0xFFFFFFFE, 0x7F, 0x1FFE
 _TIMES = 1500
 # Lattices of days that are put together.
 _LATTICES = 64
+# The years of which dateutil tells Easter.
+_EASTER_KNOWN_FROM, _EASTER_KNOWN_UPTO = 1583, 9999
 _YEARLY, _MONTHLY, _WEEKLY, _DAILY, _HOURLY, _MINUTELY, _SECONDLY = range(7)
 
 
@@ -95,7 +101,7 @@ def named_days(given: Mapping[str, str], freq: int, start: datetime) -> tuple[Da
     if "BYYEARDAY" in given:
         found.append(_year_days(tuple(_numbers(given["BYYEARDAY"]))))
     if "BYEASTER" in given:
-        found.append(_easter_days(tuple(_numbers(given["BYEASTER"]))))
+        found.extend(_easter_days(tuple(_numbers(given["BYEASTER"]))))
     return tuple(found)
 
 
@@ -118,7 +124,7 @@ def _year_days(numbers: tuple[int, ...]) -> Days:
         places = {number - 1 if number > 0 else length + number for number in numbers}
         return sum(1 << place for place in places if 0 <= place < length)
 
-    return YearDays(days_of, EVERY_CHUNK)
+    return YearDays(days_of)
 
 
 @lru_cache(maxsize=64)
@@ -151,24 +157,66 @@ def _week_days(numbers: tuple[int, ...], week_start: int) -> Days:
         first = (day_number(year, 1, 1) + 3 - week_start) % 7
         return of_kind(first, *(month_length(each, 2) == 29 for each in (year, year - 1, year + 1)))
 
-    return YearDays(days_of, EVERY_CHUNK)
+    return YearDays(days_of)
+
+
+class _EasterDays(Days):
+    """The days so many days after Easter. To know them of one year takes a microsecond or two, so that years in which it makes
+    no difference are not looked at.
+    """
+
+    __slots__ = ("_offsets",)
+
+    repeats = NO_CHUNK
+
+    def __init__(self, offsets: tuple[int, ...]) -> None:
+        self._offsets = offsets
+
+    def make(self, chunk: int) -> int:
+        return self.within(ALL_DAYS, chunk)
+
+    def within(self, days: int, chunk: int) -> int:
+        start = FIRST_DAY + CHUNK * chunk
+        first = 2000 + 400 * chunk
+        years: Iterable[int] = range(first, first + 400)
+        if days.bit_count() < 400:
+            years = {civil(start + day - offset)[0] for day in set_bits(days) for offset in self._offsets}
+        found = 0
+        for year in years:
+            if _EASTER_KNOWN_FROM <= year <= _EASTER_KNOWN_UPTO:
+                for offset in self._offsets:
+                    day = _easter_of(year) + offset
+                    if civil(day)[0] == year and 0 <= day - start < CHUNK:
+                        found |= 1 << day - start
+        return found & days
+
+
+@lru_cache(maxsize=1024)
+def _easter_of(year: int) -> int:
+    from dateutil.easter import easter
+
+    there = easter(year)
+    return day_number(year, there.month, there.day)
 
 
 @lru_cache(maxsize=64)
-def _easter_days(offsets: tuple[int, ...]) -> Days:
-    """The days so many days after Easter."""
-    from dateutil.easter import easter
+def _easter_days(offsets: tuple[int, ...]) -> tuple[Days, ...]:
+    """The days so many days after Easter, and before them what is known of them by the kind of year: Easter is a Sunday from
+    22 March to 25 April.
+    """
 
     def days_of(year: int) -> int:
+        start, length = day_number(year, 1, 1), 337 + month_length(year, 2)
+        first = day_number(year, 3, 22) - start
+        first += (3 - start - first) % 7  # day 3 was a Sunday
         found = 0
-        if 1583 <= year <= 9999:  # where Easter is known
-            place = easter(year).toordinal() - date(year, 1, 1).toordinal()
+        for day in range(first, day_number(year, 4, 25) - start + 1, 7):
             for offset in offsets:
-                if 0 <= place + offset < 337 + month_length(year, 2):
-                    found |= 1 << place + offset
+                if 0 <= day + offset < length:
+                    found |= 1 << day + offset
         return found
 
-    return YearDays(days_of, NO_CHUNK)
+    return YearDays(days_of), _EasterDays(offsets)
 
 
 @lru_cache(maxsize=64)
@@ -190,7 +238,7 @@ def _nth_days(numbered: tuple[tuple[int, int], ...], of_month: bool) -> Days:
             start += length
         return found
 
-    return YearDays(lambda year: of_kind(month_length(year, 2) == 29, (day_number(year, 1, 1) + 3) % 7), EVERY_CHUNK)
+    return YearDays(lambda year: of_kind(month_length(year, 2) == 29, (day_number(year, 1, 1) + 3) % 7))
 
 
 def _reached(given: Mapping[str, str], freq: int, interval: int, start: datetime) -> Sequence[Days]:
@@ -241,34 +289,17 @@ def _times(given: Mapping[str, str], freq: int, interval: int, first: int, of_da
 
 @lru_cache(maxsize=256)
 def _years(interval: int, year: int) -> Days:
-    full = (1 << 366) - 1
-    return YearDays(
-        lambda each: 0 if (each - year) % interval else full >> (month_length(each, 2) == 28),
-        EVERY_CHUNK if 400 % interval == 0 else NO_CHUNK,
-    )
+    return SomeYears(lambda each: (1 << 337 + month_length(each, 2)) - 1, interval, year)
 
 
 @lru_cache(maxsize=256)
 def _months(interval: int, month: int) -> Days:
-    @lru_cache(maxsize=256)
-    def of_kind(leap: bool, phase: int) -> int:
-        found = start = 0
-        for index in range(12):
-            length = month_length(2000 if leap else 2001, index + 1)
-            if (phase + index) % interval == 0:
-                found |= (1 << length) - 1 << start
-            start += length
-        return found
-
-    return YearDays(
-        lambda each: of_kind(month_length(each, 2) == 29, (12 * each - month) % interval),
-        EVERY_CHUNK if 4800 % interval == 0 else NO_CHUNK,
-    )
+    return MonthSteps(interval, month, lambda length: (1 << length) - 1)
 
 
 def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]) -> int:
     """How many instances a year, a month or a week of the rule has at the most, which ``BYSETPOS`` counts. ``sets``: the days
-    that it names; of those that do not come round after 400 years nothing is known.
+    that it names; of those that do not come round after 400 years nothing is made.
     """
     times = 1
     for place, key in ((_DAILY, "BYHOUR"), (_HOURLY, "BYMINUTE"), (_MINUTELY, "BYSECOND")):
@@ -276,9 +307,7 @@ def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]
             times *= len(_numbers(given[key]))
     if freq > _WEEKLY:
         return times
-    if repeating_from(sets) != EVERY_CHUNK:
-        return times * 366
-    common = common_days(sets, EVERY_CHUNK)
+    common = common_days(tuple(each for each in sets if each.repeats == EVERY_CHUNK), EVERY_CHUNK)
     if freq == _WEEKLY:
         # The first day of a chunk, read from the right, is a Saturday.
         bits = f"{common:0{CHUNK}b}"[::-1]

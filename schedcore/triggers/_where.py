@@ -21,8 +21,11 @@ from typing import NamedTuple
 from schedcore.triggers._days import (
     CHUNK,
     FIRST_DAY,
+    Changes,
     DayLattice,
+    DayPoints,
     Days,
+    EitherDays,
     InEffect,
     Jumps,
     MonthSteps,
@@ -78,9 +81,14 @@ _MANY = 64
 # A box whose lattice meets its minutes in no more instants of the day than this is split into one for each.
 _SPLIT = 48
 # Windows of the day that a lattice is tried against at once.
-_MOST_WINDOWS = 16
+_MOST_WINDOWS = 48
 # No run is moved farther by a calendar (366 days, and one for the clocks).
 _MOVED_US = 367 * _DAY_US
+# A look takes so many steps before it makes a lattice a set of days, whose points are at least so far apart.
+_MANY_STEPS = 100
+_SPARSE_US = 12 * _DAY_US
+# A lattice with fewer points is stepped along rather than made a set of days.
+_RARE_US = CHUNK // 8 * _DAY_US
 # Days; a tolerance that is longer leaves nothing of what is known about days.
 _FAR_DAYS = 40
 
@@ -102,12 +110,14 @@ class Box(NamedTuple):
 
     def shared(self, other: Box) -> Box | None:
         """What two boxes have in common; None when it is known to be nothing."""
-        step = gcd(self.period_us, other.period_us)
-        apart = other.offset_us - self.offset_us
         minutes = self.minutes & other.minutes
         seconds = self.seconds & other.seconds
+        if not minutes or not seconds:
+            return None
+        step = gcd(self.period_us, other.period_us)
+        apart = other.offset_us - self.offset_us
         from_us, upto_us = max(self.from_us, other.from_us), min(self.upto_us, other.upto_us)
-        if apart % step or not minutes or not seconds or from_us > upto_us:
+        if apart % step or from_us > upto_us:
             return None
         clocks = self.clocks
         if other.clocks and other.clocks != clocks:
@@ -184,26 +194,100 @@ def _around(one: Box, other: Box) -> Box:
 
 def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
     """Boxes of all that is no farther away than a distance."""
-    minutes = -(-distance_us // _MINUTE_US)
-    days = -(-distance_us // _DAY_US)
     found = []
+    days = -(-distance_us // _DAY_US)
     for box in boxes:
-        mask = box.minutes
-        if minutes >= 720 or mask == ANY_MINUTE:
-            mask = ANY_MINUTE
-        else:
-            done = 0
-            while done < minutes:  # each turn widens by what is there already, at the most
-                by = min(done + 1, minutes - done)
-                mask |= _turned(mask, by) | _turned(mask, -by)
-                done += by
-        sets: tuple[Days, ...] = (Smeared(box.days, -days, days),) if box.days and days <= _FAR_DAYS else ()
-        near_to = Box(minutes=mask, days=sets, from_us=box.from_us - distance_us, upto_us=box.upto_us + distance_us)
+        windows: tuple[tuple[int, int, int], ...] = ()
         if box.period_us > 2 * distance_us + 1:
-            window = (box.period_us, (box.offset_us - distance_us) % box.period_us, 2 * distance_us)
-            near_to = near_to._replace(windows=(window,))
-        found.append(near_to)
+            windows = ((box.period_us, (box.offset_us - distance_us) % box.period_us, 2 * distance_us),)
+        times = [(ANY_SECOND, ANY_MINUTE, -days, days)]
+        clocks = box.clocks if days == 1 else ()
+        changes = 0
+        if days == 1:
+            times = _times_near(box.minutes, box.seconds, -(-distance_us // _SECOND_US))
+            # Near to a change of the clocks, other offsets hold than there.
+            changes = _around_changes(tuple(zone for zone, _ in clocks), -(-distance_us // _MINUTE_US))
+        for seconds, minutes, least, most in times:
+            sets: tuple[Days, ...] = box.days
+            if sets and (least or most):
+                sets = (Smeared(sets, least, most),) if max(-least, most) <= _FAR_DAYS else ()
+            one = Box(
+                minutes=minutes,
+                seconds=seconds,
+                days=sets,
+                from_us=box.from_us - distance_us,
+                upto_us=box.upto_us + distance_us,
+                clocks=clocks,
+                windows=windows,
+            )
+            found.append(one)
+            if minutes & changes:
+                changing = _change_days(tuple(zone for zone, _ in clocks))
+                found.append(one._replace(minutes=minutes & changes, days=(*sets, changing), clocks=()))
     return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _around_changes(zones: tuple[tzinfo, ...], distance: int) -> int:
+    """The minutes of the day of UTC that are no farther than some minutes from a change of the clocks of some zones."""
+    mask = 0
+    for zone in zones:
+        clocks = _clocks(zone)
+        assert clocks is not None
+        mask |= clocks.change_minutes
+    wide = _widened(mask << 1440 - distance, 2 * distance)
+    return (wide | wide >> 1440 | wide >> 2880) & ANY_MINUTE
+
+
+@lru_cache(maxsize=64)
+def _change_days(zones: tuple[tzinfo, ...]) -> Days:
+    """The days of such changes, and those beside them."""
+    days = [clocks.change_days for zone in zones if (clocks := _clocks(zone)) is not None]
+    return Smeared((EitherDays([each for each in days if each is not None]),), -1, 1)
+
+
+@lru_cache(maxsize=256)
+def _times_near(minutes: int, seconds: int, distance_s: int) -> list[tuple[int, int, int, int]]:
+    """All that is no farther from some times of the day than a distance: seconds of the minute, minutes of the day, and on the
+    days that are from so many to so many days later.
+    """
+    whole, rest = divmod(distance_s, 60)
+    low, high = _lowest(seconds), seconds.bit_length() - 1
+    # By how many minutes they are later, and at which seconds of the minute.
+    later: list[tuple[int, int, int]] = []
+    if whole:
+        later.append((1 - whole, whole - 1, ANY_SECOND))
+        after = (2 << high + rest) - 1
+        before = (1 << 120) - (1 << max(60 + low - rest, 0))
+        later += [(each, each, after >> 60 * (each - whole) & ANY_SECOND) for each in (whole, whole + 1)]
+        later += [(each, each, before >> 60 * (each + whole + 1) & ANY_SECOND) for each in (-whole - 1, -whole)]
+    else:
+        reached = _widened(seconds << 60 - rest, 2 * rest)
+        later += [(each, each, reached >> 60 * (each + 1) & ANY_SECOND) for each in (-1, 0, 1)]
+    days = (whole + 1) // 1440 + 1
+    masks: dict[int, int] = {}
+    for least, most, these in later:
+        if these:
+            masks[these] = masks.get(these, 0) | _widened(minutes << 1440 * days + least, most - least)
+    found: list[tuple[int, int, int, int]] = []
+    for these, mask in masks.items():
+        for day in range(-days, days + 1):
+            part = mask >> 1440 * (day + days) & ANY_MINUTE
+            if part and found and found[-1][:2] == (these, part) and found[-1][3] == day - 1:
+                found[-1] = these, part, found[-1][2], day
+            elif part:
+                found.append((these, part, day, day))
+    return found
+
+
+def _widened(mask: int, by: int) -> int:
+    """The bits of a mask, and all that are up to so many places higher."""
+    done = 0
+    while done < by:  # each turn widens by what is there already, at the most
+        step = min(done + 1, by - done)
+        mask |= mask << step
+        done += step
+    return mask
 
 
 def _turned(minutes: int, by: int) -> int:
@@ -226,6 +310,9 @@ class _Clocks(NamedTuple):
     in_effect: tuple[Days, ...]  # none where there is but one offset
     gaps: tuple[tuple[int, int, int], ...]
     jumps: Days | None
+    #: When the clocks change, forward or back: minutes of the day of UTC, and days.
+    change_minutes: int
+    change_days: Days | None
 
 
 @lru_cache(maxsize=64)
@@ -237,14 +324,17 @@ def _clocks(zone: tzinfo) -> _Clocks | None:
     if is_fixed(zone):
         offset = zone.utcoffset(None)
         assert offset is not None
-        return _Clocks((offset.days * DAY_S + offset.seconds,), (), (), None)
+        return _Clocks((offset.days * DAY_S + offset.seconds,), (), (), None, 0, None)
     pieces = list(table.spans(_KNOWN_FROM_S, _KNOWN_UNTIL_S))
     starts = {start_s + offset: start_s for start_s, _, offset in pieces}
     jumps = tuple((low_s, high_s, starts[high_s]) for low_s, high_s in gaps(table, _KNOWN_FROM_S, _KNOWN_UNTIL_S))
     offsets = tuple({offset: None for _, _, offset in pieces})
     shown = Shown(table)
     in_effect = tuple(InEffect(shown, offset) for offset in offsets) if len(offsets) > 1 else ()
-    return _Clocks(offsets, in_effect, jumps, Jumps(shown) if jumps else None)
+    minutes = reduce(lambda mask, piece: mask | 1 << piece[0] % DAY_S // 60, pieces[1:], 0)
+    return _Clocks(
+        offsets, in_effect, jumps, Jumps(shown) if jumps else None, minutes, Changes(shown) if minutes else None
+    )
 
 
 @lru_cache(maxsize=256)
@@ -279,28 +369,39 @@ def local_boxes(
     *,
     moved: bool = False,
     shifted: bool = False,
+    lattice: tuple[int, int] = (1, 0),
 ) -> tuple[Box, ...]:
     """The boxes of a rule that names minutes of the local day (1,440 bits), seconds of the minute (60 bits) and local days.
 
     ``moved``: whether it runs at the end of a gap what the gap swallowed; ``shifted``: whether as much later as the gap is wide.
+    ``lattice``: period and offset, in local seconds, of a lattice that has all its times.
     """
     try:
-        return _local_boxes(zone, minutes, seconds, days, moved, shifted)
+        return _local_boxes(zone, minutes, seconds, days, moved, shifted, lattice)
     except TypeError:  # a zone class of the user's own that cannot be hashed
         return (Box(_SECOND_US),)
 
 
 @lru_cache(maxsize=512)
 def _local_boxes(
-    zone: tzinfo, minutes: int, seconds: int, days: Days | None, moved: bool, shifted: bool
+    zone: tzinfo,
+    minutes: int,
+    seconds: int,
+    days: Days | None,
+    moved: bool,
+    shifted: bool,
+    lattice: tuple[int, int],
 ) -> tuple[Box, ...]:
     clocks = _clocks(zone)
     if clocks is None:
         return (Box(_SECOND_US),)
     found = []
+    after_jumps = 0
+    for low_s, high_s, at_s in clocks.gaps if shifted else ():
+        after_jumps |= _turned((1 << min(-(-(high_s - low_s) // 60), 1440)) - 1, at_s % DAY_S // 60)
     for number, offset in enumerate(clocks.offsets):
         holds = clocks.in_effect[number : number + 1]
-        held = ((zone, offset),) if holds and not shifted else ()
+        held = ((zone, offset),) if holds else ()
         earlier, odd = divmod(offset, 60)
         # A second of the local minute before ``odd`` belongs to the minute of UTC before.
         for back, these in (
@@ -315,7 +416,20 @@ def _local_boxes(
                 if mask:
                     sets = holds if days is None else (*holds, days.shifted(later))
                     period_us, offset_us = _lattice(mask, these)
-                    found.append(Box(period_us, offset_us, mask, these, sets, clocks=held))
+                    box = Box(period_us, offset_us, mask, these, sets, clocks=held)
+                    if lattice[0] > 1:
+                        on_us = Box(lattice[0] * _SECOND_US, (lattice[1] - offset) % lattice[0] * _SECOND_US)
+                        both = box.shared(on_us)
+                        if both is None:
+                            continue
+                        box = both
+                    found.append(box)
+                    if shifted and clocks.jumps is not None and box.minutes & after_jumps:
+                        # What is read with the offset before the jump comes right after it.
+                        days_after = Smeared((clocks.jumps,), 0, 1)
+                        found.append(
+                            box._replace(minutes=box.minutes & after_jumps, days=(*sets, days_after), clocks=())
+                        )
     if moved and clocks.jumps is not None:
         mask = ends = 0
         later_by: set[int] = set()  # days from the local one of what is swallowed to that of the jump
@@ -450,7 +564,9 @@ def _dates(months: int, days: int, start_day: int, clamp: bool) -> Days | None:
     if days:
         return None
     year, month, day = civil(start_day)
-    return MonthSteps(months, 12 * year + month - 1, day, clamp)
+    return MonthSteps(
+        months, 12 * year + month - 1, lambda length: 1 << min(day, length) - 1 if clamp or day <= length else 0
+    )
 
 
 # --- looking into boxes ---------------------------------------------------------------------------------------------------
@@ -482,7 +598,7 @@ class Finder:
         for number, box in enumerate(self.boxes):
             asked_us, answer_us = self._known[number]
             if at_us < asked_us or (answer_us is not None and answer_us < at_us):
-                answer_us = look(box, at_us, steps)
+                answer_us = look(box, at_us, steps, until_us=best)
                 self._known[number] = at_us, answer_us
             if answer_us is not None and (best is None or answer_us < best):
                 best = answer_us
@@ -514,7 +630,7 @@ def _is_empty(box: Box) -> bool:
 
 def _day_sets(box: Box) -> tuple[Days, ...]:
     """The sets of days of a box, with those of its lattice."""
-    if box.period_us % _DAY_US == 0 and box.period_us > _DAY_US:
+    if box.period_us % _DAY_US == 0 and _DAY_US < box.period_us < _RARE_US:
         return (*box.days, _day_lattice(box.period_us // _DAY_US, box.offset_us // _DAY_US))
     return box.days
 
@@ -524,25 +640,29 @@ def _day_lattice(period: int, day: int) -> DayLattice:
     return DayLattice(period, day % period)
 
 
+@lru_cache(maxsize=64)
+def _day_points(period_us: int, offset_us: int) -> DayPoints:
+    return DayPoints(period_us, offset_us)
+
+
 @lru_cache(maxsize=256)
 def _windows_of(minutes: int, seconds: int) -> tuple[tuple[tuple[int, int, int], ...], ...]:
     """Some minutes of the day and seconds of the minute as windows; none where they are too many, or all there are."""
     if minutes == ANY_MINUTE and seconds == ANY_SECOND:
         return ()
-    spans = [(low, high) for low, high in _runs(seconds)]
-    found = []
-    for low, high in _runs(minutes):
-        if seconds == ANY_SECOND:
-            found.append((low * _MINUTE_US, high * _MINUTE_US))
-        elif (high - low) * len(spans) > _MOST_WINDOWS:
-            return ()
-        else:
-            for minute in range(low, high):
-                found += [
-                    (minute * _MINUTE_US + a * _SECOND_US, minute * _MINUTE_US + b * _SECOND_US) for a, b in spans
-                ]
-        if len(found) > _MOST_WINDOWS:
-            return ()
+    spans = list(_runs(seconds))
+    runs = _runs(minutes)
+    if seconds == ANY_SECOND or minutes.bit_count() * len(spans) > _MOST_WINDOWS:
+        found = [(low * _MINUTE_US, high * _MINUTE_US) for low, high in runs]
+    else:
+        found = [
+            (minute * _MINUTE_US + a * _SECOND_US, minute * _MINUTE_US + b * _SECOND_US)
+            for low, high in runs
+            for minute in range(low, high)
+            for a, b in spans
+        ]
+    if len(found) > _MOST_WINDOWS:
+        return ()
     return (tuple((_DAY_US, low_us, high_us - low_us - 1) for low_us, high_us in found),)
 
 
@@ -581,6 +701,29 @@ def _until_all(wanted: Sequence[Sequence[tuple[int, int, int]]], at_us: int, ste
     return 0
 
 
+def _drifts(period_us: int) -> bool:
+    """Whether what comes again and again comes at other times each day."""
+    return period_us > _MINUTE_US and bool(period_us % _DAY_US and _DAY_US % period_us)
+
+
+def _until_overlap(period_us: int, width_us: int, windows: Sequence[tuple[int, int, int]], begin_us: int) -> int | None:
+    """In how many periods a stretch that begins at an instant overlaps one of some windows: 0, now; None, never."""
+    least: int | None = None
+    for of_us, offset_us, wide_us in windows:
+        wide_us += width_us
+        if wide_us >= of_us:
+            return 0
+        # The stretch begins at most its width before the window.
+        place_us = (begin_us - offset_us + width_us) % of_us
+        if place_us <= wide_us:
+            return 0
+        left_us = of_us - place_us
+        times = first_multiple(period_us, of_us, left_us, left_us + wide_us)
+        if times is not None and (least is None or times < least):
+            least = times
+    return least
+
+
 def first_multiple(step: int, modulus: int, low: int, high: int) -> int | None:
     """The least n >= 0 for which ``low`` <= n * ``step`` mod ``modulus`` <= ``high``, or None; 0 <= low <= high < modulus.
 
@@ -601,8 +744,11 @@ def first_multiple(step: int, modulus: int, low: int, high: int) -> int | None:
     return None if turns is None else -(-(low + modulus * turns) // step)
 
 
-def look(box: Box, at_us: int, steps: list[int], known_from: int = FIRST_DAY) -> int | None:
-    """The first instant of a box that is not before another; or how far the look came when its steps were used up.
+def look(
+    box: Box, at_us: int, steps: list[int], known_from: int = FIRST_DAY, until_us: int | None = None
+) -> int | None:
+    """The first instant of a box that is not before another; or how far the look came when its steps were used up, or when it
+    was past ``until_us``.
 
     ``known_from``: the day from which the days of the box are known.
     """
@@ -612,15 +758,23 @@ def look(box: Box, at_us: int, steps: list[int], known_from: int = FIRST_DAY) ->
     at_us = max(at_us, from_us)
     first_us = _MINUTE_US * _lowest(minutes) + _SECOND_US * _lowest(seconds)
     wanted: tuple[tuple[tuple[int, int, int], ...], ...] = tuple((window,) for window in windows)
-    if period_us > _MINUTE_US and period_us % _DAY_US and _DAY_US % period_us:
+    drifts = None
+    if _drifts(period_us):
         # The lattice comes to other times each day; to step along it may take years of days.
         wanted += _windows_of(minutes, seconds)
+    else:
+        drifts = next((window for window in windows if _drifts(window[0])), None)
+    # A lattice with few points is made a set of days where it takes many steps.
+    far_steps = steps[0] - _MANY_STEPS if sets and _drifts(period_us) and period_us > _SPARSE_US else -1
+    times_of_day = _windows_of(minutes, seconds) if drifts is not None else ()
     while True:
         at_us += (offset_us - at_us) % period_us
         if at_us > upto_us:
             return None
         steps[0] -= 1
-        if steps[0] < 0:
+        if steps[0] == far_steps:
+            sets = (*sets, _day_points(period_us, offset_us))
+        if steps[0] < 0 or (until_us is not None and at_us > until_us):
             return at_us
         day, rest_us = divmod(at_us, _DAY_US)
         if sets and day >= known_from:
@@ -636,6 +790,15 @@ def look(box: Box, at_us: int, steps: list[int], known_from: int = FIRST_DAY) ->
                 return None
             if times:
                 at_us += times * period_us
+                continue
+        if times_of_day and drifts is not None:
+            # So does the window.
+            begin_us = at_us - (at_us - drifts[1]) % drifts[0]
+            turns = _until_overlap(drifts[0], drifts[2], times_of_day[0], begin_us)
+            if turns is None:
+                return None
+            if turns:
+                at_us = begin_us + turns * drifts[0]
                 continue
         minute, rest_us = divmod(rest_us, _MINUTE_US)
         later = minutes >> minute

@@ -18,12 +18,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from math import gcd
 from time import time_ns
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
-from schedcore.triggers._days import CommonDays, Days, OtherDays, RangeDays, days_between, next_common, together
+from schedcore.triggers._days import (
+    CommonDays,
+    Days,
+    OtherDays,
+    RangeDays,
+    days_between,
+    next_common,
+    set_bits,
+    together,
+)
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import (
     DAY_S,
@@ -65,6 +75,7 @@ _LAST_S = (_LAST - _EPOCH) // _SECOND
 # The days of a rule are known from the year 1 on.
 _ANY_DAY = day_number(1, 1, 1)
 # Minute 0 of each hour of the day.
+_HOUR = (1 << 60) - 1
 _EVERY_HOUR = sum(1 << minute for minute in range(0, 1440, 60))
 _DST = ("skip", "cron")
 _NAMES = ("DTSTART", "RRULE", "RDATE", "EXDATE", "EXRULE")
@@ -489,11 +500,13 @@ class _Rule:
         "_boxes",
         "_freq",
         "_given",
+        "_interval",
         "_minutes",
         "_never_after",
         "_positions",
         "_seconds",
         "_start",
+        "_times",
         "_until",
         "_week_start",
         "days",
@@ -523,7 +536,9 @@ class _Rule:
             positions = {int(each) for each in given["BYSETPOS"].split(",")} if "BYSETPOS" in given else None
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise InvalidTriggerError(f"RRULE: {text!r} cannot be used: {error}", field="RRULE") from error
+        self._times = set_bits(self._minutes), set_bits(self._seconds)
         self._freq = freq
+        self._interval = interval
         self._given = given
         self._positions = positions
         self._week_start = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
@@ -563,17 +578,22 @@ class _Rule:
         unit_us = (3600, 60, 1)[self._freq - _DAILY - 1] * _SECOND_US
         start_us = (self._start - _EPOCH) // _SECOND * _SECOND_US
         period_us = unit_us * interval
-        windows = ((period_us, start_us // unit_us * unit_us % period_us, unit_us - 1),) if interval > 1 else ()
         minutes, seconds = self._minutes, self._seconds
         if not minutes or not seconds:
             return ()
-        whole = Box(_SECOND_US, 0, minutes, seconds, self.days, start_us, LAST_US, windows=windows)
+        step, first = self._lattice()
+        windows: tuple[tuple[int, int, int], ...] = ()
+        if step * _SECOND_US < period_us:  # an hour or a minute to which it comes may have several instances
+            windows = ((period_us, start_us // unit_us * unit_us % period_us, unit_us - 1),)
+        whole = Box(
+            step * _SECOND_US, first * _SECOND_US, minutes, seconds, self.days, start_us, LAST_US, windows=windows
+        )
         if self._positions is None:
             return (whole,)
         # One hour's, or one minute's, is like the other's.
         hour = [at for at in range(60) if minutes >> 60 * (_lowest(minutes) // 60) & 1 << at]
         in_hour = self._freq == _DAILY + 1
-        of_minute = _bits(seconds) if self._freq < _DAILY + 3 else [0]
+        of_minute = set_bits(seconds) if self._freq < _DAILY + 3 else [0]
         times = [(minute, second) for minute in (hour if in_hour else [0]) for second in of_minute]
         found = []
         for minute, second in _picked(times, self._positions):
@@ -615,10 +635,10 @@ class _Rule:
             there = next_common(self.days, first)
             if there is None or there > last_day:
                 return None
-            EFFORT.spend(4, self)
+            EFFORT.spend(6, self)
             first, last = self._period(there)
-            days = [first + place for place in _bits(days_between(self.days, first, last))]
-            minutes, seconds = _bits(self._minutes), _bits(self._seconds)
+            days = [first + place for place in set_bits(days_between(self.days, first, last))]
+            minutes, seconds = self._times
             for at in _picked(range(len(days) * len(minutes) * len(seconds)), self._positions):
                 place, number = divmod(at, len(minutes) * len(seconds))
                 at_s = days[place] * DAY_S + 60 * minutes[number // len(seconds)] + seconds[number % len(seconds)]
@@ -642,10 +662,13 @@ class _Rule:
         """Never come to the days of another rule with the same start, if it has all times of the day of this one: what ``EXRULE``
         takes away is not walked over then.
         """
+        own, theirs = ({key: text for key, text in each._given.items() if key != "INTERVAL"} for each in (self, other))
+        if own == theirs and self._interval % other._interval == 0 and self._until <= other._until:
+            self._never_after = self._start - _SECOND
         if (
             self._positions is None
             and other._positions is None
-            and (other._freq <= _DAILY or other._given.get("INTERVAL", "1") == "1")
+            and (other._freq <= _DAILY or other._interval == 1)
             and not self._minutes & ~other._minutes
             and not self._seconds & ~other._seconds
         ):
@@ -661,7 +684,23 @@ class _Rule:
 
     def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
         """Where it fires at most, on the wall clock of a zone."""
-        return local_boxes(zone, self._minutes, self._seconds, together(self.days), moved=moved)
+        return local_boxes(
+            zone, self._minutes, self._seconds, together(self.days), moved=moved, lattice=self._lattice()
+        )
+
+    def _lattice(self) -> tuple[int, int]:
+        """Period and offset, in local seconds, of a lattice that has all instances."""
+        if self._freq <= _DAILY or not self._minutes or not self._seconds:
+            return 1, 0
+        unit = (3600, 60, 1)[self._freq - _DAILY - 1]
+        start_s = (self._start - _EPOCH) // _SECOND // unit * unit
+        # The seconds of an hour, or a minute, that may be instances: all hours have the same.
+        of_hour = set_bits(self._minutes >> 60 * (_lowest(self._minutes) // 60) & _HOUR) if unit == 3600 else [0]
+        of_minute = self._times[1] if unit > 1 else [0]
+        first = 60 * of_hour[0] + of_minute[0]
+        apart = (60 * minute + second - first for minute in of_hour for second in of_minute)
+        step = gcd(unit * self._interval, *apart)
+        return step, (start_s + first) % step
 
     def _is_beyond(self, named: tuple[Days, ...]) -> bool:
         """Whether ``BYSETPOS`` asks for more than a period can have."""
@@ -673,10 +712,6 @@ def _picked(times: Sequence[_Time], positions: Iterable[int]) -> list[_Time]:
     """Those of the times, in order, that are in some positions, from 1 up or from -1 down."""
     places = {position - 1 if position > 0 else len(times) + position for position in positions}
     return [times[place] for place in sorted(places) if 0 <= place < len(times)]
-
-
-def _bits(mask: int) -> list[int]:
-    return [place for place in range(mask.bit_length()) if mask >> place & 1]
 
 
 def _lowest(mask: int) -> int:

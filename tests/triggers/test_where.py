@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -16,7 +17,8 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
 from schedcore.triggers._effort import MOST_STEPS
 from schedcore.triggers._local import civil, day_number
-from schedcore.triggers._where import Box, Finder, boxes_of, first_multiple
+from schedcore.triggers._where import Box, Finder, _times_near, boxes_of, first_multiple
+from schedcore.triggers._zones import FIRST_US
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Holidays, Predicate, Times, Weekdays
@@ -200,8 +202,16 @@ def test_sets_of_days() -> None:
 
     assert first(DayLattice(100, day_number(2026, 2, 1)), 2) == ["2026-02-01", "2026-05-12"]
     assert first(DayLattice(1_000_000, day_number(2026, 2, 1)), 2) == ["2026-02-01", "4763-12-30"]
-    assert first(MonthSteps(7, 12 * 2026, 31, False), 3) == ["2026-01-31", "2026-08-31", "2027-03-31"]
-    assert first(MonthSteps(13, 12 * 2026, 31, True), 3) == ["2026-01-31", "2027-02-28", "2028-03-31"]
+    assert first(MonthSteps(7, 12 * 2026, lambda length: 1 << 30 if length == 31 else 0), 3) == [
+        "2026-01-31",
+        "2026-08-31",
+        "2027-03-31",
+    ]
+    assert first(MonthSteps(13, 12 * 2026, lambda length: 1 << length - 1), 3) == [
+        "2026-01-31",
+        "2027-02-28",
+        "2028-03-31",
+    ]
     assert first(RangeDays([(today + 3, today + 4), (today + 4, today + 5)]), 9) == [
         "2026-01-04",
         "2026-01-05",
@@ -359,3 +369,93 @@ def test_a_schedule_that_is_always_closed_is_searched_once() -> None:
     with pytest.raises(InvalidTriggerError) as again:
         trigger.next_us(start_us + 86_400_000_000)
     assert (str(again.value), len(looked) < 10) == (str(first.value), True)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    minutes=st.sets(st.integers(0, 1439), min_size=1, max_size=4),
+    seconds=st.sets(st.integers(0, 59), min_size=1, max_size=3),
+    distance=st.sampled_from([1, 7, 59, 60, 61, 119, 3599, 3600, 3661, 43_200, 86_399, 86_400]),
+    data=st.data(),
+)
+def test_what_is_near_to_some_times_of_the_day(
+    minutes: set[int], seconds: set[int], distance: int, data: st.DataObject
+) -> None:
+    times = [60 * minute + second for minute in minutes for second in seconds]
+    asked = data.draw(st.sampled_from(times)) + data.draw(
+        st.sampled_from([0, distance, -distance, distance + 1, -distance - 1])
+        | st.integers(-distance - 100, distance + 100)
+    )
+    day, second = divmod(asked, 86_400)
+    near = _times_near(sum(1 << each for each in minutes), sum(1 << each for each in seconds), distance)
+    found = any(
+        these >> second % 60 & 1 and mask >> second // 60 & 1 and least <= day <= most
+        for these, mask, least, most in near
+    )
+    assert found == any(abs(asked - each) <= distance for each in times)
+
+
+def within(trigger: EngineTrigger, year: int, leaps: int) -> int | None:
+    """The answer of a search that may take no more leaps."""
+    assert isinstance(trigger, AndTrigger)
+    return trigger._meeting().next_us(from_datetime(datetime(year, 1, 1, tzinfo=UTC)), [leaps])
+
+
+def test_a_tolerance_is_exact_to_the_second() -> None:
+    """Their minutes are side by side, and they are a minute apart: this was walked until the search ended."""
+    one = CronTrigger.from_crontab("0,11,12,19,50 1,11,21,22 L 2 *", "Antarctica/Troll")
+    other = CronTrigger.from_crontab("18 0,11,15,21,23 * 2 *", "Africa/Cairo", dst="literal")
+    assert within(AndTrigger([one, other], tolerance=1), 2026, 60) is None
+    assert within(AndTrigger([one, other], tolerance=60), 2026, 60) is not None
+
+
+def test_clocks_that_change_at_the_same_instant_agree_within_a_tolerance() -> None:
+    daily = CalendarIntervalTrigger(
+        days=1, hour=18, minute=58, start_date="2024-01-31", timezone="Europe/Dublin", dst="shift"
+    )
+    later = CronTrigger.from_crontab("* */19 30 * *", "Europe/London", dst="literal")
+    assert within(AndTrigger([daily, later], tolerance=60), 2026, 10) is None
+    assert within(AndTrigger([daily, later], tolerance=120), 2026, 10) is not None
+
+
+@pytest.mark.skipif(not HAS_RULES, reason="needs the extra rrule")
+def test_the_interval_of_a_rule_meets_others_by_arithmetic() -> None:
+    """Every 13 hours and 40 minutes, and once in 54 days: they are never at the same second."""
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    rule = RRuleTrigger("FREQ=MINUTELY;INTERVAL=820", dtstart="2023-05-31T02:30:00", timezone="Africa/Cairo")
+    never = IntervalTrigger(seconds=4_700_240, start_date="2024-01-01T05:00:00Z")
+    assert within(AndTrigger([rule, never]), 2026, 1) is None
+
+
+@pytest.mark.skipif(not HAS_RULES, reason="needs the extra rrule")
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "FREQ=HOURLY;INTERVAL=7;BYMONTH=2,4;BYMONTHDAY=-1",
+        "FREQ=DAILY;BYMONTH=1,2,3;BYDAY=SA,SU;BYSETPOS=-1;BYHOUR=23",
+        "FREQ=MINUTELY;INTERVAL=100;BYMONTHDAY=29",
+    ],
+)
+def test_a_rule_that_is_taken_away_whole_has_no_instance(rule: str) -> None:
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    taken = re.sub(r"INTERVAL=\d+", "INTERVAL=1", rule)
+    trigger = RRuleTrigger(f"RRULE:{rule}\nEXRULE:{taken}", dtstart="2023-05-29T00:00:00", timezone="UTC")
+    assert trigger.next_us(from_datetime(datetime(2026, 1, 1, tzinfo=UTC))) is None
+    kept = RRuleTrigger(f"RRULE:{taken}\nEXRULE:{rule}", dtstart="2023-05-29T00:00:00", timezone="UTC")
+    assert (kept.next_us(from_datetime(datetime(2026, 1, 1, tzinfo=UTC))) is None) == (taken == rule)
+
+
+def only_dates(day: date) -> bool:
+    return day.year > 0
+
+
+def test_calendars_are_asked_of_dates_alone() -> None:
+    """West of Greenwich the first instant of all is in a year that no date has."""
+    for closed in (WEEKEND | Predicate(only_dates), WEEKEND & Predicate(only_dates)):
+        trigger = CronTrigger(hour=3, timezone="America/New_York").excluding(closed, "previous")
+        try:
+            assert trigger.next_us(FIRST_US - 1) is not None
+        except InvalidTriggerError:  # all of them are closed
+            assert closed == WEEKEND | Predicate(only_dates)

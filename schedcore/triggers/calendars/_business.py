@@ -9,7 +9,7 @@ from typing import Any
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._days import FIRST_DAY, Days, NthDays, next_common
+from schedcore.triggers._days import Days, NthDays, next_common
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, day_number, month_length
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
@@ -28,7 +28,7 @@ __all__ = ["BusinessDayTrigger"]
 # Months that are searched for one that has an n-th business day.
 _MONTHS_LIMIT = 1200
 # Months that are looked at day by day before it pays to count the open days of others.
-_FEW = 6
+_FEW = 3
 _STATE_VERSION = 3  # as that of the other triggers
 
 
@@ -160,13 +160,11 @@ class BusinessDayTrigger(Zoned):
         yield from range(month, month + _FEW)
         following: int | None = month + _FEW
         while following is not None:
-            day: int | None = day_number(following // 12, following % 12 + 1, 1)
-            if day is not None and day >= FIRST_DAY:
-                day = next_common((self._days(),), day)
-                if day is None:
-                    return
-                year, number, _ = civil(day)
-                following = 12 * year + number - 1
+            day = next_common((self._days(),), day_number(following // 12, following % 12 + 1, 1))
+            if day is None:
+                return
+            year, number, _ = civil(day)
+            following = 12 * year + number - 1
             if following >= month + _MONTHS_LIMIT:
                 raise InvalidTriggerError(f"no month within 100 years has such a day: {self}", field="nth")
             yield following

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
+from datetime import MAXYEAR, MINYEAR, date, timedelta
 from typing import Any, ClassVar
 
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._local import civil
+from schedcore.triggers._local import DAY_S, civil
 from schedcore.triggers.calendars._calendar import EPOCH, Daily, Span
 
 __all__ = ["Moments", "Predicate"]
@@ -29,7 +29,8 @@ class Predicate(Daily):
         object.__setattr__(self, "function", _to_function(function))
 
     def _closes(self, day: int) -> bool:
-        return bool(self.function(date(*civil(day))))
+        year, month, number = civil(day)
+        return MINYEAR <= year <= MAXYEAR and bool(self.function(date(year, month, number)))
 
     def describe(self) -> str:
         return f"whatever {_name_of(self.function)} says"
@@ -65,7 +66,12 @@ class Moments(Predicate):
         return False
 
     def span(self, local_s: int) -> Span:
-        return Span(bool(self.function(EPOCH + timedelta(seconds=local_s))), local_s, local_s + 1)
+        known = MINYEAR <= civil(local_s // DAY_S)[0] <= MAXYEAR
+        return Span(
+            known and bool(self.function(EPOCH + timedelta(seconds=local_s))),
+            local_s,
+            local_s + 1,
+        )
 
 
 def _to_function(function: Callable[..., object] | str) -> Callable[[Any], object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import MAXYEAR, MINYEAR, date
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +32,8 @@ class Holidays(Daily):
         _holidays(country, subdivision)
 
     def _closes(self, day: int) -> bool:
-        return date(*civil(day)) in _holidays(self.country, self.subdivision)
+        year, month, number = civil(day)
+        return MINYEAR <= year <= MAXYEAR and date(year, month, number) in _holidays(self.country, self.subdivision)
 
     def describe(self) -> str:
         return f"holidays in {self.country}{f' ({self.subdivision})' if self.subdivision else ''}"

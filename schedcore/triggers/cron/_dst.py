@@ -370,7 +370,7 @@ def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -
 
 def _count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -> int:
     stable_s = max(from_s, _STABLE_S)
-    if until_s - stable_s > _FEW_YEARS_S and offsets.periodic and not plan.names_years:
+    if until_s - stable_s > _FEW_YEARS_S and offsets.periodic and plan.years is None:
         first, last = year_of((stable_s - 1) // _DAY_S) + 1, year_of(until_s // _DAY_S)
         return (
             _count(plan, offsets, from_s, first_day(first) * _DAY_S, once)

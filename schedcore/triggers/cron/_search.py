@@ -100,9 +100,9 @@ class Plan:
         self._year: _Year = (0, 0, 0, 1970)  # none yet
 
     @property
-    def names_years(self) -> bool:
-        """Whether the rule names years."""
-        return self._years is not None
+    def years(self) -> list[int] | None:
+        """The years that the rule names and that have matching days, in order; None where it names none."""
+        return self._years
 
     @property
     def spans(self) -> list[tuple[int, int]]:
