@@ -452,10 +452,6 @@ def only_dates(day: date) -> bool:
 
 
 def test_calendars_are_asked_of_dates_alone() -> None:
-    """West of Greenwich the first instant of all is in a year that no date has."""
-    for closed in (WEEKEND | Predicate(only_dates), WEEKEND & Predicate(only_dates)):
-        trigger = CronTrigger(hour=3, timezone="America/New_York").excluding(closed, "previous")
-        try:
-            assert trigger.next_us(FIRST_US - 1) is not None
-        except InvalidTriggerError:  # all of them are closed
-            assert closed == WEEKEND | Predicate(only_dates)
+    """The day before the first of all dates is a Sunday of no year that a date can have."""
+    trigger = CronTrigger(hour=3, timezone="UTC").excluding(WEEKEND & Predicate(only_dates), "next")
+    assert trigger.next_us(FIRST_US - 1) == FIRST_US + 3 * 3_600_000_000
