@@ -103,7 +103,8 @@ class Backend(ABC):
 
     #: For people.
     title: ClassVar[str]
-    #: What SQLAlchemy calls the driver, and a URL.
+    #: What SQLAlchemy calls it, what it calls the driver, and a URL.
+    dialects: ClassVar[tuple[str, ...]]
     driver: ClassVar[str]
     example: ClassVar[str]
     placeholder: ClassVar[str] = "%s"
@@ -282,6 +283,10 @@ class Backend(ABC):
     @abstractmethod
     def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
         """The lock for tables; ``place``: their schema (it may be empty) and the name of the table of jobs."""
+
+    def journal(self, engine: sa.Engine, place: Collection[str]) -> str:
+        """Where there is a journal of runs beside the tables; empty: nowhere."""
+        return ""
 
     def where(self, url: sa.URL) -> str:
         """The database, for people."""

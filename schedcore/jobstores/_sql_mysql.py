@@ -67,6 +67,7 @@ def _exact_text(kind: _ExactText, compiler: Any, **_: Any) -> str:
 
 class MySQL(Backend):
     title = "MariaDB and MySQL"
+    dialects = ("mysql", "mariadb")
     driver = "pymysql"
     example = "mysql+pymysql://user:password@host/database"
     insert_new = "INSERT IGNORE"

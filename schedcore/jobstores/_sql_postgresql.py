@@ -44,6 +44,7 @@ _REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", 
 
 class PostgreSQL(Backend):
     title = "PostgreSQL"
+    dialects = ("postgresql",)
     driver = "psycopg"
     example = "postgresql+psycopg://user:password@host/database"
     live = "finished_us IS NULL"

@@ -38,11 +38,16 @@ def make_tables(
     blob = sa.LargeBinary(2**32 - 1)
     key, long_text = backend.key_type, backend.text_type
 
+    def own(**options: Any) -> dict[str, Any]:
+        """Those for this kind of database. For the others SQLAlchemy would load all that it knows of them."""
+        return {option: value for option, value in options.items() if option.partition("_")[0] in backend.dialects}
+
     def table(suffix: str, *parts: sa.schema.SchemaItem, **options: Any) -> sa.Table:
         full = f"{name}{suffix}"
         known = metadata.tables.get(full if schema is None else f"{schema}.{full}")
-        options |= {f"{kind}_engine": "InnoDB" for kind in ("mysql", "mariadb")}
-        options |= {f"{kind}_charset": "utf8mb4" for kind in ("mysql", "mariadb")}
+        options |= own(
+            mysql_engine="InnoDB", mysql_charset="utf8mb4", mariadb_engine="InnoDB", mariadb_charset="utf8mb4"
+        )
         return sa.Table(full, metadata, *parts, schema=schema, **options) if known is None else known
 
     formers = sa.text("former_id IS NOT NULL")
@@ -61,8 +66,8 @@ def make_tables(
         sa.Column("reason", long_text),
         # Null but for active jobs, so that what is paused, broken or over costs a due query nothing. The id is for lists.
         sa.Index(f"{name}_due", "elapsed", "due_us", "id"),
-        sa.Index(f"{name}_former", "former_id", sqlite_where=formers, postgresql_where=formers),
-        sqlite_autoincrement=True,
+        sa.Index(f"{name}_former", "former_id", **own(sqlite_where=formers, postgresql_where=formers)),
+        **own(sqlite_autoincrement=True),
     )
     runs = table(
         "_runs",
@@ -86,7 +91,7 @@ def make_tables(
         *backend.extra_columns(),
         sa.Index(f"{name}_runs_job", "job_uid", "fire_us"),
         *backend.run_indexes(name),
-        sqlite_with_rowid=False,
+        **own(sqlite_with_rowid=False),
     )
     meta = table(
         "_meta",

@@ -71,6 +71,7 @@ class _DatabaseLock:
 
 class SQLite(Backend):
     title = "SQLite"
+    dialects = ("sqlite",)
     driver = "pysqlite"
     example = "sqlite:///jobs.sqlite"
     placeholder = "?"
@@ -197,13 +198,21 @@ class SQLite(Backend):
         return None
 
     def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
-        schema, table = place
-        with engine.connect() as connection:
-            rows = connection.exec_driver_sql("PRAGMA database_list").fetchall()
-        path = next((str(row[2] or "") for row in rows if row[1] == (schema or "main")), "")
-        # Job stores with tables of their own may share a file.
-        suffix = "" if table == "schedcore_jobs" else f".{table}"
-        return _DatabaseLock(f"{os.path.realpath(path)}{suffix}.lock" if path else "")
+        return _DatabaseLock(_beside(engine, place, "lock"))
+
+    def journal(self, engine: sa.Engine, place: Collection[str]) -> str:
+        return _beside(engine, place, "runs")
+
+
+def _beside(engine: sa.Engine, place: Collection[str], suffix: str) -> str:
+    """The path of a file beside the database; empty: it is in memory."""
+    schema, table = place
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("PRAGMA database_list").fetchall()
+    path = next((str(row[2] or "") for row in rows if row[1] == (schema or "main")), "")
+    # Job stores with tables of their own may share a file.
+    own = "" if table == "schedcore_jobs" else f".{table}"
+    return f"{os.path.realpath(path)}{own}.{suffix}" if path else ""
 
 
 def _writer(busy_ms: int) -> Callable[[Any, object], None]:
