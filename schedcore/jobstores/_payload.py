@@ -5,8 +5,9 @@ A payload is what a serializer makes of this (version 1)::
     {"v": 1, "id": …, "name": …, "func": "module:qualname", "args": […], "kwargs": {…},
      "trigger": {"type": plug-in alias, "state": what its __getstate__ gave}, "policy": {field: value}}
 
-(and ``"self"``, the instance, where the callable is a bound method and the serializer can keep objects). The id and the place in
-the schedule have columns of their own.
+(and ``"self"``, the instance, where the callable is a bound method and the serializer can keep objects). The policy has the
+fields that differ from ``_USUAL``, which belongs to this version of payloads and stays what it is when a default changes. The id
+and the place in the schedule have columns of their own.
 
 A payload is data, whoever wrote it. Reading one imports the module of the function that it names and the trigger that is
 registered under its alias, as far as ``allowed_refs`` lets it, and nothing else; it never raises for what it finds. What cannot
@@ -183,7 +184,7 @@ def _encode(serializer: Serializer, job: JobRecord) -> bytes:
     data["args"] = list(job.args)
     data["kwargs"] = dict(job.kwargs)
     data["trigger"] = _pack_trigger(job.trigger)
-    data["policy"] = job.policy._asdict()
+    data["policy"] = _pack_policy(job.policy)
     try:
         return serializer.dumps(data)
     except SerializationError as error:
@@ -201,6 +202,19 @@ def _encode(serializer: Serializer, job: JobRecord) -> bytes:
                 path=path,
             ) from error
         raise SerializationError(f"job {job.id!r} cannot be stored: {error}", path=path) from error
+
+
+# What most jobs have: a third of a payload, were it said of each.
+_USUAL = JobPolicy(
+    executor="default", misfire_grace_us=None, coalesce=True, max_instances=1, max_catchup=1000, recovery="rerun"
+)
+
+
+def _pack_policy(policy: JobPolicy) -> dict[str, Any]:
+    if policy == _USUAL:
+        return {}
+    pairs = zip(JobPolicy._fields, policy, _USUAL, strict=True)
+    return {name: value for name, value, usual in pairs if value != usual}
 
 
 def _pack_trigger(trigger: EngineTrigger) -> Any:
@@ -383,7 +397,7 @@ def _unpack_policy(fields: Any) -> JobPolicy:
             raise _Unusable(f"this release does not know the job option {name!r}")
         if not check(value):
             raise _Unusable(f"the job option {name} cannot be {value!r}")
-    policy = JobPolicy(**fields).intern()
+    policy = _USUAL._replace(**fields).intern()
     if key and len(_policies) < _POLICIES_LIMIT:
         _policies[key] = policy
     return policy

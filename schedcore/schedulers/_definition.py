@@ -109,8 +109,10 @@ class Definitions:
             policy = policy_with(self.default_policy, {"executor": executor})
             self._policies[executor] = policy
         if options != _NO_OPTIONS:
-            named = zip(_OPTIONS, options, strict=True)
-            policy = policy_with(policy, {key: value for key, value in named if value is not UNSET})
+            try:
+                policy = _policy(policy, *options)
+            except TypeError:  # a list, or what else has no hash: it is told by name
+                policy = _policy.__wrapped__(policy, *options)
         record = make_record(func, grid, args, kwargs, id, name, policy)
         next_run = next_run_time
         if next_run_time is UNSET or next_run_time is None:
@@ -228,6 +230,13 @@ def _bad_trigger_args(alias: str, cls: type, given: dict[str, Any], error: TypeE
                 continue
             return UnknownOptionError(name, known, f"{alias} trigger")
     return InvalidTriggerError(f"{alias} trigger: {error}")
+
+
+@lru_cache(maxsize=256, typed=True)
+def _policy(policy: JobPolicy, *options: Any) -> JobPolicy:
+    """``policy`` with the options of a job. Thousands of jobs have the same; ``typed``, because True is no 1."""
+    named = zip(_OPTIONS, options, strict=True)
+    return policy_with(policy, {name: value for name, value in named if value is not UNSET})
 
 
 def policy_with(policy: JobPolicy, changes: Mapping[str, Any]) -> JobPolicy:

@@ -167,7 +167,9 @@ class TaggedSerializer(ABC):
                 for key, item in value.items():
                     if type(key) is not str or key[:1] == "$":
                         break
-                    packed[key] = item if type(item) in atoms else self._pack(item, depth - 1)
+                    its = type(item)
+                    plain = its in atoms or (its is int and -_INT_LIMIT <= item < _INT_LIMIT)
+                    packed[key] = item if plain else self._pack(item, depth - 1)
                 else:
                     return packed
             except Refused as error:

@@ -228,7 +228,7 @@ class _Etcd(Place):
         return sorted(name.decode() for name in self._under("jobs/"))
 
     def _uids(self) -> dict[str, str]:
-        return {name.decode(): json.loads(text)["uid"] for name, (text, _) in self._under("jobs/").items()}
+        return {name.decode(): json.loads(text)[1] for name, (text, _) in self._under("jobs/").items()}
 
     def payloads(self) -> dict[str, bytes]:
         found = self._under("payloads/")
@@ -284,7 +284,7 @@ class _ZooKeeper(Place):
         """Of payloads, by job."""
         found: dict[str, str] = {}
         for name in client.get_children(f"{self._root}/jobs"):
-            uid = json.loads(client.get(f"{self._root}/jobs/{name}")[0])["uid"]
+            uid = json.loads(client.get(f"{self._root}/jobs/{name}")[0])[1]
             found[unquote(name)] = f"{self._root}/payloads/{uid}"
         return found
 
