@@ -193,7 +193,9 @@ def runs(
     store: _Store = None,
     job: Annotated[str | None, typer.Option("--job", metavar="ID", help="Only runs of this job.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only runs that failed or were lost.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="How many, latest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=1, max=2**31 - 1, help="How many, latest first.")
+    ] = 20,
     output: Annotated[bool, typer.Option("--output", "-o", help="With the output or traceback of each run.")] = False,
     as_json: _Json = False,
     debug: _Debug = False,

@@ -51,6 +51,8 @@ __all__ = [
 # Jobs up to which the latest run of each is asked for by itself; beyond it, those among the latest runs of all must do.
 _ASK_EACH = 500
 _LATEST = 5000
+# Columns of a terminal. Sentences that are folded into fewer are no longer read.
+_READABLE = 20
 # Characters. What a cell holds at most of an error or of output, in a pipe.
 _DETAIL = 160
 
@@ -227,20 +229,36 @@ def _print_rich(table: _Table, keep: Sequence[int], out: IO[str]) -> None:
     from rich.text import Text
 
     console = Console(file=out)
+    cells = [
+        {i: Text(one_line(row[i]), style=table.styles.get((number, i), "")) for i in keep}
+        for number, row in enumerate(table.rows)
+    ]
+    folded = [i for i in keep if table.columns[i] in _FOLDED]
+    if table.below or _needs(table, keep) > console.width:
+        apart = [] if table.below else folded
+        for number, row in enumerate(cells):
+            console.print(Text("  ").join(row[i] for i in keep if row[i] and i not in apart))
+            for line in table.below.get(number, [row[i].plain for i in apart if row[i]]):
+                console.print(Text(f"    {line}", style="dim"))
+        return
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold underline")
     for i in keep:
         # Names and times stay whole; sentences are folded.
-        made.add_column(table.columns[i], overflow="fold", no_wrap=table.columns[i] not in _FOLDED)
-    if not table.below:
-        for number, row in enumerate(table.rows):
-            made.add_row(*(Text(one_line(row[i]), style=table.styles.get((number, i), "")) for i in keep))
-        console.print(made)
-        return
-    for number, row in enumerate(table.rows):
-        head = Text("  ").join(Text(one_line(row[i]), style=table.styles.get((number, i), "")) for i in keep if row[i])
-        console.print(head)
-        for line in table.below.get(number, ()):
-            console.print(Text(f"    {line}", style="dim"))
+        made.add_column(table.columns[i], overflow="fold", no_wrap=i not in folded)
+    for row in cells:
+        made.add_row(*row.values())
+    console.print(made)
+
+
+def _needs(table: _Table, keep: Sequence[int]) -> int:
+    """How wide a terminal has to be, for columns in which a sentence can be read."""
+    from rich.cells import cell_len
+
+    needed = -2
+    for i in keep:
+        widest = max(cell_len(one_line(cell)) for cell in (table.columns[i], *(row[i] for row in table.rows)))
+        needed += 2 + (min(widest, _READABLE) if table.columns[i] in _FOLDED else widest)
+    return needed
 
 
 def _local(at_us: int) -> datetime:

@@ -258,6 +258,14 @@ class TestOnATerminal:
         text = self.show(filled, screen, "runs", output=True)
         assert re.search(r"wrong  exit 3  \d+ ms  two\n    one\n    two\n", text)
 
+    def test_where_columns_would_be_too_narrow_to_read(
+        self, filled: Path, screen: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "60")
+        text = self.show(filled, screen, "jobs")
+        assert re.search(r"^wrong  \S+ \S+ in .*  exit 3 .*\n    every 2 days\n    A command\n", text, re.MULTILINE)
+        assert max(len(line) for line in text.splitlines()) <= 60
+
 
 class TestErrors:
     """One readable message, on standard error, and an exit code."""
@@ -399,6 +407,11 @@ class TestAsInstalled:
             "schedcore: the command line needs typer, which is not installed; "
             "install it with: pip install 'schedcore[cli]'\n"
         )
+
+
+def test_a_limit_that_no_database_can_count_to(filled: Path) -> None:
+    message = call("runs", filled, "--limit", "99999999999999999999", code=2).stderr
+    assert "Invalid value for '--limit'" in message
 
 
 def test_a_job_whose_function_is_gone_is_listed_with_the_reason(tmp_path: Path) -> None:
