@@ -63,7 +63,10 @@ class StorePlace(NamedTuple):
     @property
     def path(self) -> str | None:
         """Of the SQLite file, if it is one; empty for a database in memory."""
-        match = _SQLITE.fullmatch(str(self.options.get("url", "")))
+        url = self.options.get("url", "")
+        if not isinstance(url, str):
+            return str(url.database)
+        match = _SQLITE.fullmatch(url)
         if match is None or self.kind != "sqlalchemy":
             return None
         return "" if match["path"] in (None, ":memory:") else match["path"]
@@ -86,9 +89,13 @@ def _without_password(url: str) -> str:
 
 
 def _sqlite(path: str) -> dict[str, Any]:
-    if "?" in path:
-        raise ConfigurationError(f"the path {path!r} has a '?', which a database URL cannot hold; use another name")
-    return {"type": "sqlalchemy", "url": f"sqlite:///{path}"}
+    url: Any = f"sqlite:///{path}"
+    if "%" in path or "?" in path:
+        # What these mean in the text of a URL depends on SQLAlchemy's version.
+        from sqlalchemy import URL
+
+        url = URL.create("sqlite", database=path)
+    return {"type": "sqlalchemy", "url": url}
 
 
 def beside(path: str | os.PathLike[str]) -> StorePlace:
@@ -113,10 +120,12 @@ def of_option(text: str) -> StorePlace:
             return StorePlace(DEFAULT, read(urlsplit(given)), given)
         except ValueError as error:
             raise ConfigurationError(f"{_without_password(given)} is not the URL of a job store: {error}") from error
-    if re.fullmatch(r"[a-z]+", given) and not os.path.exists(given):
-        hint = did_you_mean(given, plugins.known(plugins.JOBSTORES))
+    if re.fullmatch(r"[a-z]+|[a-z+]{2,}:.*", given) and not os.path.exists(given):
+        kind = given.partition(":")[0]
+        example = f"{kind}://host" if kind in _SCHEMES else "sqlite:///jobs.sqlite"
+        hint = did_you_mean(given, ["memory"])
         raise ConfigurationError(
-            f"--store {given}: give a URL such as sqlite:///jobs.sqlite, the path of an SQLite file, or memory"
+            f"--store {given}: give a URL such as {example}, the path of an SQLite file, or memory"
             + (hint if "did you mean" in hint else "")
         )
     return StorePlace(DEFAULT, _sqlite(os.path.abspath(given)))
@@ -206,7 +215,7 @@ def _rooted(options: Mapping[str, Any], folder: str) -> dict[str, Any]:
     match = _SQLITE.fullmatch(str(made.get("url", "")))
     if match is not None and match["path"] not in (None, "", ":memory:") and made.get("type") == "sqlalchemy":
         path = os.path.normpath(os.path.join(folder, match["path"]))
-        made["url"] = f"sqlite:///{path}{match['query'] or ''}"
+        made["url"] = f"sqlite:///{path}{match['query']}" if match["query"] else _sqlite(path)["url"]
     return made
 
 
@@ -236,9 +245,10 @@ def find_here(folder: str = ".") -> StorePlace:
     )
     if len(found) == 1:
         return StorePlace(DEFAULT, _sqlite(os.path.abspath(os.path.join(folder, found[0]))))
+    where = "here" if folder == "." else f"in {folder!r}"
     if found:
-        raise ConfigurationError(f"there are several stores here ({', '.join(found)}); say which one")
-    raise ConfigurationError("there is no store (*.sqlite) here; give a schedule file, a store, or --store URL")
+        raise ConfigurationError(f"there are several stores {where} ({', '.join(found)}); say which one")
+    raise ConfigurationError(f"there is no store (*.sqlite) {where}; give a schedule file, a store, or --store URL")
 
 
 def to_read(target: str | None, store: str | None) -> list[StorePlace]:
@@ -260,6 +270,8 @@ def to_read(target: str | None, store: str | None) -> list[StorePlace]:
         return [StorePlace(DEFAULT, _sqlite(os.path.abspath(target)))]
     if "://" in target:
         return [of_option(target)]
+    if os.path.isdir(target):
+        return [find_here(target)]
     if files.is_toml_file(target):
         places = of_file(files.load(target))
     else:

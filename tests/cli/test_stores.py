@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from schedcore.cli import files, stores
 from schedcore.cli.stores import StorePlace
 from schedcore.errors import ConfigurationError, JobStoreError
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import World
 
 JOB = '[[jobs]]\nfunc = "os:getpid"\ninterval = { hours = 1 }\n'
 
@@ -126,8 +130,8 @@ class TestOption:
             ("zookeeper://me@host", "a user is nothing that it can name"),
             ("", "--store is empty"),
             ("memry", r"give a URL such as sqlite:///jobs\.sqlite.*did you mean 'memory'"),
-            ("redis", "the path of an SQLite file, or memory"),
-            ("what?.sqlite", "has a '\\?'"),
+            ("redis", "give a URL such as redis://host, the path of an SQLite file, or memory$"),
+            ("sqlite:jobs.sqlite", "--store sqlite:jobs.sqlite: give a URL such as sqlite:///jobs.sqlite, "),
         ],
     )
     def test_wrong(self, text: str, message: str) -> None:
@@ -151,6 +155,28 @@ class TestToRead:
         self.make(tmp_path / "b.sqlite")
         with pytest.raises(ConfigurationError, match=r"several stores here \(a\.sqlite, b\.sqlite\); say which one"):
             stores.to_read(None, None)
+
+    def test_the_only_store_in_a_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            ConfigurationError, match=rf"there is no store \(\*\.sqlite\) in '{tmp_path}'; give a schedule"
+        ):
+            stores.to_read(str(tmp_path), None)
+        self.make(tmp_path / "a.sqlite")
+        (place,) = stores.to_read(str(tmp_path), None)
+        assert place.path == str(tmp_path / "a.sqlite")
+
+    @pytest.mark.parametrize("name", ["what?", "100%25", "%41", "a #b&c=d", "ü"])
+    def test_a_path_is_taken_as_it_is(self, world: World, name: str) -> None:
+        folder = world.folder / name
+        folder.mkdir()
+        file = folder / "jobs.toml"
+        file.write_text('[[jobs]]\nid = "a"\ncommand = "true"\ndate = 2030-01-01\n')
+        other = folder / "other%20 name?.sqlite"
+        world.invoke("run", file, "--for", "0")
+        world.invoke("run", file, "--for", "0", "--store", other)
+        assert sorted(path.name for path in folder.glob("*.sqlite")) == ["jobs.sqlite", other.name]
+        assert '"id": "a"' in world.invoke("jobs", file, "--json").stdout
+        assert '"id": "a"' in world.invoke("jobs", other, "--json").stdout
 
     def test_a_crontab_is_not_parsed(self, tmp_path: Path) -> None:
         tmp_path.joinpath("crontab").write_text("* * * * * nobody x\n")
