@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
-from schedcore.triggers._local import DAY_S, day_number, month_length
+from schedcore.triggers._local import DAY_S, civil, day_number, month_length
 from schedcore.triggers.cron._dst import Offsets
 from schedcore.triggers.cron._search import Plan, first_day
 
@@ -27,6 +27,7 @@ __all__ = [
     "Changes",
     "CommonDays",
     "DayLattice",
+    "DateSteps",
     "DayPoints",
     "Days",
     "EitherDays",
@@ -61,6 +62,8 @@ LAST_CHUNK = 19
 #: From which chunk on the others are like it: all of them, or none.
 EVERY_CHUNK, NO_CHUNK = 0, LAST_CHUNK + 1
 _DAY_US = DAY_S * 1_000_000
+# The mean length of a month.
+_MONTH_DAYS = CHUNK / 4800
 _FIRST_YEAR = 2000
 _YEARS = 400
 # Chunks kept, of 18 kB each.
@@ -159,9 +162,8 @@ class Smeared(Days):
 
     def make(self, chunk: int) -> int:
         here = common_days(self._sets, chunk)
-        every = repeating_from(self._sets) == EVERY_CHUNK
-        before = here if every else common_days(self._sets, chunk - 1) if chunk else ALL_DAYS
-        after = here if every else common_days(self._sets, chunk + 1)
+        # What comes over from the chunks beside it, a few days, is not worth making these.
+        before = after = here if repeating_from(self._sets) == EVERY_CHUNK else ALL_DAYS
         found = 0
         for by in range(self._least, self._most + 1):
             if by >= 0:
@@ -528,6 +530,36 @@ class MonthSteps(Days):
             range(first, first + _YEARS),
             chunk,
         )
+
+
+class DateSteps(Days):
+    """Every ``months`` months and ``days`` days from a date on: the month and the day each counted from there. A day that a month
+    lacks is left out, or with ``clamp`` its last one.
+    """
+
+    __slots__ = ("_clamp", "_days", "_months", "_start")
+
+    repeats = NO_CHUNK
+
+    def __init__(self, months: int, days: int, start: int, clamp: bool) -> None:
+        self._months, self._days, self._start, self._clamp = months, days, start, clamp
+
+    def make(self, chunk: int) -> int:
+        first, months, days, clamp = FIRST_DAY + CHUNK * chunk, self._months, self._days, self._clamp
+        year, month, day = civil(self._start)
+        month += 12 * year - 1
+        # A few steps early, since months are not of one length.
+        number = max(int((first - self._start) // (months * _MONTH_DAYS + days)) - 3, 0)
+        found = bytearray(CHUNK // 8 + 1)
+        place = -1
+        while place < CHUNK:
+            year, index = divmod(month + number * months, 12)
+            length = month_length(year, index + 1)
+            place = day_number(year, index + 1, min(day, length)) + number * days - first
+            if 0 <= place < CHUNK and (clamp or day <= length):
+                found[place >> 3] |= 1 << (place & 7)
+            number += 1
+        return int.from_bytes(found, "little")
 
 
 class Shown:

@@ -22,6 +22,7 @@ from schedcore.triggers._days import (
     CHUNK,
     FIRST_DAY,
     Changes,
+    DateSteps,
     DayLattice,
     DayPoints,
     Days,
@@ -476,7 +477,7 @@ def moved_boxes(trigger: EngineTrigger, roll: Callable[[Days], Days]) -> tuple[B
     its days are not known. ``roll``: from the days of the rule to those that its runs may be moved to, or stay on.
     """
     zone = trigger.timezone
-    days: Days | None
+    days: Days
     if type(trigger) is CronTrigger and not isinstance(trigger._plan, _Unseeded):
         plan = trigger._plan
         minutes, seconds, days = plan._minutes, plan._seconds, days_of_plan(plan)
@@ -488,7 +489,7 @@ def moved_boxes(trigger: EngineTrigger, roll: Callable[[Days], Days]) -> tuple[B
     else:
         return None
     clocks = _clocks(zone)
-    if clocks is None or days is None:
+    if clocks is None:
         return None
     if moves and any(_overlaps(minutes, low_s, high_s) for low_s, high_s, _ in clocks.gaps):
         return None  # a run at the end of a gap has another wall time, and may be of another day
@@ -552,17 +553,17 @@ def _interval_box(period_us: int, start_us: int, end_us: int | None) -> Box:
     return Box(period_us, start_us % period_us, minutes, seconds, (), start_us, upto_us)
 
 
-def _dates_of(trigger: CalendarIntervalTrigger) -> Days | None:
+def _dates_of(trigger: CalendarIntervalTrigger) -> Days:
     return _dates(trigger._months, trigger._days, trigger._start_day, trigger.overflow == "clamp")
 
 
 @lru_cache(maxsize=256)
-def _dates(months: int, days: int, start_day: int, clamp: bool) -> Days | None:
-    """The dates that come every so many months or days; None where that is not known."""
+def _dates(months: int, days: int, start_day: int, clamp: bool) -> Days:
+    """The dates that come every so many months, or days, or both."""
     if not months:
         return _day_lattice(days, start_day)
     if days:
-        return None
+        return DateSteps(months, days, start_day, clamp)
     year, month, day = civil(start_day)
     return MonthSteps(
         months, 12 * year + month - 1, lambda length: 1 << min(day, length) - 1 if clamp or day <= length else 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._days import Days, NthDays, next_common
+from schedcore.triggers._days import Days, NthDays, next_common, set_bits
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, day_number, month_length
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
@@ -27,6 +27,8 @@ __all__ = ["BusinessDayTrigger"]
 
 # Months that are searched for one that has an n-th business day.
 _MONTHS_LIMIT = 1200
+# Steps of a search (``_effort``) for a month that is looked at day by day.
+_MONTH_STEPS = 15
 # Months that are looked at day by day before it pays to count the open days of others.
 _FEW = 3
 _STATE_VERSION = 3  # as that of the other triggers
@@ -143,15 +145,11 @@ class BusinessDayTrigger(Zoned):
         if index + 1 not in self.months or not 1 <= year <= 9999:
             return None
         first, length = day_number(year, index + 1, 1), month_length(year, index + 1)
-        EFFORT.spend(length // 2, self)
-        days = range(first, first + length) if self.nth > 0 else range(first + length - 1, first - 1, -1)
-        left = abs(self.nth)
-        for day in days:
-            if not self.calendar.span(day * DAY_S).closed:
-                left -= 1
-                if not left:
-                    return self._wall(day * DAY_S + self._time_s)
-        return None
+        EFFORT.spend(_MONTH_STEPS, self)
+        opened = set_bits((1 << length) - 1 ^ self.calendar.closed_days(first, length))
+        if len(opened) < abs(self.nth):
+            return None
+        return self._wall((first + opened[self.nth - (self.nth > 0)]) * DAY_S + self._time_s)
 
     def _months_after(self, month: int) -> Iterator[int]:
         """The months from one on that may have so many open days: all, until some have been looked at in vain; then those

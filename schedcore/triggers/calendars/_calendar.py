@@ -60,6 +60,10 @@ class Calendar(Frozen):
     def span(self, local_s: int) -> Span:
         """The span of a local time (seconds since 1970-01-01 00:00 on the wall clock). Pure, and fast."""
 
+    def closed_days(self, first: int, count: int) -> int:
+        """Which of some days in a row are closed, as bits; of a calendar that closes whole days."""
+        return sum(1 << place for place in range(count) if self.span((first + place) * DAY_S).closed)
+
     def sets(self, closed: bool) -> tuple[LocalSet, ...]:
         """Where it is closed at most, or open at most: any of these sets. All of time, where nothing is known."""
         return (LocalSet(),)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import and_, or_
 from typing import Any, ClassVar
 
 from schedcore.errors import InvalidTriggerError
@@ -93,6 +95,9 @@ class AnyOf(_Several):
     kind = "any"
     _word = " or "
 
+    def closed_days(self, first: int, count: int) -> int:
+        return reduce(or_, (each.closed_days(first, count) for each in self.calendars))
+
     def span(self, local_s: int) -> Span:
         return self._combine(local_s, True)
 
@@ -106,6 +111,9 @@ class AllOf(_Several):
     __slots__ = ()
     kind = "all"
     _word = " and "
+
+    def closed_days(self, first: int, count: int) -> int:
+        return reduce(and_, (each.closed_days(first, count) for each in self.calendars))
 
     def span(self, local_s: int) -> Span:
         return self._combine(local_s, False)
@@ -137,6 +145,9 @@ class Not(Calendar):
     def span(self, local_s: int) -> Span:
         closed, since_s, until_s = self.calendar.span(local_s)
         return Span(not closed, since_s, until_s)
+
+    def closed_days(self, first: int, count: int) -> int:
+        return (1 << count) - 1 ^ self.calendar.closed_days(first, count)
 
     def sets(self, closed: bool) -> tuple[LocalSet, ...]:
         return self.calendar.sets(not closed)

@@ -43,6 +43,14 @@ class Dates(Daily):
     def _closes(self, day: int) -> bool:
         return any(first <= day <= last for first, last in self._ranges)
 
+    def closed_days(self, first: int, count: int) -> int:
+        found = 0
+        for since, upto in self._ranges:
+            low, high = max(since - first, 0), min(upto + 1 - first, count)
+            if low < high:
+                found |= (1 << high) - (1 << low)
+        return found
+
     def describe(self) -> str:
         return ", ".join(
             iso(first) if first == last else f"{iso(first)} to {iso(last)}" for first, last in self._ranges
@@ -90,6 +98,14 @@ class Weekdays(Daily):
 
     def _closes(self, day: int) -> bool:
         return (day + 3) % 7 in self._days
+
+    def closed_days(self, first: int, count: int) -> int:
+        found = sum(1 << (day - first - 3) % 7 for day in self._days)
+        width = 7
+        while width < count:
+            found |= found << width
+            width *= 2
+        return found & (1 << count) - 1
 
     def describe(self) -> str:
         return ", ".join(_DAY_NAMES[day] for day in self._days)

@@ -10,6 +10,7 @@ from typing import Any
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
 from schedcore.triggers._local import civil
 from schedcore.triggers.calendars._calendar import Daily
+from schedcore.triggers.cron._search import first_day
 
 __all__ = ["Holidays"]
 
@@ -32,8 +33,17 @@ class Holidays(Daily):
         _holidays(country, subdivision)
 
     def _closes(self, day: int) -> bool:
-        year, month, number = civil(day)
-        return MINYEAR <= year <= MAXYEAR and date(year, month, number) in _holidays(self.country, self.subdivision)
+        year = civil(day)[0]
+        return bool(_in_year(self.country, self.subdivision, year) >> day - first_day(year) & 1)
+
+    def closed_days(self, first: int, count: int) -> int:
+        found, day = 0, first
+        while day < first + count:
+            year = civil(day)[0]
+            start = first_day(year)
+            found |= _in_year(self.country, self.subdivision, year) >> day - start << day - first
+            day = first_day(year + 1)
+        return found & (1 << count) - 1
 
     def describe(self) -> str:
         return f"holidays in {self.country}{f' ({self.subdivision})' if self.subdivision else ''}"
@@ -68,3 +78,13 @@ def _holidays(country: str, subdivision: str | None) -> Any:
         raise InvalidTriggerError(
             f"country: no holidays are known of {country!r}; give an ISO 3166-1 code such as 'DE'", field="country"
         ) from error
+
+
+@lru_cache(maxsize=2048)
+def _in_year(country: str, subdivision: str | None, year: int) -> int:
+    """The holidays of a year: bit 0 is 1 January. The library works out each year when it is first asked of it."""
+    if not MINYEAR <= year <= MAXYEAR:
+        return 0
+    known = _holidays(country, subdivision)
+    start, end = date(year, 1, 1), date(year, 12, 31)
+    return sum(1 << (day - start).days for day in known[start:end])
