@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, wait
 from contextvars import Context
 from inspect import CORO_CREATED, getcoroutinestate
-from typing import Any
+from typing import Any, TypeGuard
 
+from schedcore.adapters.asyncio._carrier import Carriers, Tasks, Waiting
 from schedcore.adapters.asyncio.wakeup import is_over, is_running_here
 from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import ExecutorHost, RunExecutor, failed
@@ -73,7 +74,11 @@ class _Threads(ThreadPoolExecutor):
 
 
 class AsyncIOExecutor(RunExecutor):
-    """``max_workers``: threads for jobs that are plain functions. Coroutine jobs are not limited in number."""
+    """``max_workers``: threads for jobs that are plain functions. Coroutine jobs are not limited in number.
+
+    Each coroutine job has a task of its own; one that never suspends may find itself in a task that carried others before it
+    (``schedcore.adapters.asyncio._carrier``).
+    """
 
     #: Whose loop it runs on, as a rule.
     _SCHEDULER = "AsyncIOScheduler"
@@ -81,8 +86,9 @@ class AsyncIOExecutor(RunExecutor):
     def __init__(self, max_workers: int = 10) -> None:
         self._threads = _Threads(max_workers)
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Live coroutine jobs by a serial number, which each of them takes out itself.
-        self._tasks: dict[int, tuple[asyncio.Task[None], Run]] = {}
+        # Live coroutine jobs, of which each takes itself out.
+        self._tasks: Tasks = {}
+        self._carriers: Carriers | None = None
         self._serial = 0
         # Whether coroutine jobs that have not begun are not to begin any more, and those that obeyed.
         self._taking_back = False
@@ -104,6 +110,7 @@ class AsyncIOExecutor(RunExecutor):
         super().start(scheduler, alias)
         self._loop = loop
         self._tasks = {}
+        self._carriers = Carriers(loop, self._tasks, self._drive, self._make_tasks)
         self._taking_back = False
         self._taken_back = []
         self._drained.clear()
@@ -116,14 +123,15 @@ class AsyncIOExecutor(RunExecutor):
         self._wall_us = scheduler.clock.wall_us
 
     def submit(self, runs: Sequence[Run]) -> None:
-        if self._closed or self._loop is None:
+        loop, carriers = self._loop, self._carriers
+        if self._closed or loop is None or carriers is None:
             raise RuntimeError(f"the executor {self._alias!r} is not running")
-        loop = self._loop
-        # ``create_task`` of a plain loop does no more than this, and takes a third longer.
+        # ``create_task`` of such a loop does no more than make an ``asyncio.Task``, and takes a third longer.
         direct = type(loop).create_task is asyncio.BaseEventLoop.create_task and loop.get_task_factory() is None
-        drive = self._drive
-        tasks = self._tasks
+        # For a run by itself a carrier would be a task as well.
+        carried = direct and (len(runs) > 1 or carriers.busy)
         serial = self._serial
+        waiting: list[Waiting] = []
         plain: list[Run] = []
         last: object = None
         call: Callable[..., Awaitable[Any]] | None = None
@@ -132,39 +140,59 @@ class AsyncIOExecutor(RunExecutor):
             if func is not last:
                 call = None if func is None else self._native(func)
                 last = func
+                carried = carried and (call is None or carriers.may_carry(func))
             if call is not None:
                 serial += 1
-                coro = drive(run, serial, call)
-                name = run.job.name
-                # Not a copy of this one, in which another job or whoever started the scheduler may have set something.
-                context = Context()
-                if direct:
-                    task = asyncio.Task(coro, loop=loop, name=name, context=context)
-                else:
-                    task = loop.create_task(coro, name=name, context=context)
-                tasks[serial] = (task, run)
+                waiting.append((serial, run, call))
             else:
                 plain.append(run)
         self._serial = serial
+        if carried:
+            carriers.add(waiting)
+        elif waiting:
+            if carriers.busy:
+                # What waits already begins first.
+                waiting = carriers.take_all() + waiting
+            self._make_tasks(waiting, direct)
         if plain:
             self._threads.submit(plain)
+
+    def _make_tasks(self, waiting: list[Waiting], direct: bool = True) -> None:
+        """Give each run a task of its own."""
+        loop = self._loop
+        assert loop is not None
+        drive, tasks, make_task = self._drive, self._tasks, asyncio.Task
+        for one in waiting:
+            serial, run, _ = one
+            name = run.job.name
+            # Not a copy of this one, in which another job or whoever started the scheduler may have set something.
+            context = Context()
+            if direct:
+                tasks[serial] = (make_task(drive(one), loop=loop, name=name, context=context), run)
+                continue
+            tasks[serial] = (None, run)
+            task = loop.create_task(drive(one), name=name, context=context)
+            # A task may be over by now: that of asyncio's eager factory, say.
+            if serial in tasks:
+                tasks[serial] = (task, run)
 
     def _native(self, func: Callable[..., Any]) -> Callable[..., Awaitable[Any]] | None:
         """What to call and await on the loop for a job of this function; None for one that runs in a thread."""
         return func if is_coroutine_callable(func) else None
 
-    async def _drive(self, run: Run, serial: int, call: Callable[..., Awaitable[Any]]) -> None:
-        if self._taking_back:
-            self._taken_back.append(run)
-            self._over(serial, Finish(run, RunState.CANCELLED, None, self._wall_us()))
-            return
+    async def _drive(self, waiting: Waiting) -> None:
+        serial, run, call = waiting
         job = run.job
-        self._run_started(run)
-        current_run.set(run)
         wall_us = self._wall_us
-        started_us = wall_us()
+        started_us: int | None = None
         finish: Finish | None = None
         try:
+            if self._taking_back:
+                self._taken_back.append(run)
+                return
+            self._run_started(run)
+            current_run.set(run)
+            started_us = wall_us()
             retval = await call(*job.args, **job.kwargs)
             if retval is not None and hasattr(type(retval), "__await__"):
                 retval = await retval
@@ -182,13 +210,11 @@ class AsyncIOExecutor(RunExecutor):
             if finish is None:
                 finish = Finish(run, RunState.CANCELLED, started_us, wall_us())
             current_run.set(None)
-            self._over(serial, finish)
-
-    def _over(self, serial: int, finish: Finish) -> None:
-        del self._tasks[serial]
-        self._run_finished(finish)
-        if self._closed and not self._tasks:
-            self._drained.set()
+            # Not there is one that was cut and went on, while the executor was started again.
+            self._tasks.pop(serial, None)
+            self._run_finished(finish)
+            if self._closed and not self._tasks:
+                self._drained.set()
 
     def live_runs(self) -> list[Run]:
         return [*(run for _, run in self._tasks.copy().values()), *self._threads.live_runs()]
@@ -240,12 +266,14 @@ class AsyncIOExecutor(RunExecutor):
         return [run for _, run in live]
 
 
-def _has_begun(task: asyncio.Task[None]) -> bool:
+def _has_begun(task: asyncio.Task[None] | None) -> TypeGuard[asyncio.Task[None]]:
+    if task is None:
+        return False
     coroutine = task.get_coro()
     return not isinstance(coroutine, Coroutine) or getcoroutinestate(coroutine) != CORO_CREATED
 
 
-def _cancel_begun(task: asyncio.Task[None]) -> None:
+def _cancel_begun(task: asyncio.Task[None] | None) -> None:
     """Not one that has not begun: its coroutine would not be entered, and nothing reported."""
     if _has_begun(task):
         task.cancel()
