@@ -9,8 +9,10 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Timer
 from time import monotonic
 
 from benchmarks._environment import ROOT, EnvironmentFailure, prepare, variables
@@ -59,22 +61,48 @@ def _positive(text: str) -> int:
     return number
 
 
-def _measure(python: Path, group: Group, case: Case, subject: str, size: int, repeat: int) -> Sample:
-    """One measurement in a fresh process. Raises ``MeasurementFailure``."""
-    code = _CHILD.format(root=str(ROOT))
-    command = [str(python), "-P", "-c", code, group.name, case.name, subject, str(size)]
-    what = f"{group.name} {case.name}, {subject}, {size:,}"
+def _child(python: Path, arguments: list[str], **streams: int) -> subprocess.Popen[str]:
     # A group of its own: Ctrl-C reaches this process alone, which then ends the child.
-    with subprocess.Popen(
-        command,
+    return subprocess.Popen(
+        [str(python), "-P", "-c", _CHILD.format(root=str(ROOT)), *arguments],
         cwd=ROOT,
         env=variables(),
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    ) as child:
+        **streams,
+    )
+
+
+@contextmanager
+def _shared(python: Path, group: Group, case: Case, size: int) -> Iterator[list[str]]:
+    """What the measurements of one size share, as their last argument. Raises ``MeasurementFailure``."""
+    if case.share is None:
+        yield []
+        return
+    what = f"{group.name} {case.name}, {size:,}"
+    with _child(python, [group.name, case.name, "", str(size)], stdin=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        limit = Timer(case.timeout_s, child.kill)
+        limit.start()
+        try:
+            line = child.stdout.readline()
+        finally:
+            limit.cancel()
+        if not line:
+            raise MeasurementFailure(f"{what}: what they share was not made within {case.timeout_s:.0f} s")
+        answer = json.loads(line)
+        if "missing" in answer:
+            raise MeasurementFailure(f"{what}: cannot be done here: {answer['missing']}")
+        # Leaving the block ends the child's input, and with that the child.
+        yield [answer["shared"]]
+
+
+def _measure(python: Path, group: Group, case: Case, subject: str, size: int, repeat: int, shared: list[str]) -> Sample:
+    """One measurement in a fresh process. Raises ``MeasurementFailure``."""
+    what = f"{group.name} {case.name}, {subject}, {size:,}"
+    arguments = [group.name, case.name, subject, str(size), *shared]
+    with _child(python, arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
         try:
             out, err = child.communicate(timeout=case.timeout_s)
         except subprocess.TimeoutExpired:
@@ -94,26 +122,35 @@ def _measure(python: Path, group: Group, case: Case, subject: str, size: int, re
 
 
 def _samples(python: Path, groups: list[Group], repeats: int, quick: bool) -> Iterator[Sample]:
-    """All measurements, subjects by turns. One that fails is told and left out; the others go on."""
+    """All measurements. One that fails is told and left out; the others go on."""
     for group in groups:
         for case in group.cases:
             times = max(repeats, case.repeats if not quick else min(case.repeats, 7))
             for size in case.quick_sizes if quick else case.sizes:
                 started_s = monotonic()
-                subjects = list(case.subjects)
-                for repeat in range(times):
-                    for subject in tuple(subjects):
-                        try:
-                            sample = _measure(python, group, case, subject, size, repeat)
-                        except MeasurementFailure as error:
-                            _say(f"  failed: {error}")
-                            continue
-                        if sample.missing is not None:
-                            _say(f"  {subject} cannot do this here: {sample.missing}")
-                            subjects.remove(subject)
-                        yield sample
+                try:
+                    with _shared(python, group, case, size) as shared:
+                        yield from _by_turns(python, group, case, size, times, shared)
+                except MeasurementFailure as error:
+                    _say(f"  failed: {error}")
                 took_s = monotonic() - started_s
                 _say(f"{group.name} {case.name} ({case.text}), {size:,}: {times} times, {took_s:.0f} s")
+
+
+def _by_turns(python: Path, group: Group, case: Case, size: int, times: int, shared: list[str]) -> Iterator[Sample]:
+    """The measurements of one case and size, subjects by turns."""
+    subjects = list(case.subjects)
+    for repeat in range(times):
+        for subject in tuple(subjects):
+            try:
+                sample = _measure(python, group, case, subject, size, repeat, shared)
+            except MeasurementFailure as error:
+                _say(f"  failed: {error}")
+                continue
+            if sample.missing is not None:
+                _say(f"  {subject} cannot do this here: {sample.missing}")
+                subjects.remove(subject)
+            yield sample
 
 
 def main(arguments: list[str] | None = None) -> int:

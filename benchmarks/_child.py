@@ -11,14 +11,25 @@ __all__ = ["main"]
 
 
 def main(arguments: list[str]) -> int:
-    """Arguments: group, case, subject, size. What cannot be measured here, for want of a module, is said as ``missing``."""
-    group, case, subject, size = arguments
+    """Arguments: group, case, subject, size, and the text that the case shares, if it does. Without a subject that is made, said
+    as ``shared`` and kept until the end of the input. What cannot be done here, for want of a module, is said as ``missing``.
+    """
+    group, name, subject, size, *shared = arguments
+    case = load(group).case(name)
     try:
-        answer: object = dict(load(group).case(case).measure(subject, int(size)))
+        if subject:
+            _say(dict(case.measure(subject, int(size), *shared)))
+        elif case.share is not None:
+            with case.share(int(size)) as text:
+                _say({"shared": text})
+                sys.stdin.read()
     except ImportError as error:
-        answer = {"missing": str(error)}
-    print(json.dumps(answer), flush=True)
+        _say({"missing": str(error)})
     return 0
+
+
+def _say(answer: object) -> None:
+    print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

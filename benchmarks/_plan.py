@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
@@ -25,16 +26,20 @@ class Case:
 
     ``measure(subject, size)`` runs in a process of its own. ``repeats`` replaces the number of repeats given on the command
     line where that is smaller.
+
+    ``share(size)`` makes what all measurements of one size have in common, such as a server, and keeps it until the last of them
+    is over; it too runs in a process of its own. The text that it gives is then the third argument of ``measure``.
     """
 
     name: str
     text: str  #: what is measured, for the table
-    measure: Callable[[str, int], Figures]
+    measure: Callable[..., Figures]
     sizes: tuple[int, ...]
     quick_sizes: tuple[int, ...]
     subjects: tuple[str, ...] = ALL_SUBJECTS
     repeats: int = 1
     timeout_s: float = 120.0
+    share: Callable[[int], AbstractContextManager[str]] | None = None
 
 
 @dataclass(frozen=True)
