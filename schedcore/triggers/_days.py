@@ -122,22 +122,28 @@ def _common_text(sets: tuple[Days, ...], chunk: int) -> bytes:
     return common_days(sets, chunk).to_bytes(CHUNK // 8 + 1, "little")
 
 
-def next_common(sets: tuple[Days, ...], day: int) -> int | None:
-    """The first day from one on that all of several sets have; None when there is none."""
+def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> int | None:
+    """The first day from one on that all of several sets have; None when there is none.
+
+    ``until``: no day after this one is asked for; the answer may be one at which there is nothing.
+    """
     repeats = repeating_from(sets)
     chunk, place = divmod(day - FIRST_DAY, CHUNK)
     whole = not place
     while True:
-        text = _common_text(sets, min(chunk, repeats))
-        first, rest = divmod(place, 8)
-        found = int.from_bytes(text[first : first + 64], "little") >> rest  # the near ones, and then all
-        if not found:
-            found = int.from_bytes(text[first:], "little") >> rest
-        if found:
-            return FIRST_DAY + chunk * CHUNK + place + (found & -found).bit_length() - 1
+        if common_days(sets, min(chunk, repeats)):
+            text = _common_text(sets, min(chunk, repeats))
+            first, rest = divmod(place, 8)
+            found = int.from_bytes(text[first : first + 64], "little") >> rest  # the near ones, and then all
+            if not found:
+                found = int.from_bytes(text[first:], "little") >> rest
+            if found:
+                return FIRST_DAY + chunk * CHUNK + place + (found & -found).bit_length() - 1
         if chunk >= LAST_CHUNK or (whole and chunk >= repeats):
             return None
         chunk, place, whole = chunk + 1, 0, True
+        if until is not None and FIRST_DAY + chunk * CHUNK > until:
+            return FIRST_DAY + chunk * CHUNK
 
 
 def days_between(sets: tuple[Days, ...], first: int, last: int) -> int:

@@ -9,7 +9,7 @@ them; one by the hour, the minute or the second has some that its interval does 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from math import gcd
@@ -34,7 +34,7 @@ from schedcore.triggers._local import civil, day_number, month_length
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import plan_for
 
-__all__ = ["days_of_rule", "most_in_a_period", "named_days", "times_of_rule"]
+__all__ = ["days_of_rule", "most_in_a_period", "named_days", "picked_days", "times_of_rule"]
 
 _WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _BYDAY = re.compile(r"([+-]?\d+)?(MO|TU|WE|TH|FR|SA|SU)|(MO|TU|WE|TH|FR|SA|SU)\(([+-]?\d+)\)")
@@ -295,6 +295,28 @@ def _years(interval: int, year: int) -> Days:
 @lru_cache(maxsize=256)
 def _months(interval: int, month: int) -> Days:
     return MonthSteps(interval, month, lambda length: (1 << length) - 1)
+
+
+def picked_days(named: tuple[Days, ...], freq: int, positions: Collection[int], times: int) -> Days:
+    """The days that ``BYSETPOS`` picks out of those that a rule by the year or the month names, all of which go by the kind of
+    year. ``times``: instances of each day.
+    """
+    common = common_days(named, EVERY_CHUNK)
+
+    def days_of(year: int) -> int:
+        found, place = 0, 0
+        start = day_number(year, 1, 1) - FIRST_DAY
+        lengths = [month_length(year, month) for month in range(1, 13)]
+        for length in lengths if freq == _MONTHLY else (sum(lengths),):
+            days = set_bits(common >> start + place & (1 << length) - 1)
+            for position in positions:
+                number = (position - 1) // times if position > 0 else len(days) + position // times
+                if 0 <= number < len(days):
+                    found |= 1 << place + days[number]
+            place += length
+        return found
+
+    return YearDays(days_of)
 
 
 def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]) -> int:

@@ -77,8 +77,8 @@ KNOWN_US = FIRST_DAY * _DAY_US
 _KNOWN_FROM_S, _KNOWN_UNTIL_S = FIRST_DAY * DAY_S, 4_102_444_800  # 2000 to 2100
 # 400 years later everything has come round.
 _ROUND_S = _KNOWN_UNTIL_S + 146_097 * DAY_S
-# Boxes of one set; more are put together into one that holds them all.
-_MANY = 64
+# Boxes of one set; of more less is known: those of one of two triggers, or one box that holds all.
+_MANY = 256
 # A box whose lattice meets its minutes in no more instants of the day than this is split into one for each.
 _SPLIT = 48
 # Windows of the day that a lattice is tried against at once.
@@ -170,7 +170,7 @@ def _places(step_us: int, first_us: int, whole_us: int, unit_us: int) -> int:
 def shared(one: Sequence[Box], other: Sequence[Box]) -> tuple[Box, ...]:
     """What two sets of boxes have in common; none: nothing."""
     found = [both for a in one for b in other if (both := a.shared(b)) is not None]
-    return either((found,))
+    return tuple(found) if len(found) <= _MANY else tuple(one)
 
 
 def either(sets: Iterable[Sequence[Box]]) -> tuple[Box, ...]:
@@ -535,6 +535,9 @@ def boxes_of(trigger: EngineTrigger) -> tuple[Box, ...]:
             _dates_of(trigger),
             moved=trigger.dst == "cron",
             shifted=trigger.dst == "shift",
+            lattice=(1, 0)
+            if trigger._months
+            else (trigger._days * DAY_S, (trigger._start_day * DAY_S + trigger._time_s) % (trigger._days * DAY_S)),
         )
         return _within(found, (trigger._start_day - 2) * _DAY_US, trigger._upto_us)
     if type(trigger) is DateTrigger:
@@ -595,11 +598,23 @@ class Finder:
         None: there is none. ``steps``: those that are left, counted down in place; when they are used up, the answer is how far
         the look came, which may be an instant of no box.
         """
+        # First no farther than to the end of a chunk of days: what one box has there saves a look at the others beyond.
+        near_us = (FIRST_DAY + ((at_us // _DAY_US - FIRST_DAY) // CHUNK + 1) * CHUNK) * _DAY_US - 1
         best: int | None = None
         for number, box in enumerate(self.boxes):
             asked_us, answer_us = self._known[number]
             if at_us < asked_us or (answer_us is not None and answer_us < at_us):
-                answer_us = look(box, at_us, steps, until_us=best)
+                answer_us = look(box, at_us, steps, until_us=near_us if best is None else min(best, near_us))
+                self._known[number] = at_us, answer_us
+            if answer_us is not None and (best is None or answer_us < best):
+                best = answer_us
+        if best is None or best <= near_us:
+            return best
+        best = None
+        for number, box in enumerate(self.boxes):
+            _, answer_us = self._known[number]
+            if answer_us is not None:
+                answer_us = look(box, answer_us, steps, until_us=best)
                 self._known[number] = at_us, answer_us
             if answer_us is not None and (best is None or answer_us < best):
                 best = answer_us
@@ -765,6 +780,7 @@ def look(
         wanted += _windows_of(minutes, seconds)
     else:
         drifts = next((window for window in windows if _drifts(window[0])), None)
+    until_day = None if until_us is None else until_us // _DAY_US
     # A lattice with few points is made a set of days where it takes many steps.
     far_steps = steps[0] - _MANY_STEPS if sets and _drifts(period_us) and period_us > _SPARSE_US else -1
     times_of_day = _windows_of(minutes, seconds) if drifts is not None else ()
@@ -779,7 +795,7 @@ def look(
             return at_us
         day, rest_us = divmod(at_us, _DAY_US)
         if sets and day >= known_from:
-            there = next_common(sets, day)
+            there = next_common(sets, day, until_day)
             if there is None:
                 return None
             if there > day:

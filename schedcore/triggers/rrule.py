@@ -45,7 +45,7 @@ from schedcore.triggers._local import (
     offset_at,
     wall_instant,
 )
-from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, named_days, times_of_rule
+from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, named_days, picked_days, times_of_rule
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import ANYWHERE, Box, either, local_boxes, look
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
@@ -498,6 +498,7 @@ class _Rule:
 
     __slots__ = (
         "_boxes",
+        "_counted",
         "_freq",
         "_given",
         "_interval",
@@ -514,6 +515,8 @@ class _Rule:
 
     #: Sets of local days, all of which have the day of an instance.
     days: tuple[Days, ...]
+    #: Those that have all the days that ``BYSETPOS`` counts.
+    _counted: tuple[Days, ...]
 
     def __init__(self, text: str, start: datetime) -> None:
         try:
@@ -541,6 +544,9 @@ class _Rule:
         self._interval = interval
         self._given = given
         self._positions = positions
+        self._counted = self.days
+        if positions is not None and freq < _DAILY - 1 and "BYEASTER" not in given:
+            self.days += (picked_days(named, freq, positions, len(self._times[0]) * len(self._times[1])),)
         self._week_start = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
         self._start = start
         self._boxes = self._of_frequent(interval) if freq > _DAILY else ()
@@ -637,7 +643,7 @@ class _Rule:
                 return None
             EFFORT.spend(6, self)
             first, last = self._period(there)
-            days = [first + place for place in set_bits(days_between(self.days, first, last))]
+            days = [first + place for place in set_bits(days_between(self._counted, first, last))]
             minutes, seconds = self._times
             for at in _picked(range(len(days) * len(minutes) * len(seconds)), self._positions):
                 place, number = divmod(at, len(minutes) * len(seconds))
