@@ -59,6 +59,8 @@ __all__ = [
 
 # Jobs whose definition, and whose document, are kept in memory, so that a due job costs no second look at them.
 _CACHE = 10_000
+# Microseconds. Who is not due within that has no use for the memory yet.
+_SOON_US = 3_600_000_000
 # Attempts at a write that others get in the way of. Each of them means that somebody else succeeded.
 _TRIES = 100
 # Documents that are asked for or written at once.
@@ -461,13 +463,17 @@ class DocumentStore(JobStore):
             self._keep(fresh, changes)
 
     def _keep(self, fresh: Mapping[str, tuple[JobEntry, bytes]], changes: Sequence[Change]) -> None:
-        """Of jobs that were just added most definitions need not be read back when they are due."""
+        """Of jobs that were just added, and are due soon, most definitions need not be read back."""
         kept = self._records
         refs: dict[int, str] = {}
-        for change in changes[: max(0, _CACHE - len(kept))]:
-            job = fresh[change.doc.id][0].job
-            if is_value(job):
-                kept[change.doc.uid] = as_read_back(job, change.doc.uid, refs)
+        assert self._scheduler is not None
+        soon_us = self._scheduler.clock.wall_us() + _SOON_US
+        for change in changes:
+            doc = change.doc
+            if doc.due_us is not None and doc.due_us <= soon_us and len(kept) < _CACHE:
+                job = fresh[doc.id][0].job
+                if is_value(job):
+                    kept[doc.uid] = as_read_back(job, doc.uid, refs)
 
     def _added(self, fresh: Mapping[str, tuple[JobEntry, bytes]], there: Mapping[str, Doc]) -> list[Change]:
         """What adds jobs, beside what is there of their ids. Raises ``ConflictingIdError``."""

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from schedcore.engine import Decision
 from schedcore.errors import SerializationError
 from schedcore.job import JobRecord, JobState
 from schedcore.jobstores._documents import (
@@ -39,8 +40,8 @@ from schedcore.jobstores._documents import (
 )
 from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._payload import Codec
-from schedcore.jobstores.base import Due
-from schedcore.run import RunRecord, RunState
+from schedcore.jobstores.base import Committed, Due
+from schedcore.run import Finish, RunRecord, RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
 __all__ = ["DIGITS", "OFFSET_US", "Key", "KeyedStore", "Kind", "Named", "Op", "Step", "Timed", "Tree"]
@@ -95,6 +96,9 @@ class Step(NamedTuple):
     old: int
     text: bytes | None  #: of the document; None: it is deleted
     ops: tuple[Op, ...]
+    tell: bool = (
+        False  #: its job's ledger is not known, and soon needed: ``_apply`` may bring it along (``_learn_ledger``)
+    )
 
     @property
     def size(self) -> int:
@@ -195,6 +199,7 @@ class KeyedStore(OwnedStore):
         self._horizons: dict[Tree, _Horizon] = {}
         self._notes: dict[str, str] | None = None  # None: they are to be read
         self._notes_to_write: dict[str, str] = {}
+        self._ends_to_come = False
         self._halfway = False
 
     def _forget_what_was_read(self) -> None:
@@ -354,7 +359,9 @@ class KeyedStore(OwnedStore):
             ops = (*_index_ops(change, old), *record_ops)
             if record_ops:
                 ledgers[number] = change.doc.id, ledger
-            steps.append(Step(change.doc.id, change.old, None if change.doc.empty else _text(change.doc), ops))
+            text = None if change.doc.empty else _text(change.doc)
+            tell = bool(change.doc.live) and change.doc.id not in self._ledgers
+            steps.append(Step(change.doc.id, change.old, text, ops, tell))
             numbers.append(number)
         done = self._carry_out_together(steps, changes) if together else self._carry_out(steps)
         for number, fine in zip(numbers, done, strict=True):
@@ -493,7 +500,11 @@ class KeyedStore(OwnedStore):
         missing: list[Key] = [Named("runs", job_id) for job_id in ids if job_id not in self._ledgers]
         found = self._values(missing)
         for key in missing:
-            self._remember_ledger(key[-1], _unpack_ledger(found.get(key, b"[]")))
+            self._learn_ledger(key[-1], found.get(key))
+
+    def _learn_ledger(self, job_id: str, text: bytes | None) -> None:
+        """A ledger as it is there; None: it is not."""
+        self._remember_ledger(job_id, () if text is None else _unpack_ledger(text))
 
     def _remember_ledger(self, job_id: str, ledger: _Ledger) -> None:
         ledgers = self._ledgers
@@ -576,7 +587,17 @@ class KeyedStore(OwnedStore):
                     found.append(record)
         return found
 
-    # Notes are read once, and written with whatever is written next: at the latest before the next cycle, or at the end.
+    # Notes are read once, and written with whatever is written next: that is how runs ended, if some have just begun; else at
+    # the latest before the next cycle, or at the end.
+
+    def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
+        committed = super().commit(decisions, now_us)
+        self._ends_to_come = bool(committed.runs)
+        return committed
+
+    def finish(self, finishes: Sequence[Finish]) -> None:
+        super().finish(finishes)
+        self._ends_to_come = False
 
     def _fetch_note(self, name: str) -> str | None:
         if name in self._notes_to_write:
@@ -592,7 +613,9 @@ class KeyedStore(OwnedStore):
     def next_due(self) -> Due:
         found = super().next_due()
         if self._notes_to_write:
-            self._write_notes()
+            if not self._ends_to_come:
+                self._write_notes()
+            self._ends_to_come = False
         return found
 
     def _note_ops(self) -> list[Op]:

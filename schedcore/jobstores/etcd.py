@@ -334,12 +334,19 @@ class EtcdJobStore(KeyedStore):
                     requests.append(_put(key, step.text))
                 elif step.old:
                     requests.append(_delete(key))
+                if step.tell:
+                    requests.append(_get(self._key(Named("runs", step.doc_id))))
             if together:
                 compare += fits
             success.append({"request_txn": {"compare": [] if together else fits, "success": requests}})
         answer = self._transaction(compare, success, [_get(self._owner_key)])
         if answer.get("succeeded"):
-            return [bool(one["response_txn"].get("succeeded")) for one in answer["responses"]]
+            answers = [one["response_txn"] for one in answer["responses"]]
+            for step, made in zip(steps, answers, strict=True):
+                if step.tell and step.doc_id is not None and made.get("succeeded"):
+                    there = _found(made["responses"][-1])
+                    self._learn_ledger(step.doc_id, _value(there[0]) if there else None)
+            return [bool(made.get("succeeded")) for made in answers]
         found = _found(answer["responses"][0])
         holder = _value(found[0]).decode("utf-8", "replace") if found else None
         if holder == self._owner:

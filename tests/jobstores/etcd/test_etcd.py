@@ -403,6 +403,33 @@ def test_histories_are_cut(make: Make) -> None:
     store._client.session.close()
 
 
+def test_a_run_costs_two_requests(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of the records that its job has comes with the answer to the first one, those of a namesake included."""
+    times = [f"2026-01-01T0{hour}:00:00Z" for hour in range(2)]
+    for time_text in times:
+        # Another store each time, which knows nothing of what the first one recorded.
+        store = make(history_age=None)
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(work, "interval", hours=1, id="a", next_run_time=time_text)
+        now_us = int(time.time() * 1e6)
+        claims = store.acquire(Now(now_us, now_us), 9)
+        asked: list[str] = []
+        ask = store._post
+
+        def note(path: str, body: Any, ask: Any = ask, asked: list[str] = asked) -> Any:
+            asked.append(path)
+            return ask(path, body)
+
+        monkeypatch.setattr(store, "_post", note)
+        runs = store.commit([decide(claim, now_us) for claim in claims], now_us).runs
+        store.finish([Finish(run, RunState.SUCCEEDED, now_us, now_us) for run in runs])
+        assert asked == ["/kv/txn", "/kv/txn"]
+        scheduler.remove_job("a")
+        assert len(store.runs("a")) == len(store.runs()) == 1 + times.index(time_text)
+        scheduler.shutdown()
+
+
 def test_what_is_too_large_is_refused_when_it_is_added(make: Make) -> None:
     scheduler = scheduler_on(make())
     scheduler.start()
