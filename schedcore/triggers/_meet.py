@@ -199,10 +199,9 @@ class Meeting:
         return answer_us
 
     def _next(self, after_us: int, budget: list[int]) -> int | None:
-        finder = self._finder
         if self.never:
             return None
-        limit_us = max(after_us, _STABLE_US) + _CYCLE_US if finder.periodic else LAST_US
+        limit_us = self._limit_us(after_us)
         at_us: int | None = after_us + 1
         while True:
             if at_us is not None and at_us >= KNOWN_US:
@@ -231,6 +230,10 @@ class Meeting:
         budget[0] -= (MAX_STEPS - steps[0]) // _STEPS_OF_A_LEAP
         return found_us
 
+    def _limit_us(self, after_us: int) -> int:
+        """Where a search ends that found nothing: all has come round by then, or time is up."""
+        return max(after_us, _STABLE_US) + _CYCLE_US if self._finder.periodic else LAST_US
+
     def _begun(self, at_us: int) -> bool:
         """Whether a cycle of the calendar has passed since all parts began."""
         return all((part.next_us(FIRST_US - 1) or 0) + _CYCLE_US < at_us for part in self._parts)
@@ -238,8 +241,11 @@ class Meeting:
     def _next_near(self, after_us: int, budget: list[int]) -> int | None:
         first, *others = self._parts
         near_us = self._tolerance_us
+        limit_us = self._limit_us(after_us)
         at_us = first.next_us(after_us)
         while at_us is not None:
+            if at_us > limit_us and self._begun(at_us):
+                return None
             found_us = self._sieved(at_us, budget) if at_us >= KNOWN_US else at_us
             if found_us is None:
                 return None
