@@ -169,6 +169,11 @@ class Pump:
         return max(0, delay_us) / 1e6
 
     @property
+    def due(self) -> Due:
+        """When something is due in the store, as of its last step."""
+        return self._due
+
+    @property
     def has_put_off(self) -> bool:
         """Whether jobs, or changes of jobs, wait for the next cycle."""
         return bool(self.orders) or self.scheduler._jobs.waiting.any_for(self.alias)

@@ -2,6 +2,8 @@
 
 Every event of a scheduler is made here, and only if somebody listens for it. Run events are *posted*: one thread, started when
 the first is due, delivers them in order (see ``schedcore.events``).
+
+The log tells of single runs and of waiting at the level DEBUG. Whether anybody wants that is asked once for each batch.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ class Reports:
 
     def __init__(self, must_not_listen: Callable[[], bool], make_teller: Callable[[str], Teller] | None = None) -> None:
         self.logger: Any = logging.getLogger("schedcore.scheduler")
+        #: Whether the log is to tell of each run, as of the last batch.
+        self.tells_all = False
         self.bus = EventBus(lambda: self.logger, must_not_listen)
         self._lock = ShortLock()
         self._make_teller = make_teller or partial(call_pool, 1)
@@ -113,6 +117,10 @@ class Reports:
 
     def submitted(self, runs: list[Run]) -> None:
         """Runs are about to be handed to their executors."""
+        self.tells_all = self.logger.isEnabledFor(logging.DEBUG)
+        if self.tells_all:
+            for run in runs:
+                self._tell(run, f"submitted to executor {run.job.policy.executor!r}")
         if self.bus.mask & EVENT_JOB_SUBMITTED:
             for run in runs:
                 event = JobSubmissionEvent(EVENT_JOB_SUBMITTED, run.job.id, run.alias, [run.scheduled_at], [run.id])
@@ -120,6 +128,8 @@ class Reports:
 
     def started(self, run: Run) -> None:
         """The job's code is about to be called."""
+        if self.tells_all:
+            self._tell(run, "started")
         if self.bus.mask & EVENT_JOB_STARTED:
             event = JobExecutionEvent(EVENT_JOB_STARTED, run.job.id, run.alias, run.scheduled_at, run_id=run.id)
             self.bus.post(event)
@@ -127,6 +137,9 @@ class Reports:
     def ended(self, ended: list[Finish]) -> None:
         """Runs are over, and their outcomes are with their store."""
         mask = self.bus.mask
+        if self.logger.isEnabledFor(logging.DEBUG):
+            for finish in ended:
+                self._tell(finish.run, _end_text(finish))
         for run, state, started_us, finished_us, retval, exception, traceback in ended:
             if state is _SUCCEEDED:
                 if mask & EVENT_JOB_EXECUTED:
@@ -173,6 +186,10 @@ class Reports:
                         finished_us=finished_us,
                     )
                 )
+
+    def _tell(self, run: Run, what: str) -> None:
+        again = "" if run.attempt == 1 else f", attempt {run.attempt}"
+        self.logger.debug("job %r of %s%s: %s", run.job.name, run.scheduled_at, again, what, extra={"run_id": run.id})
 
     def skipped(self, alias: str, job: JobRecord, skip: Skip) -> None:
         """Fire times of a job pass without a run."""
@@ -242,3 +259,18 @@ class Reports:
         self.logger.info("job store %r works again", alias)
         if self.bus.wants(EVENT_JOBSTORE_RECOVERED):
             self.bus.post(SchedulerFailureEvent(EVENT_JOBSTORE_RECOVERED, alias, "the job store works again"))
+
+    def waits(self, delay_s: float | None, alias: str | None) -> None:
+        """Nothing is due for ``delay_s`` seconds, and then in this job store; None: nothing is due at all."""
+        if delay_s is None:
+            self.logger.debug("nothing is due")
+        else:
+            self.logger.debug("nothing is due for %.1f s, then in job store %r", delay_s, alias)
+
+
+def _end_text(finish: Finish) -> str:
+    what = "finished" if finish.state is _SUCCEEDED else str(finish.state)
+    if finish.started_us is None:
+        return what
+    took_us = finish.finished_us - finish.started_us
+    return f"{what} after {took_us / 1e6:.2f} s" if took_us >= 1_000_000 else f"{what} after {took_us / 1e3:.3g} ms"

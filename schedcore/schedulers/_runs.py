@@ -38,7 +38,11 @@ class Runs:
         if not scheduler._state:
             self.take_back(runs)
             return
-        scheduler._reports.submitted(runs)
+        reports = scheduler._reports
+        told_all = reports.tells_all
+        reports.submitted(runs)
+        if reports.tells_all is not told_all:
+            scheduler._look_who_is_told()
         batches: dict[str, list[Run]] = {}
         for run in runs:
             alias = run.job.policy.executor

@@ -5,11 +5,13 @@ Everybody else, in any thread, only leaves word and rings (``ask``): there is so
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from schedcore.clock import CORRECTION_US
+from schedcore.clock import CORRECTION_US, Now
+from schedcore.jobstores.base import Due
 from schedcore.triggers.base import EngineTrigger
 from schedcore.wakeup import Wakeup
 
@@ -37,11 +39,14 @@ class Ticker:
         self._armed_s = 0.0
         self._arm_failures = 0
         self._last_tick_s = 0.0
+        # What the log has said last of what is due next: the job store and its instants.
+        self._told: tuple[str | None, Due | None] | None = None
 
     def reset(self) -> None:
         """Before a start: nothing is armed."""
         self.asked = False
         self._armed_us = _NEVER_US
+        self._told = None
 
     def tick(self) -> None:
         """Look at things, and arm the wakeup for the next look."""
@@ -89,6 +94,22 @@ class Ticker:
         self._armed_us = now.wall_us + int(delay_s * 1e6)
         self._armed_s = mono_s + delay_s
         self._arm(wakeup, delay_s)
+        if scheduler._reports.logger.isEnabledFor(logging.DEBUG):
+            self._tell_what_is_next(now, mono_s)
+
+    def _tell_what_is_next(self, now: Now, mono_s: float) -> None:
+        """Say how long nothing is due, whenever that is something else than the last time."""
+        waits: list[tuple[float, str, Due]] = []
+        for pump in self._scheduler._pumps.values():
+            its_s = pump.delay_s(now, mono_s)
+            if pump.busy or (its_s is not None and its_s <= self._scheduler._min_gap_s):
+                return
+            if its_s is not None:
+                waits.append((its_s, pump.alias, pump.due))
+        delay_s, alias, due = min(waits, default=(None, None, None))
+        if (alias, due) != self._told:
+            self._told = (alias, due)
+            self._scheduler._reports.waits(delay_s, alias)
 
     def _arm(self, wakeup: Wakeup, delay_s: float) -> None:
         try:

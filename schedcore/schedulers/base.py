@@ -486,7 +486,8 @@ class BaseScheduler(ABC):
 
     def _look_who_is_told(self) -> None:
         durable = any(pump.store.traits.durable for pump in self._pumps.values())
-        self._runs.tells_start = durable or self._reports.bus.wants(EVENT_JOB_STARTED)
+        reports = self._reports
+        self._runs.tells_start = durable or reports.tells_all or reports.bus.wants(EVENT_JOB_STARTED)
 
     # -- jobs --------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,89 @@
+"""What the log tells of at the level DEBUG, and that nothing is asked for each run when it does not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schedcore.schedulers._pump import BATCH
+from schedcore.testing import VirtualScheduler
+
+Make = Callable[..., VirtualScheduler]
+
+
+def nothing() -> None:
+    pass
+
+
+def fail() -> None:
+    raise LookupError("nothing there")
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+
+
+def test_it_tells_of_each_run_and_of_waiting(virtual: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "schedcore")
+    scheduler = virtual()
+
+    def slow() -> None:
+        scheduler.clock.advance(1.5)
+
+    scheduler.add_job(slow, "interval", seconds=60, id="x", name="slow")
+    scheduler.advance(60)
+    of = "job 'slow' of 2026-01-01 00:01:00+00:00: "
+    assert lines(caplog) == [
+        "nothing is due",
+        "nothing is due for 60.0 s, then in job store 'default'",
+        f"{of}submitted to executor 'default'",
+        "nothing is due for 60.0 s, then in job store 'default'",
+        f"{of}started",
+        f"{of}finished after 1.50 s",
+    ]
+    ids = {getattr(record, "run_id", None) for record in caplog.records}
+    assert ids == {None, "x@2026-01-01T00:01:00Z#1"}
+
+
+def test_a_failure_is_told_with_its_duration(virtual: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "schedcore")
+    scheduler = virtual()
+    scheduler.add_job(fail, id="x")
+    scheduler.advance(1)
+    assert "job 'fail' of 2026-01-01 00:00:00+00:00: failed after 0 ms" in lines(caplog)
+
+
+def test_the_level_may_be_set_at_any_time(virtual: Make, caplog: pytest.LogCaptureFixture) -> None:
+    scheduler = virtual()
+    scheduler.add_job(nothing, "interval", seconds=1, id="x")
+    scheduler.advance(1)
+    assert lines(caplog) == []
+    with caplog.at_level(logging.DEBUG, "schedcore"):
+        scheduler.advance(1)
+    told = [line for line in lines(caplog) if line.startswith("job ")]
+    assert [line.split()[-1] for line in told] == ["'default'", "started", "ms"]
+    caplog.clear()
+    scheduler.advance(5)
+    assert lines(caplog) == []
+
+
+def test_it_is_asked_once_for_each_batch_whether_anybody_reads(virtual: Make) -> None:
+    asked = 0
+
+    class Counting(logging.LoggerAdapter[Any]):
+        def isEnabledFor(self, level: int) -> bool:  # logging's name for it
+            nonlocal asked
+            asked += 1
+            return super().isEnabledFor(level)
+
+    scheduler = virtual(logger=Counting(logging.getLogger("schedcore.scheduler"), {}))
+    jobs = 20 * BATCH
+    for number in range(jobs):
+        scheduler.add_job(nothing, "interval", seconds=60, id=str(number))
+    asked = 0
+    scheduler.advance(60)
+    assert {record.state for record in scheduler.get_runs()} == {"succeeded"}
+    assert 0 < asked < jobs / 4
