@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from schedcore._locks import ShortLock
+from schedcore.errors import contained
 
 __all__ = [
     "EVENT_ALL",
@@ -319,5 +320,5 @@ class EventBus:
             if mask & event.code:
                 try:
                     callback(event)
-                except Exception:  # noqa: BLE001  # a listener is anybody's code
-                    self._logger().exception("listener %r failed on %r", callback, event)
+                except (Exception, SystemExit) as error:  # noqa: BLE001  # a listener is anybody's code
+                    self._logger().error("listener %r failed on %r", callback, event, exc_info=contained(error))

@@ -379,11 +379,14 @@ class BaseScheduler(ABC):
             # Whoever hears of the end may start it again at once, and the end comes before that start.
             self._reports.bus.queue(SchedulerEvent(EVENT_SCHEDULER_SHUTDOWN))
             self._may_start = True
-        self._reports.bus.flush()
-        with self._lock:
-            if self._closed is closed:
-                self._closing_id = None
-        closed.set()
+        try:
+            self._reports.bus.flush()
+        finally:
+            # Also when Ctrl-C or a listener's sys.exit() ends the main thread in it: others may wait.
+            with self._lock:
+                if self._closed is closed:
+                    self._closing_id = None
+            closed.set()
 
     def _abandon(self) -> None:
         """Nobody waits for it any more, the end of the program included."""

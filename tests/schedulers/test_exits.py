@@ -1,4 +1,4 @@
-"""Somebody's code calls ``sys.exit()`` in the scheduler's thread: that ends neither the thread nor the other jobs' schedule."""
+"""Somebody's code calls ``sys.exit()`` in a thread of the scheduler's: that ends neither the thread nor the others' work."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from typing import Any, NoReturn
 import pytest
 
 from schedcore import BackgroundScheduler
-from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOB_ERROR
+from schedcore.events import (
+    EVENT_JOB_BROKEN,
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_SCHEDULER_SHUTDOWN,
+    SchedulerEvent,
+)
 from schedcore.executors.base import BaseExecutor
 from schedcore.executors.debug import DebugExecutor
 from schedcore.job import Job
 from schedcore.run import Run
+from schedcore.schedulers.base import STILL_CLOSING
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
@@ -77,3 +84,42 @@ def test_what_exits_fails_alone(trigger: BaseTrigger, executor: Any, code: int) 
         scheduler.shutdown()
     assert {event.job_id for event in told} == {"odd"}
     assert str(told[0].exception) == "it called sys.exit(3)"
+
+
+def test_a_listener_that_exits_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    told: list[int] = []
+    executed = threading.Event()
+
+    def leave(event: SchedulerEvent) -> NoReturn:
+        sys.exit(3)
+
+    def listen(event: SchedulerEvent) -> None:
+        told.append(event.code)
+        executed.set()
+
+    scheduler = BackgroundScheduler()
+    for listener in (leave, listen):
+        scheduler.add_listener(listener, EVENT_JOB_EXECUTED | EVENT_SCHEDULER_SHUTDOWN)
+    scheduler.start()
+    scheduler.add_job(int)
+    assert executed.wait(DEADLINE_S)
+    # The thread that closes tells of the end.
+    scheduler.shutdown(wait=False)
+    scheduler.shutdown(timeout=DEADLINE_S)
+    assert told == [EVENT_JOB_EXECUTED, EVENT_SCHEDULER_SHUTDOWN]
+    assert caplog.text.count("RuntimeError: it called sys.exit(3)") == 2
+
+
+def test_a_listener_that_exits_in_the_main_thread_ends_the_program_and_nobody_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def leave(event: SchedulerEvent) -> NoReturn:
+        sys.exit(3)
+
+    scheduler = BackgroundScheduler()
+    scheduler.add_listener(leave, EVENT_SCHEDULER_SHUTDOWN)
+    scheduler.start()
+    with pytest.raises(SystemExit):
+        scheduler.shutdown()
+    scheduler.shutdown(timeout=1.0)
+    assert STILL_CLOSING not in caplog.text
