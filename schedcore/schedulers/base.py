@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import partial
 from random import random
-from typing import IO, Any, ClassVar, TypeVar
+from typing import IO, Any, ClassVar, NoReturn, TypeVar
 
 from schedcore import config
 from schedcore._forks import notice_fork
@@ -118,6 +118,8 @@ class BaseScheduler(ABC):
     run_started: Callable[[Run], None]
     #: For executors, from any thread: the run is over.
     run_finished: Callable[[Finish], None]
+    #: For executors, from any thread: the run goes to another process.
+    run_sent: Callable[[Run], None]
 
     def __init__(self, gconfig: Mapping[str, Any] | None = None, **options: Any) -> None:
         self._lock = ShortLock()
@@ -131,6 +133,7 @@ class BaseScheduler(ABC):
         self._runs = Runs(self)
         self.run_started = self._runs.started
         self.run_finished = self._runs.finished
+        self.run_sent = self._runs.sent
         self._ticker = Ticker(self)
         self._reports = Reports(self._must_not_listen, self._make_teller)
         self._wakeup: Wakeup | None = None
@@ -144,6 +147,13 @@ class BaseScheduler(ABC):
         self._promised: frozenset[str] = frozenset()
         self._config = config.SchedulerConfig()
         self._configure(config.parse(gconfig, "schedcore.", options, extra=self._extra_options))
+
+    def __reduce__(self) -> NoReturn:
+        """There is one of each: a copy would fire the same jobs, and its threads are nowhere else."""
+        raise TypeError(
+            "a scheduler cannot be pickled or copied; a job that needs one takes it from a module of your program, "
+            "and not from its arguments or from the object that its method belongs to"
+        )
 
     # -- configuration --------------------------------------------------------------------------------------------------
 

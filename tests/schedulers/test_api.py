@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import io
+import pickle
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -51,6 +53,13 @@ def takes(a: int, b: int = 2, *, c: int = 3) -> None:
 
 
 class TestStates:
+    @pytest.mark.parametrize("make", [copy.copy, copy.deepcopy, pickle.dumps])
+    def test_there_is_one_of_each(self, virtual: Make, make: Callable[[object], object]) -> None:
+        with pytest.raises(
+            TypeError, match=r"^a scheduler cannot be pickled or copied; a job that needs one takes it from"
+        ):
+            make(virtual())
+
     def test_the_way_of_a_scheduler(self, virtual: Make) -> None:
         scheduler = virtual(started=False)
         states = [scheduler.state]
