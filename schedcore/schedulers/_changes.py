@@ -20,7 +20,6 @@ from schedcore.schedulers._jobs import Change
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
-from schedcore.wakeup import MAX_WAIT_S
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
@@ -251,9 +250,6 @@ class Changes:
         if not scheduler.running:
             return
         for pump in scheduler._pumps_of(jobstore):
-            if what is None and pump.store.traits.blocking:
-                # In a worker thread: what is asked for now is asked of an open store, unless it cannot be opened.
-                pump.tried.wait(MAX_WAIT_S)
             if pump.opened and (pump.store.traits.blocking or (pump.has_put_off and not scheduler._on_loop())):
                 if what is not None and not self._warned_of_waiting and scheduler._on_loop():
                     self._warned_of_waiting = True

@@ -27,6 +27,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
+from time import monotonic
 from typing import Any, ClassVar
 
 from schedcore import config
@@ -39,7 +40,7 @@ from schedcore.schedulers._closing import close
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._right_of_way import RightOfWay
 from schedcore.schedulers.base import CLOSING_S, STILL_CLOSING, BaseScheduler
-from schedcore.wakeup import Done
+from schedcore.wakeup import MAX_WAIT_S, Done
 
 __all__ = ["STOP_TIMEOUT_S", "LoopScheduler", "Teller", "close", "is_stopping"]
 
@@ -87,6 +88,8 @@ class LoopScheduler(BaseScheduler):
         self._waiters: list[Done] = []
         self._limits: list[threading.Timer] = []
         self._waiters_lock = ShortLock()
+        # Calls that wait until the job stores are open.
+        self._early: list[tuple[Callable[[], Any], Done]] = []
         self._right_of_way = RightOfWay(lambda: self._ticker.asked)
         super().__init__(*args, **options)
 
@@ -199,10 +202,39 @@ class LoopScheduler(BaseScheduler):
         waiter, finish = self._make_waiter()
         work = partial(self._after_orders, partial(call, *args, **kwargs))
         if self._in_loop_thread():
+            self._call_elsewhere(work, finish)
+        else:
+            wakeup.call_soon(partial(self._call_elsewhere, work, finish))
+        return waiter
+
+    def _call_elsewhere(self, work: Callable[[], Any], finish: Done) -> None:
+        """Have a worker thread make a call that reads job stores: once they are open, unless that takes too long."""
+        wakeup = self._wakeup
+        if wakeup is None:
+            finish(None, SchedulerNotRunningError())
+        elif not self._is_opening(None):
             wakeup.run_blocking(work, finish)
         else:
-            wakeup.call_soon(partial(wakeup.run_blocking, work, finish))
-        return waiter
+            self._early.append((work, finish))
+            if len(self._early) == 1:
+                # One thread waits for them all: if each waited in one of its own, none would be left to open the job stores.
+                wakeup.run_blocking(self._wait_until_open, self._call_early)
+
+    def _call_early(self, result: None, error: Exception | None) -> None:
+        early, self._early = self._early, []
+        wakeup = self._wakeup
+        for work, finish in early:
+            if wakeup is None:
+                finish(None, SchedulerNotRunningError())
+            else:
+                wakeup.run_blocking(work, finish)
+
+    def _wait_until_open(self) -> None:
+        """In a worker thread: wait until each job store is open, or known not to open."""
+        end_s = monotonic() + MAX_WAIT_S
+        for pump in self._pumps_of(None):
+            if pump.store.traits.blocking:
+                pump.tried.wait(max(0.0, end_s - monotonic()))
 
     @property
     def give_way(self) -> Callable[[], None]:
@@ -268,6 +300,7 @@ class LoopScheduler(BaseScheduler):
         self._waiters_lock = ShortLock()
         self._waiters = []
         self._limits = []
+        self._early = []
 
 
 def is_stopping(reason: type[BaseException] | None) -> bool:

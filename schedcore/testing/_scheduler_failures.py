@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Container, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from schedcore.clock import Now
 from schedcore.engine import Claim
@@ -301,3 +302,17 @@ def _start_fails(bench: Bench) -> None:
     bench.start(scheduler)
     calls.wait_ended()
     until(lambda: scheduler.running, "it does not run")
+
+
+@behaviour("answers calls that are made before its job store is open, more of them than there are threads", "loop")
+def _early_calls(bench: Bench) -> None:
+    scheduler = bench.make(jobstores={"default": _Far()})
+
+    def start_and_call() -> list[Any]:
+        scheduler.start()
+        call: Any = scheduler.call  # type: ignore[attr-defined]
+        return [call(scheduler.get_jobs) for _ in range(50)]
+
+    waiters = bench.call(start_and_call)
+    while waiters:
+        assert bench.runtime.result(waiters.pop) == []
