@@ -61,16 +61,17 @@ def _positive(text: str) -> int:
     return number
 
 
-def _child(python: Path, arguments: list[str], **streams: int) -> subprocess.Popen[str]:
+def _child(python: Path, arguments: list[str], stdin: int, stderr: int | None = None) -> subprocess.Popen[str]:
     # A group of its own: Ctrl-C reaches this process alone, which then ends the child.
     return subprocess.Popen(
         [str(python), "-P", "-c", _CHILD.format(root=str(ROOT)), *arguments],
         cwd=ROOT,
         env=variables(),
+        stdin=stdin,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         start_new_session=True,
-        **streams,
     )
 
 
@@ -81,7 +82,7 @@ def _shared(python: Path, group: Group, case: Case, size: int) -> Iterator[list[
         yield []
         return
     what = f"{group.name} {case.name}, {size:,}"
-    with _child(python, [group.name, case.name, "", str(size)], stdin=subprocess.PIPE) as child:
+    with _child(python, [group.name, case.name, "", str(size)], subprocess.PIPE) as child:
         assert child.stdout is not None
         limit = Timer(case.timeout_s, child.kill)
         limit.start()
@@ -102,7 +103,7 @@ def _measure(python: Path, group: Group, case: Case, subject: str, size: int, re
     """One measurement in a fresh process. Raises ``MeasurementFailure``."""
     what = f"{group.name} {case.name}, {subject}, {size:,}"
     arguments = [group.name, case.name, subject, str(size), *shared]
-    with _child(python, arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+    with _child(python, arguments, subprocess.DEVNULL, subprocess.PIPE) as child:
         try:
             out, err = child.communicate(timeout=case.timeout_s)
         except subprocess.TimeoutExpired:
