@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -10,18 +12,19 @@ from schedcore.jobstores.etcd import EtcdJobStore
 from tests.services import Etcd
 from tests.services.fixtures import etcd
 
-__all__ = ["etcd", "make"]
+__all__ = ["arguments", "etcd", "make"]
 
 Make = Callable[..., EtcdJobStore]
 
 
 @pytest.fixture
-def make(etcd: Etcd) -> Make:
-    """Makes stores over one path, under which nothing was when the test began."""
+def arguments(etcd: Etcd) -> dict[str, Any]:
+    """Those of a store over one path, under which nothing was when the test began."""
     place = etcd.fresh()
+    return {"host": place.host, "port": place.port, "path": place.name}
 
-    def make(**options: object) -> EtcdJobStore:
-        arguments: dict[str, object] = {"path": f"/{place.name}", "host": place.host, "port": place.port, **options}
-        return EtcdJobStore(**arguments)  # type: ignore[arg-type]
 
-    return make
+@pytest.fixture
+def make(arguments: dict[str, Any]) -> Make:
+    """Makes stores over one path."""
+    return partial(EtcdJobStore, **arguments)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,19 +15,16 @@ from schedcore.clock import Now
 from schedcore.engine import decide
 from schedcore.errors import (
     ConfigurationError,
-    ConflictingIdError,
     JobStoreError,
     JobStoreInUseError,
     SerializationError,
 )
-from schedcore.events import EVENT_JOB_ERROR
-from schedcore.job import JobState
 from schedcore.jobstores._keyed import Named, Op, Step, Timed
 from schedcore.jobstores.etcd import EtcdJobStore
 from schedcore.run import Finish, RunState
-from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
+from tests.jobstores.owned import OTHER, KeyedTests
 from tests.services import Etcd, Proxy
 
 Make = Callable[..., EtcdJobStore]
@@ -49,69 +42,59 @@ def count(store: EtcdJobStore, kind: str) -> int:
     return len(store._client.get_prefix(f"{store._path}/{kind}/"))
 
 
+class InEtcd:
+    def __init__(self, store: EtcdJobStore) -> None:
+        self.store = store
+
+    def owner(self) -> str | None:
+        found = value_of(self.store, self.store._owner_key)
+        return None if found is None else found.decode()
+
+    def put_owner(self, text: str) -> None:
+        self.store._client.put(self.store._owner_key, text)
+
+    def drop_owner(self) -> None:
+        ((_, found),) = self.store._client.get(self.store._owner_key, metadata=True)
+        self.store._post("/lease/revoke", {"ID": found["lease"]})
+        assert self.owner() is None
+
+    def document(self, job_id: str) -> bytes | None:
+        return value_of(self.store, f"{self.store._path}/jobs/{job_id}".encode())
+
+    def put_document(self, job_id: str, value: bytes) -> None:
+        self.store._client.put(f"{self.store._path}/jobs/{job_id}", value)
+
+    def count(self, kind: str) -> int:
+        return count(self.store, kind)
+
+
+class TestEtcd(KeyedTests):
+    store = EtcdJobStore
+    alias, library = "etcd", "etcd3gw"
+    refused = ConnectionFailedError
+    ask = "_post"
+    gone = ConnectionFailedError("away")
+    batch, last_part = 500, 4
+    at_once, kept = 300, 200
+
+    @pytest.fixture
+    def inside(self, make: Make) -> Iterator[InEtcd]:
+        inside = InEtcd(make())
+        yield inside
+        inside.store._client.session.close()
+
+    def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"path": f"{arguments['path']}er"}
+
+
 # --- who owns it -------------------------------------------------------------------------------------------------------
-
-
-def test_a_second_scheduler_is_refused(make: Make) -> None:
-    with_it = scheduler_on(make())
-    with_it.start()
-    with pytest.raises(JobStoreInUseError, match=r"in use by another scheduler \(process \d+ on .*, since .*\)"):
-        scheduler_on(make()).start()
-    with_it.shutdown()
-    after = scheduler_on(make())
-    after.start()
-    after.shutdown()
-
-
-def test_another_path_is_another_store(make: Make) -> None:
-    first = make()
-    one, other = scheduler_on(first), scheduler_on(make(path=f"{first._path}er"))
-    one.start()
-    other.start()
-    one.add_job(work, "date", run_date="2099-01-01", id="a")
-    assert other.get_jobs() == []
-    one.shutdown()
-    other.shutdown()
-
-
-_CHILD = """
-import sys, time
-from schedcore.jobstores.etcd import EtcdJobStore
-from schedcore.schedulers.background import BackgroundScheduler
-path, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-scheduler = BackgroundScheduler(jobstores={"default": EtcdJobStore(path, host=host, port=port)}, timezone="UTC")
-scheduler.start()
-scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_scheduler_that_was_killed_lets_go_at_once(etcd: Etcd) -> None:
-    place = etcd.fresh()
-    path = f"/{place.name}"
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, path, place.host, str(place.port)], stdout=subprocess.PIPE, text=True
-    )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        mine = scheduler_on(EtcdJobStore(path, host=place.host, port=place.port))
-        with pytest.raises(JobStoreInUseError):
-            mine.start()
-        child.kill()
-        child.wait()
-    mine.start()
-    assert [job.id for job in mine.get_jobs()] == ["a"]
-    mine.shutdown()
 
 
 def test_the_lease_of_one_that_was_killed_elsewhere_ends(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("schedcore.jobstores.etcd.LEASE_S", 1.0)
     store = make()
     lease = store._client.lease(1)
-    other = json.dumps({"host": "elsewhere", "pid": 1, "since": "today", "token": "x"})
-    store._client.put(store._owner_key, other, lease=lease)
+    store._client.put(store._owner_key, OTHER, lease=lease)
     scheduler = scheduler_on(store)
     with pytest.raises(JobStoreInUseError, match="its lease ends within 1 s"):
         scheduler.start()
@@ -121,22 +104,6 @@ def test_the_lease_of_one_that_was_killed_elsewhere_ends(make: Make, monkeypatch
         time.sleep(0.05)
     scheduler.start()
     scheduler.shutdown()
-
-
-def test_who_lost_the_store_to_another_one_writes_no_more(make: Make) -> None:
-    store = make()
-    first = scheduler_on(store)
-    first.start()
-    first.add_job(work, "date", run_date="2099-01-01", id="a")
-    # Its lease ran out while it was paused, and somebody else took it.
-    other = json.dumps({"host": "elsewhere", "pid": 1, "since": "today", "token": "x"})
-    store._client.put(store._owner_key, other)
-    with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
-        first.remove_job("a")
-    assert [job.id for job in first.get_jobs()] == ["a"]
-    first.shutdown()
-    assert value_of(store, store._owner_key) == other.encode()
-    store._client.session.close()
 
 
 def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
@@ -156,64 +123,6 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
     scheduler.shutdown()
     assert value_of(store, store._owner_key) is None
     store._client.session.close()
-
-
-def test_what_was_claimed_before_somebody_else_had_the_store_does_not_hold(make: Make) -> None:
-    """Even where the other one made a document anew that looks as old as the one that was claimed."""
-    store = make()
-    first = scheduler_on(store)
-    start_paused(first)
-    for name in ("a", "b"):
-        first.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
-    now_us = int(time.time() * 1e6)
-    claims = store.acquire(Now(now_us, now_us), 9)
-    store._post("/lease/revoke", {"ID": store._lease})
-    other = scheduler_on(make())
-    start_paused(other)
-    other.remove_all_jobs()
-    other.add_job(work, "interval", hours=1, id="a", next_run_time="2026-02-02T00:00:00Z")
-    other.shutdown()
-    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
-        store.commit([decide(claim, now_us) for claim in claims], now_us)
-    assert caught.value.transient
-    assert store.recover([]) == ([], [])
-    assert store.commit([decide(claim, now_us) for claim in claims], now_us).runs == []
-    (claim,) = store.acquire(Now(now_us, now_us), 9)
-    assert claim.fire_us == 1_769_990_400_000_000
-    assert [run.job.id for run in store.commit([decide(claim, now_us)], now_us).runs] == ["a"]
-    first.shutdown()
-
-
-def test_while_nothing_is_due_nothing_is_asked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(work, "cron", hour=7, id="a", next_run_time="2026-01-01T00:00:00Z")
-    at_us = 1_767_225_600_000_000
-    assert store.next_due() == (at_us, None)
-    calls: list[str] = []
-    answer = store._post
-
-    def ask(*some: Any) -> Any:
-        calls.append(str(some))
-        return answer(*some)
-
-    monkeypatch.setattr(store, "_post", ask)
-    assert store.acquire(Now(at_us - 1, at_us - 1), 9) == []
-    assert store.next_due() == (at_us, None)
-    assert calls == []
-    # What we do ourselves is known.
-    scheduler.add_job(work, "cron", hour=7, id="b", next_run_time="2025-01-01T00:00:00Z")
-    calls.clear()
-    assert store.next_due().wall_us == at_us - 365 * 86_400_000_000
-    assert calls == []
-    scheduler.remove_job("b")
-    assert store.next_due() == (at_us, None)
-    assert calls
-    monkeypatch.undo()
-    (claim,) = store.acquire(Now(at_us, at_us), 9)
-    assert claim.job.id == "a"
-    scheduler.shutdown()
 
 
 # --- clients -----------------------------------------------------------------------------------------------------------
@@ -261,31 +170,6 @@ def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None
         EtcdJobStore(**options)
 
 
-def test_by_alias_and_as_text(etcd: Etcd) -> None:
-    place = etcd.fresh()
-    options = {
-        "schedcore.jobstores.default.type": "etcd",
-        "schedcore.jobstores.default.host": place.host,
-        "schedcore.jobstores.default.port": str(place.port),
-        "schedcore.jobstores.default.path": place.name,
-    }
-    scheduler = BackgroundScheduler(options, timezone="UTC")
-    scheduler.start()
-    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
-    scheduler.shutdown()
-
-
-def test_without_the_library_the_extra_is_named() -> None:
-    code = (
-        "import sys; sys.modules['etcd3gw'] = None\n"
-        "from schedcore.errors import MissingExtraError\n"
-        "try: import schedcore.jobstores.etcd\n"
-        "except MissingExtraError as error: print(error.extra, '|', error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.startswith("etcd | the job store 'etcd' needs")
-
-
 # --- what is there -----------------------------------------------------------------------------------------------------
 
 
@@ -298,23 +182,6 @@ def test_keys_of_somebody_elses_and_of_another_version(make: Make) -> None:
     with pytest.raises(JobStoreError, match="schema version b'99', and this release reads 1"):
         scheduler_on(make()).start()
     store._client.session.close()
-
-
-@pytest.mark.parametrize("value", [b"", b"x", b"\x80\x04K\x01.", b"{}", b'{"v":1}', b"[" * 100_000, b"\xff\xfe"])
-def test_a_document_that_nobody_of_us_wrote(make: Make, value: bytes) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    scheduler.start()
-    scheduler.add_job(work, "interval", hours=1, id="bad")
-    scheduler.add_job(work, "interval", seconds=0.05, id="good")
-    log = EventLog(scheduler)
-    store._client.put(f"{store._path}/jobs/bad", value)
-    log.wait_for(lambda log: len(log.executed("good")) > 2)
-    jobs = {job.id: job for job in scheduler.get_jobs()}
-    assert jobs["good"].state is JobState.ACTIVE
-    assert jobs["bad"].state is JobState.BROKEN
-    assert value_of(store, f"{store._path}/jobs/bad".encode()) == value
-    scheduler.shutdown()
 
 
 def test_strange_keys_are_passed_over(make: Make) -> None:
@@ -335,70 +202,6 @@ def test_strange_keys_are_passed_over(make: Make) -> None:
     assert {record.job_id for record in scheduler.get_runs()} == {"good"}
     # A place in the schedule that leads nowhere is not looked at again and again.
     assert value_of(store, store._prefix + b"wall/000000000000000000/nobody") is None
-    scheduler.shutdown()
-    store._client.session.close()
-
-
-def test_a_damaged_document_that_is_due_is_set_aside(make: Make) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(work, "interval", hours=1, id="bad", next_run_time="2026-01-01T00:00:00Z")
-    store._client.put(f"{store._path}/jobs/bad", "x")
-    now_us = int(time.time() * 1e6)
-    # What was written last is known, and not asked for again; that it is another one by now is found when it is committed.
-    (claim,) = store.acquire(Now(now_us, now_us), 9)
-    assert store.commit([decide(claim, now_us)], now_us).runs == []
-    (claim,) = store.acquire(Now(now_us, now_us), 9)
-    assert "damaged" in str(claim.broken)
-    store.commit([decide(claim, now_us)], now_us)
-    assert store.acquire(Now(now_us, now_us), 9) == []
-    assert store.next_due() == (None, None)
-    assert [job.state for job in scheduler.get_jobs()] == [JobState.BROKEN]
-    scheduler.remove_job("bad")
-    assert count(store, "wall") == count(store, "elapsed") == count(store, "idle") == count(store, "broken") == 0
-    scheduler.shutdown()
-
-
-def test_nothing_is_left_of_jobs_that_are_gone(make: Make) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    scheduler.start()
-    log = EventLog(scheduler)
-    scheduler.add_job(work, id="once")
-    scheduler.add_job(work, "interval", seconds=0.02, id="often")
-    scheduler.add_job(work, "interval", hours=1, id="paused").pause()
-    log.wait_for(lambda log: len(log.executed("often")) > 3 and bool(log.executed("once")))
-    scheduler.remove_all_jobs()
-    scheduler.shutdown()
-    # A run that was on record and had not begun is recovered by who comes next: its job is gone, and so it is lost.
-    start_paused(scheduler)
-    scheduler.shutdown()
-    for kind in ("jobs", "payloads", "wall", "elapsed", "idle", "live", "broken", "adding"):
-        assert count(store, kind) == 0, kind
-    assert count(store, "runs") == 2
-    store._client.session.close()
-
-
-def test_histories_are_cut(make: Make) -> None:
-    store = make(history=5, history_age=3600.0)
-    scheduler = scheduler_on(store)
-    scheduler.start()
-    log = EventLog(scheduler)
-    scheduler.add_job(work, "interval", seconds=0.02, id="a")
-    scheduler.add_job("builtins:int", "interval", ["x"], seconds=0.02, id="fails")
-    log.wait_for(lambda log: len(log.executed("a")) > 12 and len(log.of(EVENT_JOB_ERROR, "fails")) > 5)
-    scheduler.shutdown()
-    after = make()
-    scheduler = scheduler_on(after)
-    start_paused(scheduler)
-    assert len(scheduler.get_runs("a")) == len(scheduler.get_runs("fails")) == 5
-    # On a busy machine some of them are records of what was late, and made up for by one run.
-    failed = len(scheduler.get_runs("fails", failed=True))
-    assert [count(store, kind) for kind in ("history", "failed", "runs")] == [10, failed, 2]
-    old = int((time.time() + 7200) * 1e6)
-    assert [after._delete_records(old, 7) for _ in range(3)] == [7, 3, 0]
-    assert [count(store, kind) for kind in ("history", "failed", "runs")] == [0, 0, 0]
     scheduler.shutdown()
     store._client.session.close()
 
@@ -440,66 +243,6 @@ def test_what_is_too_large_is_refused_when_it_is_added(make: Make) -> None:
     scheduler.shutdown()
 
 
-def test_a_batch_that_was_half_added_is_undone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(work, "interval", hours=1, id="before")
-    entry = store.get_entry("before")
-    assert entry is not None
-    entries = [entry._replace(job=entry.job._replace(id=f"job{number}")) for number in range(500)]
-    apply, sent = store._apply, []
-
-    def fail_late(steps: list[Step], together: bool) -> list[bool]:
-        sent.append(steps)
-        if len(sent) == 4:
-            raise ConnectionFailedError("away")
-        return apply(steps, together)
-
-    monkeypatch.setattr(store, "_apply", fail_late)
-    with pytest.raises(JobStoreError, match="failed to add jobs"):
-        store.add_entries(entries)
-    assert count(store, "jobs") > 1
-    monkeypatch.undo()
-    assert [found.job.id for found in store.list_entries()] == ["before"]
-    assert count(store, "jobs") == count(store, "payloads") == 1
-    # The process dies in the middle of it: who opens the store next undoes it.
-    sent.clear()
-    monkeypatch.setattr(store, "_apply", fail_late)
-    with pytest.raises(JobStoreError):
-        store.add_entries(entries)
-    monkeypatch.undo()
-    scheduler.shutdown()
-    again = make()
-    other = scheduler_on(again)
-    start_paused(other)
-    assert [job.id for job in other.get_jobs()] == ["before"]
-    again.add_entries(entries)
-    assert count(again, "jobs") == 501
-    assert count(again, "adding") == 0
-    with pytest.raises(ConflictingIdError):
-        again.add_entries([entry._replace(job=entry.job._replace(id=name)) for name in ("new", "job7")])
-    other.shutdown()
-
-
-def test_many_runs_of_one_job_end_at_once(make: Make) -> None:
-    store = make(history=200)
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(
-        work, "interval", seconds=1, start_date="2026-01-01T00:00:00Z", id="a", coalesce=False, max_instances=300,
-        next_run_time="2026-01-01T00:00:00Z",
-    )  # fmt: skip
-    now_us = 1_767_225_600_000_000 + 299_000_000
-    (claim,) = store.acquire(Now(now_us, now_us), 1)
-    runs = store.commit([decide(claim, now_us)], now_us).runs
-    assert len(runs) == 300
-    store.finish([Finish(run, RunState.FAILED, now_us, now_us) for run in runs])
-    assert [record.fire_us for record in store.runs("a", limit=999)] == [run.fire_us for run in reversed(runs[100:])]
-    assert (count(store, "history"), count(store, "failed"), count(store, "live")) == (200, 200, 0)
-    scheduler.shutdown()
-
-
 # --- a server that goes away -------------------------------------------------------------------------------------------
 
 
@@ -530,15 +273,6 @@ def test_a_write_that_comes_late_is_refused(etcd: Etcd) -> None:
         scheduler.shutdown()
 
 
-def test_errors_are_ours(make: Make) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        with pytest.raises(JobStoreError, match="failed to open the store") as caught:
-            scheduler_on(make(port=nobody.getsockname()[1])).start()
-    assert caught.value.transient
-    assert isinstance(caught.value.__cause__, ConnectionFailedError)
-
-
 @pytest.mark.parametrize(
     ("error", "said", "transient"),
     [
@@ -558,28 +292,6 @@ def test_what_errors_say(make: Make, error: Exception, said: str, transient: boo
 
 
 # --- two at once ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    for name in ("a", "b"):
-        scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
-    now_us = int(time.time() * 1e6)
-    claims = store.acquire(Now(now_us, now_us), 10)
-    changed = threading.Thread(target=scheduler.modify_job, args=("a",), kwargs={"name": "other"})
-    changed.start()
-    changed.join()
-    committed = store.commit([decide(claim, now_us) for claim in claims], now_us)
-    assert [run.job.id for run in committed.runs] == ["b"]
-    assert [decision.claim.job.id for decision in committed.dropped] == ["a"]
-    assert scheduler.get_runs("a") == []
-    (again,) = store.acquire(Now(now_us, now_us), 10)
-    runs = store.commit([decide(again, now_us)], now_us).runs
-    assert [run.job.name for run in runs] == ["other"]
-    assert [record.state for record in store.runs("a")] == [RunState.SUBMITTED]
-    scheduler.shutdown()
 
 
 def test_one_that_somebody_else_wrote_keeps_no_other_from_being_written(make: Make) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -10,18 +12,19 @@ from schedcore.jobstores.redis import RedisJobStore
 from tests.services import Redis
 from tests.services.fixtures import redis_server
 
-__all__ = ["make", "redis_server"]
+__all__ = ["arguments", "make", "redis_server"]
 
 Make = Callable[..., RedisJobStore]
 
 
 @pytest.fixture
-def make(redis_server: Redis) -> Make:
-    """Makes stores over one database, which was empty when the test began."""
+def arguments(redis_server: Redis) -> dict[str, Any]:
+    """Those of a store over one database, which was empty when the test began."""
     place = redis_server.fresh()
+    return {"host": place.host, "port": place.port, "db": int(place.name)}
 
-    def make(**options: object) -> RedisJobStore:
-        arguments: dict[str, object] = {"host": place.host, "port": place.port, **options}
-        return RedisJobStore(int(place.name), **arguments)  # type: ignore[arg-type]
 
-    return make
+@pytest.fixture
+def make(arguments: dict[str, Any]) -> Make:
+    """Makes stores over one database."""
+    return partial(RedisJobStore, **arguments)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,13 +12,13 @@ import redis
 
 from schedcore.clock import Now
 from schedcore.engine import Decision, decide
-from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreError, JobStoreInUseError
-from schedcore.job import JobState
+from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreError
 from schedcore.jobstores.redis import RedisJobStore
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
+from tests.jobstores.owned import FencedTests
 from tests.services import Proxy, Redis
 
 Make = Callable[..., RedisJobStore]
@@ -30,76 +26,64 @@ Make = Callable[..., RedisJobStore]
 shared: Any = None
 
 
-# --- who owns it -------------------------------------------------------------------------------------------------------
+class InRedis:
+    def __init__(self, store: RedisJobStore) -> None:
+        self.client = store._redis
+        self._owner_key = store._owner_key
+
+    def owner(self) -> str | None:
+        found = self.client.get(self._owner_key)
+        return None if found is None else found.decode()
+
+    def put_owner(self, text: str) -> None:
+        self.client.set(self._owner_key, text)
+
+    def drop_owner(self) -> None:
+        self.client.delete(self._owner_key)
+
+    def document(self, job_id: str) -> bytes | None:
+        found: bytes | None = self.client.hget("schedcore.jobs", job_id)
+        return found
+
+    def put_document(self, job_id: str, value: bytes) -> None:
+        self.client.hset("schedcore.jobs", job_id, value)
+
+    def count(self, kind: str) -> int:
+        return int(self.client.hlen(f"schedcore.jobs:{kind}"))
 
 
-def test_a_second_scheduler_is_refused(make: Make) -> None:
-    with_it = scheduler_on(make())
-    with_it.start()
-    with pytest.raises(JobStoreInUseError, match=r"in use by another scheduler \(process \d+ on .*, since .*\)"):
-        scheduler_on(make()).start()
-    with_it.shutdown()
-    after = scheduler_on(make())
-    after.start()
-    after.shutdown()
+class TestRedis(FencedTests):
+    store = RedisJobStore
+    alias = library = "redis"
+    refused = redis.ConnectionError
 
+    @pytest.fixture
+    def inside(self, make: Make) -> Iterator[InRedis]:
+        inside = InRedis(make())
+        yield inside
+        inside.client.close()
 
-def test_another_prefix_is_another_store(make: Make) -> None:
-    one, other = scheduler_on(make()), scheduler_on(make(jobs_key="other.jobs", run_times_key="other.times"))
-    one.start()
-    other.start()
-    one.add_job(work, "date", run_date="2099-01-01", id="a")
-    assert other.get_jobs() == []
-    one.shutdown()
-    other.shutdown()
+    def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"jobs_key": "other.jobs", "run_times_key": "other.times"}
 
-
-_CHILD = """
-import sys, time
-from schedcore.jobstores.redis import RedisJobStore
-from schedcore.schedulers.background import BackgroundScheduler
-db, host, port = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-scheduler = BackgroundScheduler(jobstores={"default": RedisJobStore(db, host=host, port=port)}, timezone="UTC")
-scheduler.start()
-scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_scheduler_that_was_killed_lets_go_at_once(redis_server: Redis) -> None:
-    place = redis_server.fresh()
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, place.name, place.host, str(place.port)], stdout=subprocess.PIPE, text=True
+    @pytest.mark.parametrize(
+        "value",
+        [
+            b"",
+            b"x",
+            b"\x80\x04K\x01.",
+            b"5 {}",
+            b"1 [" * 1000,
+            b"1 {" + b'"a":' * 5,
+            b"1 " + b"[" * 100_000,
+            b"\xff\xfe",
+        ],
     )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        mine = scheduler_on(RedisJobStore(int(place.name), host=place.host, port=place.port))
-        with pytest.raises(JobStoreInUseError):
-            mine.start()
-        child.kill()
-        child.wait()
-    mine.start()
-    assert [job.id for job in mine.get_jobs()] == ["a"]
-    mine.shutdown()
+    def test_a_document_that_nobody_of_us_wrote(self, make: Make, inside: InRedis, value: bytes) -> None:
+        self.unknown(make(), inside, value).shutdown()
 
 
-def test_who_lost_the_store_to_another_one_writes_no_more(make: Make) -> None:
-    store = make()
-    first = scheduler_on(store)
-    first.start()
-    first.add_job(work, "date", run_date="2099-01-01", id="a")
-    # Its lease ran out while it was paused, and somebody else took it.
-    other = json.dumps({"host": "elsewhere", "pid": 1, "since": "today", "token": "x"})
-    store._redis.set(store._owner_key, other)
-    with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
-        first.remove_job("a")
-    assert [job.id for job in first.get_jobs()] == ["a"]
-    first.shutdown()
-    assert store._redis.get(store._owner_key) == other.encode()
-    store._redis.delete(store._owner_key)
-    store._redis.close()
+# --- who owns it -------------------------------------------------------------------------------------------------------
 
 
 def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
@@ -110,31 +94,6 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
     scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     assert store._redis.pttl(store._owner_key) > 0
     scheduler.shutdown()
-
-
-def test_what_was_claimed_before_somebody_else_had_the_store_does_not_hold(make: Make) -> None:
-    """Even where the other one made a document anew that looks as old as the one that was claimed."""
-    store = make()
-    first = scheduler_on(store)
-    start_paused(first)
-    for name in ("a", "b"):
-        first.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
-    now_us = int(time.time() * 1e6)
-    claims = store.acquire(Now(now_us, now_us), 9)
-    store._redis.delete(store._owner_key)
-    other = scheduler_on(make())
-    start_paused(other)
-    other.remove_all_jobs()
-    other.add_job(work, "interval", hours=1, id="a", next_run_time="2026-02-02T00:00:00Z")
-    other.shutdown()
-    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
-        store.commit([decide(claim, now_us) for claim in claims], now_us)
-    assert caught.value.transient
-    assert store.recover([]) == ([], [])
-    assert store.commit([decide(claim, now_us) for claim in claims], now_us).runs == []
-    (claim,) = store.acquire(Now(now_us, now_us), 9)
-    assert [run.job.id for run in store.commit([decide(claim, now_us)], now_us).runs] == ["a"]
-    first.shutdown()
 
 
 def test_a_batch_that_the_client_sends_twice_is_made_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,20 +197,6 @@ def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None
         RedisJobStore(**options)
 
 
-def test_by_alias_and_as_text(redis_server: Redis) -> None:
-    place = redis_server.fresh()
-    options = {
-        "schedcore.jobstores.default.type": "redis",
-        "schedcore.jobstores.default.host": place.host,
-        "schedcore.jobstores.default.port": str(place.port),
-        "schedcore.jobstores.default.db": place.name,
-    }
-    scheduler = BackgroundScheduler(options, timezone="UTC")
-    scheduler.start()
-    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
-    scheduler.shutdown()
-
-
 # --- what is there -----------------------------------------------------------------------------------------------------
 
 
@@ -264,25 +209,6 @@ def test_keys_of_somebody_elses_and_of_another_version(make: Make) -> None:
     with pytest.raises(JobStoreError, match="schema version b'99', and this release reads 1"):
         scheduler_on(make()).start()
     store._redis.close()
-
-
-@pytest.mark.parametrize(
-    "value",
-    [b"", b"x", b"\x80\x04K\x01.", b"5 {}", b"1 [" * 1000, b"1 {" + b'"a":' * 5, b"1 " + b"[" * 100_000, b"\xff\xfe"],
-)
-def test_a_document_that_nobody_of_us_wrote(make: Make, value: bytes) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    scheduler.start()
-    scheduler.add_job(work, "interval", hours=1, id="bad")
-    scheduler.add_job(work, "interval", seconds=0.05, id="good")
-    log = EventLog(scheduler)
-    store._redis.hset("schedcore.jobs", "bad", value)
-    log.wait_for(lambda log: len(log.executed("good")) > 2)
-    jobs = {job.id: job for job in scheduler.get_jobs()}
-    assert jobs["good"].state is JobState.ACTIVE
-    assert store._redis.hget("schedcore.jobs", "bad") == value
-    scheduler.shutdown()
 
 
 def test_histories_are_cut(make: Make) -> None:
@@ -307,37 +233,7 @@ def test_histories_are_cut(make: Make) -> None:
 # --- a server that goes away -------------------------------------------------------------------------------------------
 
 
-def test_errors_are_ours(make: Make) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        with pytest.raises(JobStoreError, match="failed to open the store") as caught:
-            scheduler_on(make(port=nobody.getsockname()[1])).start()
-    assert caught.value.transient
-    assert isinstance(caught.value.__cause__, redis.ConnectionError)
-
-
 # --- two at once ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
-    scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
-    now_us = int(time.time() * 1e6)
-    (claim,) = store.acquire(Now(now_us, now_us), 10)
-    changed = threading.Thread(target=scheduler.modify_job, args=("a",), kwargs={"name": "other"})
-    changed.start()
-    changed.join()
-    committed = store.commit([decide(claim, now_us)], now_us)
-    assert committed.runs == []
-    assert [decision.claim.job.id for decision in committed.dropped] == ["a"]
-    assert scheduler.get_runs("a") == []
-    (again,) = store.acquire(Now(now_us, now_us), 10)
-    runs = store.commit([decide(again, now_us)], now_us).runs
-    assert [run.job.name for run in runs] == ["other"]
-    assert [record.state for record in store.runs("a")] == [RunState.SUBMITTED]
-    scheduler.shutdown()
 
 
 # --- many at once --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,21 +13,22 @@ from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from tests.services import ZooKeeper
 from tests.services.fixtures import zookeeper
 
-__all__ = ["client", "make", "zookeeper"]
+__all__ = ["arguments", "client", "make", "zookeeper"]
 
 Make = Callable[..., ZooKeeperJobStore]
 
 
 @pytest.fixture
-def make(zookeeper: ZooKeeper) -> Make:
-    """Makes stores over one path, under which nothing was when the test began."""
+def arguments(zookeeper: ZooKeeper) -> dict[str, Any]:
+    """Those of a store over one path, under which nothing was when the test began."""
     place = zookeeper.fresh()
+    return {"hosts": f"{place.host}:{place.port}", "path": place.name}
 
-    def make(**options: object) -> ZooKeeperJobStore:
-        arguments: dict[str, object] = {"path": f"/{place.name}", "hosts": f"{place.host}:{place.port}", **options}
-        return ZooKeeperJobStore(**arguments)  # type: ignore[arg-type]
 
-    return make
+@pytest.fixture
+def make(arguments: dict[str, Any]) -> Make:
+    """Makes stores over one path."""
+    return partial(ZooKeeperJobStore, **arguments)
 
 
 @pytest.fixture

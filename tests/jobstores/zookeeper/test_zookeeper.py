@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import socket
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,19 +17,15 @@ from schedcore.clock import Now
 from schedcore.engine import decide
 from schedcore.errors import (
     ConfigurationError,
-    ConflictingIdError,
     JobStoreError,
     JobStoreInUseError,
     SerializationError,
 )
-from schedcore.events import EVENT_JOB_ERROR
-from schedcore.job import JobState
 from schedcore.jobstores._keyed import Named, Op, Step, Timed
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
-from schedcore.run import Finish, RunState
-from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
+from tests.jobstores.owned import KeyedInside, KeyedTests, other_process
 from tests.services import Proxy, ZooKeeper
 
 Make = Callable[..., ZooKeeperJobStore]
@@ -48,14 +40,6 @@ def value_of(client: Any, path: str) -> bytes | None:
         return None
 
 
-def count(client: Any, store: ZooKeeperJobStore, kind: str) -> int:
-    """Nodes of a kind, or in the buckets of a timeline."""
-    paths = [f"{store._path}/{kind}"]
-    for _ in range(3 if kind in ("wall", "elapsed", "history", "failed") else 0):
-        paths = [f"{path}/{name}" for path in paths for name in client.get_children(path)]
-    return sum(len(client.get_children(path)) for path in paths)
-
-
 def buckets(client: Any, store: ZooKeeperJobStore) -> int:
     """Buckets of all timelines."""
     found = 0
@@ -67,93 +51,82 @@ def buckets(client: Any, store: ZooKeeperJobStore) -> int:
     return found
 
 
-# --- who owns it -------------------------------------------------------------------------------------------------------
+class InZooKeeper:
+    def __init__(self, client: Any, store: ZooKeeperJobStore) -> None:
+        self.client, self.store = client, store
+
+    def owner(self) -> str | None:
+        found = value_of(self.client, self.store._owner_path)
+        return None if found is None else found.decode()
+
+    def put_owner(self, text: str) -> None:
+        self.drop_owner()
+        self.client.create(self.store._owner_path, text.encode())
+        self.client.set(self.store._term_path, text.encode())
+
+    def drop_owner(self) -> None:
+        self.client.delete(self.store._owner_path)
+
+    def document(self, job_id: str) -> bytes | None:
+        return value_of(self.client, f"{self.store._path}/jobs/{job_id}")
+
+    def put_document(self, job_id: str, value: bytes) -> None:
+        self.client.set(f"{self.store._path}/jobs/{job_id}", value)
+
+    def count(self, kind: str) -> int:
+        """Nodes of a kind, or in the buckets of a timeline."""
+        paths = [f"{self.store._path}/{kind}"]
+        for _ in range(3 if kind in ("wall", "elapsed", "history", "failed") else 0):
+            paths = [f"{path}/{name}" for path in paths for name in self.client.get_children(path)]
+        return sum(len(self.client.get_children(path)) for path in paths)
 
 
-def test_a_second_scheduler_is_refused(make: Make) -> None:
-    with_it = scheduler_on(make())
-    with_it.start()
-    with pytest.raises(JobStoreInUseError, match=r"in use by another scheduler \(process \d+ on .*, since .*\)"):
-        scheduler_on(make()).start()
-    with_it.shutdown()
-    after = scheduler_on(make())
-    after.start()
-    after.shutdown()
+class TestZooKeeper(KeyedTests):
+    store = ZooKeeperJobStore
+    alias, library = "zookeeper", "kazoo"
+    refused = KazooTimeoutError
+    ask = "_gather"
+    gone = ConnectionLoss("away")
+    batch, last_part = 1500, 6
+    at_once, kept = 1500, 1200
+
+    @pytest.fixture
+    def inside(self, make: Make, client: Any) -> InZooKeeper:
+        return InZooKeeper(client, make())
+
+    def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"path": f"{arguments['path']}er/and/deeper"}
+
+    def at_port(self, port: int) -> dict[str, Any]:
+        return {"hosts": f"127.0.0.1:{port}", "timeout": 0.5}
+
+    def test_nothing_is_left_of_jobs_that_are_gone(self, make: Make, inside: KeyedInside) -> None:
+        super().test_nothing_is_left_of_jobs_that_are_gone(make, inside)
+        assert isinstance(inside, InZooKeeper)
+        # Of the four trees, only that of the records has buckets, and none is empty.
+        for tree in ("wall", "elapsed", "failed"):
+            assert inside.client.get_children(f"{inside.store._path}/{tree}") == []
+        assert buckets(inside.client, inside.store) <= 2 + 4
 
 
-def test_another_path_is_another_store(make: Make) -> None:
-    first = make()
-    one, other = scheduler_on(first), scheduler_on(make(path=f"{first._path}er/and/deeper"))
-    one.start()
-    other.start()
-    one.add_job(work, "date", run_date="2099-01-01", id="a")
-    assert other.get_jobs() == []
-    one.shutdown()
-    other.shutdown()
-
-
-_CHILD = """
-import sys, time
-from schedcore.jobstores.zookeeper import ZooKeeperJobStore
-from schedcore.schedulers.background import BackgroundScheduler
-path, hosts, timeout = sys.argv[1], sys.argv[2], float(sys.argv[3])
-store = ZooKeeperJobStore(path, hosts=hosts, timeout=timeout)
-scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
-scheduler.start()
-scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_a_scheduler_that_was_killed_lets_go(
-    zookeeper: ZooKeeper, make: Make, known: bool, monkeypatch: pytest.MonkeyPatch
+def test_a_scheduler_that_was_killed_elsewhere_lets_go_when_its_session_ends(
+    make: Make, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, if it is known to be dead, and else when its session ends."""
-    store = make()
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, store._path, f"{zookeeper.host}:{zookeeper.port}", "60" if known else "1"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        mine = scheduler_on(store)
-        with pytest.raises(JobStoreInUseError):
-            mine.start()
-        child.kill()
-        child.wait()
-    if not known:
-        monkeypatch.setattr("schedcore.jobstores.zookeeper.is_gone", lambda holder: False)
+    mine = scheduler_on(make())
+    with other_process(ZooKeeperJobStore, {**arguments, "timeout": 1}), pytest.raises(JobStoreInUseError):
+        mine.start()
+    monkeypatch.setattr("schedcore.jobstores.zookeeper.is_gone", lambda holder: False)
     end_s = time.monotonic() + 20
     while True:
-        try:
+        with suppress(JobStoreInUseError):
             mine.start()
             break
-        except JobStoreInUseError:
-            assert not known
-            assert time.monotonic() < end_s
+        assert time.monotonic() < end_s
     assert [job.id for job in mine.get_jobs()] == ["a"]
     mine.shutdown()
 
 
-def test_who_lost_the_store_to_another_one_writes_no_more(make: Make, client: Any) -> None:
-    store = make()
-    first = scheduler_on(store)
-    first.start()
-    first.add_job(work, "date", run_date="2099-01-01", id="a")
-    # Its session ended while it was paused, and somebody else took the store.
-    other = json.dumps({"host": "elsewhere", "pid": 1, "since": "today", "token": "x"}).encode()
-    client.delete(store._owner_path)
-    client.create(store._owner_path, other)
-    client.set(store._term_path, other)
-    with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
-        first.remove_job("a")
-    assert [job.id for job in first.get_jobs()] == ["a"]
-    first.shutdown()
-    assert value_of(client, store._owner_path) == other
+# --- who owns it -------------------------------------------------------------------------------------------------------
 
 
 def test_a_session_that_ended_and_was_not_replaced_goes_on(make: Make, client: Any) -> None:
@@ -178,64 +151,6 @@ def test_a_session_that_ended_and_was_not_replaced_goes_on(make: Make, client: A
     assert store._client.client_id != session
     scheduler.shutdown()
     assert value_of(client, store._owner_path) is None
-
-
-def test_what_was_claimed_before_somebody_else_had_the_store_does_not_hold(make: Make, client: Any) -> None:
-    """Even where the other one made a document anew that looks as old as the one that was claimed."""
-    store = make()
-    first = scheduler_on(store)
-    start_paused(first)
-    for name in ("a", "b"):
-        first.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
-    now_us = int(time.time() * 1e6)
-    claims = store.acquire(Now(now_us, now_us), 9)
-    client.delete(store._owner_path)
-    other = scheduler_on(make())
-    start_paused(other)
-    other.remove_all_jobs()
-    other.add_job(work, "interval", hours=1, id="a", next_run_time="2026-02-02T00:00:00Z")
-    other.shutdown()
-    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
-        store.commit([decide(claim, now_us) for claim in claims], now_us)
-    assert caught.value.transient
-    assert store.recover([]) == ([], [])
-    assert store.commit([decide(claim, now_us) for claim in claims], now_us).runs == []
-    (claim,) = store.acquire(Now(now_us, now_us), 9)
-    assert claim.fire_us == 1_769_990_400_000_000
-    assert [run.job.id for run in store.commit([decide(claim, now_us)], now_us).runs] == ["a"]
-    first.shutdown()
-
-
-def test_while_nothing_is_due_nothing_is_asked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(work, "cron", hour=7, id="a", next_run_time="2026-01-01T00:00:00Z")
-    at_us = 1_767_225_600_000_000
-    assert store.next_due() == (at_us, None)
-    calls: list[str] = []
-    answer = store._gather
-
-    def ask(*some: Any) -> Any:
-        calls.append(str(some))
-        return answer(*some)
-
-    monkeypatch.setattr(store, "_gather", ask)
-    assert store.acquire(Now(at_us - 1, at_us - 1), 9) == []
-    assert store.next_due() == (at_us, None)
-    assert calls == []
-    # What we do ourselves is known.
-    scheduler.add_job(work, "cron", hour=7, id="b", next_run_time="2025-01-01T00:00:00Z")
-    calls.clear()
-    assert store.next_due().wall_us == at_us - 365 * 86_400_000_000
-    assert calls == []
-    scheduler.remove_job("b")
-    assert store.next_due() == (at_us, None)
-    assert calls
-    monkeypatch.undo()
-    (claim,) = store.acquire(Now(at_us, at_us), 9)
-    assert claim.job.id == "a"
-    scheduler.shutdown()
 
 
 # --- clients -----------------------------------------------------------------------------------------------------------
@@ -285,30 +200,6 @@ def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None
         ZooKeeperJobStore(**options)
 
 
-def test_by_alias_and_as_text(zookeeper: ZooKeeper) -> None:
-    place = zookeeper.fresh()
-    options = {
-        "schedcore.jobstores.default.type": "zookeeper",
-        "schedcore.jobstores.default.hosts": f"{place.host}:{place.port}",
-        "schedcore.jobstores.default.path": place.name,
-    }
-    scheduler = BackgroundScheduler(options, timezone="UTC")
-    scheduler.start()
-    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
-    scheduler.shutdown()
-
-
-def test_without_the_library_the_extra_is_named() -> None:
-    code = (
-        "import sys; sys.modules['kazoo'] = None\n"
-        "from schedcore.errors import MissingExtraError\n"
-        "try: import schedcore.jobstores.zookeeper\n"
-        "except MissingExtraError as error: print(error.extra, '|', error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.startswith("zookeeper | the job store 'zookeeper' needs")
-
-
 # --- what is there -----------------------------------------------------------------------------------------------------
 
 
@@ -321,23 +212,6 @@ def test_nodes_of_somebody_elses_and_of_another_version(make: Make, client: Any)
     with pytest.raises(JobStoreError, match="schema version b'99', and this release reads 1"):
         scheduler_on(make()).start()
     assert sorted(client.get_children(store._path)) == ["my job", "schema"]
-
-
-@pytest.mark.parametrize("value", [b"", b"x", b"\x80\x04K\x01.", b"{}", b'{"v":1}', b"[" * 100_000, b"\xff\xfe"])
-def test_a_document_that_nobody_of_us_wrote(make: Make, client: Any, value: bytes) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    scheduler.start()
-    scheduler.add_job(work, "interval", hours=1, id="bad")
-    scheduler.add_job(work, "interval", seconds=0.05, id="good")
-    log = EventLog(scheduler)
-    client.set(f"{store._path}/jobs/bad", value)
-    log.wait_for(lambda log: len(log.executed("good")) > 2)
-    jobs = {job.id: job for job in scheduler.get_jobs()}
-    assert jobs["good"].state is JobState.ACTIVE
-    assert jobs["bad"].state is JobState.BROKEN
-    assert value_of(client, f"{store._path}/jobs/bad") == value
-    scheduler.shutdown()
 
 
 def test_strange_nodes_are_passed_over(make: Make, client: Any) -> None:
@@ -372,75 +246,6 @@ def test_strange_nodes_are_passed_over(make: Make, client: Any) -> None:
     scheduler.shutdown()
 
 
-def test_a_damaged_document_that_is_due_is_set_aside(make: Make, client: Any) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(work, "interval", hours=1, id="bad", next_run_time="2026-01-01T00:00:00Z")
-    client.set(f"{store._path}/jobs/bad", b"x")
-    now_us = int(time.time() * 1e6)
-    # What was written last is known, and not asked for again; that it is another one by now is found when it is committed.
-    (claim,) = store.acquire(Now(now_us, now_us), 9)
-    assert store.commit([decide(claim, now_us)], now_us).runs == []
-    (claim,) = store.acquire(Now(now_us, now_us), 9)
-    assert "damaged" in str(claim.broken)
-    store.commit([decide(claim, now_us)], now_us)
-    assert store.acquire(Now(now_us, now_us), 9) == []
-    assert store.next_due() == (None, None)
-    assert [job.state for job in scheduler.get_jobs()] == [JobState.BROKEN]
-    scheduler.remove_job("bad")
-    for kind in ("jobs", "wall", "elapsed", "idle", "broken"):
-        assert count(client, store, kind) == 0, kind
-    scheduler.shutdown()
-
-
-def test_nothing_is_left_of_jobs_that_are_gone(make: Make, client: Any) -> None:
-    store = make(history=3)
-    scheduler = scheduler_on(store)
-    scheduler.start()
-    log = EventLog(scheduler)
-    scheduler.add_job(work, id="once")
-    scheduler.add_job(work, "interval", seconds=0.02, id="often")
-    scheduler.add_job(work, "interval", days=400, id="far")
-    scheduler.add_job(work, "interval", hours=1, id="paused").pause()
-    log.wait_for(lambda log: len(log.executed("often")) > 3 and bool(log.executed("once")))
-    scheduler.remove_all_jobs()
-    scheduler.shutdown()
-    # A run that was on record and had not begun is recovered by who comes next: its job is gone, and so it is lost.
-    start_paused(scheduler)
-    scheduler.shutdown()
-    for kind in ("jobs", "payloads", "wall", "elapsed", "idle", "live", "broken", "adding"):
-        assert count(client, store, kind) == 0, kind
-    assert count(client, store, "runs") == 2
-    assert count(client, store, "history") == 4
-    # Of the four trees, only that of the records has buckets, and none is empty.
-    for tree in ("wall", "elapsed", "failed"):
-        assert client.get_children(f"{store._path}/{tree}") == []
-    assert buckets(client, store) <= 2 + 4
-
-
-def test_histories_are_cut(make: Make, client: Any) -> None:
-    store = make(history=5, history_age=3600.0)
-    scheduler = scheduler_on(store)
-    scheduler.start()
-    log = EventLog(scheduler)
-    scheduler.add_job(work, "interval", seconds=0.02, id="a")
-    scheduler.add_job("builtins:int", "interval", ["x"], seconds=0.02, id="fails")
-    log.wait_for(lambda log: len(log.executed("a")) > 12 and len(log.of(EVENT_JOB_ERROR, "fails")) > 5)
-    scheduler.shutdown()
-    after = make()
-    scheduler = scheduler_on(after)
-    start_paused(scheduler)
-    assert len(scheduler.get_runs("a")) == len(scheduler.get_runs("fails")) == 5
-    # On a busy machine some of them are records of what was late, and made up for by one run.
-    failed = len(scheduler.get_runs("fails", failed=True))
-    assert [count(client, store, kind) for kind in ("history", "failed", "runs")] == [10, failed, 2]
-    old = int((time.time() + 7200) * 1e6)
-    assert [after._delete_records(old, 7) for _ in range(3)] == [7, 3, 0]
-    assert [count(client, store, kind) for kind in ("history", "failed", "runs")] == [0, 0, 0]
-    scheduler.shutdown()
-
-
 def test_what_is_too_large_is_refused_when_it_is_added(make: Make) -> None:
     scheduler = scheduler_on(make())
     scheduler.start()
@@ -450,66 +255,6 @@ def test_what_is_too_large_is_refused_when_it_is_added(make: Make) -> None:
     with pytest.raises(SerializationError, match="ZooKeeper takes"):
         job.modify(args=["x" * 1_000_000])
     assert scheduler.get_job("large") is None
-    scheduler.shutdown()
-
-
-def test_a_batch_that_was_half_added_is_undone(make: Make, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(work, "interval", hours=1, id="before")
-    entry = store.get_entry("before")
-    assert entry is not None
-    entries = [entry._replace(job=entry.job._replace(id=f"job{number}")) for number in range(1500)]
-    apply, sent = store._apply, []
-
-    def fail_late(steps: list[Step], together: bool) -> list[bool]:
-        sent.append(steps)
-        if len(sent) == 6:
-            raise ConnectionLoss("away")
-        return apply(steps, together)
-
-    monkeypatch.setattr(store, "_apply", fail_late)
-    with pytest.raises(JobStoreError, match="failed to add jobs"):
-        store.add_entries(entries)
-    assert count(client, store, "jobs") > 1
-    monkeypatch.undo()
-    assert [found.job.id for found in store.list_entries()] == ["before"]
-    assert count(client, store, "jobs") == count(client, store, "payloads") == 1
-    # The process dies in the middle of it: who opens the store next undoes it.
-    sent.clear()
-    monkeypatch.setattr(store, "_apply", fail_late)
-    with pytest.raises(JobStoreError):
-        store.add_entries(entries)
-    monkeypatch.undo()
-    scheduler.shutdown()
-    again = make()
-    other = scheduler_on(again)
-    start_paused(other)
-    assert [job.id for job in other.get_jobs()] == ["before"]
-    again.add_entries(entries)
-    assert [count(client, again, kind) for kind in ("jobs", "adding")] == [1501, 0]
-    with pytest.raises(ConflictingIdError):
-        again.add_entries([entry._replace(job=entry.job._replace(id=name)) for name in ("new", "job7")])
-    other.shutdown()
-
-
-def test_many_runs_of_one_job_end_at_once(make: Make, client: Any) -> None:
-    store = make(history=1200)
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(
-        work, "interval", seconds=1, start_date="2026-01-01T00:00:00Z", id="a", coalesce=False, max_instances=2000,
-        max_catchup=1500, next_run_time="2026-01-01T00:00:00Z",
-    )  # fmt: skip
-    now_us = 1_767_225_600_000_000 + 1_499_000_000
-    (claim,) = store.acquire(Now(now_us, now_us), 1)
-    runs = store.commit([decide(claim, now_us)], now_us).runs
-    assert len(runs) == 1500
-    store.finish([Finish(run, RunState.FAILED, now_us, now_us) for run in runs])
-    found = [record.fire_us for record in store.runs("a", limit=9999)]
-    assert found == [run.fire_us for run in reversed(runs[300:])]
-    assert [count(client, store, kind) for kind in ("history", "failed", "live")] == [1200, 1200, 0]
     scheduler.shutdown()
 
 
@@ -586,15 +331,6 @@ def test_a_write_that_comes_late_is_refused(zookeeper: ZooKeeper, client: Any) -
         scheduler.shutdown()
 
 
-def test_errors_are_ours(make: Make) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        with pytest.raises(JobStoreError, match="failed to open the store") as caught:
-            scheduler_on(make(hosts=f"127.0.0.1:{nobody.getsockname()[1]}", timeout=0.5)).start()
-    assert caught.value.transient
-    assert isinstance(caught.value.__cause__, KazooTimeoutError)
-
-
 @pytest.mark.parametrize(
     ("error", "said", "transient"),
     [
@@ -613,28 +349,6 @@ def test_what_errors_say(make: Make, error: Exception, said: str, transient: boo
 
 
 # --- two at once ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_decision_made_from_an_outdated_document_changes_nothing(make: Make) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    for name in ("a", "b"):
-        scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
-    now_us = int(time.time() * 1e6)
-    claims = store.acquire(Now(now_us, now_us), 10)
-    changed = threading.Thread(target=scheduler.modify_job, args=("a",), kwargs={"name": "other"})
-    changed.start()
-    changed.join()
-    committed = store.commit([decide(claim, now_us) for claim in claims], now_us)
-    assert [run.job.id for run in committed.runs] == ["b"]
-    assert [decision.claim.job.id for decision in committed.dropped] == ["a"]
-    assert scheduler.get_runs("a") == []
-    (again,) = store.acquire(Now(now_us, now_us), 10)
-    runs = store.commit([decide(again, now_us)], now_us).runs
-    assert [run.job.name for run in runs] == ["other"]
-    assert [record.state for record in store.runs("a")] == [RunState.SUBMITTED]
-    scheduler.shutdown()
 
 
 def test_what_somebody_else_wrote_keeps_no_other_job_from_being_written(make: Make, client: Any) -> None:

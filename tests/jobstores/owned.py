@@ -1,0 +1,439 @@
+"""What stores promise whose owner is noted in the server: the tests that Redis, etcd, ZooKeeper, MongoDB and RethinkDB share."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Protocol
+
+import pytest
+
+from schedcore.clock import Now
+from schedcore.engine import decide
+from schedcore.errors import ConflictingIdError, JobStoreError, JobStoreInUseError
+from schedcore.events import EVENT_JOB_ERROR
+from schedcore.job import JobState
+from schedcore.jobstores._keyed import Step
+from schedcore.jobstores.base import JobStore
+from schedcore.run import Finish, RunState
+from schedcore.schedulers.background import BackgroundScheduler
+from schedcore.testing import EventLog
+from tests.jobstores.load import scheduler_on, start_paused, work
+
+__all__ = [
+    "OTHER",
+    "Inside",
+    "FencedTests",
+    "KeyedInside",
+    "KeyedTests",
+    "OwnedTests",
+    "due_jobs",
+    "now",
+    "other_process",
+]
+
+#: What another owner notes.
+OTHER = json.dumps({"host": "elsewhere", "pid": 1, "since": "today", "token": "x"})
+
+Make = Callable[..., Any]
+
+_CHILD = """
+import json, sys, time
+from importlib import import_module
+from schedcore.schedulers.background import BackgroundScheduler
+module, name, arguments = sys.argv[1:]
+store = getattr(import_module(module), name)(**json.loads(arguments))
+scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+scheduler.start()
+scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+class Inside(Protocol):
+    """What somebody else sees and does in the place of the stores that ``make`` makes."""
+
+    def owner(self) -> str | None: ...
+
+    def put_owner(self, text: str) -> None: ...
+
+
+class KeyedInside(Inside, Protocol):
+    """The same where what is stored has a key for each thing."""
+
+    def drop_owner(self) -> None:
+        """As when its lease ends."""
+
+    def document(self, job_id: str) -> bytes | None: ...
+
+    def put_document(self, job_id: str, value: bytes) -> None: ...
+
+    def count(self, kind: str) -> int:
+        """How many keys of a kind there are."""
+
+
+def now() -> Now:
+    now_us = int(time.time() * 1e6)
+    return Now(now_us, now_us)
+
+
+def due_jobs(scheduler: BackgroundScheduler, names: str) -> None:
+    """A job of each name, long due."""
+    for name in names:
+        scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
+
+
+@contextmanager
+def other_process(store: type[JobStore], arguments: dict[str, Any]) -> Iterator[None]:
+    """While another process has the store, in which it puts a job; it is killed at the end."""
+    command = [sys.executable, "-c", _CHILD, store.__module__, store.__name__, json.dumps(arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            yield
+        finally:
+            child.kill()
+            child.wait()
+
+
+class OwnedTests:
+    """The fixtures ``arguments``, those of a store as JSON has them, and ``make``, which makes one, are of each conftest.py."""
+
+    store: ClassVar[type[JobStore]]
+    #: Its alias, which is what its module and its extra are called; and the library that it needs.
+    alias: ClassVar[str]
+    library: ClassVar[str]
+    #: What the driver raises where nobody listens.
+    refused: ClassVar[type[Exception]]
+
+    @pytest.fixture
+    def inside(self) -> Inside:
+        raise NotImplementedError
+
+    def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments that lead to another store on the same server."""
+        raise NotImplementedError
+
+    def at_port(self, port: int) -> dict[str, Any]:
+        """Arguments that lead to another server."""
+        return {"port": port}
+
+    # -- who owns it -----------------------------------------------------------------------------------------------------
+
+    def test_a_second_scheduler_is_refused(self, make: Make) -> None:
+        with_it = scheduler_on(make())
+        with_it.start()
+        with pytest.raises(JobStoreInUseError, match=r"in use by another scheduler \(process \d+ on .*, since .*\)"):
+            scheduler_on(make()).start()
+        with_it.shutdown()
+        after = scheduler_on(make())
+        after.start()
+        after.shutdown()
+
+    def test_another_place_is_another_store(self, make: Make, arguments: dict[str, Any]) -> None:
+        one, other = scheduler_on(make()), scheduler_on(make(**self.elsewhere(arguments)))
+        one.start()
+        other.start()
+        one.add_job(work, "date", run_date="2099-01-01", id="a")
+        assert other.get_jobs() == []
+        one.shutdown()
+        other.shutdown()
+
+    def test_a_scheduler_that_was_killed_lets_go_at_once(self, make: Make, arguments: dict[str, Any]) -> None:
+        mine = scheduler_on(make())
+        with other_process(self.store, arguments), pytest.raises(JobStoreInUseError):
+            mine.start()
+        mine.start()
+        assert [job.id for job in mine.get_jobs()] == ["a"]
+        mine.shutdown()
+
+    def test_who_lost_the_store_to_another_one_writes_no_more(self, make: Make, inside: Inside) -> None:
+        self.lose(make(), inside)
+
+    def lose(self, store: JobStore, inside: Inside, then: Callable[[], object] = lambda: None) -> None:
+        first = scheduler_on(store)
+        first.start()
+        first.add_job(work, "date", run_date="2099-01-01", id="a")
+        # Its lease ran out while it was paused, and somebody else took it.
+        inside.put_owner(OTHER)
+        then()
+        with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
+            first.remove_job("a")
+        assert [job.id for job in first.get_jobs()] == ["a"]
+        first.shutdown()
+        assert inside.owner() == OTHER
+
+    # -- what it is told -------------------------------------------------------------------------------------------------
+
+    def test_by_alias_and_as_text(self, arguments: dict[str, Any]) -> None:
+        options = {f"schedcore.jobstores.default.{name}": str(value) for name, value in arguments.items()}
+        scheduler = BackgroundScheduler({"schedcore.jobstores.default.type": self.alias, **options}, timezone="UTC")
+        for _ in range(2):  # it can be started again
+            scheduler.start()
+            scheduler.add_job(work, "date", run_date="2099-01-01", id="a", replace_existing=True)
+            scheduler.shutdown()
+
+    def test_without_the_library_the_extra_is_named(self) -> None:
+        code = (
+            f"import sys; sys.modules[{self.library!r}] = None\n"
+            "from schedcore.errors import MissingExtraError\n"
+            f"try: import {self.store.__module__}\n"
+            "except MissingExtraError as error: print(error.extra, '|', error)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+        assert done.stdout.startswith(f"{self.alias} | the job store '{self.alias}' needs")
+
+    def test_errors_are_ours(self, make: Make) -> None:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            with pytest.raises(JobStoreError, match="failed to open the store") as caught:
+                scheduler_on(make(**self.at_port(nobody.getsockname()[1]))).start()
+        assert caught.value.transient
+        assert isinstance(caught.value.__cause__, self.refused)
+
+
+class FencedTests(OwnedTests):
+    """Those of stores whose every write is compared with what they have read, and with who owns them."""
+
+    @pytest.fixture
+    def inside(self) -> KeyedInside:
+        raise NotImplementedError
+
+    def test_what_was_claimed_before_somebody_else_had_the_store_does_not_hold(
+        self, make: Make, inside: KeyedInside
+    ) -> None:
+        """Even where the other one made a document anew that looks as old as the one that was claimed."""
+        store = make()
+        first = scheduler_on(store)
+        start_paused(first)
+        due_jobs(first, "ab")
+        at = now()
+        claims = store.acquire(at, 9)
+        inside.drop_owner()
+        other = scheduler_on(make())
+        start_paused(other)
+        other.remove_all_jobs()
+        other.add_job(work, "interval", hours=1, id="a", next_run_time="2026-02-02T00:00:00Z")
+        other.shutdown()
+        with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
+            store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us)
+        assert caught.value.transient
+        assert store.recover([]) == ([], [])
+        assert store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us).runs == []
+        (claim,) = store.acquire(at, 9)
+        assert claim.fire_us == 1_769_990_400_000_000
+        assert [run.job.id for run in store.commit([decide(claim, at.wall_us)], at.wall_us).runs] == ["a"]
+        first.shutdown()
+
+    def test_a_decision_made_from_an_outdated_document_changes_nothing(self, make: Make) -> None:
+        store = make()
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        due_jobs(scheduler, "ab")
+        at = now()
+        claims = store.acquire(at, 10)
+        changed = threading.Thread(target=scheduler.modify_job, args=("a",), kwargs={"name": "other"})
+        changed.start()
+        changed.join()
+        committed = store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us)
+        assert [run.job.id for run in committed.runs] == ["b"]
+        assert [decision.claim.job.id for decision in committed.dropped] == ["a"]
+        assert scheduler.get_runs("a") == []
+        (again,) = store.acquire(at, 10)
+        runs = store.commit([decide(again, at.wall_us)], at.wall_us).runs
+        assert [run.job.name for run in runs] == ["other"]
+        assert [record.state for record in store.runs("a")] == [RunState.SUBMITTED]
+        scheduler.shutdown()
+
+    def unknown(self, store: JobStore, inside: KeyedInside, value: bytes) -> BackgroundScheduler:
+        """A running scheduler, with a document that nobody of us wrote beside a job whose runs it does not disturb."""
+        scheduler = scheduler_on(store)
+        scheduler.start()
+        scheduler.add_job(work, "interval", hours=1, id="bad")
+        scheduler.add_job(work, "interval", seconds=0.05, id="good")
+        log = EventLog(scheduler)
+        inside.put_document("bad", value)
+        log.wait_for(lambda log: len(log.executed("good")) > 2)
+        assert {job.id: job for job in scheduler.get_jobs()}["good"].state is JobState.ACTIVE
+        assert inside.document("bad") == value
+        return scheduler
+
+
+class KeyedTests(FencedTests):
+    """Those of etcd and ZooKeeper, which have a key for each thing and no index."""
+
+    #: What is called for each request to the server, and what the driver raises where it is gone.
+    ask: ClassVar[str]
+    gone: ClassVar[Exception]
+    #: A batch of jobs, and which part of it is sent last.
+    batch: ClassVar[int]
+    last_part: ClassVar[int]
+    #: Runs of one job that end at once, and how many of them are kept.
+    at_once: ClassVar[int]
+    kept: ClassVar[int]
+
+    @pytest.mark.parametrize("value", [b"", b"x", b"\x80\x04K\x01.", b"{}", b'{"v":1}', b"[" * 100_000, b"\xff\xfe"])
+    def test_a_document_that_nobody_of_us_wrote(self, make: Make, inside: KeyedInside, value: bytes) -> None:
+        scheduler = self.unknown(make(), inside, value)
+        assert {job.id: job for job in scheduler.get_jobs()}["bad"].state is JobState.BROKEN
+        scheduler.shutdown()
+
+    def test_while_nothing_is_due_nothing_is_asked(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = make()
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(work, "cron", hour=7, id="a", next_run_time="2026-01-01T00:00:00Z")
+        at_us = 1_767_225_600_000_000
+        assert store.next_due() == (at_us, None)
+        calls: list[str] = []
+        answer = getattr(store, self.ask)
+
+        def ask(*some: Any) -> Any:
+            calls.append(str(some))
+            return answer(*some)
+
+        monkeypatch.setattr(store, self.ask, ask)
+        assert store.acquire(Now(at_us - 1, at_us - 1), 9) == []
+        assert store.next_due() == (at_us, None)
+        assert calls == []
+        # What we do ourselves is known.
+        scheduler.add_job(work, "cron", hour=7, id="b", next_run_time="2025-01-01T00:00:00Z")
+        calls.clear()
+        assert store.next_due().wall_us == at_us - 365 * 86_400_000_000
+        assert calls == []
+        scheduler.remove_job("b")
+        assert store.next_due() == (at_us, None)
+        assert calls
+        monkeypatch.undo()
+        (claim,) = store.acquire(Now(at_us, at_us), 9)
+        assert claim.job.id == "a"
+        scheduler.shutdown()
+
+    def test_a_damaged_document_that_is_due_is_set_aside(self, make: Make, inside: KeyedInside) -> None:
+        store = make()
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(work, "interval", hours=1, id="bad", next_run_time="2026-01-01T00:00:00Z")
+        inside.put_document("bad", b"x")
+        at = now()
+        # What was written last is known, and not asked for again; that it is another one by now is found when it is committed.
+        (claim,) = store.acquire(at, 9)
+        assert store.commit([decide(claim, at.wall_us)], at.wall_us).runs == []
+        (claim,) = store.acquire(at, 9)
+        assert "damaged" in str(claim.broken)
+        store.commit([decide(claim, at.wall_us)], at.wall_us)
+        assert store.acquire(at, 9) == []
+        assert store.next_due() == (None, None)
+        assert [job.state for job in scheduler.get_jobs()] == [JobState.BROKEN]
+        scheduler.remove_job("bad")
+        for kind in ("jobs", "wall", "elapsed", "idle", "broken"):
+            assert inside.count(kind) == 0, kind
+        scheduler.shutdown()
+
+    def test_nothing_is_left_of_jobs_that_are_gone(self, make: Make, inside: KeyedInside) -> None:
+        scheduler = scheduler_on(make(history=3))
+        scheduler.start()
+        log = EventLog(scheduler)
+        scheduler.add_job(work, id="once")
+        scheduler.add_job(work, "interval", seconds=0.02, id="often")
+        scheduler.add_job(work, "interval", days=400, id="far")
+        scheduler.add_job(work, "interval", hours=1, id="paused").pause()
+        log.wait_for(lambda log: len(log.executed("often")) > 3 and bool(log.executed("once")))
+        scheduler.remove_all_jobs()
+        scheduler.shutdown()
+        # A run that was on record and had not begun is recovered by who comes next: its job is gone, and so it is lost.
+        start_paused(scheduler)
+        scheduler.shutdown()
+        for kind in ("jobs", "payloads", "wall", "elapsed", "idle", "live", "broken", "adding"):
+            assert inside.count(kind) == 0, kind
+        assert inside.count("runs") == 2
+        assert inside.count("history") == 4
+
+    def test_histories_are_cut(self, make: Make, inside: KeyedInside) -> None:
+        store = make(history=5, history_age=3600.0)
+        scheduler = scheduler_on(store)
+        scheduler.start()
+        log = EventLog(scheduler)
+        scheduler.add_job(work, "interval", seconds=0.02, id="a")
+        scheduler.add_job("builtins:int", "interval", ["x"], seconds=0.02, id="fails")
+        log.wait_for(lambda log: len(log.executed("a")) > 12 and len(log.of(EVENT_JOB_ERROR, "fails")) > 5)
+        scheduler.shutdown()
+        after = make()
+        scheduler = scheduler_on(after)
+        start_paused(scheduler)
+        assert len(scheduler.get_runs("a")) == len(scheduler.get_runs("fails")) == 5
+        # On a busy machine some of them are records of what was late, and made up for by one run.
+        failed = len(scheduler.get_runs("fails", failed=True))
+        assert [inside.count(kind) for kind in ("history", "failed", "runs")] == [10, failed, 2]
+        old = int((time.time() + 7200) * 1e6)
+        assert [after._delete_records(old, 7) for _ in range(3)] == [7, 3, 0]
+        assert [inside.count(kind) for kind in ("history", "failed", "runs")] == [0, 0, 0]
+        scheduler.shutdown()
+
+    def test_a_batch_that_was_half_added_is_undone(
+        self, make: Make, inside: KeyedInside, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = make()
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(work, "interval", hours=1, id="before")
+        entry = store.get_entry("before")
+        assert entry is not None
+        entries = [entry._replace(job=entry.job._replace(id=f"job{number}")) for number in range(self.batch)]
+        apply, sent = store._apply, []
+
+        def fail_late(steps: list[Step], together: bool) -> Any:
+            sent.append(steps)
+            if len(sent) == self.last_part:
+                raise self.gone
+            return apply(steps, together)
+
+        monkeypatch.setattr(store, "_apply", fail_late)
+        with pytest.raises(JobStoreError, match="failed to add jobs"):
+            store.add_entries(entries)
+        assert inside.count("jobs") > 1
+        monkeypatch.undo()
+        assert [found.job.id for found in store.list_entries()] == ["before"]
+        assert inside.count("jobs") == inside.count("payloads") == 1
+        # The process dies in the middle of it: who opens the store next undoes it.
+        sent.clear()
+        monkeypatch.setattr(store, "_apply", fail_late)
+        with pytest.raises(JobStoreError):
+            store.add_entries(entries)
+        monkeypatch.undo()
+        scheduler.shutdown()
+        again = make()
+        other = scheduler_on(again)
+        start_paused(other)
+        assert [job.id for job in other.get_jobs()] == ["before"]
+        again.add_entries(entries)
+        assert [inside.count(kind) for kind in ("jobs", "adding")] == [self.batch + 1, 0]
+        with pytest.raises(ConflictingIdError):
+            again.add_entries([entry._replace(job=entry.job._replace(id=name)) for name in ("new", "job7")])
+        other.shutdown()
+
+    def test_many_runs_of_one_job_end_at_once(self, make: Make, inside: KeyedInside) -> None:
+        store = make(history=self.kept)
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(
+            work, "interval", seconds=1, start_date="2026-01-01T00:00:00Z", id="a", coalesce=False, max_instances=2000,
+            max_catchup=self.at_once, next_run_time="2026-01-01T00:00:00Z",
+        )  # fmt: skip
+        now_us = 1_767_225_600_000_000 + (self.at_once - 1) * 1_000_000
+        (claim,) = store.acquire(Now(now_us, now_us), 1)
+        runs = store.commit([decide(claim, now_us)], now_us).runs
+        assert len(runs) == self.at_once
+        store.finish([Finish(run, RunState.FAILED, now_us, now_us) for run in runs])
+        found = [record.fire_us for record in store.runs("a", limit=9999)]
+        assert found == [run.fire_us for run in reversed(runs[-self.kept :])]
+        assert [inside.count(kind) for kind in ("history", "failed", "live")] == [self.kept, self.kept, 0]
+        scheduler.shutdown()
