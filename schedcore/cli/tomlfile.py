@@ -394,7 +394,8 @@ class _Reader:
         name = ".".join(str(part) for part in path if not isinstance(part, int))
         if path[0] == "jobs":
             name = name.removeprefix("jobs.")
-        shown = "a table" if isinstance(value, dict) else "a list" if isinstance(value, list) else repr(value)
+        kind = "table" if isinstance(value, dict) else "list" if isinstance(value, list) else None
+        shown = repr(value) if kind is None else f"a {kind}" if value else f"an empty {kind}"
         if isinstance(value, bool):
             shown = str(value).lower()
         elif isinstance(value, date | time):

@@ -284,7 +284,7 @@ class TestErrors:
                 "[scheduler.job_defaults]\ncoalesce = 1",
                 "2:12: scheduler.job_defaults.coalesce is 1; write true or false",
             ),
-            ("jobstores = []", "1:13: jobstores is a list; write [jobstores.NAME] for each job store"),
+            ("jobstores = []", "1:13: jobstores is an empty list; write [jobstores.NAME] for each job store"),
             (
                 "[jobstores]\ndefault = 'memory'",
                 "2:11: jobstores.default is 'memory'; "
@@ -340,7 +340,7 @@ class TestErrors:
             (JOB + "name = 1", "3:8: name is 1; write a text"),
             (
                 "[[jobs]]\ncommand = []",
-                '2:11: command is a list; write a list of texts, such as ["program", "argument"], '
+                '2:11: command is an empty list; write a list of texts, such as ["program", "argument"], '
                 "or one text for the shell",
             ),
             (
@@ -413,7 +413,7 @@ class TestErrors:
                 "4:1: a job has one trigger, and this one has cron and interval",
             ),
             ("interval = 5", "3:12: interval is 5; write a table such as { minutes = 5 }"),
-            ("interval = {}", "3:12: interval is a table; write a table such as { minutes = 5 }"),
+            ("interval = {}", "3:12: interval is an empty table; write a table such as { minutes = 5 }"),
             ("cron = 5", '3:8: cron is 5; write a text such as "*/5 * * * *" or a table such as { hour = 3 }'),
             ("date = 07:32:00", "3:8: date is 07:32:00; write a date or a time such as 2030-01-31T06:00:00"),
             (
