@@ -53,6 +53,8 @@ class Runs:
         """Forget what is known of the database: it was opened, or closed."""
         self.claimed: dict[int, int] = {}  # uid: fence
         self._ended: set[int] = set()  # jobs that have ended with runs live: a hint for ``finish``
+        #: Whether runs may be live of jobs that are gone.
+        self.formers = True
         self._stale: set[int] = set()  # jobs whose history is to be cut
         self._aged_us = 0
         self.take_over(nothing_left=False)
@@ -85,6 +87,11 @@ class Runs:
             if not self.nothing_left:
                 cursor.execute(self._sql.live_counts)
                 live = dict(cursor.fetchall())
+            former: dict[str, int] = {}
+            if live and self.formers:
+                cursor.execute(self._sql.former_live_counts)
+                former = dict(cursor.fetchall())
+                self.formers = bool(former)
             cache = self._definitions.kept
             fresh: dict[int, Loaded] | None = None
             for uid, fence, version, fire_us, due_us in rows:
@@ -102,7 +109,8 @@ class Runs:
                     and type(fence) in (int, float)
                 ):
                     reason = DAMAGED
-                claims.append(_new(Claim, (record, fire_us, due_us, live.get(uid, 0), (uid, fence), reason)))
+                count = live.get(uid, 0) + (former.get(record.id, 0) if former else 0)
+                claims.append(_new(Claim, (record, fire_us, due_us, count, (uid, fence), reason)))
                 claimed[uid] = fence
         return claims
 
@@ -173,7 +181,9 @@ class Runs:
                     ends.append(token)
                     if fires or claim.live:
                         self._ended.add(uid)
-                    else:
+                        self.formers = True
+                    if not fires:
+                        # If what is live is its own, it stays until that is over.
                         idle.append(uid)
                 else:
                     moves.append((next_us, due_us, uid, fence))
@@ -351,6 +361,7 @@ class Runs:
                 self._sql.hand_over(cursor, withdrawn)
             cursor.execute(self._sql.let_go_all)
             self._ended.update(row[0] for row in rows if row[7] == JobState.ENDED)
+            self.formers = True
             self._submitted.update((run.token, run.fire_us, run.attempt) for run in runs)
         with self._database.lock:
             self._by_others = False

@@ -72,6 +72,11 @@ class Statements:
         )
         # For all jobs at once, from the index of live runs: asked job by job it may look at all that a job ever ran.
         self.live_counts = text(f"SELECT job_uid, count(*) FROM {{runs}} WHERE {live} GROUP BY job_uid")
+        # By id, for another job may have come under it since. The run's index comes first, which has few.
+        self.former_live_counts = text(
+            "SELECT j.former_id, count(*) FROM {runs} r JOIN {jobs} j ON j.uid = r.job_uid "
+            f"WHERE r.{live} AND j.id IS NULL GROUP BY j.former_id"
+        )
         earliest = "SELECT * FROM (SELECT elapsed, uid, due_us FROM {jobs} WHERE elapsed = %d AND due_us IS NOT NULL"
         earliest += " ORDER BY due_us LIMIT ?) AS %s"
         self.next_due = text(f"{earliest % (0, 'a')} UNION ALL {earliest % (1, 'b')}")

@@ -61,7 +61,7 @@ class MemoryJobStore(JobStore):
         self._serial = 0
         self._claimed: list[JobEntry] = []
         self._live: dict[str, list[Run]] = {}  # by job, if it has any
-        self._orphans: dict[int, Run] = {}  # by identity, the live runs whose jobs are gone
+        self._orphans: dict[str, list[Run]] = {}  # by job, the live runs of jobs that are gone
         self._history: deque[_Past] = deque(maxlen=history)
 
     # -- jobs -----------------------------------------------------------------------------------------------------------
@@ -157,9 +157,24 @@ class MemoryJobStore(JobStore):
                 self._sweep()
 
     def _orphan(self, job_id: str) -> None:
-        """The runs of a job that is gone go on, and count no more: another may come under its id."""
-        for run in self._live.pop(job_id, ()):
-            self._orphans[id(run)] = run
+        """The runs of a job that is gone go on."""
+        runs = self._live.pop(job_id, None)
+        if runs is not None:
+            self._orphans.setdefault(job_id, []).extend(runs)
+
+    def _count_live(self, job_id: str) -> int:
+        """The runs that are live under this id; another job may have come under it since they began."""
+        return len(self._live.get(job_id, ())) + len(self._orphans.get(job_id, ()))
+
+    def _take_orphan(self, run: Run) -> bool:
+        job_id = run.job.id
+        runs = self._orphans.get(job_id, [])
+        if run not in runs:
+            return False
+        runs.remove(run)
+        if not runs:
+            del self._orphans[job_id]
+        return True
 
     def remove_all_jobs(self) -> None:
         with self._lock:
@@ -191,6 +206,7 @@ class MemoryJobStore(JobStore):
             jobs = self._jobs
             places = self._places
             lives = self._live
+            orphans = self._orphans
             for heap, now_us in ((self._steady, now.steady_us), (self._wall, now.wall_us)):
                 limit_key = (now_us + 1) << _SERIAL_BITS
                 while heap and heap[0] < limit_key and len(runs) + len(claims) < limit:
@@ -209,8 +225,9 @@ class MemoryJobStore(JobStore):
                         entry = None
                     job_id = job.id
                     live = lives.get(job_id)
+                    count = 0 if live is None and not orphans else self._count_live(job_id)
                     if job.policy.executor in executors:
-                        next_us = plain_next(job, fire_us, due_us, 0 if live is None else len(live), now_us)
+                        next_us = plain_next(job, fire_us, due_us, count, now_us)
                         if next_us is not None:
                             del places[key]
                             serial += 1
@@ -230,7 +247,7 @@ class MemoryJobStore(JobStore):
                     if entry is None:
                         entry = JobEntry(job, _ACTIVE, fire_us, due_us)
                     jobs[job_id] = entry
-                    claims.append(Claim(job, fire_us, due_us, 0 if live is None else len(live), entry))
+                    claims.append(Claim(job, fire_us, due_us, count, entry))
             self._serial = serial
             self._claimed += [claim.token for claim in claims]
         if len(claims) > 1 and claims[0].job.trigger.elapsed != claims[-1].job.trigger.elapsed:
@@ -299,7 +316,7 @@ class MemoryJobStore(JobStore):
                         del lives[job_id]
                     else:
                         live.remove(run)
-                elif self._orphans.pop(id(run), None) is None:
+                elif not self._take_orphan(run):
                     continue  # it was told before
                 if not keep:
                     continue
@@ -342,7 +359,9 @@ class MemoryJobStore(JobStore):
         with self._lock:
             runs = [run for live in self._live.values() for run in live if id(run) not in held]
             # Whoever is not known has nobody to report its end.
-            self._orphans = {key: run for key, run in self._orphans.items() if key in held}
+            orphans = [run for runs in self._orphans.values() for run in runs if id(run) not in held]
+            for run in orphans:
+                self._take_orphan(run)
             for entry in self._claimed:
                 if self._jobs.get(entry.job.id) is entry:
                     self._put(entry)

@@ -230,8 +230,7 @@ class SQLAlchemyJobStore(JobStore):
             )
         if not rows:
             return
-        host = self._scheduler  # None: it is closed, which is told below
-        fresh = {} if host is None else self._definitions.worth_keeping(entries, host.clock.wall_us())
+        fresh = self._definitions.worth_keeping(job for job, *_ in entries)
         add_one = self._sql.add_one
         uids: Sequence[Any]
         if add_one is not None and len(rows) == 1:
@@ -343,11 +342,13 @@ class SQLAlchemyJobStore(JobStore):
             cursor.execute(self._sql.delete, (job_id,))
             cursor.execute(self._sql.remove, (job_id,))
             self._drop(row[0])
+            self._runs.formers = True
 
     def remove_all_jobs(self) -> None:
         with self._database.writing("remove all jobs") as cursor:
             cursor.execute(self._sql.delete_all)
             cursor.execute(self._sql.remove_all)
+            self._runs.formers = True
             self._definitions.kept.clear()
             self._runs.claimed.clear()
 

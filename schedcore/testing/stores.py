@@ -581,6 +581,31 @@ def _live(bench: _Bench) -> None:
     assert next(claim.live for claim in claims if claim.job.id == "job") == 1, "finished runs are counted"
 
 
+@_behaviour("counts the live runs of an earlier job with the same id, too")
+def _live_former(bench: _Bench) -> None:
+    store = bench.open()
+    once = DateTrigger("2026-01-01T00:00:00+00:00")
+    former = "the live runs of the job before it"
+    store.add_entries([_entry(trigger=once, max_instances=2), _entry("other", max_instances=2)])
+    first, other = sorted(_run_due(store, _T0), key=lambda run: run.job.id)
+    store.started([(first, _T0 + 1)])
+    # Its schedule has ended, and it is added again.
+    store.add_entries([_entry("job", _T0 + 1, trigger=once, max_instances=2)])
+    (claim,) = store.acquire(_at(_T0 + 1), 9)
+    assert claim.live == 1, f"it counts {claim.live} for {former}, which has ended"
+    (second,) = store.commit(_decisions([claim], _T0 + 1), _T0 + 1).runs
+    # And a third time; and one that was removed is added again.
+    store.remove_job("other")
+    store.add_entries([_entry("job", _T0 + 2, trigger=once), _entry("other", _T0 + 2)])
+    claims = sorted(store.acquire(_at(_T0 + 2), 9), key=lambda claim: claim.job.id)
+    assert [claim.live for claim in claims] == [2, 1], f"it counts {[c.live for c in claims]} for {former}"
+    assert store.commit(_decisions(claims, _T0 + 2), _T0 + 2).runs == [], "it runs them beside those"
+    store.finish([_finish(run) for run in (first, second, other)])
+    store.add_entries([_entry("job", _T0 + 3, trigger=once)])
+    (claim,) = store.acquire(_at(_T0 + 3), 9)
+    assert claim.live == 0, f"it counts {claim.live} for {former} when they have ended"
+
+
 @_behaviour("makes several runs of one backlog")
 def _backlog(bench: _Bench) -> None:
     store = bench.open()

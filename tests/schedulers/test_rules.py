@@ -19,8 +19,6 @@ from schedcore.events import (
 )
 from schedcore.executors.debug import DebugExecutor
 from schedcore.job import JobState
-from schedcore.jobstores.base import Due
-from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import RunState, current_run
 from schedcore.testing import EventLog, VirtualClock, VirtualExecutor, VirtualScheduler
 from schedcore.triggers.base import BaseTrigger
@@ -48,40 +46,6 @@ def test_a_year_of_a_daily_job_over_both_changes_of_the_clocks(virtual: Make) ->
     assert len(ran) == 365
     assert len({at.date() for at in ran}) == 365
     assert log.skips() == []
-
-
-class CountingStore(MemoryJobStore):
-    """Counts how often it is asked what is due next."""
-
-    asked = 0
-
-    def next_due(self) -> Due:
-        self.asked += 1
-        return super().next_due()
-
-
-def test_what_is_due_next_is_asked_for_when_it_may_have_changed(virtual: Make) -> None:
-    """Not when runs merely began or ended: where many end one by one, each would cost a query."""
-    store, executor = CountingStore(), VirtualExecutor(manual=True)
-    scheduler = virtual(jobstores={"default": store}, executors={"default": executor})
-    for number in range(3):
-        scheduler.add_job(nothing, "interval", hours=1, id=str(number))
-    scheduler.advance(3600)
-    assert len(executor.waiting) == 3
-    asked = store.asked
-    for _ in range(3):
-        executor.begin()
-        scheduler.advance(1)
-        executor.end()
-        scheduler.advance(1)
-    assert len(scheduler.get_runs()) == 3
-    assert {record.state for record in scheduler.get_runs()} == {RunState.SUCCEEDED}
-    assert store.asked == asked
-    scheduler.add_job(nothing, "interval", minutes=1, id="soon")
-    scheduler.advance(60)
-    assert [run.job.id for run in executor.waiting] == ["soon"]
-    scheduler.advance(3600)
-    assert {run.job.id for run in executor.waiting} == {"0", "1", "2", "soon"}
 
 
 class TestTheWayOfARun:
@@ -379,15 +343,23 @@ class TestOverlap:
         scheduler.advance(1)
         assert log.executed("x") == [seconds(10)]
 
-    def test_a_job_added_again_starts_with_no_live_runs(self, virtual: Make) -> None:
+    def test_runs_of_an_earlier_job_with_the_same_id_count(self, virtual: Make) -> None:
         executor = VirtualExecutor(manual=True)
         scheduler = virtual(executors={"default": executor})
+        log = EventLog(scheduler)
         scheduler.add_job(nothing, "interval", seconds=10, id="x")
+        scheduler.add_job(nothing, "date", run_date=seconds(10), id="y")
         scheduler.advance(10)
         scheduler.remove_job("x")
-        scheduler.add_job(nothing, "interval", seconds=10, id="x")
+        for job_id in "xy":
+            scheduler.add_job(nothing, "interval", seconds=10, id=job_id, replace_existing=True)
         scheduler.advance(10)
-        assert len(executor.waiting) == 2
+        assert [run.id for run in executor.waiting] == ["x@2026-01-01T00:00:10Z#1", "y@2026-01-01T00:00:10Z#1"]
+        assert [len(log.skips(job_id)) for job_id in "xy"] == [1, 1]
+        executor.end()
+        executor.end()
+        scheduler.advance(10)
+        assert [run.id for run in executor.waiting] == ["x@2026-01-01T00:00:30Z#1", "y@2026-01-01T00:00:30Z#1"]
 
 
 class TestPausing:
