@@ -36,7 +36,7 @@ from schedcore.errors import (
 )
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import outcome
-from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
+from schedcore.jobstores._payload import SOON_US, Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
 from schedcore.jobstores._recovery import judge
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreHost
 from schedcore.run import LIVE_STATES, Finish, Run, RunRecord, RunState, skip_record
@@ -59,8 +59,6 @@ __all__ = [
 
 # Jobs whose definition, and whose document, are kept in memory, so that a due job costs no second look at them.
 _CACHE = 10_000
-# Microseconds. Who is not due within that has no use for the memory yet.
-_SOON_US = 3_600_000_000
 # Attempts at a write that others get in the way of. Each of them means that somebody else succeeded.
 _TRIES = 100
 # Documents that are asked for or written at once.
@@ -467,7 +465,7 @@ class DocumentStore(JobStore):
         kept = self._records
         refs: dict[int, str] = {}
         assert self._scheduler is not None
-        soon_us = self._scheduler.clock.wall_us() + _SOON_US
+        soon_us = self._scheduler.clock.wall_us() + SOON_US
         for change in changes:
             doc = change.doc
             if doc.due_us is not None and doc.due_us <= soon_us and len(kept) < _CACHE:

@@ -35,6 +35,7 @@ from schedcore.triggers.base import Backlog, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
 __all__ = [
+    "SOON_US",
     "Codec",
     "Loaded",
     "Oversized",
@@ -225,6 +226,9 @@ def _pack_trigger(trigger: EngineTrigger) -> Any:
 
 
 # --- record -> record: without the way through the bytes ---
+
+# Microseconds. The definition of a new job that is not due within that is not kept in memory: it has no use for it yet.
+SOON_US = 3_600_000_000
 
 _VALUES = frozenset({str, bytes, int, float, bool, type(None)})
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor

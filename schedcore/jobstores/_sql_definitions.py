@@ -7,8 +7,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from schedcore.job import JobRecord
-from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
+from schedcore.job import JobEntry, JobRecord
+from schedcore.jobstores._payload import SOON_US, Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
 from schedcore.jobstores._sql_backend import Backend
 from schedcore.jobstores._sql_rows import text
 from schedcore.jobstores._sql_statements import Statements
@@ -56,10 +56,12 @@ class Definitions:
                 kept[uid] = record
         return found
 
-    def worth_keeping(self, jobs: Iterable[JobRecord]) -> dict[str, JobRecord]:
-        """Of new jobs those that need not be read back once they are stored, as far as there is room, by id."""
+    def worth_keeping(self, entries: Iterable[JobEntry], now_us: int) -> dict[str, JobRecord]:
+        """Of new jobs those that are due soon and need not be read back once they are stored, as far as there is room, by id."""
         room = max(0, _KEPT - len(self.kept))
-        return {job.id: job for job in islice(jobs, room) if is_value(job)}
+        soon_us = now_us + SOON_US
+        fresh = (entry.job for entry in entries if entry.due_us is not None and entry.due_us <= soon_us)
+        return {job.id: job for job in islice(fresh, room) if is_value(job)}
 
     def keep(self, fresh: dict[str, JobRecord], uids: Sequence[tuple[int, str]]) -> None:
         """Those are stored now. Only after the commit: another thread may be looking already."""

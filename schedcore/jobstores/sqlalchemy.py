@@ -230,7 +230,8 @@ class SQLAlchemyJobStore(JobStore):
             )
         if not rows:
             return
-        fresh = self._definitions.worth_keeping(job for job, *_ in entries)
+        host = self._scheduler  # None: it is closed, which is told below
+        fresh = {} if host is None else self._definitions.worth_keeping(entries, host.clock.wall_us())
         add_one = self._sql.add_one
         uids: Sequence[Any]
         if add_one is not None and len(rows) == 1:

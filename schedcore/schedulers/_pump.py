@@ -92,6 +92,7 @@ class Pump:
         self._noted_us: int | None = None  # when the time was noted in it
         self._correct = False  # the clock was corrected: calendar jobs are to be looked at again
         self._due = Due(None, None)
+        self._looks = True  # the next cycle asks the store what is due next: it may be another job by now
         self._more = False
         self._failures = 0
         self._retry_at_s = 0.0
@@ -112,7 +113,9 @@ class Pump:
             return
         if not self._has_work(now):
             return
-        self.touched = False
+        if self.touched:
+            self.touched = False
+            self._looks = True
         if self.store.traits.blocking:
             self._work_elsewhere(lambda: self._cycle(now))
         elif self._calls_others_code():
@@ -143,6 +146,9 @@ class Pump:
             or self._more
         ):
             return True
+        return self._is_due(now)
+
+    def _is_due(self, now: Now) -> bool:
         wall_us, steady_us = self._due
         return (wall_us is not None and wall_us <= now.wall_us) or (
             steady_us is not None and steady_us <= now.steady_us
@@ -408,6 +414,7 @@ class Pump:
                 now = scheduler._timeline.now()
             if self._correct:
                 self._correct = False
+                self._looks = True
                 rearrange.rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
             opens = self._compare_notes(now)
             # What waited while the store was opened, or away, begins after a short step, and not behind a thousand others.
@@ -421,7 +428,20 @@ class Pump:
             if not (opens and result.committed is not None and result.committed.runs):
                 # Else in the next cycle, which comes when these runs end.
                 self._note_time(now)
-        result.due = store.next_due()
+        result.due = self._next_due(result, now)
+
+    def _next_due(self, result: CycleResult, now: Now) -> Due:
+        """What is due next. A store is asked only when that may be something else than it was: not if runs merely ended."""
+        if result.added or result.recovered is not None or result.fired or result.undecided or result.decisions:
+            self._looks = True
+        elif self.store.traits.shareable:
+            self._looks = True  # others may have added jobs
+        # Where more is due now, the next cycle follows at once, and asks.
+        if result.more or not (self._looks or self._is_due(now)):
+            return self._due
+        due = self.store.next_due()
+        self._looks = False
+        return due
 
     def _calls_others_code(self) -> bool:
         """Whether the next cycle would call a user's trigger, on the user's event loop, for something else than a decision."""

@@ -19,6 +19,8 @@ from schedcore.events import (
 )
 from schedcore.executors.debug import DebugExecutor
 from schedcore.job import JobState
+from schedcore.jobstores.base import Due
+from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import RunState, current_run
 from schedcore.testing import EventLog, VirtualClock, VirtualExecutor, VirtualScheduler
 from schedcore.triggers.base import BaseTrigger
@@ -46,6 +48,40 @@ def test_a_year_of_a_daily_job_over_both_changes_of_the_clocks(virtual: Make) ->
     assert len(ran) == 365
     assert len({at.date() for at in ran}) == 365
     assert log.skips() == []
+
+
+class CountingStore(MemoryJobStore):
+    """Counts how often it is asked what is due next."""
+
+    asked = 0
+
+    def next_due(self) -> Due:
+        self.asked += 1
+        return super().next_due()
+
+
+def test_what_is_due_next_is_asked_for_when_it_may_have_changed(virtual: Make) -> None:
+    """Not when runs merely began or ended: where many end one by one, each would cost a query."""
+    store, executor = CountingStore(), VirtualExecutor(manual=True)
+    scheduler = virtual(jobstores={"default": store}, executors={"default": executor})
+    for number in range(3):
+        scheduler.add_job(nothing, "interval", hours=1, id=str(number))
+    scheduler.advance(3600)
+    assert len(executor.waiting) == 3
+    asked = store.asked
+    for _ in range(3):
+        executor.begin()
+        scheduler.advance(1)
+        executor.end()
+        scheduler.advance(1)
+    assert len(scheduler.get_runs()) == 3
+    assert {record.state for record in scheduler.get_runs()} == {RunState.SUCCEEDED}
+    assert store.asked == asked
+    scheduler.add_job(nothing, "interval", minutes=1, id="soon")
+    scheduler.advance(60)
+    assert [run.job.id for run in executor.waiting] == ["soon"]
+    scheduler.advance(3600)
+    assert {run.job.id for run in executor.waiting} == {"0", "1", "2", "soon"}
 
 
 class TestTheWayOfARun:
