@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pymongo
@@ -12,21 +13,22 @@ from schedcore.jobstores.mongodb import MongoDBJobStore
 from tests.services import MongoDB
 from tests.services.fixtures import mongodb
 
-__all__ = ["client", "make", "mongodb"]
+__all__ = ["arguments", "client", "make", "mongodb"]
 
 Make = Callable[..., MongoDBJobStore]
 
 
 @pytest.fixture
-def make(mongodb: MongoDB) -> Make:
-    """Makes stores over one database, which was empty when the test began."""
+def arguments(mongodb: MongoDB) -> dict[str, Any]:
+    """Those of a store over one database, which was empty when the test began."""
     place = mongodb.fresh()
+    return {"host": f"mongodb://{place.host}:{place.port}", "database": place.name}
 
-    def make(**options: object) -> MongoDBJobStore:
-        arguments: dict[str, object] = {"host": place.host, "port": place.port, **options}
-        return MongoDBJobStore(place.name, **arguments)  # type: ignore[arg-type]
 
-    return make
+@pytest.fixture
+def make(arguments: dict[str, Any]) -> Make:
+    """Makes stores over one database."""
+    return partial(MongoDBJobStore, **arguments)
 
 
 @pytest.fixture(scope="module")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pymongo
 import pytest
 
-from schedcore.errors import JobStoreError
 from schedcore.jobstores.mongodb import MongoDBJobStore
 from tests.jobstores import away
-from tests.jobstores.load import scheduler_on
 from tests.services import MongoDB, Proxy
 
 Make = Callable[..., MongoDBJobStore]
@@ -48,12 +44,3 @@ def test_connections_are_cut_and_refused(distant: tuple[Proxy, MongoDBJobStore])
 @pytest.mark.slow
 def test_connections_are_refused_for_a_minute(distant: tuple[Proxy, MongoDBJobStore]) -> None:
     away.refuses_for_a_minute(*distant)
-
-
-def test_errors_are_ours(make: Make) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        with pytest.raises(JobStoreError, match="failed to open the store") as caught:
-            scheduler_on(make(port=nobody.getsockname()[1], **SHORT)).start()
-    assert caught.value.transient
-    assert isinstance(caught.value.__cause__, pymongo.errors.ConnectionFailure)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,11 +24,12 @@ from schedcore.job import JobState
 from schedcore.jobstores._documents import Change, Doc
 from schedcore.jobstores.mongodb import MongoDBJobStore
 from schedcore.run import RunRecord, RunState
-from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, work
+from tests.jobstores.owned import OTHER, OwnedTests
 from tests.services import MongoDB
 
+Make = Callable[..., MongoDBJobStore]
 Client = pymongo.MongoClient[dict[str, Any]]
 
 shared: Any = None
@@ -46,69 +46,54 @@ def again(store: MongoDBJobStore) -> MongoDBJobStore:
     return MongoDBJobStore(store._database, client=store._client)
 
 
-def owner(host: str = "elsewhere", pid: int = 1) -> str:
-    return json.dumps({"host": host, "pid": pid, "since": "today", "token": "x"})
+class InMongoDB:
+    def __init__(self, store: MongoDBJobStore) -> None:
+        self.meta = store._meta
+
+    def owner(self) -> str | None:
+        found = self.meta.find_one("owner")
+        return None if found is None else str(found["name"])
+
+    def put_owner(self, text: str) -> None:
+        self.meta.update_one({"_id": "owner"}, {"$set": {"name": text}, "$currentDate": {"at": True}})
+
+
+class TestMongoDB(OwnedTests):
+    store = MongoDBJobStore
+    alias, library = "mongodb", "pymongo"
+    refused = pymongo.errors.ServerSelectionTimeoutError
+
+    @pytest.fixture
+    def make(self, arguments: dict[str, Any], client: Client) -> Make:
+        """With the user's client, because the threads of one of the store's own take half a second to end."""
+
+        def make(**options: Any) -> MongoDBJobStore:
+            where = {"client": client, "database": arguments["database"]}
+            return MongoDBJobStore(**(options if "host" in options else where | options))
+
+        return make
+
+    @pytest.fixture
+    def inside(self, make: Make) -> InMongoDB:
+        return InMongoDB(make())
+
+    def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"collection": "other"}
+
+    def at_port(self, port: int) -> dict[str, Any]:
+        return {"host": f"mongodb://127.0.0.1:{port}", "serverselectiontimeoutms": 30}
+
+    def test_who_lost_the_store_and_is_about_to_renew_its_lease(self, make: Make, inside: InMongoDB) -> None:
+        store = make()
+        self.lose(store, inside, lambda: setattr(store, "_renewed", (0.0, 0.0)))
 
 
 # --- who owns it -------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_scheduler_is_refused(store: MongoDBJobStore) -> None:
-    with_it = scheduler_on(store)
-    with_it.start()
-    with pytest.raises(JobStoreInUseError, match=r"in use by another scheduler \(process \d+ on .*, since .*\)"):
-        scheduler_on(again(store)).start()
-    with_it.shutdown()
-    after = scheduler_on(again(store))
-    after.start()
-    after.shutdown()
-
-
-def test_another_collection_is_another_store(store: MongoDBJobStore) -> None:
-    other_store = MongoDBJobStore(store._database, "other", store._client)
-    one, other = scheduler_on(store), scheduler_on(other_store)
-    one.start()
-    other.start()
-    one.add_job(work, "date", run_date="2099-01-01", id="a")
-    assert other.get_jobs() == []
-    one.shutdown()
-    other.shutdown()
-
-
-_CHILD = """
-import sys, time
-from schedcore.jobstores.mongodb import MongoDBJobStore
-from schedcore.schedulers.background import BackgroundScheduler
-name, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
-scheduler = BackgroundScheduler(jobstores={"default": MongoDBJobStore(name, host=host, port=port)}, timezone="UTC")
-scheduler.start()
-scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_scheduler_that_was_killed_lets_go_at_once(mongodb: MongoDB) -> None:
-    place = mongodb.fresh()
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, place.name, place.host, str(place.port)], stdout=subprocess.PIPE, text=True
-    )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        mine = scheduler_on(MongoDBJobStore(place.name, host=place.host, port=place.port))
-        with pytest.raises(JobStoreInUseError):
-            mine.start()
-        child.kill()
-        child.wait()
-    mine.start()
-    assert [job.id for job in mine.get_jobs()] == ["a"]
-    mine.shutdown()
-
-
 def test_a_lease_elsewhere_holds_until_it_is_over(store: MongoDBJobStore) -> None:
     now = store._client.admin.command("ismaster")["localTime"]
-    store._meta.insert_one({"_id": "owner", "name": owner(), "at": now})
+    store._meta.insert_one({"_id": "owner", "name": OTHER, "at": now})
     scheduler = scheduler_on(store)
     with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
         scheduler.start()
@@ -116,24 +101,6 @@ def test_a_lease_elsewhere_holds_until_it_is_over(store: MongoDBJobStore) -> Non
     scheduler.start()
     scheduler.shutdown()
     assert store._meta.find_one("owner") is None
-
-
-@pytest.mark.parametrize("renews", [False, True])
-def test_who_lost_the_store_to_another_one_writes_no_more(store: MongoDBJobStore, renews: bool) -> None:
-    first = scheduler_on(store)
-    first.start()
-    first.add_job(work, "date", run_date="2099-01-01", id="a")
-    # Its lease ran out while it was paused, and somebody else took it.
-    store._meta.update_one({"_id": "owner"}, {"$set": {"name": owner()}, "$currentDate": {"at": True}})
-    if renews:
-        store._renewed = (0.0, 0.0)
-    with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
-        first.remove_job("a")
-    assert [job.id for job in first.get_jobs()] == ["a"]
-    first.shutdown()
-    found = store._meta.find_one("owner")
-    assert found is not None
-    assert found["name"] == owner()
 
 
 def test_a_lease_that_ran_out_and_was_not_taken_goes_on(store: MongoDBJobStore) -> None:
@@ -207,20 +174,6 @@ def test_what_is_acknowledged_and_how_long_it_may_take() -> None:
     assert said._jobs.read_concern.level == "local"
     assert said._client.options.pool_options.socket_timeout == 3.0
     assert said._client.options.server_selection_timeout == 2.0
-
-
-def test_by_alias_and_as_text(mongodb: MongoDB) -> None:
-    place = mongodb.fresh()
-    options = {
-        "schedcore.jobstores.default.type": "mongodb",
-        "schedcore.jobstores.default.host": f"mongodb://{place.host}:{place.port}",
-        "schedcore.jobstores.default.database": place.name,
-    }
-    scheduler = BackgroundScheduler(options, timezone="UTC")
-    for _ in range(2):  # it can be started again
-        scheduler.start()
-        scheduler.add_job(work, "date", run_date="2099-01-01", id="a", replace_existing=True)
-        scheduler.shutdown()
 
 
 # --- what is there -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -13,7 +15,7 @@ from rethinkdb import r  # type: ignore[import-untyped, unused-ignore]
 from schedcore.jobstores.rethinkdb import RethinkDBJobStore
 from tests.jobstores.rethinkdb.evaluator import Evaluator, EvaluatorServer
 
-__all__ = ["Make", "make", "make_real", "server"]
+__all__ = ["Make", "arguments", "make", "make_real", "server"]
 
 Make = Callable[..., RethinkDBJobStore]
 
@@ -39,15 +41,15 @@ def server(_server: EvaluatorServer) -> Iterator[EvaluatorServer]:
 
 
 @pytest.fixture
-def make(server: EvaluatorServer) -> Make:
-    """Makes stores over one database, which was empty when the test began."""
-    name = f"test_{next(_numbers)}"
+def arguments(server: EvaluatorServer) -> dict[str, Any]:
+    """Those of a store over one database, which was empty when the test began."""
+    return {"host": "127.0.0.1", "port": server.port, "database": f"test_{next(_numbers)}"}
 
-    def make(**options: object) -> RethinkDBJobStore:
-        arguments: dict[str, object] = {"host": "127.0.0.1", "port": server.port, **options}
-        return RethinkDBJobStore(name, **arguments)  # type: ignore[arg-type]
 
-    return make
+@pytest.fixture
+def make(arguments: dict[str, Any]) -> Make:
+    """Makes stores over one database."""
+    return partial(RethinkDBJobStore, **arguments)
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import pytest
-from rethinkdb import errors, net  # type: ignore[import-untyped, unused-ignore]
+from rethinkdb import net  # type: ignore[import-untyped, unused-ignore]
 
-from schedcore.errors import JobStoreError
 from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.jobstores.rethinkdb import RethinkDBJobStore
 from schedcore.testing import EventLog
@@ -64,12 +62,3 @@ def test_a_connection_that_was_cut_while_nobody_used_it_is_replaced(make: Make, 
         assert scheduler.get_jobs() == []
     assert not log.of(EVENT_JOBSTORE_FAILED)
     scheduler.shutdown()
-
-
-def test_errors_are_ours(make: Make) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        with pytest.raises(JobStoreError, match="failed to open the store") as caught:
-            scheduler_on(make(port=nobody.getsockname()[1])).start()
-    assert caught.value.transient
-    assert isinstance(caught.value.__cause__, errors.ReqlDriverError)

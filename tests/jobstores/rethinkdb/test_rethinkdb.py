@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,6 +37,7 @@ from schedcore.run import Finish, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
+from tests.jobstores.owned import OTHER, OwnedTests
 from tests.jobstores.rethinkdb.conftest import Make
 from tests.jobstores.rethinkdb.evaluator import Evaluator, EvaluatorServer, Table, terms
 
@@ -47,10 +48,6 @@ DUE = "2026-01-01T00:00:00Z"
 
 def table(store: RethinkDBJobStore, server: EvaluatorServer, suffix: str = "") -> Table:
     return server.evaluator.databases[store._database][store._table + suffix]
-
-
-def owner(host: str = "elsewhere", pid: int = 1) -> str:
-    return json.dumps({"host": host, "pid": pid, "since": "today", "token": "x"})
 
 
 @contextmanager
@@ -71,6 +68,34 @@ def state_of(scheduler: BackgroundScheduler, job_id: str) -> JobState | None:
 def now() -> Now:
     now_us = int(time.time() * 1e6)
     return Now(now_us, now_us)
+
+
+class InRethinkDB:
+    def __init__(self, store: RethinkDBJobStore, server: EvaluatorServer) -> None:
+        self._meta = partial(table, store, server, "_meta")
+
+    def owner(self) -> str | None:
+        found = self._meta().rows.get("owner")
+        return None if found is None else str(found["name"])
+
+    def put_owner(self, text: str) -> None:
+        self._meta().alter("owner", name=text)
+
+
+class TestRethinkDB(OwnedTests):
+    store = RethinkDBJobStore
+    alias = library = "rethinkdb"
+    refused = errors.ReqlDriverError
+
+    @pytest.fixture
+    def inside(self, make: Make, server: EvaluatorServer) -> InRethinkDB:
+        return InRethinkDB(make(), server)
+
+    def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {"table": "other"}
+
+    def test_by_alias_and_as_text(self, arguments: dict[str, Any]) -> None:
+        super().test_by_alias_and_as_text({**arguments, "timeout": 20})
 
 
 # --- what is sent ------------------------------------------------------------------------------------------------------
@@ -167,20 +192,6 @@ def test_ids_of_any_length_are_kept(make: Make) -> None:
 # --- who owns it -------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_scheduler_is_refused(make: Make) -> None:
-    with_it = scheduler_on(make())
-    with_it.start()
-    with pytest.raises(JobStoreInUseError, match=r"in use by another scheduler \(process \d+ on .*, since .*\)"):
-        scheduler_on(make()).start()
-    other = scheduler_on(make(table="other"))
-    other.start()
-    other.shutdown()
-    with_it.shutdown()
-    after = scheduler_on(make())
-    after.start()
-    after.shutdown()
-
-
 def test_of_two_that_open_a_new_store_at_once_one_has_it(make: Make) -> None:
     for attempt in range(5):
         schedulers = [scheduler_on(make(table=f"jobs{attempt}")) for _ in range(2)]
@@ -208,50 +219,13 @@ def test_of_two_that_open_a_new_store_at_once_one_has_it(make: Make) -> None:
                 scheduler.shutdown()
 
 
-_CHILD = """
-import sys, time
-from schedcore.jobstores.rethinkdb import RethinkDBJobStore
-from schedcore.schedulers.background import BackgroundScheduler
-name, port = sys.argv[1], int(sys.argv[2])
-store = RethinkDBJobStore(name, host="127.0.0.1", port=port)
-scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
-scheduler.start()
-scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_scheduler_that_was_killed_lets_go_at_once(make: Make, server: EvaluatorServer) -> None:
-    store = make()
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, store._database, str(server.port)], stdout=subprocess.PIPE, text=True
-    )
-    with child:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        mine = scheduler_on(store)
-        with pytest.raises(JobStoreInUseError):
-            mine.start()
-        child.kill()
-        child.wait()
-    mine.start()
-    assert [job.id for job in mine.get_jobs()] == ["a"]
-    mine.shutdown()
-
-
-def test_who_lost_the_store_to_another_one_writes_no_more(make: Make, server: EvaluatorServer) -> None:
+def test_a_lease_of_somebody_elses_ends(make: Make, server: EvaluatorServer) -> None:
     store = make()
     first = scheduler_on(store)
     first.start()
-    first.add_job(work, "date", run_date="2099-01-01", id="a")
     meta = table(store, server, "_meta")
-    meta.alter("owner", name=owner())
-    with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
-        first.remove_job("a")
-    assert [job.id for job in first.get_jobs()] == ["a"]
+    meta.alter("owner", name=OTHER)
     first.shutdown()
-    assert meta.rows["owner"]["name"] == owner()
     second = scheduler_on(make())
     with pytest.raises(JobStoreInUseError):
         second.start()
@@ -344,21 +318,6 @@ def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None
         RethinkDBJobStore(**options)
 
 
-def test_by_alias_and_as_text(server: EvaluatorServer) -> None:
-    options = {
-        "schedcore.jobstores.default.type": "rethinkdb",
-        "schedcore.jobstores.default.host": "127.0.0.1",
-        "schedcore.jobstores.default.port": str(server.port),
-        "schedcore.jobstores.default.timeout": "20",
-        "schedcore.jobstores.default.database": "by_alias",
-    }
-    scheduler = BackgroundScheduler(options, timezone="UTC")
-    for _ in range(2):  # it can be started again
-        scheduler.start()
-        scheduler.add_job(work, "date", run_date="2099-01-01", id="a", replace_existing=True)
-        scheduler.shutdown()
-
-
 @pytest.mark.parametrize(
     ("url", "options", "timeout_s"),
     [("", {}, 10), ("", {"timeout": 2.5}, 3), ("?timeout=7", {}, 7), ("?auth_key=", {"timeout": 4}, 4)],
@@ -382,17 +341,6 @@ def test_a_wrong_password_does_not_pass_by_itself() -> None:
         scheduler.shutdown()
     finally:
         server.stop()
-
-
-def test_without_the_library_the_extra_is_named() -> None:
-    code = (
-        "import sys; sys.modules['rethinkdb'] = None\n"
-        "from schedcore.errors import MissingExtraError\n"
-        "try: import schedcore.jobstores.rethinkdb\n"
-        "except MissingExtraError as error: print(error.extra, '|', error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.startswith("rethinkdb | the job store 'rethinkdb' needs")
 
 
 # --- what is there -----------------------------------------------------------------------------------------------------
