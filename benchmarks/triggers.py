@@ -13,12 +13,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from itertools import cycle, islice, pairwise
+from random import Random
 from statistics import fmean, geometric_mean, median
-from time import perf_counter, process_time
+from time import perf_counter, process_time, thread_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from benchmarks._meters import Watch
+from benchmarks._meters import Watch, percentile
 from benchmarks._plan import LIBRARIES, Case, Figures, Target
 
 __all__ = ["CASES", "EXPRESSIONS", "TARGETS", "ZONES"]
@@ -195,12 +196,63 @@ def coalescing(subject: str, n: int) -> Figures:
     return {"backlog_us": fmean(took_us)}
 
 
+def searching(subject: str, n: int) -> Figures:
+    """The first question to ``n`` random schedules of each kind, of which triggers remember nothing; and how many searches ended
+    without an answer. In CPU time of the thread; what takes long is measured again, since anything may have disturbed it.
+    """
+    assert subject == "schedcore"
+    from benchmarks._schedules import ASKED, KINDS, forget
+    from schedcore.errors import InvalidTriggerError
+
+    asked_us = [int(datetime.fromisoformat(text).timestamp()) * 1_000_000 for text in ASKED]
+    figures: dict[str, float] = {}
+    lost = 0
+    for kind, make in KINDS.items():
+        took_ms: list[float] = []
+        random = Random(kind)
+        while len(took_ms) < n:
+            seed, at_us = random.random(), random.choice(asked_us)
+            try:
+                _first_ms(make(Random(seed)), at_us)  # what is worked out once for its zones
+            except InvalidTriggerError:  # refused when it is made
+                continue
+            best_ms, answered = 0.0, True
+            for repeat in range(3):
+                trigger = make(Random(seed))
+                forget()
+                found_ms, answered = _first_ms(trigger, at_us)
+                best_ms = min(best_ms, found_ms) if repeat else found_ms
+                if best_ms < 0.5:
+                    break
+            lost += not answered
+            took_ms.append(best_ms)
+        figures[f"{kind}_median_ms"] = median(took_ms)
+        figures[f"{kind}_99_percent_ms"] = percentile(took_ms, 0.99)
+        figures[f"{kind}_worst_ms"] = max(took_ms)
+    return figures | {"without_an_answer": lost}
+
+
+def _first_ms(trigger: Any, at_us: int) -> tuple[float, bool]:
+    """How long the next fire time takes, and whether there was an answer; "never" is one."""
+    from schedcore.errors import InvalidTriggerError
+
+    began_s = thread_time()
+    try:
+        trigger.next_us(at_us)
+    except InvalidTriggerError:
+        return (thread_time() - began_s) * 1e3, False
+    return (thread_time() - began_s) * 1e3, True
+
+
 CASES = (
     Case("following", "next fire times of 31 expressions in 3 zones", following, (100,), (100,), SUBJECTS),
     Case("instants", "the same in integers, as the scheduler asks", instants, (100,), (100,), ("schedcore",)),
     Case("making", "a trigger from crontab text", making, (2_000,), (2_000,), SUBJECTS),
     Case("interval", "next fire time of an interval", interval, (20_000,), (20_000,), LIBRARIES, repeats=7),
     Case("coalescing", "a year of missed minutes", coalescing, (525_600,), (525_600,), ("schedcore",)),
+    Case(
+        "searching", "first questions to random schedules", searching, (2_000,), (200,), ("schedcore",), timeout_s=900
+    ),
 )
 
 TARGETS = (

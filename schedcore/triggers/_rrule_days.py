@@ -32,7 +32,7 @@ from schedcore.triggers._days import (
 )
 from schedcore.triggers._local import civil, day_number, month_length
 from schedcore.triggers.cron._rule import CronRule
-from schedcore.triggers.cron._search import plan_for
+from schedcore.triggers.cron._search import first_day, plan_for
 
 __all__ = ["days_of_rule", "most_in_a_period", "named_days", "picked_days", "times_of_rule"]
 
@@ -176,27 +176,23 @@ class _EasterDays(Days):
         return self.within(ALL_DAYS, chunk)
 
     def within(self, days: int, chunk: int) -> int:
+        from dateutil.easter import easter
+
         start = FIRST_DAY + CHUNK * chunk
         first = 2000 + 400 * chunk
         years: Iterable[int] = range(first, first + 400)
         if days.bit_count() < 400:
             years = {civil(start + day - offset)[0] for day in set_bits(days) for offset in self._offsets}
-        found = 0
+        found = bytearray(CHUNK // 8 + 1)
         for year in years:
             if _EASTER_KNOWN_FROM <= year <= _EASTER_KNOWN_UPTO:
+                there = easter(year)
+                since = day_number(year, there.month, there.day)
                 for offset in self._offsets:
-                    day = _easter_of(year) + offset
-                    if civil(day)[0] == year and 0 <= day - start < CHUNK:
-                        found |= 1 << day - start
-        return found & days
-
-
-@lru_cache(maxsize=1024)
-def _easter_of(year: int) -> int:
-    from dateutil.easter import easter
-
-    there = easter(year)
-    return day_number(year, there.month, there.day)
+                    day = since + offset
+                    if first_day(year) <= day < first_day(year + 1) and 0 <= day - start < CHUNK:
+                        found[day - start >> 3] |= 1 << (day - start & 7)
+        return int.from_bytes(found, "little") & days
 
 
 @lru_cache(maxsize=64)
@@ -348,6 +344,8 @@ def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]
             days = max(days, (of_year & (1 << length) - 1).bit_count())
             of_year >>= length
             place += length
+    if "BYEASTER" in given:
+        days = min(days, len(_numbers(given["BYEASTER"])))
     return times * days
 
 

@@ -199,7 +199,7 @@ def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
     days = -(-distance_us // _DAY_US)
     for box in boxes:
         windows: tuple[tuple[int, int, int], ...] = ()
-        if box.period_us > 2 * distance_us + 1:
+        if box.period_us > 2 * distance_us + 1 and box.period_us % _DAY_US:
             windows = ((box.period_us, (box.offset_us - distance_us) % box.period_us, 2 * distance_us),)
         times = [(ANY_SECOND, ANY_MINUTE, -days, days)]
         clocks = box.clocks if days == 1 else ()
@@ -209,7 +209,7 @@ def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
             # Near to a change of the clocks, other offsets hold than there.
             changes = _around_changes(tuple(zone for zone, _ in clocks), -(-distance_us // _MINUTE_US))
         for seconds, minutes, least, most in times:
-            sets: tuple[Days, ...] = box.days
+            sets = _day_sets(box)
             if sets and (least or most):
                 sets = (Smeared(sets, least, most),) if max(-least, most) <= _FAR_DAYS else ()
             one = Box(

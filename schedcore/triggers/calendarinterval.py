@@ -369,9 +369,11 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         total = 0
         from_s, until_s = after_us // _SECOND_US - 3 * DAY_S, upto_us // _SECOND_US + 3 * DAY_S
         for low_s, high_s in gaps(self._offsets, from_s, until_s):
-            for day in range((low_s - self._time_s) // DAY_S, (high_s - self._time_s) // DAY_S + 1):
+            if self.dst != "skip" and high_s - low_s < DAY_S:
+                continue  # it is moved, and not as far as to the next one
+            for day in range(-((self._time_s - low_s) // DAY_S), (high_s - 1 - self._time_s) // DAY_S + 1):
                 k = self._index(day)
-                if not first <= k < end or self._day(k) != day or not low_s <= day * DAY_S + self._time_s < high_s:
+                if not first <= k < end or self._day(k) != day:
                     continue
                 if self.dst == "skip" or (k + 1 < end and self._instant(k) == self._instant(k + 1)):
                     total += 1

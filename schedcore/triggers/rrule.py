@@ -75,6 +75,8 @@ _LAST_S = (_LAST - _EPOCH) // _SECOND
 # The days of a rule are known from the year 1 on.
 _ANY_DAY = day_number(1, 1, 1)
 # Minute 0 of each hour of the day.
+# Lattices that a rule by the hour or the minute is; of more times in one of them a coarser one is made.
+_MOST_LATTICES = 4
 _HOUR = (1 << 60) - 1
 _EVERY_HOUR = sum(1 << minute for minute in range(0, 1440, 60))
 _DST = ("skip", "cron")
@@ -587,25 +589,31 @@ class _Rule:
         minutes, seconds = self._minutes, self._seconds
         if not minutes or not seconds:
             return ()
-        step, first = self._lattice()
+        lattices = self._lattices()
+        if not lattices:
+            return ()
         windows: tuple[tuple[int, int, int], ...] = ()
-        if step * _SECOND_US < period_us:  # an hour or a minute to which it comes may have several instances
+        if lattices[0][0] * _SECOND_US < period_us:  # an hour or a minute to which it comes may have several instances
             windows = ((period_us, start_us // unit_us * unit_us % period_us, unit_us - 1),)
-        whole = Box(
-            step * _SECOND_US, first * _SECOND_US, minutes, seconds, self.days, start_us, LAST_US, windows=windows
-        )
+        found = [
+            Box(step * _SECOND_US, first * _SECOND_US, minutes, seconds, self.days, start_us, LAST_US, windows=windows)
+            for step, first in lattices
+        ]
         if self._positions is None:
-            return (whole,)
-        # One hour's, or one minute's, is like the other's.
-        hour = [at for at in range(60) if minutes >> 60 * (_lowest(minutes) // 60) & 1 << at]
-        in_hour = self._freq == _DAILY + 1
-        of_minute = set_bits(seconds) if self._freq < _DAILY + 3 else [0]
-        times = [(minute, second) for minute in (hour if in_hour else [0]) for second in of_minute]
-        found = []
-        for minute, second in _picked(times, self._positions):
-            ours = minutes & _EVERY_HOUR << minute if in_hour else minutes
-            found.append(whole._replace(minutes=ours, seconds=1 << second if self._freq < _DAILY + 3 else seconds))
-        return tuple(found)
+            return tuple(found)
+        picked = []
+        for place, (minute, second) in enumerate(self._times_of_unit()):
+            box = found[place if len(found) > 1 else 0]
+            ours = minutes & _EVERY_HOUR << minute if unit_us == 3600 * _SECOND_US else minutes
+            picked.append(box._replace(minutes=ours, seconds=1 << second if unit_us > _SECOND_US else seconds))
+        return tuple(picked)
+
+    def _times_of_unit(self) -> list[tuple[int, int]]:
+        """The minute and the second of the instances in an hour, or in a minute: one is like the other."""
+        hourly, secondly = self._freq == _DAILY + 1, self._freq == _DAILY + 3
+        minutes = set_bits(self._minutes >> 60 * (_lowest(self._minutes) // 60) & _HOUR) if hourly else [0]
+        times = [(minute, second) for minute in minutes for second in ([0] if secondly else self._times[1])]
+        return times if self._positions is None else _picked(times, self._positions)
 
     def _in_boxes(self, from_s: int) -> int | None:
         found: list[int] = []
@@ -690,23 +698,26 @@ class _Rule:
 
     def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
         """Where it fires at most, on the wall clock of a zone."""
-        return local_boxes(
-            zone, self._minutes, self._seconds, together(self.days), moved=moved, lattice=self._lattice()
+        days = together(self.days)
+        return either(
+            local_boxes(zone, self._minutes, self._seconds, days, moved=moved, lattice=lattice)
+            for lattice in self._lattices()
         )
 
-    def _lattice(self) -> tuple[int, int]:
-        """Period and offset, in local seconds, of a lattice that has all instances."""
+    def _lattices(self) -> tuple[tuple[int, int], ...]:
+        """Lattices that have all instances: period and offset, in local seconds. One for each time of an hour or a minute; where
+        these are many, one for all.
+        """
         if self._freq <= _DAILY or not self._minutes or not self._seconds:
-            return 1, 0
+            return ((1, 0),)
         unit = (3600, 60, 1)[self._freq - _DAILY - 1]
+        period = unit * self._interval
         start_s = (self._start - _EPOCH) // _SECOND // unit * unit
-        # The seconds of an hour, or a minute, that may be instances: all hours have the same.
-        of_hour = set_bits(self._minutes >> 60 * (_lowest(self._minutes) // 60) & _HOUR) if unit == 3600 else [0]
-        of_minute = self._times[1] if unit > 1 else [0]
-        first = 60 * of_hour[0] + of_minute[0]
-        apart = (60 * minute + second - first for minute in of_hour for second in of_minute)
-        step = gcd(unit * self._interval, *apart)
-        return step, (start_s + first) % step
+        times = [60 * minute + second for minute, second in self._times_of_unit()]
+        if len(times) <= _MOST_LATTICES:
+            return tuple((period, (start_s + time) % period) for time in times)
+        step = gcd(period, *(time - times[0] for time in times))
+        return ((step, (start_s + times[0]) % step),)
 
     def _is_beyond(self, named: tuple[Days, ...]) -> bool:
         """Whether ``BYSETPOS`` asks for more than a period can have."""

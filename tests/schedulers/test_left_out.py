@@ -127,6 +127,24 @@ def test_another_schedule_tells_what_it_leaves_out(make: Make) -> None:
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("how", ["added", "another schedule", "added while paused"])
+def test_a_shutdown_right_after_loses_no_record(tmp_path: Path, how: str) -> None:
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    store = {"type": "sqlalchemy", "url": f"sqlite:///{tmp_path}/jobs.sqlite"}
+    scheduler = VirtualScheduler(start=FRIDAY, jobstores={"default": store})
+    scheduler.start(paused=how == "added while paused")
+    if how == "another schedule":
+        scheduler.add_job(nothing, "interval", days=30, id="x").reschedule(WORKDAYS)
+    else:
+        scheduler.add_job(nothing, WORKDAYS, id="x")
+    scheduler.shutdown()
+    scheduler = VirtualScheduler(start=FRIDAY + timedelta(hours=1), jobstores={"default": dict(store)})
+    scheduler.start()
+    scheduler.advance(60)
+    assert skipped(scheduler) == [THE_WEEKEND]
+    scheduler.shutdown()
+
+
 def test_a_job_that_is_refused_or_gone_is_not_told_of(make: Make) -> None:
     scheduler, log = make()
     scheduler.start()

@@ -156,9 +156,10 @@ class BusinessDayTrigger(Zoned):
         of which it is known without asking the calendar day by day.
         """
         yield from range(month, month + _FEW)
-        following: int | None = month + _FEW
-        while following is not None:
-            day = next_common((self._days(),), day_number(following // 12, following % 12 + 1, 1))
+        days = (self._days(),)
+        following = month + _FEW
+        while True:
+            day = next_common(days, day_number(following // 12, following % 12 + 1, 1))
             if day is None:
                 return
             year, number, _ = civil(day)
