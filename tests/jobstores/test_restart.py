@@ -368,5 +368,46 @@ class TestKilled:
             assert begun[record.id] or "may or may not" in str(record.reason), f"{record.id} is lost, and never began"
 
 
+ONE_OFF = """
+import sys
+from datetime import UTC, datetime
+from schedcore.events import EVENT_JOB_STARTED
+from schedcore.schedulers.background import BackgroundScheduler
+
+scheduler = BackgroundScheduler(jobstores={"default": {"type": "sqlalchemy", "url": sys.argv[1]}})
+scheduler.add_listener(lambda event: print("begun", flush=True), EVENT_JOB_STARTED)
+scheduler.start()
+at = datetime(2026, 1, 1, tzinfo=UTC)
+scheduler.add_job("time:sleep", "date", run_date=at, args=[3600], id="x", replace_existing=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="kill -9 is a thing of POSIX")
+@pytest.mark.parametrize("start_first", [True, False], ids=["added after start", "added before"])
+def test_a_one_off_job_added_at_each_start_does_not_run_beside_the_run_that_is_recovered(
+    boot: Boot, url: str, start_first: bool
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", ONE_OFF, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGKILL)
+    executor = VirtualExecutor(manual=True)
+    scheduler, log = boot(60, executor, start=start_first)
+    scheduler.add_job("time:sleep", "date", run_date=at(60), args=[3600], id="x", replace_existing=True)
+    if not start_first:
+        scheduler.start()
+    scheduler.advance(1)
+    assert [run.id for run in executor.waiting] == ["x@2026-01-01T00:00:00Z#2"]
+    assert [reason for reason, *_ in log.skips("x")] == [SkipReason.OVERLAP]
+    executor.end()
+    scheduler.add_job("time:sleep", "date", run_date=at(70), args=[3600], id="x", replace_existing=True)
+    scheduler.advance(10)
+    assert [run.id for run in executor.waiting] == ["x@2026-01-01T00:01:10Z#1"], "it runs when that is over"
+
+
 def test_the_store_is_the_one_that_is_tested(boot: Boot) -> None:
     assert isinstance(boot(0)[0]._pumps["default"].store, SQLAlchemyJobStore)
