@@ -294,7 +294,8 @@ class DocumentStore(JobStore):
     _refuses_in_one_step: ClassVar[bool] = False
     #: How many changes ``_write`` is given at a time, unless they are together.
     _written_at_once: ClassVar[int] = _CHUNK
-    #: Bytes of the longest payload that the database can hold, or None: it can hold any.
+    #: What the server is called, and bytes of the longest payload that it can hold, or None: it can hold any.
+    _keeper: ClassVar[str]
     _payload_limit: ClassVar[int | None] = None
 
     def __init__(
@@ -435,9 +436,8 @@ class DocumentStore(JobStore):
         limit = self._payload_limit
         if limit is not None and len(payload) > limit:
             raise SerializationError(
-                f"job {job.id!r} cannot be stored: its record has {len(payload):,} bytes, and a job store of this kind takes "
-                f"{limit:,}; keep large arguments somewhere else, and give the job their name",
-                path="",
+                f"job {job.id!r} cannot be stored: its record has {len(payload):,} bytes, and {self._keeper} takes "
+                f"{limit:,}; keep the data elsewhere, and give the job the place where it is"
             )
         return payload
 

@@ -27,8 +27,7 @@ from itertools import islice
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from schedcore.engine import Decision
-from schedcore.errors import SerializationError
-from schedcore.job import JobRecord, JobState
+from schedcore.job import JobState
 from schedcore.jobstores._documents import (
     _CHUNK,
     _DAMAGED,
@@ -39,7 +38,6 @@ from schedcore.jobstores._documents import (
     unpack_record,
 )
 from schedcore.jobstores._owned import OwnedStore
-from schedcore.jobstores._payload import Codec
 from schedcore.jobstores.base import Committed, Due
 from schedcore.run import Finish, RunRecord, RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
@@ -154,43 +152,14 @@ class _Horizon:
         self._places.discard(place)
 
 
-class _SizedCodec(Codec):
-    """Refuses what is larger than the server takes."""
-
-    __slots__ = ("_keeper", "_limit")
-
-    def __init__(self, codec: Codec, limit: int, keeper: str) -> None:
-        self.serializer = codec.serializer
-        self.allowed = codec.allowed
-        self._limit = limit
-        self._keeper = keeper
-
-    def encode(self, job: JobRecord) -> bytes:
-        payload = super().encode(job)
-        if len(payload) > self._limit:
-            raise SerializationError(
-                f"job {job.id!r} cannot be stored: its record has {len(payload):,} bytes, and {self._keeper} takes "
-                f"{self._limit:,}; keep the data elsewhere, and give the job the place where it is",
-                path="args",
-            )
-        return payload
-
-
 class KeyedStore(OwnedStore):
     """See the module's docstring. A backend supplies the methods at the end, and takes the store in ``_open``."""
 
     _writes_at_once: ClassVar[bool] = True
-    #: What the server is called, and how large a payload may be (bytes).
-    _keeper: ClassVar[str]
-    _payload_limit: ClassVar[int]
     #: Of one request: how many steps, how many operations each, and bytes, unless it is a single step.
     _max_steps: ClassVar[int]
     _max_ops: ClassVar[int]
     _max_bytes: ClassVar[int]
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.codec = _SizedCodec(self.codec, self._payload_limit, self._keeper)
 
     def _reset(self) -> None:
         super()._reset()

@@ -73,7 +73,7 @@ class EtcdJobStore(KeyedStore):
 
     traits = StoreTraits(blocking=True, durable=True)
     _keeper: ClassVar[str] = "etcd"
-    _payload_limit: ClassVar[int] = 1_400_000
+    _payload_limit: ClassVar[int | None] = 1_400_000
     _max_steps: ClassVar[int] = 60
     _max_ops: ClassVar[int] = 60
     _max_bytes: ClassVar[int] = 1_000_000

@@ -99,6 +99,7 @@ class MongoDBJobStore(DocumentStore):
 
     traits = StoreTraits(blocking=True, durable=True)
     _writes_at_once: ClassVar[bool] = False
+    _keeper: ClassVar[str] = "MongoDB"
     # A document may have 16 MiB; what is not the payload needs some of them.
     _payload_limit: ClassVar[int | None] = 15 * 1024 * 1024
 

@@ -212,6 +212,7 @@ class RethinkDBJobStore(DocumentStore):
 
     traits = StoreTraits(blocking=True, durable=True)
     _writes_at_once: ClassVar[bool] = False
+    _keeper: ClassVar[str] = "RethinkDB"
     _payload_limit: ClassVar[int | None] = _PAYLOAD_BYTES
 
     def __init__(

@@ -89,7 +89,7 @@ class ZooKeeperJobStore(KeyedStore):
 
     traits = StoreTraits(blocking=True, durable=True)
     _keeper: ClassVar[str] = "ZooKeeper"
-    _payload_limit: ClassVar[int] = 1_000_000
+    _payload_limit: ClassVar[int | None] = 1_000_000
     _max_steps: ClassVar[int] = 250
     _max_ops: ClassVar[int] = 1_000
     _max_bytes: ClassVar[int] = 400_000
