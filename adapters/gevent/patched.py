@@ -2,7 +2,7 @@
 locks of a job store gevent's.
 
 A greenlet lives in the hub of whichever thread has started it. So whatever of the scheduler is to run on its own is started in
-the scheduler's hub, and a real thread has its calls made by a greenlet there.
+the scheduler's hub. Real threads take turns at the job stores, by locks of their own kind.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from contextvars import copy_context
-from functools import partial
-from typing import Any
-
-from gevent.hub import Hub
-from gevent.lock import Semaphore
+from typing import Any, TypeVar
 
 from schedcore import plugins
-from schedcore.adapters.gevent.places import Gate, in_thread, thread_ident
+from schedcore.adapters.gevent.places import allocate_lock, thread_ident
 
-__all__ = ["GreenletTeller", "Turns", "import_early", "made_in_greenlet"]
+__all__ = ["GreenletTeller", "Turns", "import_early"]
+
+T = TypeVar("T")
 
 
 def import_early() -> None:
@@ -31,52 +28,27 @@ def import_early() -> None:
 
 
 class Turns:
-    """One call at a time in each job store: of real threads that wait for a lock of gevent's some wait for ever."""
+    """One real thread at a time in each job store: of real threads that wait for a lock of gevent's some wait for ever."""
 
     def __init__(self) -> None:
-        self._stores: dict[str, Semaphore] = {}
+        self._stores: dict[str, Any] = {}
         self._threads: set[int] = set()
 
-    def has_here(self) -> bool:
-        """Whether the calling thread makes a call that has its turn."""
-        return thread_ident() in self._threads
-
-    def make(
-        self, hub: Hub, run: Callable[[Callable[[], Any]], Any], call: Callable[[], Any], stores: Iterable[str]
-    ) -> tuple[Any, BaseException | None]:
-        """Make a call in a real thread, by ``run``, when no other is in these stores; gives what it returns, or raises."""
-
-        def made() -> Any:
-            self._threads.add(ident := thread_ident())
-            try:
-                return run(call)
-            finally:
-                self._threads.discard(ident)
-
-        with ExitStack() as held:
-            for alias in stores:
-                held.enter_context(self._stores.setdefault(alias, Semaphore()))
-            return in_thread(hub.threadpool, made)
-
-
-def made_in_greenlet(hub: Hub, spawn: Callable[[Callable[[], None]], bool], call: Callable[[], Any]) -> Any:
-    """In a real thread: have a greenlet of the hub's make a call, by ``spawn``, and wait for it."""
-    gate = Gate(hub)
-    outcome: list[tuple[Any, BaseException | None]] = []
-
-    def make() -> None:
+    def make(self, call: Callable[[], T], stores: Iterable[str]) -> T:
+        """Make a call when no other thread is in these stores. In a real thread that runs no hub, because it may wait."""
+        ident = thread_ident()
+        if ident in self._threads:
+            # It has its turn, and what it calls (a user's trigger) calls the scheduler.
+            return call()
+        self._threads.add(ident)
         try:
-            outcome.append((call(), None))
-        except BaseException as error:  # noqa: BLE001  # it is raised in the thread that asked
-            outcome.append((None, error))
-        gate.open()
-
-    if not spawn(partial(copy_context().run, make)) or not gate.wait():
-        return call()
-    result, error = outcome[0]
-    if error is not None:
-        raise error
-    return result
+            with ExitStack() as held:
+                # All take them in one order, so that no two wait for each other.
+                for alias in sorted(stores):
+                    held.enter_context(self._stores.setdefault(alias, allocate_lock()))
+                return call()
+        finally:
+            self._threads.discard(ident)
 
 
 class GreenletTeller:

@@ -22,6 +22,7 @@ from schedcore.errors import SchedulerStartError
 
 __all__ = [
     "Gate",
+    "allocate_lock",
     "hub_here",
     "in_thread",
     "is_alive",
@@ -35,7 +36,7 @@ __all__ = [
 
 thread_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 sleep_in_thread: Callable[[float], None] = monkey.get_original("time", "sleep")
-_allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
+allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
 # Seconds. How often a real thread that waits for the hub looks whether that is still there.
 _LOOK_S = 1.0
 
@@ -109,7 +110,7 @@ class Gate:
         if is_alive(hub) and is_thread_of(hub):
             self._event = Event()
         else:
-            self._lock = _allocate_lock()
+            self._lock = allocate_lock()
             self._lock.acquire()
         self._open = False
 

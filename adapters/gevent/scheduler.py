@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import Any, Self
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
 
 from gevent import GreenletExit, spawn
 from gevent.event import AsyncResult
@@ -35,7 +36,7 @@ from schedcore.job import JobEntry
 from schedcore.jobstores.base import BaseJobStore, JobStore
 from schedcore.run import Run
 from schedcore.schedulers.loop import LoopScheduler, Teller, close, is_stopping
-from schedcore.wakeup import Done, Wakeup
+from schedcore.wakeup import MAX_WAIT_S, Done, Wakeup
 
 __all__ = ["GeventScheduler"]
 
@@ -49,6 +50,10 @@ class GeventScheduler(LoopScheduler):
     _hub: Hub | None = None
     _made: GeventWakeup | None = None
     _store_calls: StoreCalls | None = None
+
+    if TYPE_CHECKING:
+
+        def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]: ...
 
     @property
     def hub(self) -> Hub | None:
@@ -99,27 +104,6 @@ class GeventScheduler(LoopScheduler):
             self._close_after_hub()
             sleep_in_thread(0.001)
 
-    def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]:
-        """As ``LoopScheduler.call``; returns an ``AsyncResult``."""
-        wakeup = self._wakeup
-        ours = getattr(call, "__self__", None) == self
-        if ours and is_patched() and self.running and wakeup is not None:
-            # It finds a thread for itself; one that only waits for another is one too few.
-            result, finish = self._make_waiter()
-            self._spawn(partial(self._call_for, finish, partial(call, *args, **kwargs)))
-            return result
-        made: AsyncResult[Any] = super().call(call, *args, **kwargs)
-        return made
-
-    @staticmethod
-    def _call_for(finish: Done, call: Callable[[], Any]) -> None:
-        try:
-            result = call()
-        except Exception as error:  # noqa: BLE001  # it is handed to who waits
-            finish(None, error)
-        else:
-            finish(result, None)
-
     add_job = waiting(LoopScheduler.add_job)
     add_jobs = waiting(LoopScheduler.add_jobs)
     get_job = waiting(LoopScheduler.get_job)
@@ -167,6 +151,15 @@ class GeventScheduler(LoopScheduler):
     def _make_call(self, call: Callable[[], Any], jobstore: str | None) -> Any:
         calls = self._store_calls
         return call() if calls is None else calls.make(call, jobstore)
+
+    def _wait_until_open(self) -> None:
+        if not is_patched():
+            super()._wait_until_open()
+            return
+        # What it would wait for is gevent's, and this is a real thread.
+        end_s = monotonic() + MAX_WAIT_S
+        while self.running and self._is_opening(None) and monotonic() < end_s:
+            sleep_in_thread(0.002)
 
     def _after_orders(self, call: Callable[[], Any]) -> Any:
         # Patched, each call of the scheduler's takes its turn, and sees to it itself.
@@ -223,23 +216,18 @@ class GeventScheduler(LoopScheduler):
     def _run_blocking(self, call: Callable[[], Any], done: Done, jobstore: str) -> None:
         calls, wakeup = self._store_calls, self._wakeup
         if calls is not None and isinstance(wakeup, GeventWakeup):
-            calls.make_step(wakeup, call, done, self._blocking_stores(jobstore))
+            calls.make_step(wakeup, call, done, jobstore)
         else:
             super()._run_blocking(call, done, jobstore)
 
     def _in_background(self, call: Callable[[], None]) -> None:
-        if not is_patched():
-            super()._in_background(call)
-        elif not self._spawn(call):
-            call()
-
-    def _spawn(self, call: Callable[[], None]) -> bool:
-        """Have a new greenlet of the hub's make a call. From any thread. False when the hub is gone."""
-
         def begin() -> None:
             spawn(call)
 
-        return self._call_soon(begin)
+        if not is_patched():
+            super()._in_background(call)
+        elif not self._call_soon(begin):
+            call()
 
     def _close_store(self, alias: str, store: JobStore, close: Callable[[], None]) -> None:
         calls = self._store_calls

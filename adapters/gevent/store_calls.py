@@ -1,25 +1,24 @@
 """Where a call that may need a job store is made, so that nobody but its caller waits for it.
 
 A greenlet has it made in a real thread of gevent's, and waits for the answer, or the exception, while others run. The hub itself
-cannot wait: what it calls finds the rules of ``LoopScheduler``. A real thread waits as threads do; in a patched program it has a
-greenlet make the call (``patched``).
+cannot wait: what it calls finds the rules of ``LoopScheduler``. A real thread waits as threads do; in a patched program it takes
+turns with the others (``patched``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextvars import Context, copy_context
-from functools import wraps
+from collections.abc import Callable
+from functools import partial, wraps
 from inspect import signature
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from gevent import spawn
 from gevent.event import Event
 from gevent.hub import Hub
 
-from schedcore.adapters.gevent.patched import Turns, made_in_greenlet
+from schedcore.adapters.gevent.patched import Turns
 from schedcore.adapters.gevent.places import in_thread, is_patched, is_thread_of
 from schedcore.adapters.gevent.wakeup import GeventWakeup
+from schedcore.schedulers._pump import Pump
 from schedcore.wakeup import Done
 
 __all__ = ["StoreCalls", "Stores", "waiting"]
@@ -51,10 +50,10 @@ class Stores(Protocol):
     def running(self) -> bool:
         """Whether it is."""
 
+    def _pumps_of(self, jobstore: str | None) -> list[Pump]: ...
     def _blocking_stores(self, jobstore: str | None) -> list[str]: ...
     def _is_opening(self, jobstore: str | None) -> bool: ...
     def _may_wait(self) -> bool: ...
-    def _spawn(self, call: Callable[[], None]) -> bool: ...
 
 
 class StoreCalls:
@@ -78,30 +77,27 @@ class StoreCalls:
                 self._stepped.wait()
                 self._stepped.clear()
             return self.in_thread(call, jobstore)
-        if is_patched() and not is_thread_of(self._hub) and not self._turns.has_here():
-            return made_in_greenlet(self._hub, scheduler._spawn, lambda: self.make(call, jobstore))
-        return call()
+        return call() if is_thread_of(self._hub) else self._make_here(call, jobstore)
 
     def in_thread(self, call: Callable[[], Any], jobstore: str | None) -> Any:
         """Make a call in a real thread; the calling greenlet waits for it."""
-        if is_patched():
-            stores = self._scheduler._blocking_stores(jobstore)
-            # In a greenlet of its own, because the turn is over when the call is, whether or not its caller waits for that.
-            result, error = spawn(self._turns.make, self._hub, copy_context().run, call, stores).get()
-        else:
-            result, error = in_thread(self._hub.threadpool, call)
+        result, error = in_thread(self._hub.threadpool, partial(self._make_here, call, jobstore))
         if error is not None:
             raise error
         return result
 
-    def make_step(self, wakeup: GeventWakeup, call: Callable[[], Any], done: Done, stores: Iterable[str]) -> None:
+    def _make_here(self, call: Callable[[], Any], jobstore: str | None) -> Any:
+        """Make a call in this thread, a real one."""
+        if not is_patched():
+            return call()
+        # Also at those that do no I/O: where users have triggers of their own, threads come to ask them.
+        return self._turns.make(call, [pump.alias for pump in self._scheduler._pumps_of(jobstore)])
+
+    def make_step(self, wakeup: GeventWakeup, call: Callable[[], Any], done: Done, jobstore: str) -> None:
         """Make a pump's call, as ``Wakeup.run_blocking``."""
 
         def told(result: Any, error: Exception | None) -> None:
             done(result, error)
             self._stepped.set()
 
-        if is_patched():
-            wakeup.run_waiting(lambda: self._turns.make(self._hub, Context().run, call, stores), told)
-        else:
-            wakeup.run_blocking(call, told)
+        wakeup.run_blocking(partial(self._make_here, call, jobstore), told)

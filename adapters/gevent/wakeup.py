@@ -67,14 +67,10 @@ class GeventWakeup:
 
     def run_blocking(self, call: Callable[[], Any], done: Done) -> None:
         # In a greenlet of its own, because a thread pool that is busy makes whoever brings it work wait.
-        self.run_waiting(lambda: in_thread(self.hub.threadpool, call), done)
+        spawn_raw(self._run_in_thread, call, done)
 
-    def run_waiting(self, wait: Callable[[], tuple[Any, BaseException | None]], done: Done) -> None:
-        """Call ``done`` with the outcome that ``wait`` gives, which waits as greenlets do. Framework's thread only."""
-        spawn_raw(self._run_waiting, wait, done)
-
-    def _run_waiting(self, wait: Callable[[], tuple[Any, BaseException | None]], done: Done) -> None:
-        result, error = wait()
+    def _run_in_thread(self, call: Callable[[], Any], done: Done) -> None:
+        result, error = in_thread(self.hub.threadpool, call)
         if error is not None and not isinstance(error, Exception):
             error = RuntimeError(f"the call ended with {error!r}")
         self._calls.append(partial(done, result, error))

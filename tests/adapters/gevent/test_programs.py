@@ -412,7 +412,7 @@ def test_many_calls_that_may_wait_at_once(patched: bool) -> None:
             scheduler.add_job(int, "interval", hours=1, id="j")
             results = [scheduler.call(scheduler.get_job, "j") for _ in range(40)]
             assert {result.get().id for result in results} == {"j"}
-            results = [scheduler.call(lambda: scheduler.get_job("j").id) for _ in range(5)]
+            results = [scheduler.call(lambda: scheduler.get_job("j").id) for _ in range(40)]
             assert {result.get() for result in results} == {"j"}
             try:
                 scheduler.call(scheduler.remove_job, "nobody").get()
@@ -420,6 +420,68 @@ def test_many_calls_that_may_wait_at_once(patched: bool) -> None:
                 pass
             else:
                 raise AssertionError("no error")
+        """,
+        patched=patched,
+    )
+
+
+@both
+def test_a_users_trigger_is_asked_in_threads_and_whoever_calls_has_the_answer(patched: bool) -> None:
+    run(
+        """
+        from datetime import timedelta
+        from schedcore.triggers.base import BaseTrigger
+
+        asked = set()
+
+        class Slow(BaseTrigger):
+            def get_next_fire_time(self, previous, now):
+                asked.add(real_ident())
+                real_sleep(0.001)
+                assert scheduler.get_job("nobody") is None  # it may call the scheduler
+                return now + timedelta(hours=1)
+
+        class Wrong(BaseTrigger):
+            def get_next_fire_time(self, previous, now):
+                raise ZeroDivisionError
+
+        with gevent.Timeout(40), GeventScheduler(jobstores={"far": FarStore()}) as scheduler:
+            stores = ["default", "far"] * 20
+            results = [scheduler.call(scheduler.add_job, int, Slow(), jobstore=store) for store in stores]
+            left = []
+
+            def in_real_thread(store):
+                left.append(scheduler.add_job(int, Slow(), jobstore=store))
+
+            for store in stores:
+                start_real_thread(in_real_thread, (store,))
+            for store in stores:
+                gevent.spawn(scheduler.add_job, int, Slow(), jobstore=store)
+            jobs = [result.get() for result in results]
+            until(lambda: len(left) == 40)
+            assert not any(job.pending for job in jobs + left)
+            assert all(job.next_run_time for job in jobs + left)
+            until(lambda: len(scheduler.get_jobs()) == 120 and not scheduler.get_jobs(pending=True))
+            assert asked and MAIN not in asked
+            for call in (scheduler.add_job, lambda *args: scheduler.add_job(*args)):
+                try:
+                    scheduler.call(call, int, Wrong()).get()
+                except ZeroDivisionError:
+                    pass
+                else:
+                    raise AssertionError("no error")
+        """,
+        patched=patched,
+    )
+
+
+@both
+def test_more_calls_than_threads_before_the_store_is_open(patched: bool) -> None:
+    run(
+        """
+        with gevent.Timeout(20), GeventScheduler(jobstores={"default": FarStore()}) as scheduler:
+            results = [scheduler.call(scheduler.get_jobs) for _ in range(50)]
+            assert [result.get() for result in results] == [[]] * 50
         """,
         patched=patched,
     )
