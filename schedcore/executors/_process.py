@@ -403,6 +403,7 @@ class _Crew:
     def _exchange(self, run: Run, seat: _Seat, message: bytes) -> Finish:
         child, clock = seat.child, self._host.clock
         assert child is not None
+        self._host.run_sent(run)
         child.send(message)
         child.served += 1
         started_us: int | None = None

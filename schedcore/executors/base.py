@@ -5,11 +5,12 @@
 what it cut.
 
 Contract of a ``RunExecutor``. ``submit`` is called in the scheduler's thread and never blocks. For each run,
-``host.run_started(run)`` is called at most once and ``host.run_finished(finish)`` exactly once, from any thread,
-whatever the job does; ``current_run`` is set in the job's context, which is its own and otherwise empty: what is set in
-context variables by one job, or by who started the scheduler, the next one does not see. After ``shutdown`` has returned
-with ``wait=True`` no job code of it runs.
-``schedcore.testing.executors.check_executor`` checks all of it.
+``host.run_started(run)`` is called once before the job's code, and not if that is not called; and ``host.run_finished(finish)``
+exactly once, from any thread, whatever the job does. Where the job's code is called in another process, ``host.run_sent(run)``
+comes before that: a run of which neither was told has not begun. ``current_run`` is set in the job's context, which is its own
+and otherwise empty: what is set in context variables by one job, or by who started the scheduler, the next one does not see.
+After ``shutdown`` has returned with ``wait=True`` no job code of it runs. ``schedcore.testing.executors.check_executor`` checks
+all of it.
 
 Nothing that a job made outlives its run here: a ``Finish`` carries the result or the exception, without frames, and is
 let go of.
@@ -53,11 +54,14 @@ _SUCCEEDED = RunState.SUCCEEDED
 
 
 class ExecutorHost(Protocol):
-    """What an executor needs of its scheduler. Both reports may come from any thread; neither blocks nor raises."""
+    """What an executor needs of its scheduler. The reports may come from any thread; neither blocks nor raises."""
 
     @property
     def clock(self) -> Clock:
         """Where the instants of a run come from."""
+
+    def run_sent(self, run: Run) -> None:
+        """The run goes to another process: from now on it may begin, and ``run_started`` comes later. Twice is harmless."""
 
     def run_started(self, run: Run) -> None:
         """The job's code is about to be called."""

@@ -334,9 +334,8 @@ class DocumentStore(JobStore):
 
     def _take_over(self) -> None:
         """What is live on record is another scheduler's."""
-        self._by_others = True
-        # Of those, what waits until its job is mended.
-        self._left: set[tuple[tuple[str, str], int, int]] = set()
+        # The runs of which it is not known whether they began; None: any that is not known to have.
+        self._in_doubt: set[tuple[tuple[str, str], int, int]] | None = None
         # What a recovery has submitted that was not finished: no executor has it.
         self._submitted: set[tuple[tuple[str, str], int, int]] = set()
 
@@ -749,7 +748,7 @@ class DocumentStore(JobStore):
         now_us = scheduler.clock.wall_us() if scheduler is not None else int(datetime.now(UTC).timestamp() * 1e6)
         runs: dict[str, list[Run]] = {}
         lost: dict[str, list[RunRecord]] = {}
-        left: set[tuple[tuple[str, str], int, int]] = set()
+        left: set[tuple[tuple[str, str], int, int]] = set()  # what is doubtful, and waits until its job is mended
 
         def recover(doc: Doc) -> Change | None:
             runs[doc.id], lost[doc.id] = [], []
@@ -771,7 +770,7 @@ class DocumentStore(JobStore):
                     reason = "its scheduler died, and its job has been removed"
                 else:
                     job, why = definition
-                    doubtful = (self._by_others or key in self._left) and key not in self._submitted
+                    doubtful = (self._in_doubt is None or key in self._in_doubt) and key not in self._submitted
                     if why is not None:
                         if doubtful:
                             left.add(key)
@@ -807,8 +806,7 @@ class DocumentStore(JobStore):
             self._claimed.clear()
             self._docs.clear()
             self._change([doc.id for doc in self._fetch_live()], recover)
-            self._by_others = False
-            self._left = left
+            self._in_doubt = left
             self._submitted.clear()
         by_time = sorted((run for some in runs.values() for run in some), key=lambda run: (run.fire_us, run.job.id))
         return Recovered(by_time, [record for some in lost.values() for record in some])

@@ -284,6 +284,11 @@ class Backend(ABC):
     def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
         """The lock for tables; ``place``: their schema (it may be empty) and the name of the table of jobs."""
 
+    @property
+    def journals(self) -> bool:
+        """Whether there is a journal beside a durable database, and it can be relied on."""
+        return False
+
     def journal(self, engine: sa.Engine, place: Collection[str]) -> str:
         """Where there is a journal of runs beside the tables; empty: nowhere."""
         return ""

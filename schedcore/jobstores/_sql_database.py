@@ -58,6 +58,8 @@ class Database:
         self.alias = ""
         self.is_open = False
         self.ownership: Ownership | None = None
+        #: Where there is a journal of runs beside the tables; empty: nowhere.
+        self.journal_path = ""
         #: The table of meta data, where nobody else changes it; None: it has to be asked.
         self.meta: dict[str, str] | None = None
         self.lock = threading.RLock()
@@ -95,7 +97,9 @@ class Database:
             return
         jobs = self.tables[0]
         with self.errors("open the database"):
-            self.ownership = self.backend.ownership(self.engine, (jobs.schema or "", jobs.name), self.watch)
+            place = jobs.schema or "", jobs.name
+            self.journal_path = self.backend.journal(self.engine, place)
+            self.ownership = self.backend.ownership(self.engine, place, self.watch)
             self._take()
         check_tables(self, create=True)
         self._begin_term()

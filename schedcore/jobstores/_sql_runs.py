@@ -13,11 +13,13 @@ from typing import Any
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision
 from schedcore.job import JobState
+from schedcore.jobstores._journal import RunKey
 from schedcore.jobstores._outcome import NOTHING, outcome, storable
 from schedcore.jobstores._payload import Loaded, StoredRecord
 from schedcore.jobstores._recovery import judge
 from schedcore.jobstores._sql_database import Database
 from schedcore.jobstores._sql_definitions import Definitions
+from schedcore.jobstores._sql_journal import Journal
 from schedcore.jobstores._sql_rows import DAMAGED, instant, is_text, run_record, skip_row, text
 from schedcore.jobstores._sql_statements import GONE
 from schedcore.jobstores.base import Committed, Due, Recovered
@@ -41,12 +43,20 @@ _due_order = itemgetter(4)
 class Runs:
     """The runs of one store's jobs; ``history`` and ``history_age_us`` say how many finished ones are kept, and how long."""
 
-    def __init__(self, database: Database, definitions: Definitions, history: int, history_age_us: int | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        definitions: Definitions,
+        journal: Journal,
+        history: int,
+        history_age_us: int | None,
+    ) -> None:
         self.history = history
         self.history_age_us = history_age_us
         self._database = database
         self._sql = database.sql
         self._definitions = definitions
+        self._journal = journal
         self.reset()
 
     def reset(self) -> None:
@@ -57,17 +67,17 @@ class Runs:
         self.formers = True
         self._stale: set[int] = set()  # jobs whose history is to be cut
         self._aged_us = 0
-        self.take_over(nothing_left=False)
+        self.take_over(nothing_left=False, doubtful=None)
 
-    def take_over(self, *, nothing_left: bool) -> None:
-        """What is live on record is another scheduler's; ``nothing_left``: nothing is."""
+    def take_over(self, *, nothing_left: bool, doubtful: set[RunKey] | None) -> None:
+        """What is live on record is another scheduler's; ``nothing_left``: nothing is. ``doubtful``: the runs of which it is not
+        known whether they began, None: any that is not known to have.
+        """
         #: Whether there was nothing to recover when the database was opened, and no run has been recorded since.
         self.nothing_left = nothing_left
-        self._by_others = True
-        # Of those, what waits until its job is mended.
-        self._left: set[tuple[int, int, int]] = set()
+        self._in_doubt: set[RunKey] | None = doubtful
         # What a recovery has submitted whose outcome was not learnt: no executor has it.
-        self._submitted: set[tuple[int, int, int]] = set()
+        self._submitted: set[RunKey] = set()
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         """Claim up to ``limit`` due jobs."""
@@ -297,7 +307,7 @@ class Runs:
         if self.nothing_left:
             with self._database.lock:
                 self.claimed.clear()
-                self._by_others = False
+                self._in_doubt = set()
             return Recovered([], [])
         mine = {(run.token, run.fire_us, run.attempt) for run in known}
         runs: list[Run] = []
@@ -306,7 +316,7 @@ class Runs:
         closed: list[tuple[Any, ...]] = []
         again: list[tuple[int, int, int, int]] = []
         withdrawn: list[tuple[int, int, int, int]] = []
-        left: set[tuple[int, int, int]] = set()
+        left: set[RunKey] = set()  # what is doubtful, and waits until its job is mended
         with self._database.writing("recover runs") as cursor:
             self.claimed.clear()
             cursor.execute(self._sql.live)
@@ -325,7 +335,7 @@ class Runs:
                 else:
                     job, why = loaded[uid]
                     key = uid, fire_us, attempt
-                    doubtful = (self._by_others or key in self._left) and key not in self._submitted
+                    doubtful = (self._in_doubt is None or key in self._in_doubt) and key not in self._submitted
                     if why is not None:
                         if doubtful:
                             left.add(key)
@@ -359,13 +369,15 @@ class Runs:
                 self._sql.submit(cursor, again)
             if withdrawn:
                 self._sql.hand_over(cursor, withdrawn)
+            if not left:
+                self._journal.begin(cursor)
             cursor.execute(self._sql.let_go_all)
             self._ended.update(row[0] for row in rows if row[7] == JobState.ENDED)
             self.formers = True
             self._submitted.update((run.token, run.fire_us, run.attempt) for run in runs)
         with self._database.lock:
-            self._by_others = False
-            self._left = left
+            self._journal.use()
+            self._in_doubt = left
             self._submitted.clear()
         return Recovered(runs, lost)
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError
+from schedcore.jobstores._journal import knows_boots
 from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership
 from schedcore.run import RunState
 
@@ -199,6 +200,10 @@ class SQLite(Backend):
 
     def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
         return _DatabaseLock(_beside(engine, place, "lock"))
+
+    @property
+    def journals(self) -> bool:
+        return knows_boots()
 
     def journal(self, engine: sa.Engine, place: Collection[str]) -> str:
         return _beside(engine, place, "runs")

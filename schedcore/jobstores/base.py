@@ -41,6 +41,7 @@ __all__ = [
     "JobLookupError",
     "JobStore",
     "Recovered",
+    "RunJournal",
     "StoreHost",
     "StoreTraits",
     "TransientJobError",
@@ -55,6 +56,8 @@ class StoreTraits(NamedTuple):
     shareable: bool = False  #: any number of schedulers may use it at a time
     notifies: bool = False  #: ``listen`` works
     precision_us: int = 1  #: instants are kept to this many microseconds
+    #: It has a ``journal``, and knows of each run what became of it though the process is killed.
+    journals: bool = False
 
 
 class Due(NamedTuple):
@@ -80,6 +83,33 @@ class Recovered(NamedTuple):
 
     runs: list[Run]
     lost: list[RunRecord]
+
+
+class RunJournal(Protocol):
+    """Where a store learns at once what begins and ends, and keeps it though the process is killed: in a file that is mapped into
+    memory. Called from any thread, event loops included: it neither waits for anything nor raises.
+
+    The store is told in batches all the same, and ``forget`` is told which part of the journal is no longer needed then. What is
+    not in it did not happen, so it wants to know of each run of its store.
+    """
+
+    def sent(self, run: Run) -> None:
+        """A run goes to another process: from now on it may begin, and that is told later. Twice is harmless."""
+
+    def begun(self, run: Run, at_us: int) -> None:
+        """The job's code is called next."""
+
+    def ended(self, finish: Finish) -> None:
+        """A run is over."""
+
+    def not_told(self) -> None:
+        """From now on runs begin of which nobody tells."""
+
+    def mark(self) -> tuple[int, int]:
+        """Where it stands now."""
+
+    def forget(self, mark: tuple[int, int]) -> None:
+        """All that it was told up to a mark is in the store."""
 
 
 class StoreHost(JobKeeper, Protocol):
@@ -192,6 +222,11 @@ class JobStore(BaseJobStore):
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
         """Carry out decisions, in one atomic step for the batch."""
 
+    @property
+    def journal(self) -> RunJournal | None:
+        """Where it is to be told at once what begins and ends, while it is open; None: it is told in batches alone."""
+        return None
+
     @abstractmethod
     def started(self, runs: Sequence[tuple[Run, int]]) -> None:
         """Runs began, each at an instant. Those that the store does not know any more are passed over."""
@@ -214,9 +249,9 @@ class JobStore(BaseJobStore):
 
         Runs that never began are submitted again as they are: those that were withdrawn, and, once this scheduler has recovered
         what others left, those that it knows nothing of, because the answer to their commit was lost. Of what another scheduler
-        left as submitted it is not known whether it began. That, and what had begun, is by the job's ``recovery`` closed as lost
-        or run again (attempt + 1), a bounded number of times (``schedcore.jobstores._recovery``). Claims that were not committed
-        are dropped.
+        left as submitted it is not known whether it began, unless there is a ``journal`` that says so. That, and what had begun,
+        is by the job's ``recovery`` closed as lost or run again (attempt + 1), a bounded number of times
+        (``schedcore.jobstores._recovery``). Claims that were not committed are dropped.
         """
         return Recovered([], [])
 

@@ -41,7 +41,7 @@ from schedcore.errors import (
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import storable
 from schedcore.jobstores._payload import Codec
-from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreHost, StoreTraits
+from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, RunJournal, StoreHost, StoreTraits
 from schedcore.run import Finish, Run, RunRecord
 from schedcore.serializers import Serializer
 
@@ -50,6 +50,7 @@ try:
 
     from schedcore.jobstores._sql_database import Database
     from schedcore.jobstores._sql_definitions import Definitions
+    from schedcore.jobstores._sql_journal import Journal
     from schedcore.jobstores._sql_options import backend_and_engine
     from schedcore.jobstores._sql_rows import entry, instant, is_text, skip_row, text
     from schedcore.jobstores._sql_runs import Runs
@@ -125,8 +126,8 @@ class SQLAlchemyJobStore(JobStore):
         backend, found, timeout_s = backend_and_engine(url, engine, engine_options, timeout, read_only=self._read_only)
         if backend.remote and any(character in tablename for character in "%?{}<>"):
             raise ConfigurationError(f"tablename must not have any of '%?{{}}<>', which {tablename!r} has")
-        if not backend.is_durable(found.url):
-            self.traits = self.traits._replace(durable=False)
+        durable = backend.is_durable(found.url)
+        self.traits = self.traits._replace(durable=durable, journals=durable and backend.journals)
         tables = sa.MetaData() if metadata is None else metadata, tablename, tableschema or None
         self._database = Database(
             backend,
@@ -140,7 +141,8 @@ class SQLAlchemyJobStore(JobStore):
         self._sql = self._database.sql
         self._definitions = Definitions(self.codec, backend, self._sql, import_func=not self._read_only)
         history_age_us = None if history_age is None else int(history_age * 1e6)
-        self._runs = Runs(self._database, self._definitions, history, history_age_us)
+        self._journal = Journal(self._database)
+        self._runs = Runs(self._database, self._definitions, self._journal, history, history_age_us)
 
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
@@ -160,6 +162,7 @@ class SQLAlchemyJobStore(JobStore):
     def _open(self) -> None:
         self._reset()
         self._database.open(self._alias, self._take_over)
+        self._journal.use()
 
     def _reset(self) -> None:
         self._definitions.kept.clear()
@@ -167,10 +170,14 @@ class SQLAlchemyJobStore(JobStore):
 
     def _take_over(self, cursor: Any) -> None:
         """See what an earlier scheduler has left. Jobs that were set aside and can be loaded again go on where they stood."""
+        doubtful = self._journal.read(cursor)
         cursor.execute(self._sql.left)
         left = cursor.fetchall()
         rows = [row for row in left if row[0]]
-        self._runs.take_over(nothing_left=len(rows) == len(left))
+        nothing_left = len(rows) == len(left)
+        self._runs.take_over(nothing_left=nothing_left, doubtful=doubtful)
+        if nothing_left or doubtful == set():
+            self._journal.begin(cursor)
         loaded = self._definitions.load(cursor, rows)
         mended = [(uid,) for uid, _ in rows if loaded[uid].reason is None]
         if mended:
@@ -180,6 +187,7 @@ class SQLAlchemyJobStore(JobStore):
 
     def shutdown(self) -> None:
         with self._database.lock, self._database.read_lock:
+            self._journal.close()
             self._database.close()
             self._reset()
 
@@ -354,6 +362,10 @@ class SQLAlchemyJobStore(JobStore):
             self._runs.claimed.clear()
 
     # -- the way of a run -----------------------------------------------------------------------------------------------
+
+    @property
+    def journal(self) -> RunJournal | None:
+        return self._journal.file
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         return self._runs.acquire(now, limit)

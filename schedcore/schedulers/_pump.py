@@ -529,6 +529,8 @@ class Pump:
         """Write what began and what ended. What has ended since the last time goes into ``result`` even if that fails."""
         store = self.store
         ended = result.ended
+        journal = store.journal
+        mark = None if journal is None else journal.mark()
         while self.finished:
             ended.append(self.finished.popleft())
         if self.store.traits.durable:
@@ -556,6 +558,8 @@ class Pump:
             self._unwritten = []
         if withdrawn:
             store.withdraw(withdrawn)
+        if journal is not None and mark is not None:
+            journal.forget(mark)
 
     def _complain(self, entry: JobEntry, error: Exception) -> None:
         self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))

@@ -56,6 +56,8 @@ class Runs:
             try:
                 if executor is None:
                     raise LookupError(f"the executor {alias!r} is missing")
+                if not isinstance(executor, RunExecutor):
+                    self._not_told(batch)
                 executor.submit(batch)
             except (Exception, SystemExit) as error:
                 failure = contained(error)
@@ -68,11 +70,26 @@ class Runs:
                 for run in batch:
                     scheduler.run_finished(failed(run, None, now_us, failure))
 
+    def _not_told(self, runs: list[Run]) -> None:
+        """Runs begin of which no ``started`` tells: an executor of the 3.x kind has them."""
+        for alias in {run.alias for run in runs}:
+            pump = self._scheduler._pumps.get(alias)
+            journal = None if pump is None else pump.store.journal
+            if journal is not None:
+                journal.not_told()
+
     def take_back(self, runs: list[Run]) -> None:
         """Runs that were never handed to an executor are over before they began."""
         now_us = self._scheduler.clock.wall_us()
         for run in runs:
             self._scheduler.run_finished(Finish(run, RunState.CANCELLED, None, now_us))
+
+    def sent(self, run: Run) -> None:
+        """The run goes to another process, where it may begin before that is told."""
+        pump = self._scheduler._pumps.get(run.alias)
+        journal = None if pump is None else pump.store.journal
+        if journal is not None:
+            journal.sent(run)
 
     def started(self, run: Run) -> None:
         """The job's code is about to be called."""
@@ -81,7 +98,12 @@ class Runs:
         scheduler = self._scheduler
         pump = scheduler._pumps.get(run.alias)
         if pump is not None and pump.store.traits.durable:
-            pump.begun.append((run, scheduler.clock.wall_us()))
+            at_us = scheduler.clock.wall_us()
+            pump.begun.append((run, at_us))
+            # Only now: what the journal is told to forget has been in the queue when that was emptied.
+            journal = pump.store.journal
+            if journal is not None:
+                journal.begun(run, at_us)
             scheduler._ask()
         scheduler._reports.started(run)
 
@@ -95,6 +117,9 @@ class Runs:
         if not scheduler._state and finish.state is RunState.CANCELLED and finish.started_us is None:
             finish = finish._replace(state=RunState.SKIPPED, retval=SkipReason.SHUTDOWN)
         pump.finished.append(finish)
+        journal = pump.store.journal
+        if journal is not None:
+            journal.ended(finish)
         if not scheduler._ticker.asked:
             scheduler._ask()
 

@@ -118,6 +118,8 @@ class BaseScheduler(ABC):
     run_started: Callable[[Run], None]
     #: For executors, from any thread: the run is over.
     run_finished: Callable[[Finish], None]
+    #: For executors, from any thread: the run goes to another process.
+    run_sent: Callable[[Run], None]
 
     def __init__(self, gconfig: Mapping[str, Any] | None = None, **options: Any) -> None:
         self._lock = ShortLock()
@@ -131,6 +133,7 @@ class BaseScheduler(ABC):
         self._runs = Runs(self)
         self.run_started = self._runs.started
         self.run_finished = self._runs.finished
+        self.run_sent = self._runs.sent
         self._ticker = Ticker(self)
         self._reports = Reports(self._must_not_listen, self._make_teller)
         self._wakeup: Wakeup | None = None

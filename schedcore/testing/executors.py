@@ -62,6 +62,7 @@ class RecordingHost:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock if clock is not None else SystemClock()
         self._changed = threading.Condition()
+        self._sent: list[Run] = []
         self._started: list[Run] = []
         self._finished: list[Finish] = []
         self._faults: list[str] = []
@@ -70,6 +71,12 @@ class RecordingHost:
     @property
     def clock(self) -> Clock:
         return self._clock
+
+    @property
+    def sent(self) -> list[Run]:
+        """The runs that were reported as sent to another process, in order."""
+        with self._changed:
+            return list(self._sent)
 
     @property
     def started(self) -> list[Run]:
@@ -88,6 +95,12 @@ class RecordingHost:
         """What was reported against the contract: twice, or in the wrong order."""
         with self._changed:
             return list(self._faults)
+
+    def run_sent(self, run: Run) -> None:
+        with self._changed:
+            if any(one is run for one in self._started):
+                self._faults.append(f"run {run.id} was reported as sent after it was as started")
+            self._sent.append(run)
 
     def run_started(self, run: Run) -> None:
         with self._changed:

@@ -159,6 +159,7 @@ _behaviours: list[_Behaviour] = []
 _REASONS = {
     "jobs": "its jobs do not outlive it",
     "runs": "its runs do not outlive it",
+    "journal": "it has no journal",
 }
 
 
@@ -183,7 +184,11 @@ def store_behaviours(
     for name in lacks:
         if name not in known:
             raise ValueError(f"there is no behaviour {name!r}{did_you_mean(name, known)}")
-    has = {"runs": traits.durable, "jobs": traits.durable if keeps_jobs is None else keeps_jobs}
+    has = {
+        "runs": traits.durable,
+        "journal": traits.journals,
+        "jobs": traits.durable if keeps_jobs is None else keeps_jobs,
+    }
 
     def left_out(behaviour: _Behaviour) -> str | None:
         if behaviour.name in lacks:
@@ -909,6 +914,42 @@ def _interrupted(bench: _Bench) -> None:
     assert all(record.state is RunState.LOST for record in store.runs()), f"it has {store.runs()}"
     assert len(store.runs(failed=True)) == 4, "lost runs are not among the failed"
     assert [claim.live for claim in store.acquire(_at(_T0 + _MINUTE), 9)] == [0, 0], "they are still live"
+
+
+@_behaviour("knows what began and what ended though it crashed before it was told", "runs", "journal")
+def _journal(bench: _Bench) -> None:
+    store = bench.open()
+    names = ("ended", "failed", "began", "sent", "waits", "forgotten")
+    store.add_entries([_entry(name, recovery="lost") for name in names])
+    store.recover([])
+    runs = {run.job.id: run for run in _run_due(store, _T0)}
+    journal = store.journal
+    assert journal is not None, "it has none"
+    journal.begun(runs["forgotten"], _T0 + 1)
+    journal.ended(_finish(runs["forgotten"], retval="of the journal"))
+    journal.sent(runs["sent"])
+    mark = journal.mark()
+    store.finish([_finish(runs["forgotten"], retval="of the store")])
+    for name in ("ended", "failed", "began"):
+        journal.begun(runs[name], _T0 + 1)
+    journal.forget(mark)
+    journal.ended(_finish(runs["ended"], retval=7))
+    journal.ended(_finish(runs["failed"], RunState.FAILED, exception=ValueError("no"), traceback="where it was"))
+    store = bench.open()
+    recovered = store.recover([])
+    assert [(run.job.id, run.attempt) for run in recovered.runs] == [("waits", 1)], f"it recovers {recovered.runs}"
+    lost = {record.job_id: str(record.reason) for record in recovered.lost}
+    assert sorted(lost) == ["began", "sent"], f"it loses {recovered.lost}"
+    assert "may or may not" in lost["sent"], f"it says of a run that was sent: {lost}"
+    assert "may or may not" not in lost["began"], f"it says of a run that began: {lost}"
+    records = {record.job_id: record for record in store.runs()}
+    found = [(records[name].state, records[name].result) for name in ("ended", "forgotten")]
+    assert found == [(RunState.SUCCEEDED, "7"), (RunState.SUCCEEDED, "'of the store'")], f"it has {found}"
+    failed = records["failed"]
+    assert (failed.state, failed.error, failed.traceback) == (RunState.FAILED, "ValueError: no", "where it was"), (
+        f"of one that failed it has {failed}"
+    )
+    assert [record.job_id for record in store.runs() if record.finished_us is None] == ["waits"], "others are live"
 
 
 @_behaviour("keeps what ran beyond its end", "runs")

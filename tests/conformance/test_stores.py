@@ -191,6 +191,8 @@ class Server:
 
 _DURABLE = StoreTraits(blocking=True, durable=True)
 _VOLATILE = StoreTraits(blocking=True, durable=False)
+# Where the system has a name for each boot.
+_IN_A_FILE = _DURABLE._replace(journals=os.path.exists("/proc/sys/kernel/random/boot_id"))
 _SLOW = {
     "keeps ten thousand jobs, and claims of them what is due": "it looks at every job in each call, and takes minutes"
 }
@@ -200,8 +202,8 @@ _NO_PATH = {
 }
 STORES: dict[str, tuple[Callable[[str], JobStore], StoreTraits, dict[str, Any]]] = {
     "memory": (lambda folder: MemoryJobStore(), MemoryJobStore.traits, {}),
-    "sqlite": (_sqlite, _DURABLE, {}),
-    "sqlite with pickle": (_sqlite_pickle, _DURABLE, {}),
+    "sqlite": (_sqlite, _IN_A_FILE, {}),
+    "sqlite with pickle": (_sqlite_pickle, _IN_A_FILE, {}),
     "sqlite in memory": (_sqlite_memory, _VOLATILE, {}),
     "postgresql": (Server(PostgreSQL, "psycopg", "postgresql"), _DURABLE, {}),
     "mariadb": (Server(MariaDB, "pymysql", "mysql"), _DURABLE, {}),

@@ -164,6 +164,15 @@ class TestDeath:
         os.kill(pid, signal.SIGKILL)
         assert value(executor, host, os.getpid) != pid
 
+    def test_it_is_told_that_a_run_goes_there(self, start: Start, host: RecordingHost) -> None:
+        """Before it can begin: whoever is killed in between knows that it may have."""
+        executor = start(1)
+        runs = [make_run(os.getpid), make_run(os._exit, 7), make_run(os.getpid)]
+        ends(executor, host, *runs)
+        assert host.sent == runs
+        assert host.started == runs
+        assert host.faults == []
+
     def test_before_the_job_began_says_so(self, start: Start, host: RecordingHost) -> None:
         executor = start(1, initializer=os._exit, initargs=(4,))
         (finish,) = ends(executor, host, make_run(os.getpid))

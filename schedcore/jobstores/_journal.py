@@ -1,0 +1,378 @@
+"""A journal of runs beside a database: what began and what ended since the database was told last.
+
+Beginnings and ends are written to a store in batches, some milliseconds after the fact. What is put here is in a file, mapped
+into memory: it is there as soon as it is written, and a process that is killed takes nothing of it away. Whoever opens the store
+next reads it first. It costs a microsecond or two, and neither waits for a disk nor lets go of the interpreter: it is no call
+into a store, and is made on event loops too. (When such memory reaches the disk is the kernel's business. SQLite keeps the index
+of its log in a file of this kind, in the same folder.)
+
+**Layout.** A head: whose it is (a ``token``, which the database has too, and the boot of the machine), and three numbers, each
+written in one piece: how far it is written, from where it is needed, and whether something is missing. Then a ring of records.
+The numbers only grow; a place in the ring is the remainder. Each record has its place in front and at the end, which is written
+last, so that neither half a record nor one of an earlier round is taken for one.
+
+**When it cannot be relied on.** Without its file, with another token, after a reboot (the kernel may have kept any part of it to
+itself), when something in it is damaged, or was left out because it was full: what it says is true all the same, if it can be
+read; but what it does not say may have happened. (Where the system has no name for a boot, it is so each time.)
+
+**Hostile files.** No more is read than the file ought to have. What is read is data, and each value is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import stat
+import struct
+import threading
+from contextlib import ExitStack, suppress
+from functools import cache
+from os import getpid
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from schedcore.jobstores._outcome import NOTHING, Outcome, outcome
+from schedcore.run import LIVE_STATES, Finish, Run, RunState
+from schedcore.triggers._zones import FIRST_US, LAST_US
+
+__all__ = ["Ended", "Found", "JournalFile", "RunKey", "knows_boots", "look"]
+
+#: Of a run in an SQL store: uid of the job, fire time, attempt.
+RunKey = tuple[int, int, int]
+
+# Bytes. Some 20,000 runs that began and ended between two batches.
+SIZE = 2 * 1024 * 1024
+_MAGIC = b"schedcore runs 1"
+_HEAD = struct.Struct("<16s32s40sI4x")
+_WRITTEN, _NEEDED, _MISSING = 96, 104, 112  # the places of the numbers
+_NAMED = 88  # bytes that the head's checksum is of
+_HEAD_SIZE = 128
+# A record has its place in front and, written last, at the end; then what it is, and the key of the run. In the order of bytes
+# of the machine, whose journal it is alone: numbers that are written in one piece.
+_RUN = struct.Struct("QQqqqqQ")  # … and an instant
+_END = struct.Struct("QQqqqqqQ")  # … beginning and end; behind it comes text, whose length is with what it is
+_NUMBER = struct.Struct("Q")
+_SENT, _BEGUN, _ENDED, _WRAP = range(1, 5)
+# Of an outcome: bytes, above which the long texts are left out.
+_LONGEST = 48 * 1024
+# Of a plain value: characters, and bits, of which the text is made at once.
+_SHORT = 1000
+_NOT_KEPT = "(the process was killed before it was recorded)"
+_NONE_US = -(2**63)
+
+_STATES: list[RunState] = [state for state in RunState if state not in LIVE_STATES and state is not RunState.SKIPPED]
+_NUMBERS: dict[RunState, int] = {state: number for number, state in enumerate(_STATES)}
+_SUCCEEDED = RunState.SUCCEEDED
+_ENDED_WELL = _ENDED | _NUMBERS[_SUCCEEDED] << 8
+
+
+class Ended(NamedTuple):
+    """How a run ended."""
+
+    state: RunState
+    started_us: int | None
+    finished_us: int
+    outcome: Outcome
+
+
+class Found(NamedTuple):
+    """What a journal says. ``complete``: what it does not say did not happen."""
+
+    token: str
+    complete: bool
+    sent: set[RunKey]  #: went to where nobody tells at once that they begin
+    begun: dict[RunKey, int]
+    ended: dict[RunKey, Ended]
+
+
+@cache
+def _boot() -> bytes:
+    """A name for this boot of the machine; empty: there is none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return file.read(40).strip()
+    except OSError:
+        return b""
+
+
+def knows_boots() -> bool:
+    """Whether a journal can be relied on here: whether it is known that the machine was not started since."""
+    return bool(_boot())
+
+
+class JournalFile:
+    """A journal that is being written: a ``RunJournal``. ``mark`` and ``forget`` are the same thread's, one after the other."""
+
+    def __init__(self, path: str, token: str) -> None:
+        """Make the file. Raises ``OSError``."""
+        self._path = path
+        self._pid = getpid()
+        # Taken again by the thread that has it when a signal's handler reports a run.
+        self._lock = threading.RLock()
+        self._written = 0
+        self._needed = 0
+        self._misses = 0  # what could not be told, since all was
+        self._untold = False  # whether that will not come to an end
+        self._sent: dict[tuple[int, int, Any], Run] = {}
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        with ExitStack() as undo:
+            descriptor = os.open(path, flags, 0o600)  # it has what jobs raised and returned
+            undo.callback(os.unlink, path)
+            try:
+                # Written, not just made so long: a place on a full disk must not be missed when it is written to.
+                left = _HEAD_SIZE + SIZE
+                while left:
+                    left -= os.write(descriptor, bytes(min(left, 256 * 1024)))
+                self._map: mmap.mmap | None = mmap.mmap(descriptor, _HEAD_SIZE + SIZE)
+            finally:
+                os.close(descriptor)
+            undo.pop_all()
+        head = _HEAD.pack(_MAGIC, token.encode("ascii"), _boot(), 0)
+        self._map[: _HEAD.size] = _HEAD.pack(*_HEAD.unpack(head)[:3], crc32(head[:_NAMED]))
+
+    # -- on the way of a run ---------------------------------------------------------------------------------------------
+
+    def sent(self, run: Run) -> None:
+        self._sent[run[2:]] = run
+        self._put_run(_SENT, run, 0)
+
+    def begun(self, run: Run, at_us: int) -> None:
+        self._put_run(_BEGUN, run, at_us)
+        if self._sent:
+            self._sent.pop(run[2:], None)
+
+    def _put_run(self, kind: int, run: Run, at_us: int) -> None:
+        _, _, fire_us, attempt, uid = run
+        with self._lock:
+            ring = self._map
+            start = self._reserve(ring, _RUN.size)
+            if ring is None or start is None:
+                return
+            try:
+                _RUN.pack_into(ring, _HEAD_SIZE + start % SIZE, start, kind, uid, fire_us, attempt, at_us, start)
+            except struct.error:
+                self._miss()
+            _NUMBER.pack_into(ring, _WRITTEN, self._written)
+
+    def ended(self, finish: Finish) -> None:
+        (_, _, fire_us, attempt, uid), state, started_us, finished_us, retval, _, _ = finish
+        if retval is None and state is _SUCCEEDED:  # most are so
+            kind, text = _ENDED_WELL, b""
+        else:
+            number = _NUMBERS.get(state)
+            if number is None:
+                return
+            what = _outcome_here(finish)
+            text = b"" if what is NOTHING else _text_of(what)
+            kind = _ENDED | number << 8 | len(text) << 16
+        if started_us is None:
+            started_us = _NONE_US
+        with self._lock:
+            ring = self._map
+            start = self._reserve(ring, _END.size + (len(text) + 7 & ~7))
+            if ring is None or start is None:
+                return
+            at = _HEAD_SIZE + start % SIZE
+            if text:
+                ring[at + _END.size : at + _END.size + len(text)] = text
+            try:
+                _END.pack_into(ring, at, start, kind, uid, fire_us, attempt, started_us, finished_us, start)
+            except struct.error:
+                self._miss()
+            _NUMBER.pack_into(ring, _WRITTEN, self._written)
+        if self._sent:
+            self._sent.pop(finish.run[2:], None)
+
+    def not_told(self) -> None:
+        with self._lock:
+            self._untold = True
+            self._miss()
+
+    def _reserve(self, ring: mmap.mmap | None, size: int) -> int | None:
+        """A place for a record; None: there is none."""
+        if ring is None or getpid() != self._pid:  # it is closed, or its parent's
+            return None
+        while True:
+            before = start = self._written
+            if start % SIZE + size > SIZE:  # it is to lie in one piece
+                start += SIZE - start % SIZE
+            end = start + size
+            if end - self._needed > SIZE:
+                self._miss()
+                return None
+            # Nothing is called in these lines: no signal's handler comes in between and takes the same place.
+            if self._written == before:
+                self._written = end
+                break
+        if start != before and SIZE - before % SIZE >= _NUMBER.size * 2:
+            _NUMBER.pack_into(ring, _HEAD_SIZE + before % SIZE + 8, _WRAP)
+            _NUMBER.pack_into(ring, _HEAD_SIZE + before % SIZE, before)
+        return start
+
+    def _miss(self) -> None:
+        """Something cannot be told: it is not there any more, or a number, in a row that nobody of us wrote, is too large."""
+        self._misses += 1
+        self._tell_missing(1)
+
+    def _tell_missing(self, number: int) -> None:
+        ring = self._map
+        if ring is not None and getpid() == self._pid:
+            _NUMBER.pack_into(ring, _MISSING, number)
+
+    # -- what the database has been told ---------------------------------------------------------------------------------
+
+    def mark(self) -> tuple[int, int]:
+        with self._lock:
+            return self._written, self._misses
+
+    def forget(self, mark: tuple[int, int]) -> None:
+        written, misses = mark
+        if self._sent:
+            # The database is not told of these before they begin.
+            for run in list(self._sent.copy().values()):
+                self._put_run(_SENT, run, 0)
+        with self._lock:
+            ring = self._map
+            if ring is None or getpid() != self._pid:
+                return
+            if written > self._needed:
+                self._needed = written
+                _NUMBER.pack_into(ring, _NEEDED, written)
+            if misses and misses == self._misses and not self._untold:
+                self._misses = 0
+                self._tell_missing(0)
+
+    def close(self) -> None:
+        """Let go of the file; it goes when all of it is in the database."""
+        with self._lock:
+            ring, self._map = self._map, None
+            if ring is None:
+                return
+            ring.close()
+            if self._needed == self._written and not self._misses and getpid() == self._pid:
+                with suppress(OSError):
+                    os.unlink(self._path)
+
+
+def _outcome_here(finish: Finish) -> Outcome:
+    """What is kept of how a run ended, where no code but the job's may be called: of a value that is not plain, that there was
+    one. (An exception has shown its text already, when the run ended.)
+    """
+    retval = finish.retval
+    if retval is not None:
+        kind = type(retval)
+        plain = kind in (bool, float) or (kind is int and retval.bit_length() <= _SHORT)
+        if not plain and not (kind in (str, bytes) and len(retval) <= _SHORT):
+            return NOTHING._replace(result=_NOT_KEPT)
+    return outcome(finish)
+
+
+def _text_of(what: Outcome) -> bytes:
+    text = json.dumps(what).encode()
+    if len(text) > _LONGEST:
+        error = None if what.error is None else what.error[:_SHORT]
+        result = None if what.result is None else what.result[:_SHORT]
+        text = json.dumps(what._replace(error=error, traceback=None, result=result, output=None)).encode()
+    return text
+
+
+# -- reading -------------------------------------------------------------------------------------------------------------------
+
+
+def look(path: str) -> Found | None:
+    """What is in a file; None: it is no journal, or not there, or cannot be read. Raises nothing."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError:
+        return None
+    with ExitStack() as undo:
+        undo.callback(os.close, descriptor)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            with open(descriptor, "rb", closefd=False) as file:
+                data = memoryview(file.read(_HEAD_SIZE + SIZE))
+        except OSError:
+            return None
+    if len(data) < _HEAD_SIZE:
+        return None
+    magic, token, boot, checksum = _HEAD.unpack_from(data)
+    if magic != _MAGIC or checksum != crc32(data[:_NAMED]):
+        return None
+    boot = boot.rstrip(b"\0")
+    found = Found(token.decode("latin-1"), bool(boot) and boot == _boot(), set(), {}, {})
+    written, needed, missing = struct.unpack_from("QQQ", data, _WRITTEN)
+    whole = not missing and len(data) == _HEAD_SIZE + SIZE and needed <= written <= needed + SIZE
+    return found._replace(complete=_read(data, needed, written, found) and whole and found.complete)
+
+
+def _read(data: memoryview, needed: int, written: int, found: Found) -> bool:
+    """Read the records from one number to another, into ``found``; whether all are there."""
+    start, limit = needed, needed + SIZE
+    while start < limit:
+        at = start % SIZE
+        if SIZE - at < _NUMBER.size * 2:  # too short for any record
+            start += SIZE - at
+            continue
+        place = _HEAD_SIZE + at
+        if place + _NUMBER.size * 2 > len(data):
+            break
+        named, kind = struct.unpack_from("QQ", data, place)
+        if named != start:
+            break
+        if kind == _WRAP:
+            start += SIZE - at
+            continue
+        length = _take(data[place : place + SIZE - at], kind, found)
+        if length is None:
+            break
+        start += length
+    # The last record may be there before the number that says so.
+    return start >= written
+
+
+def _take(record: memoryview, kind: int, found: Found) -> int | None:
+    """Understand a record, which others follow; its length, or None for what is half there, or nobody of us wrote."""
+    if kind in (_SENT, _BEGUN) and len(record) >= _RUN.size:
+        start, _, uid, fire_us, attempt, at_us, last = _RUN.unpack_from(record)
+        if start != last or (kind == _BEGUN and not _is_instant(at_us)):
+            return None
+        key = uid, fire_us, attempt
+        if kind == _SENT:
+            found.sent.add(key)
+        else:
+            found.begun[key] = at_us
+        return _RUN.size
+    if kind & 0xFF == _ENDED and len(record) >= _END.size:
+        start, _, uid, fire_us, attempt, started_us, finished_us, last = _END.unpack_from(record)
+        number, length = kind >> 8 & 0xFF, kind >> 16
+        what = _outcome_of(record[_END.size : _END.size + length]) if length <= _LONGEST else None
+        if start != last or what is None or number >= len(_STATES) or not _is_instant(finished_us):
+            return None
+        if started_us != _NONE_US and not _is_instant(started_us):
+            return None
+        started = None if started_us == _NONE_US else started_us
+        found.ended[uid, fire_us, attempt] = Ended(_STATES[number], started, finished_us, what)
+        return _END.size + (length + 7 & ~7)
+    return None
+
+
+def _is_instant(value: int) -> bool:
+    return FIRST_US <= value <= LAST_US
+
+
+def _outcome_of(text: memoryview) -> Outcome | None:
+    if not text:
+        return NOTHING
+    try:
+        reason, error, traceback, result, output, exit_code = json.loads(bytes(text))
+    except Exception:  # noqa: BLE001  # whatever an altered record provokes
+        return None
+    if not all(value is None or type(value) is str for value in (reason, error, traceback, result, output)):
+        return None
+    if exit_code is not None and not (type(exit_code) is int and -(2**31) <= exit_code < 2**31):
+        return None
+    return Outcome(reason, error, traceback, result, output, exit_code)
