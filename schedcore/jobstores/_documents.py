@@ -594,9 +594,9 @@ class DocumentStore(JobStore):
                 if doc.fire_us is None or doc.due_us is None:
                     reason = _DAMAGED
                 token = doc.id, doc.uid, doc.revision
-                live = len(doc.live) + sum(len(one.live) for one in doc.past)
-                claims.append(Claim(record, doc.fire_us or 0, doc.due_us or 0, live, token, reason))
-                claimed[doc.id] = _Claimed(doc.revision, doc)
+                live = len(doc.live) + sum([len(one.live) for one in doc.past])
+                claims.append(_new(Claim, (record, doc.fire_us or 0, doc.due_us or 0, live, token, reason)))
+                claimed[doc.id] = _new(_Claimed, (doc.revision, doc))
             return claims
 
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
@@ -613,7 +613,8 @@ class DocumentStore(JobStore):
                     continue
                 fires = [fire_us for fire_us in decision.fires if (uid, fire_us) not in on_record]
                 changes.append(self._decided(claimed.doc, decision, fires, now_us))
-                runs = [Run(decision.claim.job, self._alias, fire_us, 1, (job_id, uid)) for fire_us in fires]
+                job = decision.claim.job
+                runs = [_new(Run, (job, self._alias, fire_us, 1, (job_id, uid))) for fire_us in fires]
                 planned.append((decision, runs))
             written = self._put(changes)
             for decision in decisions:
@@ -918,7 +919,7 @@ class DocumentStore(JobStore):
         for doc in docs:
             record = self._records.get(doc.uid)
             if record is not None and record.version == doc.version:
-                found[doc.id] = Loaded(record, None)
+                found[doc.id] = _new(Loaded, (record, None))
             else:
                 missing.append(doc)
         bare = [doc for doc in missing if doc.payload is None]
