@@ -442,7 +442,7 @@ def _register_jobs(run: _Run) -> None:
     if synced.removed:
         run.say(Level.INFO, f"not in the file any more, and removed: {', '.join(synced.removed)}")
     for job_id in synced.over:
-        run.say(Level.INFO, f"{job_id}: its schedule is over; it does not run again")
+        run.say(Level.INFO, f"{job_id}: its schedule is over; it is not added again")
     run.look(force=True)
     if run.screen is None:
         return

@@ -188,7 +188,7 @@ class TestRestart:
         assert set(before) == {"daily"}
 
         process = world.start()
-        world.until_said("once: its schedule is over; it does not run again")
+        world.until_said("once: its schedule is over; it is not added again")
         assert world.jobs()["daily"]["next_run"] == before["daily"]["next_run"]
         process.send_signal(signal.SIGTERM)
         assert world.end(process) == 0
