@@ -799,7 +799,8 @@ def look(
             if there is None:
                 return None
             if there > day:
-                at_us = there * _DAY_US + first_us
+                # A lattice that comes to other times each day may pass before the first time of this one.
+                at_us = there * _DAY_US + (0 if wanted else first_us)
                 continue
         if wanted:
             times = _until_all(wanted, at_us, period_us)

@@ -455,3 +455,10 @@ def test_calendars_are_asked_of_dates_alone() -> None:
     """Before the first two days of all there is one of no year that a date can have."""
     trigger = CronTrigger(hour=3, timezone="UTC").excluding(Predicate(is_one_of_the_first), "next")
     assert trigger.next_us(FIRST_US - 1) == from_datetime(datetime(1, 1, 3, 3, tzinfo=UTC))
+
+
+def test_a_lattice_that_passes_before_the_times_of_all_days_is_no_walk() -> None:
+    """Every day at 11:07 and a microsecond more each time, which comes near to 16:00 in some millions of years."""
+    drifting = IntervalTrigger(days=1, seconds=0.000001, start_date="2012-07-16T11:07:24Z")
+    mondays = CronTrigger(day="5th mon", hour=3, second="*", timezone="Australia/Lord_Howe")
+    assert within(AndTrigger([drifting, mondays], tolerance=60), 2026, 1) is None
