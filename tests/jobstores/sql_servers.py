@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,9 @@ class ServerTests:
     end_session: str
     #: The statement that makes a schema, and what it is to be called.
     make_schema: str
+    #: What is said of a database that is not there; and a URL with a driver that the store does not know, and what is said of it.
+    no_database: str
+    other_driver: tuple[str, str]
 
     @pytest.fixture
     def server(self) -> Service:
@@ -111,6 +114,10 @@ class ServerTests:
         engine.dispose()
 
     def with_driver(self, url: str) -> str:
+        raise NotImplementedError
+
+    def scans(self, connection: sa.Connection, text: str, parameters: Sequence[Any], *, latest: bool) -> list[str]:
+        """The parts of the plan for a query that look at all rows, or, of the ``latest`` runs, sort them."""
         raise NotImplementedError
 
     # -- opening ---------------------------------------------------------------------------------------------------------
@@ -219,6 +226,62 @@ class ServerTests:
         assert "more" in [column["name"] for column in sa.inspect(engine).get_columns("schedcore_jobs")]
 
     # -- the user's engines ----------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("level", ["SERIALIZABLE", "READ COMMITTED", "AUTOCOMMIT"])
+    def test_whatever_the_isolation_level_is(self, place: Place, start: Start, level: Any) -> None:
+        engine = sa.create_engine(self.with_driver(place.url), isolation_level=level)
+        try:
+            with engine.connect() as connection:
+                before = connection.get_isolation_level()
+            store = start(SQLAlchemyJobStore(engine=engine))
+            store.add_entries([entry()])
+            assert len(run_due(store, T0)) == 1
+            with engine.connect() as connection:
+                assert connection.get_isolation_level() == before
+            store.shutdown()
+        finally:
+            engine.dispose()
+
+    def test_what_time_does_not_mend(self, place: Place, start: Start) -> None:
+        with pytest.raises(JobStoreError, match=self.no_database) as caught:
+            start(SQLAlchemyJobStore(place.url.replace(place.name, "nowhere")))
+        assert not caught.value.transient
+
+    def test_another_driver(self) -> None:
+        url, said = self.other_driver
+        with pytest.raises(ConfigurationError, match=said):
+            SQLAlchemyJobStore(url)
+
+    @pytest.mark.parametrize(
+        ("statement", "parameters"),
+        [
+            ("due", (T0, 100, T0, 100, 100)),
+            ("live_counts", ()),
+            ("next_due", (1, 1)),
+            ("left", ()),
+            ("scheduled", ()),
+            ("scheduled_after", (T0 + 2700, "2700", T0 + 2700) * 2),
+            ("idle", ()),
+            ("idle_after", ("1",) * 2),
+            ("let_go_all", ()),
+            ("live", ()),
+            ("old", (T0 - 1000, T0, 10)),
+            ("entry", ("77",)),
+            ("runs", (10,)),
+            ("failed", (10,)),
+        ],
+    )
+    def test_no_statement_on_the_way_of_a_run_looks_at_all_rows(
+        self, place: Place, engine: sa.Engine, start: Start, statement: str, parameters: tuple[object, ...]
+    ) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        assert isinstance(store, SQLAlchemyJobStore)
+        store.add_entries([entry(str(number), T0 + number) for number in range(3000)])
+        run_due(store, T0 + 2500)
+        latest = {"runs": store._sql.runs[False, False], "failed": store._sql.runs[False, True]}
+        text = latest.get(statement) or getattr(store._sql, statement).replace("\0", "100")
+        with engine.connect() as connection:
+            assert self.scans(connection, text, parameters, latest=statement in latest) == []
 
     def test_a_users_engine_is_left_as_it_was(self, engine: sa.Engine, start: Start) -> None:
         pool = engine.pool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,9 +15,9 @@ pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
 
 import sqlalchemy as sa
 
-from schedcore.errors import ConfigurationError, JobStoreError
+from schedcore.errors import JobStoreError
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
-from tests.jobstores.sql_servers import T0, ServerTests, Start, entry, run_due
+from tests.jobstores.sql_servers import ServerTests, Start
 from tests.services import Place, PostgreSQL
 from tests.services.fixtures import postgresql
 
@@ -27,6 +28,8 @@ class TestPostgreSQL(ServerTests):
     me = "SELECT pg_backend_pid()"
     end_session = "SELECT pg_terminate_backend({})"
     make_schema = 'CREATE SCHEMA "other place"'
+    no_database = 'database "nowhere" does not exist'
+    other_driver = "postgresql+pg8000://host/database", "to PostgreSQL through the driver 'psycopg', not 'pg8000'"
 
     @pytest.fixture
     def server(self, postgresql: PostgreSQL) -> PostgreSQL:
@@ -35,69 +38,12 @@ class TestPostgreSQL(ServerTests):
     def with_driver(self, url: str) -> str:
         return url.replace("postgresql:", "postgresql+psycopg:")
 
-    @pytest.mark.parametrize("level", ["SERIALIZABLE", "AUTOCOMMIT"])
-    def test_whatever_the_isolation_level_is(self, place: Place, start: Start, level: Any) -> None:
-        engine = sa.create_engine(self.with_driver(place.url), isolation_level=level)
-        try:
-            with engine.connect() as connection:
-                before = connection.get_isolation_level()
-            store = start(SQLAlchemyJobStore(engine=engine))
-            store.add_entries([entry()])
-            assert len(run_due(store, T0)) == 1
-            with engine.connect() as connection:
-                assert connection.get_isolation_level() == before
-            store.shutdown()
-        finally:
-            engine.dispose()
-
-    @pytest.mark.parametrize(
-        ("statement", "parameters"),
-        [
-            ("due", (T0, 100, T0, 100, 100)),
-            ("live_counts", ()),
-            ("next_due", (1, 1)),
-            ("left", ()),
-            ("scheduled", ()),
-            ("scheduled_after", (T0 + 2700, "2700", T0 + 2700) * 2),
-            ("idle", ()),
-            ("idle_after", ("1",) * 2),
-            ("let_go_all", ()),
-            ("live", ()),
-            ("old", (T0 - 1000, T0, 10)),
-            ("entry", ("77",)),
-        ],
-    )
-    def test_no_statement_on_the_way_of_a_run_looks_at_all_rows(
-        self, place: Place, engine: sa.Engine, start: Start, statement: str, parameters: tuple[object, ...]
-    ) -> None:
-        store = start(SQLAlchemyJobStore(place.url))
-        assert isinstance(store, SQLAlchemyJobStore)
-        store.add_entries([entry(str(number), T0 + number) for number in range(3000)])
-        run_due(store, T0 + 2500)
-        with engine.connect() as connection:
-            connection.exec_driver_sql("ANALYZE")
-            text = getattr(store._sql, statement).replace("\0", "100")
-            plan = connection.exec_driver_sql(f"EXPLAIN {text}", parameters).scalars().all()
-        scans = [line for line in plan if re.search("Seq Scan on schedcore_jobs(_runs)?( |$)", line)]
-        assert not scans, plan
-
-    @pytest.mark.parametrize("key", [(False, False), (False, True)])
-    def test_the_latest_runs_are_found_without_sorting(
-        self, place: Place, engine: sa.Engine, start: Start, key: tuple[bool, bool]
-    ) -> None:
-        store = start(SQLAlchemyJobStore(place.url))
-        assert isinstance(store, SQLAlchemyJobStore)
-        store.add_entries([entry(str(number), T0 + number) for number in range(3000)])
-        run_due(store, T0 + 2500)
-        with engine.connect() as connection:
-            connection.exec_driver_sql("ANALYZE")
-            plan = connection.exec_driver_sql(f"EXPLAIN {store._sql.runs[key]}", (10,)).scalars().all()
-        assert not [line for line in plan if "Seq Scan on schedcore_jobs_runs" in line], "\n".join(plan)
-
-    def test_what_time_does_not_mend(self, place: Place, start: Start) -> None:
-        with pytest.raises(JobStoreError, match='database "nowhere" does not exist') as caught:
-            start(SQLAlchemyJobStore(place.url.replace(place.name, "nowhere")))
-        assert not caught.value.transient
+    def scans(self, connection: sa.Connection, text: str, parameters: Sequence[Any], *, latest: bool) -> list[str]:
+        connection.exec_driver_sql("ANALYZE")
+        plan = connection.exec_driver_sql(f"EXPLAIN {text}", parameters).scalars().all()
+        # All jobs may be read for the latest runs, to which their ids are looked up.
+        table = "schedcore_jobs_runs" if latest else "schedcore_jobs(_runs)?"
+        return [line for line in plan if re.search(f"Seq Scan on {table}( |$)", line)]
 
     def test_time_limits_that_the_user_gives(self, place: Place, start: Start) -> None:
         options = {"connect_args": {"options": "-c statement_timeout=50"}}
@@ -110,11 +56,6 @@ class TestPostgreSQL(ServerTests):
             cursor.execute("SELECT pg_sleep(5)")
         assert caught.value.transient
         assert store.list_entries() == []
-
-
-def test_another_driver() -> None:
-    with pytest.raises(ConfigurationError, match="to PostgreSQL through the driver 'psycopg', not 'pg8000'"):
-        SQLAlchemyJobStore("postgresql+pg8000://host/database")
 
 
 @pytest.mark.parametrize(
