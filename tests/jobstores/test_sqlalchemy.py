@@ -31,37 +31,19 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOBSTORE_FAILED
-from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
+from schedcore.job import JobEntry, JobState
 from schedcore.jobstores import _sql_definitions, _sql_options, _sql_runs, _sql_schema
 from schedcore.jobstores._payload import Codec
 from schedcore.jobstores._sql_sqlite import SQLite
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
-from schedcore.run import Finish, Run, RunState
+from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog, VirtualClock, VirtualScheduler
 from schedcore.testing.stores import work
-from schedcore.triggers.interval import IntervalTrigger
+from tests.jobstores.sql_servers import MINUTE, T0, Start, entry, run_due
 
-Start = Callable[[JobStore], JobStore]
-
-T0 = 1_767_225_600_000_000
-MINUTE = 60_000_000
 DAY = 86_400_000_000
-
-
-def entry(job_id: str = "job", fire_us: int | None = T0, **policy: Any) -> JobEntry:
-    trigger = IntervalTrigger(minutes=1, start_date="2026-01-01T00:00:00+00:00", timezone="UTC")
-    record = JobRecord(job_id, job_id, work, None, (), NO_KWARGS, trigger, JobPolicy(**policy).intern())
-    return JobEntry(record, JobState.PAUSED if fire_us is None else JobState.ACTIVE, fire_us, fire_us)
-
-
-def run_due(store: JobStore, now_us: int, *, finish: bool = True) -> list[Run]:
-    claims = store.acquire(Now(now_us, now_us), 10_000)
-    runs = store.commit([decide(claim, now_us) for claim in claims], now_us).runs
-    if finish:
-        store.finish([Finish(run, RunState.SUCCEEDED, now_us, now_us + 1) for run in runs])
-    return runs
 
 
 def query(url: str, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
