@@ -7,22 +7,20 @@ before it is reported a run is in ``_live`` under its number; the queue holds th
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from gevent import Greenlet, GreenletExit
-from gevent.event import AsyncResult
 from gevent.hub import Hub, getcurrent
-from gevent.threadpool import ThreadPool
 
-from schedcore.adapters.gevent.places import Gate, hub_here, in_thread, is_alive, is_thread_of
-from schedcore.executors.base import ExecutorHost, RunExecutor, failed, settle
+from schedcore.adapters.gevent.awaiting import GRACE_S, Awaiting
+from schedcore.adapters.gevent.places import Gate, hub_here, is_alive, is_thread_of
+from schedcore.executors.base import ExecutorHost, RunExecutor, failed
 from schedcore.executors.pool import whole_number
 from schedcore.run import Finish, Run, RunState, current_run
 
@@ -34,8 +32,6 @@ _new = tuple.__new__
 _SUCCEEDED = RunState.SUCCEEDED
 # Seconds. How long a worker drains the queue before it gives way to whatever else the hub has to do.
 _TURN_S = 0.002
-# Seconds. A job that does not let itself be ended is not waited for longer.
-_GRACE_S = 1.0
 
 
 class GeventExecutor(RunExecutor):
@@ -50,13 +46,10 @@ class GeventExecutor(RunExecutor):
 
     def __init__(self, max_workers: int = 1000, max_threads: int = 10) -> None:
         self._max_workers = whole_number("max_workers", max_workers)
-        self._max_threads = whole_number("max_threads", max_threads)
         self._hub: Hub | None = None
         self._live: dict[int, Run] = {}
         self._queue: deque[int] = deque()
         self._begun: dict[int, Greenlet[..., None]] = {}
-        # What jobs have returned and is not over.
-        self._awaited: set[Any] = set()
         # Runs whose job waits for this executor to shut down, which does not wait for them.
         self._inside: set[int] = set()
         # Who waits for the last run to be over; True: in one of the runs.
@@ -65,7 +58,7 @@ class GeventExecutor(RunExecutor):
         self._workers = 0
         self._coming = False
         self._closed = True
-        self._threads: ThreadPool | None = None
+        self._awaiting = Awaiting(whole_number("max_threads", max_threads))
 
     def start(self, scheduler: ExecutorHost, alias: str) -> None:
         hub = getattr(scheduler, "hub", None) or hub_here(f"the executor {alias!r}")
@@ -92,7 +85,7 @@ class GeventExecutor(RunExecutor):
 
     def waits_for(self, greenlet: object) -> bool:
         """Whether a run goes on in this greenlet, which its job has returned."""
-        return greenlet in self._awaited
+        return greenlet in self._awaiting
 
     # -- workers -------------------------------------------------------------------------------------------------------
 
@@ -161,7 +154,7 @@ class GeventExecutor(RunExecutor):
                 raise LookupError(f"the callable {job.func_ref!r} of job {job.id!r} is not there")
             retval = func(*job.args, **job.kwargs)
             if retval is not None:
-                retval = self._settle(retval)
+                retval = self._awaiting.value_of(retval)
             return _new(Finish, (run, _SUCCEEDED, started_us, wall_us(), retval, None, None))
         except GreenletExit:
             # It was killed, by a shutdown whose time was up or by anybody.
@@ -174,53 +167,6 @@ class GeventExecutor(RunExecutor):
                 # A Ctrl-C is the program's: gevent raises it in the main greenlet.
                 hub.loop.run_callback(hub.handle_system_error, KeyboardInterrupt, KeyboardInterrupt())
             return finish
-
-    def _settle(self, retval: Any) -> Any:
-        """The value of what a job returned."""
-        if isinstance(retval, (Greenlet, AsyncResult)):
-            self._awaited.add(retval)
-            try:
-                value = retval.get()
-            except GreenletExit:
-                if isinstance(retval, Greenlet):
-                    retval.kill(block=False)
-                raise
-            finally:
-                self._awaited.discard(retval)
-            if isinstance(value, GreenletExit):
-                raise RuntimeError("the greenlet that the job returned was killed")
-            return value
-        return settle(retval, self._await_in_thread)
-
-    def _await_in_thread(self, awaitable: Any) -> Any:
-        running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
-
-        async def value() -> Any:
-            task = asyncio.current_task()
-            assert task is not None
-            running.append((task.get_loop(), task))
-            return await awaitable
-
-        # The context is the run's; a greenlet starts with an empty one.
-        call = partial(copy_context().run, lambda: asyncio.run(value()))
-        waiting = Greenlet.spawn(in_thread, self._thread_pool(), call)
-        try:
-            result, error = waiting.get()
-        except GreenletExit:
-            for loop, task in running:
-                with suppress(RuntimeError):  # it has ended just now
-                    loop.call_soon_threadsafe(task.cancel)
-            waiting.join(_GRACE_S)
-            raise
-        if error is not None:
-            raise error
-        return result
-
-    def _thread_pool(self) -> ThreadPool:
-        # Not the hub's own: jobs that take long would leave no thread for name look-ups and job stores.
-        if self._threads is None:
-            self._threads = ThreadPool(self._max_threads, self._hub)
-        return self._threads
 
     # -- shutdown ------------------------------------------------------------------------------------------------------
 
@@ -256,9 +202,8 @@ class GeventExecutor(RunExecutor):
         for gate, inside in self._gates:
             if not self._live or (inside and len(self._live) <= len(self._inside)):
                 gate.open()
-        if not self._live and self._threads is not None:
-            threads, self._threads = self._threads, None
-            threads.kill()
+        if not self._live:
+            self._awaiting.close()
 
     def _withdraw(self) -> list[Run]:
         """Those that have not begun do not begin."""
@@ -282,7 +227,7 @@ class GeventExecutor(RunExecutor):
         elif self._ends_runs:
             for number in live:
                 self._in_hub(partial(self._kill, number))
-            gate.wait(_GRACE_S)
+            gate.wait(GRACE_S)
         return list(live.values())
 
     def _kill(self, number: int) -> None:
@@ -298,7 +243,7 @@ class GeventExecutor(RunExecutor):
         """
         self._closed = True
         self._queue.clear()
-        self._threads = None
+        self._awaiting.forget()
         if self._hub is not None and is_thread_of(self._hub):
             me = getcurrent()
             for number, worker in list(self._begun.items()):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gevent.threadpool import ThreadPool
-
 from schedcore.adapters.gevent.executor import GeventExecutor
 from schedcore.adapters.gevent.places import in_thread
 from schedcore.executors.base import call_run, failed
@@ -25,8 +23,7 @@ class GeventThreadExecutor(GeventExecutor):
 
     def _call(self, run: Run) -> Finish:
         host = self._started_host()
-        pool: ThreadPool = self._thread_pool()
-        finish, error = in_thread(pool, lambda: call_run(run, host))
+        finish, error = in_thread(self._awaiting.threads, lambda: call_run(run, host))
         if error is not None:
             return failed(run, None, host.clock.wall_us(), error)
         assert isinstance(finish, Finish)

@@ -367,7 +367,7 @@ def test_shutdown_that_runs_out_of_time_ends_greenlets_and_coroutines(scheduler:
 def test_a_job_that_does_not_let_itself_be_ended_is_not_waited_for(
     scheduler: GeventScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("schedcore.adapters.gevent.executor._GRACE_S", 0.02)
+    monkeypatch.setattr("schedcore.adapters.gevent.executor.GRACE_S", 0.02)
     begun, gate, over = gevent.event.Event(), gevent.event.Event(), gevent.event.Event()
 
     def job() -> None:
