@@ -25,6 +25,7 @@ from datetime import UTC, tzinfo
 from multiprocessing import current_process, parent_process
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schedcore._forks import end_child, generation
 from schedcore.errors import error_text
 from schedcore.executors._call import as_exception, run_awaitable, settle, traceback_text
 from schedcore.job import JobPolicy, JobRecord
@@ -177,6 +178,7 @@ def _serve(conn: Connection[Any, Any], message: bytes) -> None:
 def _call(identity: Identity, payload: bytes) -> bytes:
     from contextvars import copy_context
 
+    before = generation()
     try:
         func, args, kwargs = pickle.loads(payload)
         if type(func) is Reference:
@@ -186,11 +188,15 @@ def _call(identity: Identity, payload: bytes) -> bytes:
         context = copy_context()
         context.run(current_run.set, _run_of(identity, func, args, kwargs))
         retval = context.run(func, *args, **kwargs)
+        if generation() != before:
+            end_child(None)
         if retval is None:
             return RETURNED
         retval = context.run(settle, retval, run_awaitable)
     # All there is, and not Exception alone: this process would end with it, and the parent would only see that it died.
     except BaseException as error:  # noqa: BLE001
+        if generation() != before:
+            end_child(error)
         return RAISED + pickle.dumps(_failure(error))
     try:
         return RETURNED + pickle.dumps(retval, pickle.HIGHEST_PROTOCOL)

@@ -26,6 +26,7 @@ from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from schedcore._forks import end_child, generation
 from schedcore.clock import Clock, from_datetime
 from schedcore.errors import MaxInstancesReachedError, contained
 from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
@@ -228,6 +229,7 @@ def call_run(run: Run, host: ExecutorHost, finish_awaitable: Callable[[Any], Any
     clock = host.clock
     started_us = clock.wall_us()
     job = run.job
+    before = generation()
     try:
         func = job.func
         if func is None:
@@ -238,11 +240,15 @@ def call_run(run: Run, host: ExecutorHost, finish_awaitable: Callable[[Any], Any
     # All there is, and not Exception alone: whatever a job raises, sys.exit included, is the outcome of its run and must not
     # end the thread, which is not the job's.
     except BaseException as error:  # noqa: BLE001
+        if generation() != before:
+            end_child(error)
         if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
             return failed(run, started_us, clock.wall_us(), error)
         frames = error.__traceback__
         host.run_finished(failed(run, started_us, clock.wall_us(), error))
         raise error.with_traceback(frames) from None
+    if generation() != before:
+        end_child(None)
     return tuple.__new__(Finish, (run, _SUCCEEDED, started_us, clock.wall_us(), retval, None, None))
 
 
