@@ -22,16 +22,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from schedcore.events import EVENT_JOB_EXECUTED
-from schedcore.jobstores.base import StoreTraits
-from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.testing import EventLog
 from schedcore.testing.runtime import Steps
+from tests.adapters.slow_store import SlowStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 # Seconds.
 TICK_S = 0.01
 PATIENCE_S = 60.0
+# Seconds. What each call of the job store takes.
+STORE_S = 0.5
 # Seconds. By how much a tick may be later, beside a scheduler with a slow store, than one without.
 SLIP_S = 0.02
 # Seconds. How long a burst may keep the loop from others.
@@ -84,39 +85,6 @@ class Ticker:
         self._stops = True
         assert self._stopped.wait(PATIENCE_S), "the loop does not answer"
         return self.gaps
-
-
-class SlowStore(MemoryJobStore):
-    """A store that says it does I/O, and takes half a second for each call that it is given."""
-
-    traits = StoreTraits(blocking=True, durable=False)
-    DELAY_S = 0.5
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: set[tuple[str, int]] = set()
-        self._within = threading.local()
-
-    def __getattribute__(self, name: str) -> Any:
-        value = super().__getattribute__(name)
-        # ``check`` is by its contract the one that may not wait.
-        if name.startswith("_") or name in ("check", "traits") or not callable(value):
-            return value
-
-        @functools.wraps(value)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            # A call that it makes of its own takes no longer.
-            if getattr(self._within, "call", None) is None:
-                self._within.call = name
-                try:
-                    self.calls.add((name, threading.get_ident()))
-                    time.sleep(self.DELAY_S)
-                    return value(*args, **kwargs)
-                finally:
-                    self._within.call = None
-            return value(*args, **kwargs)
-
-        return call
 
 
 @contextmanager
@@ -175,8 +143,7 @@ def use(case: Any, runtime: Any, scheduler: Any, store: SlowStore) -> None:
     assert {job.id for job in jobs} == {*ids} - {ids[1]}
     assert runtime.shutdown(scheduler) == []
     on_loop = runtime.call(threading.get_ident)
-    assert store.calls
-    assert [name for name, thread in store.calls if thread == on_loop] == [], "called on the loop"
+    assert store.calls_in(on_loop) == []
 
 
 def slip_s(gap: Gap, bare: list[Gap]) -> float:
@@ -191,7 +158,7 @@ def test_a_store_that_takes_half_a_second_for_each_call(loop_case: Any, case_nam
 
     def measure() -> float:
         with loop_case.runtime() as runtime, bare_case.runtime() as bare_runtime, other_work():
-            store = SlowStore()
+            store = SlowStore(STORE_S)
             scheduler = runtime.call(lambda: runtime.make(jobstores={"default": store}))
             bare = Ticker(bare_runtime)
             ticker = Ticker(runtime)

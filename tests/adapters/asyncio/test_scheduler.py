@@ -11,15 +11,13 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from schedcore.adapters.asyncio import AsyncIOExecutor, AsyncIOScheduler
-from schedcore.clock import Now
-from schedcore.engine import Claim
 from schedcore.errors import RunCancelledError, SchedulerAlreadyRunningError, SchedulerStartError, UnknownOptionError
 from schedcore.events import (
     EVENT_JOB_ERROR,
@@ -31,11 +29,11 @@ from schedcore.events import (
     EVENT_SCHEDULER_SHUTDOWN,
     SchedulerEvent,
 )
-from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
-from schedcore.run import Run, RunState, current_run
+from schedcore.run import RunState, current_run
 from schedcore.schedulers._pump import BATCH
 from schedcore.schedulers.background import BackgroundScheduler
+from tests.adapters.slow_store import SlowStore
 
 
 def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
@@ -341,45 +339,6 @@ async def test_jobs_are_added_from_other_threads() -> None:
         assert len(await log.wait_for(EVENT_JOB_EXECUTED, 100)) == 100
 
 
-class SlowStore(MemoryJobStore):
-    """A store that says it does I/O, and takes its time over every call."""
-
-    traits = StoreTraits(blocking=True, durable=False)
-
-    def __init__(self, delay_s: float) -> None:
-        super().__init__()
-        self.delay_s = delay_s
-        self.threads: set[threading.Thread] = set()
-
-    def _slow(self) -> None:
-        self.threads.add(threading.current_thread())
-        time.sleep(self.delay_s)
-
-    def start(self, scheduler: Any, alias: str) -> None:
-        self._slow()
-        super().start(scheduler, alias)
-
-    def add_entries(self, entries: Any) -> None:
-        self._slow()
-        super().add_entries(entries)
-
-    def fire(self, now: Now, limit: int, executors: Container[str]) -> tuple[list[Run], list[Claim]]:
-        self._slow()
-        return super().fire(now, limit, executors)
-
-    def commit(self, decisions: Any, now_us: int) -> Any:
-        self._slow()
-        return super().commit(decisions, now_us)
-
-    def finish(self, finishes: Any) -> None:
-        self._slow()
-        super().finish(finishes)
-
-    def shutdown(self) -> None:
-        self._slow()
-        super().shutdown()
-
-
 @on_loop
 async def test_a_slow_store_is_never_called_on_the_loop() -> None:
     store = SlowStore(0.02)
@@ -394,8 +353,7 @@ async def test_a_slow_store_is_never_called_on_the_loop() -> None:
     scheduler.start()
     await log.wait_for(EVENT_JOB_EXECUTED, 3)
     await scheduler.shutdown()
-    assert store.threads
-    assert threading.current_thread() not in store.threads
+    assert store.calls_in(threading.get_ident()) == []
 
 
 @on_loop

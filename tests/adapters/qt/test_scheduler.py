@@ -20,9 +20,8 @@ from schedcore.adapters.qt.calls import SLICE_S
 from schedcore.errors import SchedulerAlreadyRunningError, SchedulerNotRunningError, SchedulerStartError
 from schedcore.events import EVENT_JOB_EXECUTED
 from schedcore.executors.base import RunExecutor
-from schedcore.jobstores.base import StoreTraits
-from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import Run
+from tests.adapters.slow_store import SlowStore
 
 Make = Callable[..., QtScheduler]
 PATIENCE_MS = 20_000
@@ -403,46 +402,13 @@ def test_it_is_a_context_manager_and_starts_again(make: Make, qtbot: QtBot) -> N
         assert not scheduler.running
 
 
-class SlowStore(MemoryJobStore):
-    """A store that says it does I/O, and takes its time over every call."""
-
-    traits = StoreTraits(blocking=True, durable=False)
-    delay_s = 0.02
-
-    def _slow(self) -> None:
-        assert threading.current_thread() is not threading.main_thread()
-        time.sleep(self.delay_s)
-
-    def start(self, scheduler: Any, alias: str) -> None:
-        self._slow()
-        super().start(scheduler, alias)
-
-    def add_entries(self, entries: Any) -> None:
-        self._slow()
-        super().add_entries(entries)
-
-    def fire(self, *args: Any) -> Any:
-        self._slow()
-        return super().fire(*args)
-
-    def commit(self, *args: Any) -> Any:
-        self._slow()
-        return super().commit(*args)
-
-    def finish(self, finishes: Any) -> None:
-        self._slow()
-        super().finish(finishes)
-
-    def shutdown(self) -> None:
-        self._slow()
-        super().shutdown()
-
-
 def test_a_slow_store_is_never_called_in_the_qt_thread(make: Make, qtbot: QtBot) -> None:
-    scheduler = make(jobstores={"default": SlowStore()})
+    store = SlowStore(0.02)
+    scheduler = make(jobstores={"default": store})
     ran: list[int] = []
     scheduler.add_job(lambda: ran.append(1), "interval", seconds=0.03)
     scheduler.start()
     scheduler.add_job(lambda: ran.append(1), "interval", seconds=0.03)
     until(qtbot, lambda: len(ran) >= 4)
     assert scheduler.shutdown() is True
+    assert store.calls_in(threading.get_ident()) == []

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Container, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +19,6 @@ from twisted.logger import globalLogPublisher
 
 from schedcore.adapters.twisted import TwistedExecutor, TwistedScheduler, in_reactor
 from schedcore.adapters.twisted.testing import ReactorThread
-from schedcore.clock import Now
-from schedcore.engine import Claim
 from schedcore.errors import RunCancelledError, SchedulerAlreadyRunningError, SchedulerStartError, UnknownOptionError
 from schedcore.events import (
     EVENT_JOB_ERROR,
@@ -30,11 +28,10 @@ from schedcore.events import (
     EVENT_JOBSTORE_FAILED,
     EVENT_SCHEDULER_SHUTDOWN,
 )
-from schedcore.jobstores.base import StoreTraits
-from schedcore.jobstores.memory import MemoryJobStore
-from schedcore.run import Run, current_run
+from schedcore.run import current_run
 from schedcore.schedulers._pump import BATCH
 from schedcore.schedulers.background import BackgroundScheduler
+from tests.adapters.slow_store import SlowStore
 
 Watch = Callable[..., Any]
 
@@ -599,41 +596,6 @@ def test_without_twisted_the_extra_is_named(run_program: Callable[[str], tuple[i
 # --- stores that do I/O ---
 
 
-class SlowStore(MemoryJobStore):
-    """A store that says it does I/O, and takes its time over every call."""
-
-    traits = StoreTraits(blocking=True, durable=False)
-
-    def __init__(self, delay_s: float) -> None:
-        super().__init__()
-        self.delay_s = delay_s
-        self.threads: set[threading.Thread] = set()
-
-    def _slow(self) -> None:
-        self.threads.add(threading.current_thread())
-        time.sleep(self.delay_s)
-
-    def start(self, scheduler: Any, alias: str) -> None:
-        self._slow()
-        super().start(scheduler, alias)
-
-    def add_entries(self, entries: Any) -> None:
-        self._slow()
-        super().add_entries(entries)
-
-    def fire(self, now: Now, limit: int, executors: Container[str]) -> tuple[list[Run], list[Claim]]:
-        self._slow()
-        return super().fire(now, limit, executors)
-
-    def finish(self, finishes: Any) -> None:
-        self._slow()
-        super().finish(finishes)
-
-    def shutdown(self) -> None:
-        self._slow()
-        super().shutdown()
-
-
 async def test_a_slow_store_is_never_called_in_the_reactors_thread(reactor: Any, watch: Watch) -> None:
     store = SlowStore(0.02)
     scheduler = TwistedScheduler(reactor=reactor, jobstores={"default": store})
@@ -651,8 +613,7 @@ async def test_a_slow_store_is_never_called_in_the_reactors_thread(reactor: Any,
     with pytest.raises(KeyError):
         await scheduler.call(scheduler.remove_job, "nobody")
     await scheduler.shutdown()
-    assert store.threads
-    assert threading.current_thread() not in store.threads
+    assert store.calls_in(threading.get_ident()) == []
 
 
 async def test_a_store_that_cannot_be_opened_is_an_event_and_tried_again(
