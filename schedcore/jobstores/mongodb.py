@@ -88,7 +88,7 @@ class MongoDBJobStore(DocumentStore):
     :param database: the name of the database.
     :param collection: the name of the collection of jobs, and what the names of the others begin with.
     :param client: a ``pymongo.MongoClient``, or text such as ``"module:name"`` that leads to one, in the place of
-        ``connect_args``. It is never closed.
+        ``connect_args``. It is never closed, and waits for an answer as long as it was made to: give it a ``socketTimeoutMS``.
     :param connect_args: arguments for ``pymongo.MongoClient``: ``host`` (a name or a URI), ``port``, ``username``, … Without them
         it is the server on this machine. ``serverSelectionTimeoutMS``, ``connectTimeoutMS`` and ``socketTimeoutMS`` are 10 s
         unless given.

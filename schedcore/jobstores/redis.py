@@ -72,7 +72,7 @@ class RedisJobStore(OwnedStore):
     :param jobs_key: what the names of the keys of jobs and runs begin with.
     :param run_times_key: what the names of the keys of due times begin with.
     :param client: a ``redis.Redis``, or text such as ``"module:name"`` that leads to one, in the place of ``db`` and
-        ``connect_args``. It is never closed.
+        ``connect_args``. It is never closed, and waits for an answer as long as it was made to: give it a ``socket_timeout``.
     :param connect_args: arguments for ``redis.Redis``: ``host``, ``port``, ``password``, … Without them it is the server on this
         machine. ``socket_timeout`` and ``socket_connect_timeout`` are 10 s unless given.
 

@@ -21,7 +21,7 @@ BLOCKS = [
     for match in re.finditer(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
 ]
 CALLS = re.findall(r"^\| `([\w.]+)\.(\w+)\((.*?)\)` \|", TEXT, re.MULTILINE)
-URLS = re.findall(r"[\w+]+://\S+", TEXT[TEXT.index("### URLs") : TEXT.index("### MongoDB")])
+URLS = re.findall(r"[\w+]+://\S+", TEXT[TEXT.index("### URLs") : TEXT.index("### Redis")])
 
 
 @pytest.mark.parametrize("block", BLOCKS)
