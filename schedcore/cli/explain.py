@@ -122,11 +122,23 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON, with stable nam
 _Debug = Annotated[bool, typer.Option("--debug", help="On an error, show where in the code it arose.")]
 
 
+# Without quotes a schedule is several arguments, in which the shell has put names of files in the place of ``*``.
+_SEVERAL = {"allow_extra_args": True}
+
+
+def _check_quotes(context: typer.Context) -> None:
+    if context.args:
+        raise typer.BadParameter(
+            f"it is one argument, and there are {len(context.args) + 1}; write it in quotes", param_hint="SCHEDULE"
+        )
+
+
 def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager[None]]) -> None:
     """Add the two commands to ``app``. ``readable(debug)`` turns errors into messages and exit codes."""
 
-    @app.command("explain")
+    @app.command("explain", context_settings=_SEVERAL)
     def _explain(
+        context: typer.Context,
         schedule: _Schedule,
         dialect: _Dialect = Dialect.UNIX,
         timezone: _Zone = None,
@@ -154,12 +166,14 @@ def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager
           schedcore explain "30 2 * * *" --timezone Europe/Berlin --at 2026-03-29T02:30
           schedcore explain "0 0 9 ? * 6#2" --dialect quartz --json
         """
+        _check_quotes(context)
         with readable(debug):
             reading = Reading(dialect.value, timezone, seed, dst.value, seconds, year)
             typer.echo(explain(schedule, reading, count=count, at=at, as_json=as_json))
 
-    @app.command("next")
+    @app.command("next", context_settings=_SEVERAL)
     def _next(
+        context: typer.Context,
         schedule: _Schedule,
         dialect: _Dialect = Dialect.UNIX,
         timezone: _Zone = None,
@@ -180,6 +194,7 @@ def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager
           schedcore next "0 9 * * mon-fri" --timezone Europe/Berlin
           schedcore next @monthly --count 3 --json | jq -r '.[].at'
         """
+        _check_quotes(context)
         with readable(debug):
             reading = Reading(dialect.value, timezone, seed, dst.value, seconds, year)
             typer.echo(next_times(schedule, reading, count=count, as_json=as_json))

@@ -74,6 +74,9 @@ def test_the_commands() -> None:
         (["explain", "0 9 * * *", "--at", "soon"], "at: 'soon' is not a date"),
         (["explain", "0 9 * * *", "--timezone", "Berlin"], "no zone is called 'Berlin'; did you mean 'Europe/Berlin'?"),
         (["explain", "0 9 * * *", "--dialect", "cron"], "'cron' is not one of"),
+        (["explain", "0", "9", "README.md", "docs", "mon"], "it is one argument, and there are 5; write it in quotes"),
+        (["next", "0", "9", "*", "*", "*"], "write it in quotes"),
+        (["next", "FREQ=DAILY"], "this is a recurrence rule, which the trigger 'rrule' takes"),
     ],
 )
 def test_wrong_input_is_one_message(arguments: list[str], text: str) -> None:

@@ -221,6 +221,7 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
         ),
         ("* * * * * *", "crontab", 11, "there are 6 fields, from column 11 on too many; write 5:"),
         ("", "crontab", 1, "there are 0 fields, so minute is missing; write 5:"),
+        ("FREQ=DAILY;COUNT=2", "crontab", 1, "this is a recurrence rule, which the trigger 'rrule' takes"),
         ("*/0 * * * *", "minute", 3, "a step of 0 never gets on; write a number from 1, such as */5"),
         ("*/ * * * *", "minute", 3, "a step is missing after '/'"),
         ("*/x * * * *", "minute", 3, "a step is missing after '/'"),

@@ -140,7 +140,7 @@ def test_apscheduler3(crontab: str, asked_at: str, answers: list[str]) -> None:
             "0 is out of range: weekdays go from 1 to 7 (1 is Sunday in quartz)",
         ),
         ("quartz", "0 0 0 ? * 1 H", "year", 13, "'H' is not understood"),
-        ("quartz", "@daily", "crontab", 7, "there are 1 fields, so minute is missing"),
+        ("quartz", "@daily", "crontab", 7, "there is 1 field, so minute is missing"),
         ("apscheduler3", "0 0 * * 7", "day_of_week", 9, "7 is out of range: weekdays go from 0 to 6 (0 is Monday here"),
         ("apscheduler3", "H 0 * * *", "minute", 1, "'H' is not understood"),
         ("apscheduler3", "0 0 * *", "crontab", 8, "so day_of_week is missing; write 5: minute, hour, day, month, "),

@@ -256,6 +256,10 @@ def _check_number(
     """Raise ``InvalidTriggerError`` when there are too many fields or too few; the last ``optional`` may be missing."""
     if len(specs) - optional <= len(words) <= len(specs):
         return
+    if text.upper().startswith(("FREQ=", "RRULE:")):
+        raise InvalidTriggerError(
+            f"crontab {text!r}: this is a recurrence rule, which the trigger 'rrule' takes", field="crontab", column=1
+        )
     names = ", ".join(spec.name for spec in specs[: len(specs) - optional])
     names += "".join(f" and perhaps {spec.name}" for spec in specs[len(specs) - optional :])
     number = f"{len(specs) - optional}" + (f" or {len(specs)}" if optional else "")
@@ -264,7 +268,8 @@ def _check_number(
         what = f"there are {len(words)} fields, from column {column} on too many"
     else:
         column = len(text.rstrip()) + 1
-        what = f"there are {len(words)} fields, so {specs[len(words)].name} is missing"
+        there = "is 1 field" if len(words) == 1 else f"are {len(words)} fields"
+        what = f"there {there}, so {specs[len(words)].name} is missing"
     raise InvalidTriggerError(
         f"crontab {text!r}: {what}; write {number}: {names}{more}", field="crontab", column=column
     )
