@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -161,6 +162,68 @@ class TestFile:
                     number: repr(text) if text else None for number, text in waiting.items()
                 }
         assert laps > 3
+
+    def test_many_threads(self, journal: JournalFile, path: Path) -> None:
+        """They begin and end runs, while another one forgets what the database is told."""
+        count, threads = 3000, 8
+        over = threading.Event()
+
+        def write(first: int) -> None:
+            for number in range(first, first + count):
+                run = run_of(number)
+                journal.begun(run, T0_US)
+                journal.ended(end_of(run, retval=number))
+
+        def forget() -> None:
+            while not over.is_set():
+                journal.forget(journal.mark())
+
+        writers = [threading.Thread(target=write, args=(number * count,)) for number in range(threads)]
+        forgetting = threading.Thread(target=forget)
+        for thread in (*writers, forgetting):
+            thread.start()
+        for thread in writers:
+            thread.join()
+        over.set()
+        forgetting.join()
+        mark = journal.mark()
+        for number in range(100):
+            journal.begun(run_of(-number), T0_US)
+        found = look(str(path))
+        assert found is not None
+        assert found.complete, "a record was written over another"
+        journal.forget(mark)
+        found = look(str(path))
+        assert found is not None
+        assert found.complete
+        assert list(found.begun) == [(-number, T0_US, 1) for number in range(100)]
+
+    @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such signal")
+    def test_a_signals_handler_comes_in_between(self, journal: JournalFile, path: Path) -> None:
+        """It may shut a scheduler down, and so report runs, in the midst of a report."""
+        came: list[int] = []
+
+        def handle(*_: object) -> None:
+            came.append(len(came))
+            journal.begun(run_of(-len(came)), T0_US)
+
+        before = signal.signal(signal.SIGVTALRM, handle)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.0002, 0.0002)
+        made: list[int] = []
+        try:
+            while len(came) < 200:
+                made.append(len(made))
+                journal.begun(run_of(len(made)), T0_US)
+                if len(made) % 5000 == 0:
+                    journal.forget(journal.mark())
+                    made.clear()
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+            signal.signal(signal.SIGVTALRM, before)
+        found = look(str(path))
+        assert found is not None
+        assert found.complete, "a record was written over another"
+        assert {(number + 1, T0_US, 1) for number in made} <= found.begun.keys()
 
     def test_one_that_is_full_says_so(self, journal: JournalFile, path: Path) -> None:
         for number in range(100_000):
