@@ -21,7 +21,7 @@ from schedcore.errors import TransientJobError, UsageError
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-__all__ = ["NO_KWARGS", "Job", "JobEntry", "JobKeeper", "JobPolicy", "JobRecord", "JobState", "UnreadJob"]
+__all__ = ["NO_KWARGS", "Arrival", "Job", "JobEntry", "JobKeeper", "JobPolicy", "JobRecord", "JobState", "UnreadJob"]
 
 NO_KWARGS: Mapping[str, Any] = {}
 
@@ -87,6 +87,15 @@ class JobEntry(NamedTuple):
     reason: str | None = None  #: why it is broken
 
 
+class Arrival:
+    """Tells the handles on a pending job where that stands, once it is in its store."""
+
+    __slots__ = ("entry",)
+
+    def __init__(self) -> None:
+        self.entry: JobEntry | None = None
+
+
 class JobKeeper(Protocol):
     """What a handle needs of its scheduler."""
 
@@ -130,7 +139,7 @@ class Job:
     _scheduler: JobKeeper | None
     _jobstore_alias: str
 
-    def __init__(self, scheduler: JobKeeper, alias: str, entry: JobEntry, *, pending: bool = False) -> None:
+    def __init__(self, scheduler: JobKeeper, alias: str, entry: JobEntry, pending: Arrival | None = None) -> None:
         self._scheduler = scheduler
         self._jobstore_alias = alias
         self._entry = entry
@@ -138,6 +147,9 @@ class Job:
 
     def _look(self) -> JobEntry:
         scheduler = self._scheduler
+        if self._pending is not None and self._pending.entry is not None:
+            self._entry = self._pending.entry
+            self._pending = None
         fresh = None if scheduler is None else scheduler._peek(self._jobstore_alias, self._entry.job.id)
         if fresh is not None:
             self._entry = fresh
@@ -235,9 +247,7 @@ class Job:
     @property
     def pending(self) -> bool:
         """Whether it waits for the scheduler to start before it is handed to its job store."""
-        if self._pending:
-            self._pending = self._owner._is_pending(self._jobstore_alias, self.id)
-        return self._pending
+        return self._pending is not None and self._owner._is_pending(self._jobstore_alias, self.id)
 
     @property
     def jobstore(self) -> str:
@@ -348,13 +358,14 @@ class Job:
         if func is None or reason is not None:
             job_state = JobState.BROKEN
         self._entry = JobEntry(record, job_state, state.get("fire_us", due_us), due_us, reason)
-        self._pending = False
+        self._pending = None
         self._scheduler = None
         self._jobstore_alias = ""
 
     def _take(self, fresh: Job) -> None:
         if not isinstance(fresh, UnreadJob):
             self._entry = fresh._entry
+            self._pending = fresh._pending
 
     def __eq__(self, other: object) -> bool:
         return self.id == other.id if isinstance(other, Job) else NotImplemented
@@ -385,7 +396,7 @@ class UnreadJob(Job):
         self._scheduler = scheduler
         self._jobstore_alias = alias
         self._job_id = job_id
-        self._pending = False
+        self._pending = None
 
     @property
     def id(self) -> str:

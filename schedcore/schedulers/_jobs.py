@@ -20,7 +20,7 @@ from schedcore.events import (
     JobBrokenEvent,
     JobEvent,
 )
-from schedcore.job import Job, JobEntry, JobRecord, JobState
+from schedcore.job import Arrival, Job, JobEntry, JobRecord, JobState
 from schedcore.run import Skip, SkipReason, skip_record
 from schedcore.schedulers._definition import UNSET, seeded, stable_id
 from schedcore.schedulers._orders import Order
@@ -78,7 +78,7 @@ class Jobs:
 
     def _handle(self, alias: str, waiting: Pending) -> Job:
         entry = waiting.entry or JobEntry(waiting.job, JobState.ACTIVE)
-        return Job(self._scheduler, alias, entry, pending=True)
+        return Job(self._scheduler, alias, entry, waiting.arrival)
 
     def add(self, record: JobRecord, next_run: Any, alias: str, replace: bool, given_id: bool) -> Job:
         """See ``BaseScheduler.add_job``: into the store, or, where nobody may wait for that, to those that wait for it."""
@@ -97,7 +97,7 @@ class Jobs:
                 return self.put_down(pump, [self._placed_now(record, next_run, replace)])[0]
             scheduler._changes.make_way(alias)
         if replace:
-            entry, code = self.store(pump, Pending(record, next_run, True), scheduler._timeline.now())
+            entry, code = self.store(pump, Pending(record, next_run, True, Arrival()), scheduler._timeline.now())
         else:
             entry, code = self.placed(record, next_run, None), EVENT_JOB_ADDED
             pump.store.add_entries((entry,))
@@ -124,7 +124,9 @@ class Jobs:
         scheduler._check_loop()
         if not pump.opened or any(self.is_put_off(pump, record) for record, _, _ in jobs):
             waiting = [
-                self._placed_now(record, next_run, False) if entry is None else Pending(record, next_run, False, entry)
+                self._placed_now(record, next_run, False)
+                if entry is None
+                else Pending(record, next_run, False, Arrival(), entry)
                 for record, next_run, entry in jobs
             ]
             return self.put_down(pump, waiting)
@@ -160,7 +162,8 @@ class Jobs:
     def _placed_now(self, record: JobRecord, next_run: Any, replace: bool) -> Pending:
         """A job that is to wait for its store while the scheduler runs."""
         asks = next_run is UNSET and not self.may_ask(record.trigger)
-        return Pending(record, next_run, replace, None if asks else self.placed(record, next_run, None))
+        entry = None if asks else self.placed(record, next_run, None)
+        return Pending(record, next_run, replace, Arrival(), entry)
 
     def add_pending(self, definitions: list[tuple[JobRecord, Any, bool]], alias: str, replace: bool) -> list[Job]:
         """Have jobs wait for the start, all or none. A definition: the job, its next run, and whether its id was given."""
@@ -179,7 +182,7 @@ class Jobs:
             waiting: list[Pending] = []
             for number, (record, next_run, _) in enumerate(definitions):
                 named = seeded(record._replace(id=ids[number]) if number in ids else record)
-                waiting.append(Pending(named, next_run, replace or number in ids))
+                waiting.append(Pending(named, next_run, replace or number in ids, Arrival()))
                 if pump is not None:
                     pump.store.check(named)
             if self.waiting.put(alias, waiting, set(ids.values())):
@@ -284,6 +287,7 @@ class Jobs:
         now = self._scheduler._timeline.now()
         added: list[JobEntry] = []
         fresh: list[JobEntry] = []
+        stored: list[JobEntry] = []
         starting = (
             not self._scheduler._dispatches
             and self._scheduler._thread_id is None
@@ -311,6 +315,7 @@ class Jobs:
                 continue
             try:
                 entry, code = self.store(pump, placed, now)
+                stored.append(entry)
                 if code == EVENT_JOB_ADDED:
                     added.append(entry)
             except InvalidTriggerError as error:
@@ -328,6 +333,9 @@ class Jobs:
                     raise
                 added += self._add_one_by_one(pump, fresh)
         gone = self.waiting.stored(pump.alias, waiting)
+        for entry in (*stored, *added):
+            if not self.waiting.has(pump.alias, entry.job.id):
+                waiting[entry.job.id].arrival.entry = entry
         for job_id in gone:
             with suppress(JobLookupError):
                 pump.store.remove_job(job_id)
@@ -445,7 +453,7 @@ class Jobs:
                 entry = entry._replace(job=new.job)
             else:
                 entry = self._placed_now(new.job, next_run, False).entry
-        return Pending(new.job, next_run, pending.replace, entry)
+        return Pending(new.job, next_run, pending.replace, pending.arrival, entry)
 
     def change_stored(self, pump: Pump, job_id: str, change: Change, now: Now) -> JobEntry:
         """Change a job that is in this store. Raises ``JobLookupError``, and what ``change`` raises."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from schedcore._locks import ShortLock
 from schedcore.errors import ConflictingIdError
-from schedcore.job import JobEntry, JobRecord
+from schedcore.job import Arrival, JobEntry, JobRecord
 
 __all__ = ["Pending", "Waiting"]
 
@@ -22,6 +22,7 @@ class Pending(NamedTuple):
     job: JobRecord
     next_run: Any  #: UNSET, None (paused) or an instant in microseconds
     replace: bool
+    arrival: Arrival  #: for its handles
     entry: JobEntry | None = None  #: where it stands in its schedule, once the scheduler runs
 
 
