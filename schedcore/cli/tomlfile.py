@@ -762,6 +762,10 @@ def _build(
             return FileSyntaxError(path, *positions, message)
         return FileSyntaxError(path, *positions.of((*spec.path, *keys), value=value), message)
 
+    if zone is None and "timezone" not in spec.arguments:
+        from schedcore.triggers._zones import local_zone
+
+        local_zone()  # where this machine's is not known, no line of the file is wrong
     if spec.kind == CRONTAB:
         from schedcore.triggers.cron import CronTrigger
 

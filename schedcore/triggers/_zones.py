@@ -46,8 +46,10 @@ def local_zone() -> tzinfo:
         try:
             _local = tzlocal.get_localzone()
         except (LookupError, ValueError, OSError) as error:
+            # The text of a KeyError is in quotes, with its line ends as escapes.
+            reason = " ".join(str(error.args[0] if isinstance(error, LookupError) and error.args else error).split())
             raise InvalidTriggerError(
-                f"the time zone of this machine cannot be told ({error}); pass timezone=, or set the environment "
+                f"the time zone of this machine cannot be told ({reason}); pass timezone=, or set the environment "
                 f"variable TZ",
                 field="timezone",
             ) from error

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ from schedcore.cli.tomlfile import (
     parse_toml,
 )
 from schedcore.config import JobDefaults
-from schedcore.errors import FileSyntaxError
+from schedcore.errors import FileSyntaxError, InvalidTriggerError
 
 JOB = '[[jobs]]\nfunc = "m:f"\n'
 
@@ -583,3 +583,18 @@ def test_every_value_is_found_where_it_stands(document: dict[str, Any]) -> None:
 def test_the_folder_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert parse_toml("", os.path.join("sub", "s.toml")).folder == str(tmp_path / "sub")
+
+
+def test_a_machine_that_does_not_know_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tzlocal
+
+    from schedcore.triggers import _zones
+
+    def get_localzone() -> NoReturn:
+        raise KeyError("it is Nowhere/At_All")
+
+    monkeypatch.setattr(_zones, "_local", None)
+    monkeypatch.setattr(tzlocal, "get_localzone", get_localzone)
+    with pytest.raises(InvalidTriggerError, match=r"^the time zone of this machine cannot be told \(it is N"):
+        parse_toml(JOB + "interval = { hours = 1 }", "s.toml")
+    assert parse_toml(JOB + 'interval = { hours = 1, timezone = "UTC" }', "s.toml").jobs

@@ -140,7 +140,7 @@ def test_a_machine_that_does_not_know_its_zone(monkeypatch: pytest.MonkeyPatch) 
     import tzlocal
 
     def get_localzone() -> ZoneInfo:
-        raise LookupError("two answers")
+        raise KeyError("two\nanswers")
 
     monkeypatch.setattr(_zones, "_local", None)
     monkeypatch.setattr(tzlocal, "get_localzone", get_localzone)
