@@ -32,7 +32,7 @@ from os import getpid
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from schedcore.jobstores._outcome import NOTHING, Outcome, outcome
+from schedcore.jobstores._outcome import NOTHING, Outcome, outcome, storable
 from schedcore.run import LIVE_STATES, Finish, Run, RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
@@ -368,7 +368,8 @@ def _outcome_of(text: memoryview) -> Outcome | None:
     if not text:
         return NOTHING
     try:
-        reason, error, traceback, result, output, exit_code = json.loads(bytes(text))
+        *texts, exit_code = json.loads(bytes(text))
+        reason, error, traceback, result, output = map(storable, texts)
     except Exception:  # noqa: BLE001  # whatever an altered record provokes
         return None
     if not all(value is None or type(value) is str for value in (reason, error, traceback, result, output)):

@@ -653,6 +653,38 @@ class TestKilled:
         assert outcomes(database.open().recover([])) == ({"job": 2}, {"job"})
         database.close()
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            r'[null, "\ud800", "a\u0000b", "\udfff", null, 3]',
+            r'[null, null, null, "x", null, 99999999999]',
+            r"[null, 1, null, null, null, null]",
+            "[]",
+            "{}",
+            '"abcdef"',
+            "7" * 5000,
+            "[" * 5000,
+        ],
+    )
+    def test_a_hostile_outcome(self, database: Database, text: str) -> None:
+        """It keeps nobody from opening the database, and nothing is made of it but text."""
+        store = database.open()
+        run = submit(store, "job")["job"]
+        told(store).begun(run, T0_US)
+        database = database.killed()
+        with database.journal.open("r+b") as file:
+            file.seek(_journal._HEAD_SIZE)
+            kind = 3 | len(text) << 16  # an end
+            file.write(struct.pack("QQqqqqqQ", 0, kind, run.token, T0_US, 1, T0_US, T0_US, 0) + text.encode())
+        store = database.open()
+        (record,) = store.runs()
+        if record.finished_us is not None:
+            assert (record.error, record.traceback, record.result) == ("?", "a\ufffdb", "?")
+        else:
+            assert record.state is RunState.SUBMITTED
+            assert outcomes(store.recover([])) == ({"job": 2}, {"job"}), "it may have begun"
+        database.close()
+
     def test_what_may_have_been_sent(self, database: Database) -> None:
         store = database.open()
         runs = submit(store, "sent", "waits", recovery="lost")
