@@ -99,8 +99,12 @@ def _sqlite(path: str) -> dict[str, Any]:
 
 
 def beside(path: str | os.PathLike[str]) -> StorePlace:
-    """The SQLite file that goes with a schedule file."""
+    """The SQLite file that goes with a schedule file. Raises ``ConfigurationError`` for a schedule that comes through a pipe."""
     name = os.path.abspath(path)
+    if os.path.exists(name) and not os.path.isfile(name):
+        raise ConfigurationError(
+            f"{os.fspath(path)!r} is no file that a store could be beside; give one with --store PATH"
+        )
     stem = name[:-5] if name.lower().endswith(".toml") else name
     return StorePlace(DEFAULT, _sqlite(f"{stem}.sqlite"))
 

@@ -178,6 +178,14 @@ class TestToRead:
         assert '"id": "a"' in world.invoke("jobs", file, "--json").stdout
         assert '"id": "a"' in world.invoke("jobs", other, "--json").stdout
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+    def test_beside_a_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(
+            ConfigurationError, match=r"pipe' is no file that a store could be beside; give one with --store"
+        ):
+            stores.beside(tmp_path / "pipe")
+
     def test_a_crontab_is_not_parsed(self, tmp_path: Path) -> None:
         tmp_path.joinpath("crontab").write_text("* * * * * nobody x\n")
         (place,) = stores.to_read(str(tmp_path / "crontab"), None)
