@@ -28,9 +28,9 @@ __all__ = ["BusinessDayTrigger"]
 # Months that are searched for one that has an n-th business day.
 _MONTHS_LIMIT = 1200
 # Steps of a search (``_effort``) for a month that is looked at day by day.
-_MONTH_STEPS = 15
+_MONTH_STEPS = 4
 # Months that are looked at day by day before it pays to count the open days of others.
-_FEW = 3
+_FEW = 13
 _STATE_VERSION = 3  # as that of the other triggers
 
 
