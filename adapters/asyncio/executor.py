@@ -241,9 +241,12 @@ class AsyncIOExecutor(RunExecutor):
             _cancel_begun(task)
 
     def _wait_drained(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> bool:
-        while not self._drained.wait(_LOOK_S if timeout is None else timeout):
-            if timeout is not None or is_over(loop):
+        if timeout is not None and not is_over(loop):
+            return self._drained.wait(timeout)
+        while not self._drained.is_set():
+            if is_over(loop):
                 return False
+            self._drained.wait(_LOOK_S)
         return True
 
     def _let_none_begin(self) -> list[Run]:
