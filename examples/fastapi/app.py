@@ -1,5 +1,6 @@
 """A FastAPI service whose jobs live as long as it does. (With Starlette alone it is the same: the lifespan is Starlette's.)
 
+    pip install schedcore fastapi uvicorn
     cd examples/fastapi
     uvicorn app:app
 

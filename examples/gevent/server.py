@@ -1,6 +1,7 @@
 """A gevent WSGI server with a page that lists its jobs, while hundreds of them run.
 
-    python server.py [port]
+    pip install 'schedcore[gevent]'
+    python examples/gevent/server.py [PORT]
 
 Everything is a greenlet: each request, and each job. A job that waits holds up nobody; so there may be many at a time, and the
 server answers all the same. Nothing is patched here; ``monkey.patch_all()`` as the first line of the program changes nothing

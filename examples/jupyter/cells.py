@@ -2,6 +2,8 @@
 
 The loop of a notebook runs already, in the thread of the cells: a scheduler starts on it without more ado, its coroutine jobs
 run between two cells and while one awaits, and a cell may await the scheduler.
+
+Open it as a notebook: ``python`` alone does not know ``await`` outside of a function.
 """
 
 # %%

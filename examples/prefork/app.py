@@ -1,5 +1,6 @@
 """A WSGI application with jobs, for a server that runs it in several processes.
 
+    pip install 'schedcore[sqlalchemy]' gunicorn pyuwsgi
     cd examples/prefork
     gunicorn --config gunicorn.conf.py app:application
     uwsgi --ini uwsgi.ini --http-socket 127.0.0.1:8000

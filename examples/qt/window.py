@@ -1,5 +1,6 @@
 """A window with a table of jobs that run while one looks at them.
 
+    pip install 'schedcore[qt]'
     python examples/qt/window.py
 
 Written for PyQt5; by way of qtpy it runs with PyQt6 and PySide6 as well.
@@ -8,6 +9,7 @@ Written for PyQt5; by way of qtpy it runs with PyQt6 and PySide6 as well.
 from __future__ import annotations
 
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -175,8 +177,8 @@ class Window(QMainWindow):
         # Signals arrive in the Qt thread, wherever the job ran: slots may touch widgets.
         scheduler.signals.finished.connect(self.job_finished)
         scheduler.signals.skipped.connect(self.job_skipped)
-        for signal in (scheduler.signals.added, scheduler.signals.modified, scheduler.signals.removed):
-            signal.connect(self.table.reload)
+        for changed in (scheduler.signals.added, scheduler.signals.modified, scheduler.signals.removed):
+            changed.connect(self.table.reload)
         self._second = QTimer(self)
         self._second.timeout.connect(self.table.refresh)
         self._second.start(100)
@@ -275,6 +277,8 @@ def main() -> int:
     app = QApplication(sys.argv)
     window = make_window()
     window.show()
+    # The exception that Ctrl-C is in Python would come up in some slot, and PyQt5 aborts the program then.
+    signal.signal(signal.SIGINT, lambda *_: app.quit())
     # When the last window is closed the application quits, and the scheduler stops by itself.
     return int(app.exec_())
 

@@ -1,5 +1,6 @@
 """A Tornado application with a page that lists and edits its jobs while they run.
 
+    pip install 'schedcore[tornado,sqlalchemy]'
     python examples/tornado/app.py --database=jobs.sqlite --port=8888
 
 The jobs are in a database file and survive a restart. Whatever asks the database waits for it, so that it is asked by way of
@@ -108,9 +109,10 @@ async def main() -> None:
         jobstores={"default": {"type": "sqlalchemy", "url": f"sqlite:///{options.database}"}},
         timezone="UTC",
     )
-    # Added before start: the next start finds this job, as it is by then, and adds none.
-    scheduler.add_job(FUNCTIONS["tick"], "interval", seconds=1, id="tick")
     async with scheduler:
+        # The next start finds this job, as it is by then, and adds none.
+        if await scheduler.call(scheduler.get_job, "tick") is None:
+            await scheduler.call(scheduler.add_job, FUNCTIONS["tick"], "interval", seconds=1, id="tick", name="tick")
         sockets = bind_sockets(options.port, "127.0.0.1")
         server = HTTPServer(make_app(scheduler))
         server.add_sockets(sockets)

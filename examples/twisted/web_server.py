@@ -1,13 +1,14 @@
 """A Twisted web server with a page that lists its jobs and edits them while they run.
 
-    python web_server.py [PORT]
+    pip install 'schedcore[twisted]'
+    python examples/twisted/web_server.py [PORT]
 
 Open the address that it prints. The jobs check something every few seconds; on the page they are paused, resumed, run at once,
 changed and removed, and others are added. Ctrl-C stops the server: what runs is waited for, ten seconds at most.
 """
 
 # Much of Twisted is not annotated.
-# mypy: disable-error-code="no-untyped-call,misc"
+# mypy: disable-error-code="no-untyped-call,arg-type,misc"
 from __future__ import annotations
 
 import sys
@@ -16,7 +17,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from twisted.internet import endpoints, reactor
+from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -154,14 +155,11 @@ def main(port: int) -> None:
         func, args = JOBS[kind]
         scheduler.add_job(func, "interval", args, seconds=seconds, id=f"check {kind}", name=kind)
     scheduler.add_listener(note, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
+    # First, as it raises where the port is in use.
+    listening = reactor.listenTCP(port, Site(Page()), interface="127.0.0.1")
     # Before the reactor runs or while it does; when it is stopped, the scheduler is shut down first.
     scheduler.start()
-
-    def say(port: Any) -> None:
-        print(f"http://127.0.0.1:{port.getHost().port}/", flush=True)
-
-    endpoint = endpoints.TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
-    endpoint.listen(Site(Page())).addCallback(say)
+    print(f"http://127.0.0.1:{listening.getHost().port}/", flush=True)
     reactor.run()
     print("stopped", flush=True)
 

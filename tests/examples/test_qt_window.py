@@ -96,17 +96,18 @@ def test_the_window_of_jobs(tmp_path: Path) -> None:
     assert picture.stat().st_size > 5000
 
 
-def test_the_window_is_closed_and_the_program_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["window.close()", "os.kill(os.getpid(), signal.SIGINT)"], ids=["closed", "Ctrl-C"])
+def test_the_program_ends_in_order(tmp_path: Path, end: str) -> None:
     program = f"""
-        import runpy
+        import os, runpy, signal
         from qtpy.QtCore import QTimer
         example = runpy.run_path({str(EXAMPLE)!r})
         make = example["main"].__globals__["make_window"]
-        def make_and_close():
+        def make_and_end():
             window = make()
-            QTimer.singleShot(400, window.close)
+            QTimer.singleShot(400, lambda: {end})
             return window
-        example["main"].__globals__["make_window"] = make_and_close
+        example["main"].__globals__["make_window"] = make_and_end
         print("code", example["main"]())
     """
     done = subprocess.run(
@@ -119,5 +120,5 @@ def test_the_window_is_closed_and_the_program_ends(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("code 0\n")
-    assert "QThread" not in done.stderr
-    assert "Timers cannot" not in done.stderr
+    for complaint in ("QThread", "Timers cannot", "KeyboardInterrupt"):
+        assert complaint not in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -88,3 +89,17 @@ def test_jobs_are_listed_and_edited_while_they_run(server: tuple[subprocess.Pope
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=20)
     assert (out, err) == ("stopped\n", "")
+
+
+@pytest.mark.slow
+def test_on_a_port_that_is_in_use_it_says_so_and_ends() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        done = subprocess.run(
+            [sys.executable, "-P", str(EXAMPLE), str(used.getsockname()[1])],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "Couldn't listen" in done.stderr
