@@ -52,7 +52,9 @@ from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
-pytest.importorskip("holidays", reason="the library of holidays is not installed; the extra 'holidays' brings it")
+library: Any = pytest.importorskip(
+    "holidays", reason="the library of holidays is not installed; the extra 'holidays' brings it"
+)
 
 calm = settings(deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 BERLIN = "Europe/Berlin"
@@ -798,3 +800,38 @@ def test_a_record_of_what_was_left_out_is_kept(store: str, tmp_path: Path) -> No
     scheduler.run_until("2026-12-01T00:00:00Z")
     scheduler.shutdown()
     assert told == [("excluded", "Sat 09", "Sun 17", 4)] * 2
+
+
+@pytest.mark.parametrize("country", ["US", "DE", "GB"])
+def test_holidays_are_those_of_the_library(country: str) -> None:
+    """Each day of some years; New Year's Day of 2022 is observed on the last day of 2021 in the US."""
+    known = library.country_holidays(country)
+    calendar = Holidays(country)
+    days = [date(2020, 1, 1) + timedelta(days=number) for number in range(8 * 365)]
+    expected = [day in known for day in days]
+    assert [calendar.is_closed(day) for day in days] == expected
+    assert calendar.is_closed(date(2021, 12, 31)) == (country == "US")
+    first = days[0].toordinal() - date(1970, 1, 1).toordinal()
+    closed = calendar.closed_days(first, len(days))
+    assert [bool(closed >> place & 1) for place in range(len(days))] == expected
+
+
+@pytest.mark.parametrize(
+    "calendar",
+    [
+        Weekdays("sat", "sun"),
+        Dates("2026-01-05", ("2026-02-27", "2026-03-02")),
+        Weekdays("mon") | Dates("2026-01-01"),
+        ~Weekdays("mon") & Dates(("2025-12-20", "2026-01-10")),
+        ~(Weekdays("wed") | ~Weekdays("thu")),
+        Weekdays("fri") | Predicate(is_first_of_month),
+    ],
+    ids=str,
+)
+def test_closed_days_are_those_that_are_closed(calendar: Calendar) -> None:
+    first = date(2025, 12, 1).toordinal() - date(1970, 1, 1).toordinal()
+    for start, count in ((first, 100), (first + 3, 31), (first + 40, 1), (first, 366)):
+        closed = calendar.closed_days(start, count)
+        days = [date(1970, 1, 1) + timedelta(days=start + place) for place in range(count)]
+        assert [bool(closed >> place & 1) for place in range(count)] == [calendar.is_closed(day) for day in days]
+        assert closed >> count == 0

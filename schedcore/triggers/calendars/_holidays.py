@@ -87,4 +87,5 @@ def _in_year(country: str, subdivision: str | None, year: int) -> int:
         return 0
     known = _holidays(country, subdivision)
     start, end = date(year, 1, 1), date(year, 12, 31)
-    return sum(1 << (day - start).days for day in known[start:end])
+    days = {*known[start:end], *([end] if end in known else ())}  # of a slice of it the end is no part
+    return sum(1 << (day - start).days for day in days)
