@@ -25,13 +25,13 @@ import mmap
 import os
 import stat
 import struct
-import threading
 from contextlib import ExitStack, suppress
 from functools import cache
 from os import getpid
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from schedcore._locks import ShortLock
 from schedcore.jobstores._outcome import NOTHING, Outcome, outcome, storable
 from schedcore.run import LIVE_STATES, Finish, Run, RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
@@ -109,7 +109,7 @@ class JournalFile:
         self._path = path
         self._pid = getpid()
         # Taken again by the thread that has it when a signal's handler reports a run.
-        self._lock = threading.RLock()
+        self._lock = ShortLock()
         self._written = 0
         self._needed = 0
         self._misses = 0  # what could not be told, since all was

@@ -485,3 +485,35 @@ def test_more_calls_than_threads_before_the_store_is_open(patched: bool) -> None
         """,
         patched=patched,
     )
+
+
+@both
+def test_real_threads_and_greenlets_report_to_one_journal(patched: bool) -> None:
+    run(
+        """
+        import tempfile
+        from schedcore.jobstores._journal import JournalFile
+        from schedcore.run import Run
+
+        with tempfile.TemporaryDirectory() as folder, gevent.Timeout(40):
+            journal = JournalFile(folder + "/journal", "0" * 32)
+            one = Run(None, "default", 10**15, 1, 1)
+            over = []
+
+            def report():
+                for number in range(20_000):
+                    journal.begun(one, 10**15)
+                    if not number % 50:
+                        journal.forget(journal.mark())
+                over.append(1)
+
+            for _ in range(4):
+                start_real_thread(report, ())
+            while len(over) < 4:
+                for _ in range(100):
+                    journal.begun(one, 10**15)
+                gevent.sleep(0)
+            journal.close()
+        """,
+        patched=patched,
+    )
