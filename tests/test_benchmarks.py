@@ -14,11 +14,12 @@ import pytest
 # Behind everything else: what is tested is the schedcore that is installed.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from benchmarks import _report, dispatch, jobs, sqlite
+from benchmarks import _report, dispatch, jobs, sqlite, triggers
 from benchmarks._frameworks import PARTS
 from benchmarks._meters import percentile
 from benchmarks._plan import GROUPS, Group, Target, load
 from benchmarks._report import Sample
+from benchmarks._schedules import KINDS
 
 
 def sample(subject: str, value: float, repeat: int = 0, figure: str = "run_us") -> Sample:
@@ -124,6 +125,12 @@ def test_tiny_burst_in_a_framework(name: str, subject: str) -> None:
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["run_us"] > 0
     assert figures["blocked_ms"] > 0
+
+
+def test_tiny_search() -> None:
+    figures = triggers.searching("schedcore", 3)
+    assert {name.rpartition("_worst_ms")[0] for name in figures if name.endswith("_worst_ms")} == set(KINDS)
+    assert all(figures[f"{kind}_worst_ms"] >= figures[f"{kind}_median_ms"] >= 0 for kind in KINDS)
 
 
 def test_tiny_bare_database() -> None:
