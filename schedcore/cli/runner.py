@@ -6,8 +6,9 @@ socket that signal handlers and listeners write a byte to: that is safe inside a
 *The end.* The first signal (Ctrl-C, SIGTERM, SIGHUP) or the end of ``--for`` stops the firing at once. What runs then may
 finish and has its outcome recorded; what was handed out and had not begun is put off to the next start. A second signal is
 for who does not want to wait: commands get SIGTERM, and SIGKILL a little later, and the process ends with what it could
-still record. A third one ends it on the spot. Who asks once may send several: ``timeout`` sends SIGTERM twice, systemd SIGHUP
-too, and of a terminal that is closed come SIGHUPs of its shell and of the kernel. Those that come together count once.
+still record. A third one kills commands and ends it on the spot. Who asks once may send several: ``timeout`` sends SIGTERM twice,
+systemd SIGHUP too, and of a terminal that is closed come SIGHUPs of its shell and of the kernel. Those that come together
+count once.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from schedcore.cli.stores import StorePlace
 from schedcore.cli.tomlfile import STARTUP, ScheduleFile
 from schedcore.cli.words import amount, duration, short_path
 from schedcore.errors import FailureError, JobStoreInUseError, MissingExtraError, UnknownOptionError, UsageError
-from schedcore.executors.command import terminate_running
+from schedcore.executors.command import kill_running, terminate_running
 from schedcore.schedulers.background import BackgroundScheduler
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ class _Signals:
                 return
         self.count += 1
         if self.count > 2:
+            kill_running()
             if self.on_screen:
                 os.write(1, _RESTORE)
             os._exit(FORCED)

@@ -52,6 +52,7 @@ __all__ = [
     "CommandTimeoutError",
     "describe_exit",
     "run_command",
+    "kill_running",
     "running_commands",
     "terminate_running",
 ]
@@ -337,6 +338,10 @@ class _Registry:
             self._children.discard(child)
         child.done.set()
 
+    def unlocked(self) -> list[_Child]:
+        """Of this moment. Copying a set is one step of the interpreter."""
+        return list(self._children)
+
     def snapshot(self) -> list[_Child]:
         notice_fork()
         with self._lock:
@@ -372,6 +377,20 @@ def terminate_running(grace_s: float = GRACE_S) -> tuple[str, ...]:
     for child in children:
         child.done.wait(max(0.0, deadline - time.monotonic()))
     return tuple(sorted(child.command for child in children))
+
+
+def kill_running() -> None:
+    """Send SIGKILL to every program that ``run_command`` runs in this process, and wait for none.
+
+    It waits for no lock either, so that a signal handler may call it just before it ends the process.
+    """
+    for child in _registry.unlocked():
+        if child.lock.acquire(blocking=False):
+            try:
+                if child.process is not None and not child.reaped:
+                    child._signal(child.process, "SIGKILL")
+            finally:
+                child.lock.release()
 
 
 class _Account(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -134,6 +135,30 @@ class TestEnd:
         assert "long: was killed by SIGTERM" in world.text()
         (run,) = world.runs()
         assert (run["state"], run["exit_code"], run["output"]) == ("failed", -signal.SIGTERM, "begun\n")
+
+    def test_the_third_signal_leaves_no_command_behind(self, world: World) -> None:
+        world.write(
+            'id = "deaf"\ncommand = "trap \'\' TERM; mkfifo held; exec 3<>held; touch begun; cat <&3"\ncron = "@reboot"'
+        )
+        process = world.start()
+        world.until(world.folder.joinpath("begun").exists, "the command")
+        # There is a reader for as long as anything of it lives.
+        held = world.folder / "held"
+        os.close(os.open(held, os.O_WRONLY | os.O_NONBLOCK))
+        for said in ("waiting for deaf (", "ending now"):
+            process.send_signal(signal.SIGINT)
+            world.until_said(said)
+        process.send_signal(signal.SIGINT)
+        assert world.end(process) == 130
+
+        def has_no_reader() -> bool:
+            try:
+                os.close(os.open(held, os.O_WRONLY | os.O_NONBLOCK))
+            except OSError as error:
+                return error.errno == errno.ENXIO
+            return False
+
+        world.until(has_no_reader, "the end of the command")
 
     def test_two_signals_at_once_are_the_second_one_as_well(self, world: World) -> None:
         world.write('id = "long"\ncommand = "echo begun; sleep 60"\ncron = "@reboot"')
