@@ -6,7 +6,7 @@ committed, then the last is removed. So, wherever the process is killed, there i
 
 **When.** What the last scheduler's journal says is put into the database as that is opened. The new one says of each run that it
 does not know that it has not begun: so it is begun in the transaction after which no run is in doubt any more. That is the same
-one, or, where doubt is left, that of ``recover``.
+one, or, where doubt is left, that of ``recover``. What stays in doubt even then, because its job is broken, it is told.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from schedcore.jobstores._journal import JournalFile, RunKey, look
 from schedcore.jobstores._sql_database import Database
+from schedcore.run import Run
 
 __all__ = ["Journal"]
 
@@ -74,8 +76,11 @@ class Journal:
             database.put_meta(cursor, {_NOTE: ""})
         return doubtful
 
-    def begin(self, cursor: Any) -> None:
-        """Begin a new one, unless there is one. It is used when the transaction is over, and ``use`` was called."""
+    def begin(self, cursor: Any, doubtful: Sequence[Run] = ()) -> None:
+        """Begin a new one, unless there is one. It is used when the transaction is over, and ``use`` was called.
+
+        ``doubtful``: runs that may have begun.
+        """
         path = self._database.journal_path
         if not path or self.file is not None:
             return
@@ -84,6 +89,8 @@ class Journal:
         name = next(path + name for name in _NAMES if path + name != self._last)
         try:
             self._coming = JournalFile(name, token)
+            for run in doubtful:
+                self._coming.sent(run)
         except OSError as error:
             token = ""
             _logger.warning(

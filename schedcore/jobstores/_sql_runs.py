@@ -316,7 +316,7 @@ class Runs:
         closed: list[tuple[Any, ...]] = []
         again: list[tuple[int, int, int, int]] = []
         withdrawn: list[tuple[int, int, int, int]] = []
-        left: set[RunKey] = set()  # what is doubtful, and waits until its job is mended
+        left: list[Run] = []  # what is doubtful, and waits until its job is mended
         with self._database.writing("recover runs") as cursor:
             self.claimed.clear()
             cursor.execute(self._sql.live)
@@ -338,7 +338,7 @@ class Runs:
                     doubtful = (self._in_doubt is None or key in self._in_doubt) and key not in self._submitted
                     if why is not None:
                         if doubtful:
-                            left.add(key)
+                            left.append(Run(job, alias, fire_us, attempt, uid))
                         continue  # until its job is mended
                     begun = state != RunState.SUBMITTED
                     if not begun and (submitted_us is None or not doubtful):
@@ -369,15 +369,14 @@ class Runs:
                 self._sql.submit(cursor, again)
             if withdrawn:
                 self._sql.hand_over(cursor, withdrawn)
-            if not left:
-                self._journal.begin(cursor)
+            self._journal.begin(cursor, left)
             cursor.execute(self._sql.let_go_all)
             self._ended.update(row[0] for row in rows if row[7] == JobState.ENDED)
             self.formers = True
             self._submitted.update((run.token, run.fire_us, run.attempt) for run in runs)
         with self._database.lock:
             self._journal.use()
-            self._in_doubt = left
+            self._in_doubt = {(run.token, run.fire_us, run.attempt) for run in left}
             self._submitted.clear()
         return Recovered(runs, lost)
 

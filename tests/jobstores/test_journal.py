@@ -591,6 +591,26 @@ class TestKilled:
         assert outcomes(store.recover([])) == ({"job": 2}, {"job"})
         database.close()
 
+    def test_doubt_that_waits_is_not_all_that_is_told_of_the_next_scheduler(self, database: Database) -> None:
+        """What a journal leaves in doubt may wait for its job to be mended; meanwhile others begin."""
+        store = database.open()
+        told(store).sent(submit(store, "sent", recovery="lost")["sent"])
+        database = database.killed()
+        store = database.open()
+        rename = "UPDATE schedcore_jobs SET payload = replace(payload, 'stores:{}', 'stores:{}')"
+        with store._database.writing("alter") as cursor:
+            cursor.execute(rename.format("work", "gone"))
+        assert store.recover([]) == ([], [])
+        runs = submit(store, "began", "waits", recovery="lost")
+        told(store).forget(told(store).mark())
+        told(store).begun(runs["began"], T0_US)
+        database = database.killed()
+        store = database.open()
+        with store._database.writing("alter") as cursor:
+            cursor.execute(rename.format("gone", "work"))
+        assert outcomes(store.recover([])) == ({"waits": 1}, {"sent", "began"})
+        database.close()
+
     def test_the_journal_of_another_time(self, database: Database) -> None:
         """One that was put back, or is another database's, says nothing."""
         store = database.open()
@@ -875,3 +895,54 @@ def test_killed_in_a_burst(tmp_path: Path, kind: str) -> None:
         again = f"{run_id[:-1]}{records[run_id].attempt + 1}"
         if run_id.startswith("rerun") and records[run_id].attempt == 1:
             assert again in records, "it is run again"
+
+
+SUICIDE = """
+import os, signal, sys
+from datetime import UTC, datetime
+from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+from schedcore.schedulers.background import BackgroundScheduler
+
+def job(name):
+    os.write(trace, f"{name}\\n".encode())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def fine():
+    os.write(trace, b"fine\\n")
+
+if __name__ == "__main__":
+    import app
+    app.trace = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    scheduler = BackgroundScheduler(
+        jobstores={"default": SQLAlchemyJobStore(sys.argv[1])}, timezone="UTC",
+        executors={"default": {"type": "threadpool", "max_workers": 1}},
+    )
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    if len(sys.argv) > 3:
+        for number, recovery in enumerate(("rerun", "lost")):
+            scheduler.add_job(app.job, "date", run_date=at, args=[recovery], id=f"{number}", recovery=recovery)
+        scheduler.add_job(app.fine, "date", run_date=at, id="2")
+    scheduler.start()
+    while any(run.finished_us is None for run in scheduler.get_runs()) or scheduler.get_jobs():
+        scheduler._pumps["default"].tried.wait(0.01)
+    scheduler.shutdown()
+"""
+
+
+@pytest.mark.slow
+@boots
+@pytest.mark.timeout(120)
+def test_a_job_that_kills_its_process_does_so_once_more(tmp_path: Path) -> None:
+    """And not at all where its job wants none twice; what was behind it in the queue is made once."""
+    (tmp_path / "app.py").write_text(SUICIDE)
+    log = tmp_path / "log"
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    codes: list[int] = []
+    while 0 not in codes:
+        more = [] if codes else ["first"]
+        command = [sys.executable, "app.py", f"sqlite:///{tmp_path}/jobs.sqlite", str(log), *more]
+        done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, timeout=60, check=False)
+        codes.append(done.returncode)
+        assert len(codes) < 6
+    assert Counter(log.read_text().split()) == {"rerun": 2, "lost": 1, "fine": 1}
+    assert codes == [-9, -9, -9, 0]
