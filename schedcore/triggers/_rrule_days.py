@@ -317,7 +317,7 @@ def picked_days(named: tuple[Days, ...], freq: int, positions: Collection[int], 
 
 def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]) -> int:
     """How many instances a year, a month or a week of the rule has at the most, which ``BYSETPOS`` counts. ``sets``: the days
-    that it names; of those that do not come round after 400 years nothing is made.
+    that it names, of which those that do not come round after 400 years are not needed for a bound.
     """
     times = 1
     for place, key in ((_DAILY, "BYHOUR"), (_HOURLY, "BYMINUTE"), (_MINUTELY, "BYSECOND")):
@@ -325,28 +325,13 @@ def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]
             times *= len(_numbers(given[key]))
     if freq > _WEEKLY:
         return times
+    if freq < _WEEKLY:  # of others than these, ``picked_days`` knows
+        return times * (len(_numbers(given["BYEASTER"])) if "BYEASTER" in given else 366)
+    # The first day of a chunk, read from the right, is a Saturday.
     common = common_days(tuple(each for each in sets if each.repeats == EVERY_CHUNK), EVERY_CHUNK)
-    if freq == _WEEKLY:
-        # The first day of a chunk, read from the right, is a Saturday.
-        bits = f"{common:0{CHUNK}b}"[::-1]
-        first = (_WEEKDAYS.index(given.get("WKST", "MO")[:2]) - 5) % 7
-        return times * max(bits.count("1", at, at + 7) for at in range(first, CHUNK, 7))
-    days = place = 0
-    for year in range(2000, 2400):
-        if freq == _YEARLY:
-            length = 337 + month_length(year, 2)
-            days = max(days, (common >> place & (1 << length) - 1).bit_count())
-            place += length
-            continue
-        of_year = common >> place & (1 << 366) - 1
-        for month in range(1, 13):
-            length = month_length(year, month)
-            days = max(days, (of_year & (1 << length) - 1).bit_count())
-            of_year >>= length
-            place += length
-    if "BYEASTER" in given:
-        days = min(days, len(_numbers(given["BYEASTER"])))
-    return times * days
+    bits = f"{common:0{CHUNK}b}"[::-1]
+    first = (_WEEKDAYS.index(given.get("WKST", "MO")[:2]) - 5) % 7
+    return times * max(bits.count("1", at, at + 7) for at in range(first, CHUNK, 7))
 
 
 def times_of_rule(given: Mapping[str, str], freq: int, start: datetime) -> tuple[int, int]:
