@@ -32,6 +32,7 @@ from schedcore.cli.words import (
 )
 from schedcore.clock import to_datetime
 from schedcore.errors import UsageError, did_you_mean
+from schedcore.executors.command import CommandStartError
 from schedcore.job import JobEntry, JobState
 from schedcore.run import LIVE_STATES, RunRecord, RunState
 
@@ -385,9 +386,10 @@ def _detail(record: RunRecord, now: datetime) -> str:
 
 def _below(record: RunRecord) -> list[str]:
     lines = (record.output or "").splitlines()
-    # A command's traceback tells nothing that its exit code and its output do not.
+    # A command's traceback tells nothing that its exit code and its output do not, or why it could not be started.
     if record.exit_code is None:
-        lines += (record.traceback or record.error or "").splitlines()
+        error = record.error or ""
+        lines += (error if error.startswith(CommandStartError.__name__) else record.traceback or error).splitlines()
         if record.result is not None:
             lines.append(record.result)
     return [clean(line) for line in lines]

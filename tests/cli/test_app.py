@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import schedcore
-from schedcore.cli import files, register, stores
+from schedcore.cli import files, register, report, stores
 from schedcore.cli.app import app
 from schedcore.cli.runner import make_scheduler
 from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, SchedulerEvent
@@ -195,6 +196,15 @@ class TestRuns:
         assert lines[2:] == ["    one", "    two"]
         text = call("runs", filled, "--job", "fails", "-o").stdout
         assert "    Traceback (most recent call last):" in text
+
+    def test_why_a_command_could_not_be_started(self, filled: Path) -> None:
+        with stores.Reader(stores.to_read(str(filled), None)[0]) as reader:
+            (record,) = reader.runs("fails", limit=1)
+        error = "CommandStartError: command 'x' could not be started: no program 'x' on PATH"
+        unstarted = record._replace(error=error, traceback=f"Traceback (most recent call last):\n  …\n{error}\n")
+        out = io.StringIO()
+        report.print_runs([report.RunReport("default", unstarted)], as_json=False, output=True, out=out)
+        assert out.getvalue().splitlines()[2:] == [f"    {error}"]
 
     def test_limit(self, filled: Path) -> None:
         assert len(json.loads(call("runs", filled, "--limit", "2", "--json").stdout)) == 2
