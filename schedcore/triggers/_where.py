@@ -595,29 +595,31 @@ class Finder:
     def at_or_after(self, at_us: int, steps: list[int]) -> int | None:
         """The first instant of the boxes that is not before ``at_us``, or one that is earlier than it but not before ``at_us``.
 
-        None: there is none. ``steps``: those that are left, counted down in place; when they are used up, the answer is how far
-        the look came, which may be an instant of no box.
+        None: there is none. ``steps``: those that are left, counted down in place. When they are used up, or a box was not looked
+        into any farther because of what another one has, the answer is how far the look came, which may be an instant of no box.
         """
         # First no farther than to the end of a chunk of days: what one box has there saves a look at the others beyond.
         near_us = (FIRST_DAY + ((at_us // _DAY_US - FIRST_DAY) // CHUNK + 1) * CHUNK) * _DAY_US - 1
         best: int | None = None
+        answers: list[int | None] = []
         for number, box in enumerate(self.boxes):
             asked_us, answer_us = self._known[number]
             if at_us < asked_us or (answer_us is not None and answer_us < at_us):
                 answer_us = look(box, at_us, steps, until_us=near_us if best is None else min(best, near_us))
                 self._known[number] = at_us, answer_us
+            answers.append(answer_us)
             if answer_us is not None and (best is None or answer_us < best):
                 best = answer_us
         if best is None or best <= near_us:
             return best
         best = None
-        for number, box in enumerate(self.boxes):
-            _, answer_us = self._known[number]
-            if answer_us is not None:
-                answer_us = look(box, answer_us, steps, until_us=best)
-                self._known[number] = at_us, answer_us
-            if answer_us is not None and (best is None or answer_us < best):
-                best = answer_us
+        for number, (box, answer_us) in enumerate(zip(self.boxes, answers, strict=True)):
+            if answer_us is None:
+                continue
+            found_us = look(box, answer_us, steps, until_us=best)
+            self._known[number] = at_us, found_us
+            if found_us is not None and (best is None or found_us < best):
+                best = found_us
         return best
 
 
