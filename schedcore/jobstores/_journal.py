@@ -20,6 +20,7 @@ read; but what it does not say may have happened. (Where the system has no name 
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -36,7 +37,7 @@ from schedcore.jobstores._outcome import NOTHING, Outcome, outcome, storable
 from schedcore.run import LIVE_STATES, Finish, Run, RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
-__all__ = ["Ended", "Found", "JournalFile", "RunKey", "knows_boots", "look"]
+__all__ = ["Ended", "Found", "JournalFile", "RunKey", "knows_boots", "look", "remove"]
 
 #: Of a run in an SQL store: uid of the job, fire time, attempt.
 RunKey = tuple[int, int, int]
@@ -115,23 +116,23 @@ class JournalFile:
         self._misses = 0  # what could not be told, since all was
         self._untold = False  # whether that will not come to an end
         self._sent: dict[tuple[int, int, Any], Run] = {}
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+        remove(path)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        head = _HEAD.pack(_MAGIC, token.encode("ascii"), _boot(), 0)
+        head = _HEAD.pack(*_HEAD.unpack(head)[:3], crc32(head[:_NAMED]))
         with ExitStack() as undo:
             descriptor = os.open(path, flags, 0o600)  # it has what jobs raised and returned
             undo.callback(os.unlink, path)
             try:
+                # At once, so that it is known for what it is though the process is killed here.
+                left = _HEAD_SIZE + SIZE - os.write(descriptor, head)
                 # Written, not just made so long: a place on a full disk must not be missed when it is written to.
-                left = _HEAD_SIZE + SIZE
                 while left:
                     left -= os.write(descriptor, bytes(min(left, 256 * 1024)))
                 self._map: mmap.mmap | None = mmap.mmap(descriptor, _HEAD_SIZE + SIZE)
             finally:
                 os.close(descriptor)
             undo.pop_all()
-        head = _HEAD.pack(_MAGIC, token.encode("ascii"), _boot(), 0)
-        self._map[: _HEAD.size] = _HEAD.pack(*_HEAD.unpack(head)[:3], crc32(head[:_NAMED]))
 
     # -- on the way of a run ---------------------------------------------------------------------------------------------
 
@@ -285,18 +286,9 @@ def _text_of(what: Outcome) -> bytes:
 def look(path: str) -> Found | None:
     """What is in a file; None: it is no journal, or not there, or cannot be read. Raises nothing."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        data = memoryview(_beginning(path, _HEAD_SIZE + SIZE))
     except OSError:
         return None
-    with ExitStack() as undo:
-        undo.callback(os.close, descriptor)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return None
-            with open(descriptor, "rb", closefd=False) as file:
-                data = memoryview(file.read(_HEAD_SIZE + SIZE))
-        except OSError:
-            return None
     if len(data) < _HEAD_SIZE:
         return None
     magic, token, boot, checksum = _HEAD.unpack_from(data)
@@ -307,6 +299,26 @@ def look(path: str) -> Found | None:
     written, needed, missing = struct.unpack_from("QQQ", data, _WRITTEN)
     whole = not missing and len(data) == _HEAD_SIZE + SIZE and needed <= written <= needed + SIZE
     return found._replace(complete=_read(data, needed, written, found) and whole and found.complete)
+
+
+def remove(path: str) -> None:
+    """Remove a journal, if it is there. Raises ``OSError``, also for what is none: it is somebody's who calls a file so."""
+    with suppress(FileNotFoundError):
+        if _beginning(path, len(_MAGIC)) not in (_MAGIC, b""):
+            raise FileExistsError(errno.EEXIST, "there is a file that is no journal", path)
+        os.unlink(path)
+
+
+def _beginning(path: str, size: int) -> bytes:
+    """What a file begins with. Raises ``OSError``, also for what is no file."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileExistsError(errno.EEXIST, "there is something that is no file", path)
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(size)
+    finally:
+        os.close(descriptor)
 
 
 def _read(data: memoryview, needed: int, written: int, found: Found) -> bool:

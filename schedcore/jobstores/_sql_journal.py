@@ -12,13 +12,12 @@ one, or, where doubt is left, that of ``recover``. What stays in doubt even then
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from schedcore.jobstores._journal import JournalFile, RunKey, look
+from schedcore.jobstores._journal import JournalFile, RunKey, look, remove
 from schedcore.jobstores._sql_database import Database
 from schedcore.run import Run
 
@@ -106,7 +105,7 @@ class Journal:
         if coming is not None:
             self.file = coming
             with suppress(OSError):  # nobody takes it for the one that the database means
-                os.unlink(self._last)
+                remove(self._last)
 
     def close(self) -> None:
         """Let go of it."""

@@ -402,6 +402,16 @@ class TestFile:
         os.waitpid(pid, 0)
         assert path.read_bytes() == before
 
+    def test_a_file_that_is_no_journal_stays(self, path: Path) -> None:
+        path.write_bytes(b"mine")
+        with pytest.raises(FileExistsError, match="no journal"):
+            JournalFile(str(path), TOKEN)
+        assert path.read_bytes() == b"mine"
+        # Killed when it was just made.
+        path.write_bytes(b"")
+        JournalFile(str(path), TOKEN).close()
+        assert not path.exists()
+
     def test_no_room_for_it(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(descriptor: int, data: bytes) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -673,6 +683,18 @@ class TestKilled:
         assert outcomes(database.open().recover([])) == ({"job": 2}, {"job"})
         database.close()
 
+    def test_files_of_others_under_its_names(self, database: Database, caplog: pytest.LogCaptureFixture) -> None:
+        one, two = (database.folder / name for name in ("jobs.sqlite.runs", "jobs.sqlite.runs2"))
+        one.write_bytes(b"one")
+        assert has_journal(database.open())
+        assert two.exists()
+        database.close()
+        two.write_bytes(b"two")
+        with caplog.at_level(logging.WARNING, "schedcore.jobstores"):
+            assert not has_journal(database.open())
+        assert "there is a file that is no journal" in caplog.text
+        assert (one.read_bytes(), two.read_bytes()) == (b"one", b"two")
+
     @pytest.mark.parametrize(
         "text",
         [
@@ -898,7 +920,7 @@ def test_killed_in_a_burst(tmp_path: Path, kind: str) -> None:
 
 
 SUICIDE = """
-import os, signal, sys
+import os, signal, sys, threading
 from datetime import UTC, datetime
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
 from schedcore.schedulers.background import BackgroundScheduler
@@ -923,8 +945,8 @@ if __name__ == "__main__":
             scheduler.add_job(app.job, "date", run_date=at, args=[recovery], id=f"{number}", recovery=recovery)
         scheduler.add_job(app.fine, "date", run_date=at, id="2")
     scheduler.start()
-    while any(run.finished_us is None for run in scheduler.get_runs()) or scheduler.get_jobs():
-        scheduler._pumps["default"].tried.wait(0.01)
+    while scheduler.get_jobs() or any(run.finished_us is None for run in scheduler.get_runs()):
+        threading.Event().wait(0.02)
     scheduler.shutdown()
 """
 
