@@ -200,14 +200,15 @@ class Database:
     # -- transactions ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def writing(self, doing: str, *, single: bool = False) -> Iterator[Any]:
+    def writing(self, doing: str, *, single: bool = False, lasting: bool = True) -> Iterator[Any]:
         """A cursor in a transaction that writes, committed at the end. One at a time.
 
         ``single``: for one statement that does no harm to another scheduler's term. On a server it is a transaction by itself.
+        Without ``lasting`` it may be gone, and nothing but it, when the server's machine crashes at once.
         """
         if self.read_only:
             raise JobStoreError(self.alias, "it was opened for reading only")
-        with self.lock, self._transaction(doing, write=True, bare=single) as cursor:
+        with self.lock, self._transaction(doing, write=True, bare=single, lasting=lasting) as cursor:
             yield cursor
 
     @contextmanager

@@ -155,13 +155,12 @@ class PostgreSQL(Backend):
     def begin_write(self, cursor: Any, term: str | None, *, lasting: bool = True) -> str | None:
         # READ COMMITTED, whatever the default: an update that waited for another one compares the fence with what that one left.
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
-        if not lasting:
-            begin += "; SET LOCAL synchronous_commit = off"
+        rest = "" if lasting else "; SET LOCAL synchronous_commit = off"
         if term is None:
-            cursor.execute(begin, prepare=False)
+            cursor.execute(f"{begin}{rest}", prepare=False)
             return None
-        # Both in one message.
-        cursor.execute(f"{begin}; {term} FOR SHARE", prepare=False)
+        # All in one message.
+        cursor.execute(f"{begin}; {term} FOR SHARE{rest}", prepare=False)
         cursor.nextset()
         row = cursor.fetchone()
         return None if row is None else str(row[0])

@@ -213,7 +213,8 @@ class SQLAlchemyJobStore(JobStore):
 
     def put_note(self, name: str, value: str) -> None:
         note = {f"note: {name}": value}
-        with self._database.writing("write a note") as cursor:
+        # The first run after a start would wait for the disk. An older note does no harm: it tells of an earlier moment.
+        with self._database.writing("write a note", lasting=False) as cursor:
             self._database.put_meta(cursor, note)
         if self._database.meta is not None:
             self._database.meta |= note
