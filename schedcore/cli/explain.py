@@ -108,7 +108,11 @@ _Zone = Annotated[
     str | None,
     typer.Option("--timezone", "-z", metavar="ZONE", help="Such as Europe/Berlin. Default: that of this machine."),
 ]
-_Count = Annotated[int, typer.Option("--count", "-n", metavar="N", min=0, help="How many fire times to show.")]
+# Some seconds' work. All of them are in memory before the first is shown.
+_MOST = 100_000
+_Count = Annotated[
+    int, typer.Option("--count", "-n", metavar="N", min=0, max=_MOST, help="How many fire times to show.")
+]
 _Seed = Annotated[
     str | None, typer.Option("--seed", metavar="ID", help="The id of the job, for a schedule with H in it.")
 ]
@@ -178,7 +182,7 @@ def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager
         dialect: _Dialect = Dialect.UNIX,
         timezone: _Zone = None,
         count: Annotated[
-            int, typer.Option("--count", "-n", metavar="N", min=1, help="How many fire times to show.")
+            int, typer.Option("--count", "-n", metavar="N", min=1, max=_MOST, help="How many fire times to show.")
         ] = 5,
         seed: _Seed = None,
         dst: _Dst = Dst.CRON,

@@ -59,6 +59,9 @@ def test_the_commands() -> None:
     assert (result.exit_code, len(result.output.splitlines())) == (0, 3)
     result = command("next", "0 2 * * *", "-n", "0")
     assert result.exit_code == 2, "none at all would read as never"
+    for name in ("next", "explain"):
+        result = command(name, "0 2 * * *", "-n", "1000000000")
+        assert result.exit_code == 2, "it would take hours, and all the memory there is"
     result = command("explain", "0 */5 * * * *", "--seconds", "--dst", "literal", "--timezone", "UTC", "--count", "1")
     assert result.exit_code == 0
     assert result.output.splitlines()[1] == "every 5 minutes"
