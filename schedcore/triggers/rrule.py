@@ -548,7 +548,8 @@ class _Rule:
         self._positions = positions
         self._counted = self.days
         if positions is not None and freq < _DAILY - 1 and "BYEASTER" not in given:
-            self.days += (picked_days(named, freq, positions, len(self._times[0]) * len(self._times[1])),)
+            picked = picked_days(named, freq, positions, len(self._times[0]) * len(self._times[1]))
+            self.days = (picked, *self.days)  # where it is empty the others need not be made
         self._week_start = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
         self._start = start
         self._boxes = self._of_frequent(interval) if freq > _DAILY else ()
