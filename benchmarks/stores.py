@@ -241,7 +241,6 @@ def restart(subject: str, n: int, url: str) -> Figures:
     first.wait()
     figures = {"first_ms": (first.first_s - began.wall_s) * 1e3, "cpu_ms": (process_time() - began.cpu_s) * 1e3}
     scheduler.shutdown()
-    _administer(url, f"DROP DATABASE {copy}")
     return figures
 
 
