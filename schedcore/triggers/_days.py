@@ -167,9 +167,12 @@ class Smeared(Days):
         self.repeats = repeats if repeats == EVERY_CHUNK else min(repeats + 1, NO_CHUNK)
 
     def make(self, chunk: int) -> int:
-        here = common_days(self._sets, chunk)
-        # What comes over from the chunks beside it, a few days, is not worth making these.
-        before = after = here if repeating_from(self._sets) == EVERY_CHUNK else ALL_DAYS
+        here = before = after = common_days(self._sets, chunk)
+        repeats = repeating_from(self._sets)
+        if repeats != EVERY_CHUNK:
+            # What comes over from the chunks beside it is a few days, for which those that have no like are not made.
+            before = common_days(self._sets, min(chunk - 1, 1)) if chunk > 0 and repeats == 1 else ALL_DAYS
+            after = common_days(self._sets, 1) if chunk >= 0 and repeats == 1 else ALL_DAYS
         found = 0
         for by in range(self._least, self._most + 1):
             if by >= 0:

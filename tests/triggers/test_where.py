@@ -462,3 +462,19 @@ def test_a_lattice_that_passes_before_the_times_of_all_days_is_no_walk() -> None
     drifting = IntervalTrigger(days=1, seconds=0.000001, start_date="2012-07-16T11:07:24Z")
     mondays = CronTrigger(day="5th mon", hour=3, second="*", timezone="Australia/Lord_Howe")
     assert within(AndTrigger([drifting, mondays], tolerance=60), 2026, 1) is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Apia", "America/New_York"])
+def test_what_is_always_closed_is_never_and_no_search(zone: str) -> None:
+    """Also where the days of UTC are others: those beside the last one of 400 years are known, too."""
+    always = Weekdays("mon", "fri", "sun") | Weekdays("tue", "wed", "thu", "sat") | Dates(("2026-01-01", "2027-12-31"))
+    trigger = CronTrigger(hour=3, timezone=zone).excluding(always)
+    for year in (2026, 2399, 9000):
+        assert trigger.next_us(from_datetime(datetime(year, 1, 1, tzinfo=UTC))) is None
+
+
+def test_days_in_steps_of_weeks_are_never_near_to_a_sunday() -> None:
+    """On Wednesdays, which no last Sunday of a month is within two days of."""
+    weeks = CalendarIntervalTrigger(weeks=31, hour=11, start_date="2024-01-31", timezone="America/New_York")
+    sundays = CronTrigger(day="last sun", hour=3, second="*", timezone="Europe/London")
+    assert within(AndTrigger([weeks, sundays], tolerance=2 * 86_400), 2026, 1500) is None
