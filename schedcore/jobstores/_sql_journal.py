@@ -1,8 +1,9 @@
 """The journal of a database that has one (``_journal``): read when the database is opened, and begun anew.
 
-**Which one it is** the database says, by a token in its table of meta data: one of another database, or of another state of this
-one, is none of its. There are two names: the new journal is made under the one that the last does not have, then its token is
-committed, then the last is removed. So, wherever the process is killed, there is the one that the database means.
+**Which one it is** the database says, by a token in its table of meta data: one of another database, or of another opening of
+this one, is none of its. (A copy that was made while it was open has the token of what it became: nobody can tell.) There are two
+names: the new journal is made under the one that the last does not have, then its token is committed, then the last is removed.
+So, wherever the process is killed, there is the one that the database means.
 
 **When.** What the last scheduler's journal says is put into the database as that is opened. The new one says of each run that it
 does not know that it has not begun: so it is begun in the transaction after which no run is in doubt any more. That is the same
