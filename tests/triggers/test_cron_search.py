@@ -298,3 +298,14 @@ def test_tables_do_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(trigger._offsets) <= 50
     assert len(trigger._offsets._chunks) <= 50
     assert len(trigger._plan._later) <= 5
+
+
+def test_questions_beyond_the_last_year_leave_the_years_before_as_they_are() -> None:
+    trigger = CronTrigger(month="3", day="last sun", hour="2", minute="30", timezone="Europe/Berlin", dst="literal")
+    object.__setattr__(trigger, "_offsets", Offsets(trigger.timezone))
+    assert len(list(trigger._offsets.spans(0, 1))) == 1  # it has read the zone's file
+    for years in range(400):  # every kind of year
+        asked_us = 2 * LAST_US + years * _YEAR_US
+        assert trigger.next_us(asked_us) is None
+        trigger.last_us(asked_us)
+    assert trigger.next_us(_2024_US) is None, "a time in the gap"

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from datetime import datetime, timedelta, tzinfo
+from datetime import MAXYEAR, datetime, timedelta, tzinfo
 from functools import lru_cache
 
 from schedcore.triggers._zones import FIRST_US, LAST_US
@@ -161,7 +161,9 @@ class Offsets(dict[int, int | tuple[Piece, ...]]):
                     if cut[0] < known_s:
                         yield cut
         if known_s < until_s:
-            for year in range(year_of(max(from_s, known_s) // _DAY_S), year_of(until_s // _DAY_S) + 1):
+            # No zone can be asked about the years after the last one, nor may they stand for others of their kind.
+            last = min(year_of(until_s // _DAY_S), MAXYEAR)
+            for year in range(year_of(max(from_s, known_s) // _DAY_S), last + 1):
                 start_s = first_day(year) * _DAY_S
                 for since_s, after in self._cuts_of_year(year):
                     yield start_s + since_s, after
