@@ -7,7 +7,7 @@ turns with the others (``patched``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from inspect import signature
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -18,7 +18,6 @@ from gevent.hub import Hub
 from schedcore.adapters.gevent.patched import Turns
 from schedcore.adapters.gevent.places import in_thread, is_patched, is_thread_of
 from schedcore.adapters.gevent.wakeup import GeventWakeup
-from schedcore.schedulers._pump import Pump
 from schedcore.wakeup import Done
 
 __all__ = ["StoreCalls", "Stores", "waiting"]
@@ -43,6 +42,14 @@ def waiting(method: Callable[P, T]) -> Callable[P, T]:
     return call  # type: ignore[return-value]
 
 
+class _OfStore(Protocol):
+    """What belongs to a job store."""
+
+    @property
+    def alias(self) -> str:
+        """The store's."""
+
+
 class Stores(Protocol):
     """What is asked of the scheduler."""
 
@@ -50,7 +57,7 @@ class Stores(Protocol):
     def running(self) -> bool:
         """Whether it is."""
 
-    def _pumps_of(self, jobstore: str | None) -> list[Pump]: ...
+    def _pumps_of(self, jobstore: str | None) -> Sequence[_OfStore]: ...
     def _blocking_stores(self, jobstore: str | None) -> list[str]: ...
     def _is_opening(self, jobstore: str | None) -> bool: ...
     def _may_wait(self) -> bool: ...

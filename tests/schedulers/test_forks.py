@@ -50,7 +50,7 @@ def in_child(look):
 
 def said(source: str) -> list[str]:
     program = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", PREAMBLE + textwrap.dedent(source)],
+        [sys.executable, "-P", "-X", "dev", "-W", "error", "-c", PREAMBLE + textwrap.dedent(source)],
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
