@@ -175,6 +175,15 @@ class AsyncIOExecutor(RunExecutor):
             # A task may be over by now: that of asyncio's eager factory, say.
             if serial in tasks:
                 tasks[serial] = (task, run)
+        # Called when each of them has had its first step.
+        loop.call_soon(self._end_cancelled, waiting)
+
+    def _end_cancelled(self, waiting: list[Waiting]) -> None:
+        """End the runs whose tasks were cancelled before their first step: their coroutines were not entered, and cannot tell."""
+        for serial, run, _ in waiting:
+            live = self._tasks.get(serial)
+            if live is not None and live[0] is not None and live[0].done():
+                self._over(serial, Finish(run, RunState.CANCELLED, None, self._wall_us()))
 
     def _native(self, func: Callable[..., Any]) -> Callable[..., Awaitable[Any]] | None:
         """What to call and await on the loop for a job of this function; None for one that runs in a thread."""
@@ -210,11 +219,14 @@ class AsyncIOExecutor(RunExecutor):
             if finish is None:
                 finish = Finish(run, RunState.CANCELLED, started_us, wall_us())
             current_run.set(None)
-            # Not there is one that was cut and went on, while the executor was started again.
-            self._tasks.pop(serial, None)
-            self._run_finished(finish)
-            if self._closed and not self._tasks:
-                self._drained.set()
+            self._over(serial, finish)
+
+    def _over(self, serial: int, finish: Finish) -> None:
+        # Not there is one that was cut and went on, while the executor was started again.
+        self._tasks.pop(serial, None)
+        self._run_finished(finish)
+        if self._closed and not self._tasks:
+            self._drained.set()
 
     def live_runs(self) -> list[Run]:
         return [*(run for _, run in self._tasks.copy().values()), *self._threads.live_runs()]

@@ -424,6 +424,24 @@ async def test_a_failure_leads_to_the_job_alone() -> None:
 
 
 @on_loop
+async def test_what_is_cancelled_before_its_first_step_is_reported() -> None:
+    async with started() as bench:
+
+        async def first() -> None:
+            await asyncio.sleep(0)
+
+        await bench.ends(bench.submit(first))
+        # One by one, each has a task of its own.
+        before = set(asyncio.all_tasks())
+        [run] = bench.submit(first)
+        [task] = asyncio.all_tasks() - before
+        task.cancel()
+        [finish] = await bench.ends([run])
+        assert (finish.state, finish.started_us) == (RunState.CANCELLED, None)
+        assert bench.executor.live_runs() == []
+
+
+@on_loop
 async def test_a_carrier_that_is_cancelled_too_soon_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_carrier, "_AGAIN_S", 0.0)
     async with started() as bench:
