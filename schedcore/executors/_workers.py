@@ -216,7 +216,10 @@ class WorkerPool(Generic[T, R]):
             try:
                 self._start_worker()
             except RuntimeError as error:  # those that there are go on
-                _logger.error("%s goes on with %d of %d threads: %s", self._name, len(self._threads), self._max, error)
+                # While a program ends Python 3.12 and later give no more threads, which is nobody's fault.
+                level = logging.DEBUG if "interpreter shutdown" in str(error) else logging.ERROR
+                text = "%s goes on with %d of %d threads: %s"
+                _logger.log(level, text, self._name, len(self._threads), self._max, error)
 
     def _run(self, worker: Worker) -> None:
         self._here.worker = worker
