@@ -25,7 +25,7 @@ from schedcore.jobstores._documents import Change, Doc
 from schedcore.jobstores.mongodb import MongoDBJobStore
 from schedcore.run import RunRecord, RunState
 from schedcore.testing import EventLog
-from tests.jobstores.load import scheduler_on, work
+from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.jobstores.owned import OTHER, OwnedTests
 from tests.services import MongoDB
 
@@ -268,7 +268,7 @@ def test_histories_are_cut(store: MongoDBJobStore) -> None:
 
 def test_each_write_of_a_batch_is_told_apart(store: MongoDBJobStore) -> None:
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     for name in "abcdef":
         scheduler.add_job(work, "date", run_date="2099-01-01", id=name)
     docs = store._fetch(list("abcdef"))
@@ -301,7 +301,7 @@ def test_each_write_of_a_batch_is_told_apart(store: MongoDBJobStore) -> None:
 
 def test_an_id_that_is_taken_anew_fits_nobody_who_knew_the_old_one(store: MongoDBJobStore) -> None:
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     old = store._fetch(["a"])["a"]
     scheduler.remove_job("a")
@@ -312,7 +312,7 @@ def test_an_id_that_is_taken_anew_fits_nobody_who_knew_the_old_one(store: MongoD
 
 def test_what_was_emptied_and_not_deleted_is_nobodys(store: MongoDBJobStore) -> None:
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     scheduler.add_job(work, "date", run_date="2099-01-01", id="b")
     docs = store._fetch(["a", "b"])
@@ -322,7 +322,7 @@ def test_what_was_emptied_and_not_deleted_is_nobodys(store: MongoDBJobStore) -> 
     with pytest.raises(ConflictingIdError):
         scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     scheduler.shutdown()
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     assert [row["_id"] for row in store._jobs.find()] == ["a"]
     scheduler.shutdown()
 
@@ -333,7 +333,7 @@ def test_a_write_that_was_not_answered_cannot_come_late(
     from schedcore.engine import decide
 
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
     scheduler.shutdown()
     # By itself: a scheduler recovers what is there when it starts, and would take the claims back in the middle of this.
@@ -372,7 +372,7 @@ def test_a_decision_made_from_an_outdated_document_changes_nothing(store: MongoD
     from schedcore.engine import decide
 
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
     now_us = int(time.time() * 1e6)
     (claim,) = store.acquire(Now(now_us, now_us), 10)

@@ -244,7 +244,7 @@ MANY = 600  # of which several pieces are made
 def _many_due(store: RedisJobStore) -> tuple[BackgroundScheduler, int, list[Decision]]:
     """A scheduler with many due jobs, and what was decided about them."""
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     common = {"func": work, "trigger": "interval", "hours": 1, "next_run_time": "2026-01-01T00:00:00Z"}
     scheduler.add_jobs([{**common, "id": str(number)} for number in range(MANY)])
     now_us = int(time.time() * 1e6)

@@ -106,7 +106,7 @@ def test_a_due_query_reads_what_is_due_and_no_payloads(
 ) -> None:
     store = make()
     scheduler = scheduler_on(store)
-    scheduler.start(paused=True)
+    start_paused(scheduler)
     scheduler.add_jobs(
         [{"func": work, "trigger": "date", "run_date": "2099-01-01", "id": f"later{n}"} for n in range(500)]
     )
