@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable
+from os import getpid
 from typing import NoReturn
 
 from schedcore._locks import ShortLock
@@ -19,7 +20,7 @@ from schedcore._locks import ShortLock
 __all__ = ["end_child", "forget_after_fork", "generation", "notice_fork"]
 
 _forgetting: list[Callable[[], None]] = []
-_pid = os.getpid()
+_pid = getpid()
 _generation = 0
 # Two threads of the child may look at once, and neither may go on before all is forgotten.
 _lock = ShortLock()
@@ -33,16 +34,16 @@ def forget_after_fork(forget: Callable[[], None]) -> None:
 def notice_fork() -> None:
     """Forget what is the parent's, if this process is a forked child and has not done it yet. From any thread."""
     global _pid, _generation
-    if os.getpid() == _pid:
+    if getpid() == _pid:
         return
     with _lock:
-        if os.getpid() != _pid:
+        if getpid() != _pid:
             _generation += 1
             try:
                 for forget in _forgetting:
                     forget()
             finally:
-                _pid = os.getpid()
+                _pid = getpid()
 
 
 def generation() -> int:

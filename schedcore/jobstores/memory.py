@@ -35,6 +35,8 @@ __all__ = ["MemoryJobStore"]
 
 # So many that serial numbers never start again: no two keys are equal. The integers take no more room than with half of it.
 _SERIAL_BITS = 60
+# Removed jobs between two looks whether old places outnumber the jobs.
+_SWEEP_EVERY = 32
 # A named tuple's own constructor is a Python function; on the path of every run this saves a call.
 _new = tuple.__new__
 # Looking a member of an enumeration up costs as much as a call.
@@ -59,6 +61,7 @@ class MemoryJobStore(JobStore):
         self._steady: _Heap = []
         self._places: dict[int, JobRecord | JobEntry] = {}  # by key, what is in a heap
         self._serial = 0
+        self._removed = 0  # jobs, counted as far as ``_SWEEP_EVERY``
         self._claimed: list[JobEntry] = []
         self._live: dict[str, list[Run]] = {}  # by job, if it has any
         self._orphans: dict[str, list[Run]] = {}  # by job, the live runs of jobs that are gone
@@ -149,11 +152,12 @@ class MemoryJobStore(JobStore):
             found = jobs.pop(job_id, None)
             if found is None:
                 raise JobLookupError(job_id)
-            if isinstance(found, int):
+            if type(found) is int:
                 del self._places[found]
             if self._live:
                 self._orphan(job_id)
-            if len(self._wall) + len(self._steady) > 2 * len(jobs) + 64:
+            self._removed = removed = (self._removed + 1) % _SWEEP_EVERY
+            if not removed and len(self._wall) + len(self._steady) > 2 * len(jobs) + 64:
                 self._sweep()
 
     def _orphan(self, job_id: str) -> None:

@@ -132,15 +132,20 @@ class Changes:
     def remove(self, job_id: str, jobstore: str | None) -> None:
         scheduler = self._scheduler
         # Jobs are removed by the thousand, and most often where nothing is ever put off.
-        if not scheduler._opens_stores_in_start:
-            pumps = self._put_off_to(job_id, jobstore, asks=False)
-            if pumps:
-                self._put_off(job_id, pumps, "remove_job", lambda pump: self._remove_stored(pump, job_id))
-                return
-            self.make_way(jobstore)
+        if not scheduler._opens_stores_in_start and self._remove_later(job_id, jobstore):
+            return
         alias = scheduler._jobs.remove(job_id, jobstore)
         if alias is not None and scheduler._reports.bus.mask & EVENT_JOB_REMOVED:
             self._report_removed(alias, job_id)
+
+    def _remove_later(self, job_id: str, jobstore: str | None) -> bool:
+        """Put it off, if it cannot be done here and now; otherwise it may be."""
+        pumps = self._put_off_to(job_id, jobstore, asks=False)
+        if pumps:
+            self._put_off(job_id, pumps, "remove_job", lambda pump: self._remove_stored(pump, job_id))
+            return True
+        self.make_way(jobstore)
+        return False
 
     def remove_all(self, jobstore: str | None) -> None:
         scheduler = self._scheduler

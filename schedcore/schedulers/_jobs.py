@@ -367,7 +367,7 @@ class Jobs:
 
         Nobody was told that such a job was added, nor is anybody told that it is gone.
         """
-        if self.waiting:
+        if self.waiting.by_store:
             for alias in self.waiting.aliases:
                 if jobstore in (None, alias) and self.waiting.drop(alias, job_id):
                     self._remove_behind(alias, job_id)
