@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from schedcore._forks import notice_fork
 from schedcore.clock import Now
 from schedcore.engine import dispatch_us, first_fire, omitted
 from schedcore.errors import InvalidTriggerError, JobLookupError, UsageError, contained, error_text
@@ -25,6 +26,7 @@ from schedcore.run import Skip, SkipReason, skip_record
 from schedcore.schedulers._definition import UNSET, seeded, stable_id
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
+from schedcore.schedulers._starting import STATE_STOPPED
 from schedcore.schedulers._waiting import Pending, Waiting
 from schedcore.triggers.base import EngineTrigger
 
@@ -376,7 +378,8 @@ class Jobs:
         pumps = scheduler._pumps
         if jobstore is not None and jobstore not in pumps:
             raise scheduler._no_such_store(jobstore)
-        if scheduler.running:
+        notice_fork()
+        if scheduler._state != STATE_STOPPED:  # it is running, and asked without another call
             for alias, pump in pumps.items():
                 if (jobstore is None or jobstore == alias) and pump.opened:
                     try:
