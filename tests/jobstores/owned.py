@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 import pytest
 
 from schedcore.clock import Now
-from schedcore.engine import decide
+from schedcore.engine import Claim, decide
 from schedcore.errors import ConflictingIdError, JobStoreError, JobStoreInUseError
 from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobState
@@ -33,9 +33,11 @@ __all__ = [
     "KeyedInside",
     "KeyedTests",
     "OwnedTests",
+    "claimed",
     "due_jobs",
     "now",
     "other_process",
+    "run_and_remove_all",
 ]
 
 #: What another owner notes.
@@ -88,6 +90,31 @@ def due_jobs(scheduler: BackgroundScheduler, names: str) -> None:
     """A job of each name, long due."""
     for name in names:
         scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
+
+
+def claimed(store: JobStore) -> tuple[BackgroundScheduler, Now, list[Claim]]:
+    """A scheduler on a store with two due jobs, when they were claimed, and the claims."""
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    due_jobs(scheduler, "ab")
+    at = now()
+    return scheduler, at, store.acquire(at, 9)
+
+
+def run_and_remove_all(scheduler: BackgroundScheduler) -> None:
+    """Jobs of each kind come, run and go."""
+    scheduler.start()
+    log = EventLog(scheduler)
+    scheduler.add_job(work, id="once")
+    scheduler.add_job(work, "interval", seconds=0.02, id="often")
+    scheduler.add_job(work, "interval", days=400, id="far")
+    scheduler.add_job(work, "interval", hours=1, id="paused").pause()
+    log.wait_for(lambda log: len(log.executed("often")) > 3 and bool(log.executed("once")))
+    scheduler.remove_all_jobs()
+    scheduler.shutdown()
+    # A run that was on record and had not begun is recovered by who comes next: its job is gone, and so it is lost.
+    start_paused(scheduler)
+    scheduler.shutdown()
 
 
 @contextmanager
@@ -212,11 +239,7 @@ class FencedTests(OwnedTests):
     ) -> None:
         """Even where the other one made a document anew that looks as old as the one that was claimed."""
         store = make()
-        first = scheduler_on(store)
-        start_paused(first)
-        due_jobs(first, "ab")
-        at = now()
-        claims = store.acquire(at, 9)
+        first, at, claims = claimed(store)
         inside.drop_owner()
         other = scheduler_on(make())
         start_paused(other)
@@ -235,11 +258,7 @@ class FencedTests(OwnedTests):
 
     def test_a_decision_made_from_an_outdated_document_changes_nothing(self, make: Make) -> None:
         store = make()
-        scheduler = scheduler_on(store)
-        start_paused(scheduler)
-        due_jobs(scheduler, "ab")
-        at = now()
-        claims = store.acquire(at, 10)
+        scheduler, at, claims = claimed(store)
         changed = threading.Thread(target=scheduler.modify_job, args=("a",), kwargs={"name": "other"})
         changed.start()
         changed.join()
@@ -339,19 +358,7 @@ class KeyedTests(FencedTests):
         scheduler.shutdown()
 
     def test_nothing_is_left_of_jobs_that_are_gone(self, make: Make, inside: KeyedInside) -> None:
-        scheduler = scheduler_on(make(history=3))
-        scheduler.start()
-        log = EventLog(scheduler)
-        scheduler.add_job(work, id="once")
-        scheduler.add_job(work, "interval", seconds=0.02, id="often")
-        scheduler.add_job(work, "interval", days=400, id="far")
-        scheduler.add_job(work, "interval", hours=1, id="paused").pause()
-        log.wait_for(lambda log: len(log.executed("often")) > 3 and bool(log.executed("once")))
-        scheduler.remove_all_jobs()
-        scheduler.shutdown()
-        # A run that was on record and had not begun is recovered by who comes next: its job is gone, and so it is lost.
-        start_paused(scheduler)
-        scheduler.shutdown()
+        run_and_remove_all(scheduler_on(make(history=3)))
         for kind in ("jobs", "payloads", "wall", "elapsed", "idle", "live", "broken", "adding"):
             assert inside.count(kind) == 0, kind
         assert inside.count("runs") == 2

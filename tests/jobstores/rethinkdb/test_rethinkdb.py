@@ -37,7 +37,7 @@ from schedcore.run import Finish, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import OTHER, OwnedTests
+from tests.jobstores.owned import OTHER, OwnedTests, run_and_remove_all
 from tests.jobstores.rethinkdb.conftest import Make
 from tests.jobstores.rethinkdb.evaluator import Evaluator, EvaluatorServer, Table, terms
 
@@ -525,18 +525,7 @@ def test_histories_are_cut(make: Make, server: EvaluatorServer) -> None:
 
 def test_nothing_is_left_of_jobs_that_are_gone(make: Make, server: EvaluatorServer) -> None:
     store = make()
-    scheduler = scheduler_on(store)
-    scheduler.start()
-    log = EventLog(scheduler)
-    scheduler.add_job(work, id="once")
-    scheduler.add_job(work, "interval", seconds=0.02, id="often")
-    scheduler.add_job(work, "interval", hours=1, id="paused").pause()
-    log.wait_for(lambda log: len(log.executed("often")) > 3 and bool(log.executed("once")))
-    scheduler.remove_all_jobs()
-    scheduler.shutdown()
-    # A run that was on record and had not begun is recovered by who comes next: its job is gone, and so it is lost.
-    start_paused(scheduler)
-    scheduler.shutdown()
+    run_and_remove_all(scheduler_on(store))
     assert not table(store, server).rows
     assert "owner" not in table(store, server, "_meta").rows
 
