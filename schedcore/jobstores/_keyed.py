@@ -94,9 +94,8 @@ class Step(NamedTuple):
     old: int
     text: bytes | None  #: of the document; None: it is deleted
     ops: tuple[Op, ...]
-    tell: bool = (
-        False  #: its job's ledger is not known, and soon needed: ``_apply`` may bring it along (``_learn_ledger``)
-    )
+    #: Its job's ledger is not known, and soon needed: ``_apply`` may bring it along (``_learn_ledger``).
+    tell: bool = False
 
     @property
     def size(self) -> int:

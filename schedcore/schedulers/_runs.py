@@ -9,6 +9,7 @@ from schedcore.executors.base import BaseExecutor, RunExecutor, failed
 from schedcore.run import Finish, Run, RunState, SkipReason
 
 if TYPE_CHECKING:
+    from schedcore.jobstores.base import RunJournal
     from schedcore.schedulers._pump import Pump
     from schedcore.schedulers.base import BaseScheduler
 
@@ -73,8 +74,7 @@ class Runs:
     def _not_told(self, runs: list[Run]) -> None:
         """Runs begin of which no ``started`` tells: an executor of the 3.x kind has them."""
         for alias in {run.alias for run in runs}:
-            pump = self._scheduler._pumps.get(alias)
-            journal = None if pump is None else pump.store.journal
+            journal = self._journal_of(alias)
             if journal is not None:
                 journal.not_told()
 
@@ -86,10 +86,13 @@ class Runs:
 
     def sent(self, run: Run) -> None:
         """The run goes to another process, where it may begin before that is told."""
-        pump = self._scheduler._pumps.get(run.alias)
-        journal = None if pump is None else pump.store.journal
+        journal = self._journal_of(run.alias)
         if journal is not None:
             journal.sent(run)
+
+    def _journal_of(self, alias: str) -> RunJournal | None:
+        pump = self._scheduler._pumps.get(alias)
+        return None if pump is None else pump.store.journal
 
     def started(self, run: Run) -> None:
         """The job's code is about to be called."""
