@@ -125,6 +125,15 @@ class Pump:
             self._apply(result)
             if result.undecided:
                 self._decide_elsewhere(result.undecided, now)
+            elif result.due is None and result.error is None:
+                self._look_ahead(result, now)
+
+    def _look_ahead(self, result: CycleResult, now: Now) -> None:
+        """Ask what is due next after what is due now was handed over: that begins sooner by it."""
+        try:
+            self._due = self._next_due(result, now)
+        except Exception as error:  # noqa: BLE001  # a store may be anybody's code
+            self.failed(error)
 
     def _work_elsewhere(self, work: Callable[[], CycleResult]) -> None:
         self.busy = True
@@ -267,8 +276,8 @@ class Pump:
                 self._failures = 0
                 self.health = StoreHealth(True, None, scheduler.clock.wall_us())
                 scheduler._reports.store_recovered(self.alias)
-            assert result.due is not None
-            self._due = result.due
+            if result.due is not None:
+                self._due = result.due
             self._more = result.more
         if result.added:
             scheduler._reports.added(self.alias, result.added)
@@ -390,7 +399,8 @@ class Pump:
             self._step(result, now)
         except Exception as error:  # noqa: BLE001  # a store may be anybody's code
             result.error = error
-        self.tried.set()
+        if not self.tried.is_set():
+            self.tried.set()
         return result
 
     def _step(self, result: CycleResult, now: Now) -> None:
@@ -404,7 +414,8 @@ class Pump:
         else:
             # On a user's event loop. The rest is done elsewhere (``_calls_others_code``).
             result.added = scheduler._jobs.flush(self, others_code=False)
-        self._write_back(result)
+        if self.finished or self.begun or self._unwritten:
+            self._write_back(result)
         recovers = self._unsure
         if recovers:
             result.recovered = store.recover(self._known_runs(result))
@@ -428,7 +439,9 @@ class Pump:
             if not (opens and result.committed is not None and result.committed.runs):
                 # Else in the next cycle, which comes when these runs end.
                 self._note_time(now)
-        result.due = self._next_due(result, now)
+        # Else when what is due now was handed over; but after a failure the step is well only if this is, too.
+        if store.traits.blocking or self._failures or not self.health.ok or result.undecided:
+            result.due = self._next_due(result, now)
 
     def _next_due(self, result: CycleResult, now: Now) -> Due:
         """What is due next. A store is asked only when that may be something else than it was: not if runs merely ended."""

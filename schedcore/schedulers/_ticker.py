@@ -57,14 +57,14 @@ class Ticker:
         now, step_us = scheduler._timeline.look()
         if step_us:
             self._clock_stepped(step_us)
-        mono_s = scheduler.clock.monotonic_s()
+        mono_s = scheduler._timeline.clock.monotonic_s()
         for pump in scheduler._pumps.values():
             try:
                 pump.tick(now, mono_s)
             except Exception as error:
                 scheduler._reports.logger.exception("job store %r: a step failed", pump.alias)
                 pump.failed(error)
-        self._last_tick_s = scheduler.clock.monotonic_s()
+        self._last_tick_s = scheduler._timeline.clock.monotonic_s()
         self.rearm()
 
     def rearm(self) -> None:
@@ -75,7 +75,7 @@ class Ticker:
             return
         min_gap_s = scheduler._min_gap_s
         now = scheduler._timeline.now()
-        mono_s = scheduler.clock.monotonic_s()
+        mono_s = scheduler._timeline.clock.monotonic_s()
         delay_s = scheduler._max_wait_s
         more = False
         for pump in scheduler._pumps.values():
@@ -156,7 +156,7 @@ class Ticker:
         if wakeup is None:
             return
         min_gap_s = scheduler._min_gap_s
-        mono_s = scheduler.clock.monotonic_s()
+        mono_s = scheduler._timeline.clock.monotonic_s()
         wait_s = self._last_tick_s + min_gap_s - mono_s
         if wait_s <= 0 or wait_s > min_gap_s:
             scheduler._tick()
