@@ -28,15 +28,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from schedcore.engine import Decision
 from schedcore.job import JobState
-from schedcore.jobstores._documents import (
-    _CHUNK,
-    _DAMAGED,
-    Change,
-    Doc,
-    pack_record,
-    unpack_doc,
-    unpack_record,
-)
+from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, pack_record, unpack_doc, unpack_record
 from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores.base import Committed, Due
 from schedcore.run import Finish, RunRecord, RunState
@@ -188,8 +181,8 @@ class KeyedStore(OwnedStore):
     def _bare(self, ids: Sequence[str]) -> dict[str, Doc]:
         """Documents by id, without payloads; those that are not there are left out."""
         found: dict[str, Doc] = {}
-        for first in range(0, len(ids), _CHUNK):
-            for job_id, (text, revision) in self._texts(ids[first : first + _CHUNK]).items():
+        for first in range(0, len(ids), CHUNK):
+            for job_id, (text, revision) in self._texts(ids[first : first + CHUNK]).items():
                 found[job_id] = unpack_doc(job_id, revision, text, None)
         return found
 
@@ -214,7 +207,7 @@ class KeyedStore(OwnedStore):
     def _due_docs(
         self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, limit: int | None, stale: list[Op] | None
     ) -> list[Doc]:
-        places = self._earliest(tree, after, upto_us, _CHUNK if limit is None else limit)
+        places = self._earliest(tree, after, upto_us, CHUNK if limit is None else limit)
         return self._docs_at(tree, places, limit, stale)
 
     def _docs_at(
@@ -222,7 +215,7 @@ class KeyedStore(OwnedStore):
     ) -> list[Doc]:
         found: list[Doc] = []
         while limit is None or len(found) < limit:
-            some = list(islice(places, _CHUNK if limit is None else min(_CHUNK, limit - len(found))))
+            some = list(islice(places, CHUNK if limit is None else min(CHUNK, limit - len(found))))
             if not some:
                 break
             # Who looks for due jobs has written them last. Should a stranger have changed one, the commit is refused.
@@ -230,7 +223,7 @@ class KeyedStore(OwnedStore):
             docs.update(self._bare([job_id for _, job_id in some if job_id not in docs]))
             for due_us, job_id in some:
                 doc = docs.get(job_id)
-                if doc is not None and doc.due_us is None and doc.reason == _DAMAGED:
+                if doc is not None and doc.due_us is None and doc.reason == DAMAGED:
                     doc = doc._replace(due_us=due_us, elapsed=tree == "elapsed")
                 if doc is not None and _due_key(doc) == (tree, due_us, job_id):
                     found.append(doc)
@@ -430,8 +423,8 @@ class KeyedStore(OwnedStore):
 
     def _note_batch(self, changes: Sequence[Change]) -> None:
         notes: list[Op] = []
-        for first in range(0, len(changes), _CHUNK):
-            text = json.dumps([[change.doc.id, change.doc.uid] for change in changes[first : first + _CHUNK]])
+        for first in range(0, len(changes), CHUNK):
+            text = json.dumps([[change.doc.id, change.doc.uid] for change in changes[first : first + CHUNK]])
             notes.append(Op("create", Named("adding", f"{first:010}"), text.encode()))
         self._carry_out([Step(None, 0, None, (note,)) for note in notes])
 
@@ -479,7 +472,7 @@ class KeyedStore(OwnedStore):
         self._ledger_size += len(ledger) - len(ledgers.pop(job_id, ()))
         ledgers[job_id] = ledger
         # The one that was just put there is the last to go.
-        while self._ledger_size > _LEDGER_CACHE and len(ledgers) > _CHUNK:
+        while self._ledger_size > _LEDGER_CACHE and len(ledgers) > CHUNK:
             self._ledger_size -= len(ledgers.pop(next(iter(ledgers))))
 
     def _keep_records(self, job_id: str, records: Sequence[tuple[str, RunRecord]]) -> tuple[_Ledger, list[Op]]:
@@ -545,7 +538,7 @@ class KeyedStore(OwnedStore):
             places = iter([entry.key("history")[1:] for entry in reversed(entries)])
         found: list[RunRecord] = []
         while len(found) < limit:
-            keys: list[Key] = [Timed("history", *place) for place in islice(places, min(_CHUNK, limit - len(found)))]
+            keys: list[Key] = [Timed("history", *place) for place in islice(places, min(CHUNK, limit - len(found)))]
             if not keys:
                 break
             values = self._values(keys)

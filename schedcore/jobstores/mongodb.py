@@ -35,7 +35,8 @@ from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.jobstores._clients import given_client
-from schedcore.jobstores._documents import Change, Doc, DocumentStore, read_doc, read_record
+from schedcore.jobstores._documents import DocumentStore
+from schedcore.jobstores._documents_doc import Change, Doc, read_doc, read_record
 from schedcore.jobstores._outcome import storable
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores.base import StoreTraits

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.job import JobState
 from schedcore.jobstores._clients import given_client
-from schedcore.jobstores._documents import Change, Doc, pack_record, to_json, unpack_doc, unpack_record
+from schedcore.jobstores._documents_doc import Change, Doc, pack_record, to_json, unpack_doc, unpack_record
 from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized

@@ -51,7 +51,8 @@ from schedcore.errors import (
 )
 from schedcore.job import JobState
 from schedcore.jobstores._clients import given_client
-from schedcore.jobstores._documents import Change, Doc, DocumentStore, pack_record, unpack_doc, unpack_record
+from schedcore.jobstores._documents import DocumentStore
+from schedcore.jobstores._documents_doc import Change, Doc, pack_record, unpack_doc, unpack_record
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
 from schedcore.jobstores.base import StoreTraits

@@ -21,7 +21,7 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.job import JobState
-from schedcore.jobstores._documents import Change, Doc
+from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores.mongodb import MongoDBJobStore
 from schedcore.run import RunRecord, RunState
 from schedcore.testing import EventLog

@@ -30,7 +30,8 @@ from schedcore.errors import (
 )
 from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobEntry, JobState
-from schedcore.jobstores._documents import Change, Doc, DocumentStore
+from schedcore.jobstores._documents import DocumentStore
+from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.rethinkdb import RethinkDBJobStore, _key
 from schedcore.run import Finish, RunRecord, RunState

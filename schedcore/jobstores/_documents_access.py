@@ -1,0 +1,175 @@
+"""Reading and writing documents: one thread at a time, as long as the store is open, each write in the place of what was read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError
+from schedcore.jobstores._documents_backend import CHUNK, DocumentBackend
+from schedcore.jobstores._documents_definitions import Definitions
+from schedcore.jobstores._documents_doc import Change, Doc
+from schedcore.jobstores._payload import Codec, Oversized
+from schedcore.serializers.base import Serializer
+
+__all__ = ["Claimed", "DocumentAccess"]
+
+# Jobs whose document is kept in memory, so that a due job costs no second look at it.
+_KEPT = 10_000
+# Attempts at a write that others get in the way of. Each of them means that somebody else succeeded.
+_TRIES = 100
+
+
+class Claimed(NamedTuple):
+    """A document about which is being decided, as our own writes about runs have left it since."""
+
+    revision: int  #: when it was claimed; by which the claim is known
+    doc: Doc
+
+
+class DocumentAccess(DocumentBackend):
+    """The documents of one store. The arguments are those of every store; ``history``: finished runs kept for each job;
+    ``history_age``: seconds that they are kept, or None; ``read_only``: only look, also while a scheduler has the store open:
+    nothing is taken, made or changed, and no function is imported.
+    """
+
+    def __init__(
+        self,
+        *,
+        serializer: str | Serializer = "json",
+        pickle_protocol: int | None = None,
+        signing_key: bytes | str | Sequence[bytes | str] | None = None,
+        allowed_refs: Iterable[str] | None = None,
+        history: int = 100,
+        history_age: float | None = 30 * 86400.0,
+        read_only: bool = False,
+    ) -> None:
+        if isinstance(history, bool) or not isinstance(history, int) or history < 1:
+            raise ConfigurationError(f"history must be a number of run records from 1 up, not {history!r}")
+        number = isinstance(history_age, int | float) and not isinstance(history_age, bool)
+        if history_age is not None and not (number and history_age > 0):
+            raise ConfigurationError(f"history_age must be a number of seconds above 0, or None, not {history_age!r}")
+        self.codec = Codec(
+            serializer, pickle_protocol=pickle_protocol, signing_key=signing_key, allowed_refs=allowed_refs
+        )
+        self._history_limit = history
+        self._history_age_us = None if history_age is None else int(history_age * 1e6)
+        self._aged_us = 0
+        self._read_only = bool(read_only)
+        # One writes at a time, and the claims belong to whoever does.
+        self._lock = threading.RLock()
+        self._opened = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._definitions = Definitions(self.codec, self._fetch_payloads, import_func=not self._read_only)
+        self._docs: dict[str, Doc] = {}  # as they were last seen; a write of one that has changed since is refused
+        self._claimed: dict[str, Claimed] = {}
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """What is live on record is another scheduler's."""
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        """What the driver raises becomes a ``JobStoreError`` with it as the cause."""
+        try:
+            yield
+        except JobStoreInUseError:
+            self._take_over()  # what it leaves is not ours
+            raise
+        except JobStoreError:
+            raise
+        except Exception as error:
+            said = self._explain(error)
+            if said is None:
+                raise
+            message, transient = said
+            raise JobStoreError(self._alias, f"it failed to {doing}: {message}", transient=transient) from error
+
+    @contextmanager
+    def _using(self, doing: str) -> Iterator[None]:
+        with self._lock, self._errors(doing):
+            if not self._opened:
+                raise JobStoreError(self._alias, "it is not open; start() opens it, shutdown() closes it")
+            yield
+
+    @contextmanager
+    def _writing(self, doing: str) -> Iterator[None]:
+        if self._read_only:
+            raise JobStoreError(self._alias, "it was opened for reading only")
+        with self._using(doing):
+            yield
+
+    def _nothing_there(self, where: str) -> JobStoreError:
+        return JobStoreError(self._alias, f"there is nothing of schedcore's {where}; is it the right place?")
+
+    def _read(self, ids: Sequence[str]) -> dict[str, Doc]:
+        """Documents by id, with their payloads."""
+        found: dict[str, Doc] = {}
+        for first in range(0, len(ids), CHUNK):
+            found.update(self._fetch(ids[first : first + CHUNK]))
+        for doc in found.values():
+            self._remember(doc)
+        return found
+
+    def _remember(self, doc: Doc) -> None:
+        docs = self._docs
+        while len(docs) >= _KEPT:
+            del docs[next(iter(docs))]
+        docs[doc.id] = doc
+
+    def _put(self, changes: Sequence[Change], *, together: bool = False) -> list[bool]:
+        """Write; whether each was. ``together``: all or none."""
+        written: list[bool] = []
+        size = len(changes) if together else self._written_at_once
+        for first in range(0, len(changes), max(1, size)):
+            some = changes[first : first + size]
+            written += self._write(some, together)
+        kept = not together or all(written)
+        for change, done in zip(changes, written, strict=True):
+            if done and kept and not change.doc.empty:
+                self._remember(change.doc)
+            else:
+                self._docs.pop(change.doc.id, None)
+        return written
+
+    def _known(self, job_id: str, revision: int) -> Doc | None:
+        """A document with a revision, as far as it is in memory."""
+        claimed = self._claimed.get(job_id)
+        for doc in (None if claimed is None else claimed.doc, self._docs.get(job_id)):
+            if doc is not None and doc.revision == revision:
+                return doc
+        return None
+
+    def _change(self, ids: Sequence[str], change: Callable[[Doc], Change | None], *, cached: bool = False) -> None:
+        """Change documents, each from what it says now. ``cached``: what it said last is worth a try."""
+        docs = {job_id: self._docs[job_id] for job_id in ids if job_id in self._docs} if cached else {}
+        left = list(ids)
+        for _ in range(_TRIES):
+            docs.update(self._read([job_id for job_id in left if job_id not in docs]))
+            changes = [made for job_id in left for made in (change(docs.get(job_id) or Doc(job_id, 0)),) if made]
+            written = self._put(changes)
+            for made, done in zip(changes, written, strict=True):
+                claimed = self._claimed.get(made.doc.id)
+                # Runs that went on or ended meanwhile leave a decision about later ones as it is.
+                if (
+                    done
+                    and claimed is not None
+                    and claimed.doc.revision == made.old
+                    and made.doc.uid == claimed.doc.uid
+                ):
+                    self._claimed[made.doc.id] = claimed._replace(doc=made.doc)
+            left = [made.doc.id for made, done in zip(changes, written, strict=True) if not done]
+            if not left:
+                return
+            docs = {}
+        raise JobStoreError(
+            self._alias, f"{len(left)} jobs were changed by somebody else {_TRIES} times", transient=True
+        )
+
+    def _fetch_payloads(self, docs: Sequence[Doc]) -> Mapping[str, bytes | Oversized | None]:
+        """The payloads of documents that were fetched without, by id."""
+        return {doc.id: doc.payload for doc in self._read([doc.id for doc in docs]).values()}

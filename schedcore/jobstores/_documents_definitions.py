@@ -1,0 +1,72 @@
+"""The definitions of jobs in a store of documents: read from their payloads once, so that a due job costs no look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from schedcore.job import JobRecord
+from schedcore.jobstores._documents_doc import Doc, Past
+from schedcore.jobstores._payload import SOON_US, Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
+
+__all__ = ["Definitions"]
+
+# Jobs whose definition is kept in memory.
+_KEPT = 10_000
+
+_new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+
+
+class Definitions:
+    """What the jobs of documents are. ``fetch``: the payloads of documents that were fetched without, by id."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        fetch: Callable[[Sequence[Doc]], Mapping[str, bytes | Oversized | None]],
+        *,
+        import_func: bool,
+    ) -> None:
+        self._codec = codec
+        self._fetch = fetch
+        self._import_func = import_func
+        self._kept: dict[str, StoredRecord] = {}  # by uid
+
+    def load(self, docs: Sequence[Doc]) -> dict[str, Loaded]:
+        """The definitions of documents by id, from memory or from their payloads."""
+        kept = self._kept
+        found: dict[str, Loaded] = {}
+        missing: list[Doc] = []
+        for doc in docs:
+            record = kept.get(doc.uid)
+            if record is not None and record.version == doc.version:
+                found[doc.id] = _new(Loaded, (record, None))
+            else:
+                missing.append(doc)
+        bare = [doc for doc in missing if doc.payload is None]
+        payloads = self._fetch(bare) if bare else {}
+        for doc in missing:
+            payload = payloads.get(doc.id) if doc.payload is None else doc.payload
+            loaded = self._codec.decode(doc.id, payload, import_func=self._import_func)
+            loaded.record.uid, loaded.record.version = doc.uid, doc.version
+            found[doc.id] = loaded
+            if loaded.reason is None:
+                while len(kept) >= _KEPT:
+                    del kept[next(iter(kept))]
+                kept[doc.uid] = loaded.record
+        return found
+
+    def load_past(self, job_id: str, past: Past) -> Loaded | None:
+        """The definition of a job that is over; None for one that was removed."""
+        return None if past.payload is None else self._codec.decode(job_id, past.payload)
+
+    def keep(self, added: Iterable[tuple[Doc, JobRecord]], now_us: int) -> None:
+        """Of jobs that were just added, and are due soon, most definitions need not be read back."""
+        kept = self._kept
+        refs: dict[int, str] = {}
+        for doc, job in added:
+            if doc.due_us is not None and doc.due_us <= now_us + SOON_US and len(kept) < _KEPT and is_value(job):
+                kept[doc.uid] = as_read_back(job, doc.uid, refs)
+
+    def forget(self, uid: str) -> None:
+        """A job was changed or removed."""
+        self._kept.pop(uid, None)
