@@ -9,8 +9,12 @@ order, and each fire time of the backlog ends either in ``fires`` or in exactly 
 
 1. *misfire*: with a ``misfire_grace_us``, those whose dispatch is later than that are skipped; 2. *coalesce*: of the
    rest, only the last runs (``coalesce=True``), or the oldest ``max_catchup`` of them do; 3. *overlap*: if
-   ``max_instances`` runs are live already, what is left is skipped. (The runs of one uncoalesced backlog follow each
-   other: the scheduler hands no more than ``max_instances`` of them to the executor at a time.)
+   ``max_instances`` runs are live already, what is left is skipped.
+
+Several that are left of an uncoalesced backlog follow each other, and the runs that are live: the scheduler hands no more than
+``max_instances`` of them to the executor at a time. They were missed, and that a run is live at this moment says nothing of
+when they fell due: a store that was away gives the run before them last, just as it comes back. They are skipped only where
+runs of an earlier backlog wait already (more are live than ``max_instances``), so that no job gathers more and more.
 
 Fire times that a calendar rules out are no fire times, and not in the backlog; nor are local times that do not exist. They
 are told in one more skip for each of these reasons, with the decision about the run before them: those between the first
@@ -164,7 +168,7 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
                     break
                 at_us = after_us
                 fires.append(at_us)
-        if live >= policy.max_instances:
+        if live > policy.max_instances or (live == policy.max_instances and len(fires) == 1):
             skips.append(Skip(SkipReason.OVERLAP, fires[0], fires[-1], len(fires)))
             fires.clear()
     if next_us is not None and next_us <= decided_us:

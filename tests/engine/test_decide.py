@@ -114,7 +114,8 @@ def by_the_rules(asked: Claim, now_us: int, times: Sequence[int]) -> tuple[list[
     else:
         skip(SkipReason.CATCHUP_LIMIT, backlog[policy.max_catchup :])
         backlog = backlog[: policy.max_catchup]
-    if asked.live >= policy.max_instances:
+    waiting = asked.live - policy.max_instances
+    if waiting > 0 or (waiting == 0 and len(backlog) == 1):
         skip(SkipReason.OVERLAP, backlog)
         backlog = []
     return backlog, skips, min((t for t in times if t > max(now_us, asked.fire_us)), default=None)
@@ -135,7 +136,7 @@ def situations(draw: st.DrawFn) -> tuple[list[int], int, int, JobPolicy, int]:
     """Fire times, the one that is due, now, a policy, and how many runs are live."""
     times = draw(grids)
     fire_us = draw(st.sampled_from(times))
-    return times, fire_us, fire_us + draw(st.integers(0, 70)), draw(policies), draw(st.integers(0, 3))
+    return times, fire_us, fire_us + draw(st.integers(0, 70)), draw(policies), draw(st.integers(0, 4))
 
 
 exhaustive = settings(max_examples=400, derandomize=True, deadline=None)
@@ -365,6 +366,55 @@ def test_a_trigger_that_exits_is_broken_where_no_signal_handler_can_have_done_it
     assert isinstance(answer.error.__cause__, SystemExit)
     with pytest.raises(SystemExit):
         decide(claim(Answers(leaving), T0), T0)
+
+
+@pytest.mark.parametrize(
+    ("policy", "behind", "live", "made", "skipped"),
+    [
+        (JobPolicy(coalesce=False), 26, 0, 27, []),
+        (JobPolicy(coalesce=False), 26, 1, 27, []),
+        (JobPolicy(coalesce=False), 26, 2, 0, [(SkipReason.OVERLAP, 27)]),
+        (JobPolicy(coalesce=False), 0, 1, 0, [(SkipReason.OVERLAP, 1)]),
+        (JobPolicy(coalesce=False, max_instances=3), 26, 2, 27, []),
+        (JobPolicy(coalesce=False, max_instances=3), 26, 3, 27, []),
+        (JobPolicy(coalesce=False, max_instances=3), 26, 4, 0, [(SkipReason.OVERLAP, 27)]),
+        (JobPolicy(coalesce=False, max_catchup=20), 26, 1, 20, [(SkipReason.CATCHUP_LIMIT, 7)]),
+        (JobPolicy(coalesce=False, misfire_grace_us=9 * SECOND), 26, 1, 10, [(SkipReason.MISFIRED, 17)]),
+        (
+            JobPolicy(coalesce=False, misfire_grace_us=SECOND // 2),
+            26,
+            1,
+            0,
+            [(SkipReason.MISFIRED, 26), (SkipReason.OVERLAP, 1)],
+        ),
+        (JobPolicy(), 26, 1, 0, [(SkipReason.COALESCED, 26), (SkipReason.OVERLAP, 1)]),
+    ],
+)
+def test_a_backlog_behind_live_runs(
+    policy: JobPolicy, behind: int, live: int, made: int, skipped: list[tuple[SkipReason, int]]
+) -> None:
+    """What was missed while nobody could look is made behind the run that is live, unless earlier ones wait for it."""
+    trigger = IntervalTrigger(seconds=1, start_date=to_datetime(T0), timezone="UTC")
+    answer = decide(claim(trigger, T0, policy, live=live), T0 + behind * SECOND)
+    assert len(answer.fires) == made
+    assert [(skip.reason, skip.times) for skip in answer.skips] == skipped
+    assert answer.next_us == T0 + (behind + 1) * SECOND
+
+
+@exhaustive
+@given(situations())
+def test_a_live_run_takes_nothing_from_a_backlog_that_is_not_coalesced(
+    situation: tuple[list[int], int, int, JobPolicy, int],
+) -> None:
+    times, fire_us, now_us, policy, _ = situation
+    policy = policy._replace(coalesce=False)
+    trigger = ListTrigger(times)
+    alone = decide(claim(trigger, fire_us, policy), now_us)
+    beside = decide(claim(trigger, fire_us, policy, live=policy.max_instances), now_us)
+    if len(alone.fires) > 1:
+        assert beside[1:] == alone[1:]
+    else:
+        assert beside.fires == ()
 
 
 @pytest.mark.parametrize("kind", BROKEN)

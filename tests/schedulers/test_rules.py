@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from schedcore.clock import Now
+from schedcore.engine import Claim
 from schedcore.events import (
     EVENT_JOB_BROKEN,
     EVENT_JOB_ERROR,
@@ -21,7 +23,7 @@ from schedcore.executors.debug import DebugExecutor
 from schedcore.job import JobState
 from schedcore.jobstores.base import Due
 from schedcore.jobstores.memory import MemoryJobStore
-from schedcore.run import RunState, current_run
+from schedcore.run import Run, RunState, current_run
 from schedcore.testing import EventLog, VirtualClock, VirtualExecutor, VirtualScheduler
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.cron import CronTrigger
@@ -275,6 +277,36 @@ class TestBacklog:
         assert live == 3
         assert log.skips("x")
         assert sorted(set(log.executed("x"))) == log.executed("x")
+
+    def test_what_was_missed_while_the_store_was_away_is_made_behind_the_run_before_it(self, virtual: Make) -> None:
+        """That run is handed over when the store comes back, and is live when the backlog is decided about."""
+
+        class Away(MemoryJobStore):
+            """Does not answer for 27 seconds, once."""
+
+            away_s = 27.0
+
+            def fire(self, now: Now, limit: int, executors: Container[str]) -> tuple[list[Run], list[Claim]]:
+                fired = super().fire(now, limit, executors)
+                if fired[0]:
+                    self.away_s, away_s = 0.0, self.away_s
+                    scheduler.clock.suspend(away_s)
+                return fired
+
+        executor = VirtualExecutor(0.1)
+        scheduler = virtual(executors={"default": executor}, jobstores={"default": Away()})
+        log = EventLog(scheduler)
+        scheduler.add_job(nothing, "interval", seconds=1, id="x", coalesce=False)
+        live = 0
+        for _ in range(100):
+            scheduler.advance(0.1)
+            live = max(live, len(executor.live_runs()))
+        assert live == 1
+        made = log.executed("x")
+        assert made[:28] == [seconds(k) for k in range(1, 29)]
+        assert [("overlap", 1)] * len(log.skips("x")) == log.skips("x"), "and what comes meanwhile is told one by one"
+        assert len(log.skips("x")) < 5
+        assert scheduler.health()["default"].ok
 
     def test_the_fire_times_that_come_while_a_backlog_is_worked_off(self, virtual: Make) -> None:
         """The runs of a backlog count as live: by the overlap rule what falls due behind them is skipped, and on record."""
