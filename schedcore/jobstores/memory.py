@@ -13,6 +13,11 @@ collector has to visit costs 0.3 us a job while they are added.)
 A run's token is the serial number of its decision, so that the run of a job that was removed does not equal that of
 another which came under its id. A claim's fence is the entry that it put into ``_jobs``: it holds as long as that is there,
 and any change puts something else.
+
+The lock keeps other threads out, and not what Python runs in the midst of whatever a thread does: signal handlers, which may
+raise, and destructors, and either may change jobs. It runs them where something is called, or made that the garbage collector
+visits. So what a change is made of is made ready first, and then put down without a call in between, if the job is still what
+it was.
 """
 
 from __future__ import annotations
@@ -94,35 +99,56 @@ class MemoryJobStore(JobStore):
                 self._places[key] = job if plain else entry
                 heappush(self._steady if job.trigger.elapsed else self._wall, key)
 
-    def _put(self, entry: JobEntry) -> None:
-        """Give a job, which is in no heap, its place."""
-        job, state, fire_us, due_us, reason = entry
-        if due_us is None:
-            self._jobs[job.id] = entry
-            return
-        self._serial = serial = self._serial + 1
-        self._jobs[job.id] = key = (due_us << _SERIAL_BITS) | serial
-        plain = due_us == fire_us and state is _ACTIVE and reason is None
-        self._places[key] = job if plain else entry
-        heappush(self._steady if job.trigger.elapsed else self._wall, key)
+    def _turn(self, job: JobRecord, old: Any, new: JobEntry | None, runs: list[Run]) -> bool:
+        """Make a job what it is from now on (None: gone), and its ``runs`` live. False when it is not ``old``, which is what
+        ``_jobs`` had for it, any more.
+        """
+        job_id = job.id
+        jobs, places, lives = self._jobs, self._places, self._live
+        place = old if isinstance(old, int) else None
+        if new is not None and new.due_us is not None:
+            self._serial = serial = self._serial + 1
+            key = (new.due_us << _SERIAL_BITS) | serial
+            # First: until it is somebody's, it is as good as an old place.
+            heappush(self._steady if job.trigger.elapsed else self._wall, key)
+        if jobs is not self._jobs or job_id not in jobs or jobs[job_id] is not old:
+            return False
+        if place is not None:
+            del places[place]
+        if new is None:
+            del jobs[job_id]
+        elif new.due_us is None:
+            jobs[job_id] = new
+        else:
+            jobs[job_id] = key
+            plain = new.due_us == new.fire_us and new.state is _ACTIVE and new.reason is None
+            places[key] = new.job if plain else new
+        if runs:
+            if job_id in lives:
+                lives[job_id] += runs
+            else:
+                lives[job_id] = runs
+        return True
 
     def get_entry(self, job_id: str) -> JobEntry | None:
         with self._lock:
-            found = self._jobs.get(job_id)
-            return None if found is None else self._view(found)
+            return self._view(job_id)
 
-    def _view(self, found: int | JobEntry) -> JobEntry:
-        if not isinstance(found, int):
-            return found
-        item = self._places[found]
-        if isinstance(item, JobEntry):
-            return item
-        due_us = found >> _SERIAL_BITS
-        return JobEntry(item, _ACTIVE, due_us, due_us)
+    def _view(self, job_id: str) -> JobEntry | None:
+        while True:
+            found = self._jobs.get(job_id)
+            if not isinstance(found, int):
+                return found
+            item = self._places.get(found)
+            if isinstance(item, JobEntry):
+                return item
+            if item is not None:
+                due_us = found >> _SERIAL_BITS
+                return JobEntry(item, _ACTIVE, due_us, due_us)
 
     def list_entries(self, after: JobEntry | None = None, limit: int | None = None) -> list[JobEntry]:
         with self._lock:
-            views = [self._view(entry) for entry in self._jobs.values()]
+            views = [view for job_id in list(self._jobs) if (view := self._view(job_id)) is not None]
         views.sort(key=_listing_order)
         if after is not None:
             last = _listing_order(after)
@@ -135,12 +161,11 @@ class MemoryJobStore(JobStore):
             found = self._jobs.get(job_id)
             if found is None:
                 raise JobLookupError(job_id)
-            entry = self._view(found)
-            if entry.job is not old.job or entry.fire_us != old.fire_us or entry.due_us != old.due_us:
+            entry = self._view(job_id)
+            if entry is None or entry.job is not old.job:
                 return False
-            if isinstance(found, int):
-                del self._places[found]
-            self._put(new)
+            if entry.fire_us != old.fire_us or entry.due_us != old.due_us or not self._turn(new.job, found, new, []):
+                return False
             self._history.extend(skipped)
             if len(self._wall) + len(self._steady) > 2 * len(self._jobs) + 64:
                 self._sweep()
@@ -149,10 +174,11 @@ class MemoryJobStore(JobStore):
     def remove_job(self, job_id: str) -> None:
         with self._lock:
             jobs = self._jobs
-            found = jobs.pop(job_id, None)
-            if found is None:
+            if job_id not in jobs:
                 raise JobLookupError(job_id)
-            if type(found) is int:
+            found: Any = jobs[job_id]
+            del jobs[job_id]
+            if found.__class__ is int:  # not by a call
                 del self._places[found]
             if self._live:
                 self._orphan(job_id)
@@ -162,9 +188,13 @@ class MemoryJobStore(JobStore):
 
     def _orphan(self, job_id: str) -> None:
         """The runs of a job that is gone go on."""
-        runs = self._live.pop(job_id, None)
-        if runs is not None:
-            self._orphans.setdefault(job_id, []).extend(runs)
+        lives, orphans = self._live, self._orphans
+        if job_id in lives:
+            if job_id in orphans:
+                orphans[job_id] += lives[job_id]
+            else:
+                orphans[job_id] = lives[job_id]
+            del lives[job_id]
 
     def _count_live(self, job_id: str) -> int:
         """The runs that are live under this id; another job may have come under it since they began."""
@@ -181,19 +211,19 @@ class MemoryJobStore(JobStore):
         return True
 
     def remove_all_jobs(self) -> None:
+        # They are let go of at the end: what goes with them may have destructors.
+        gone: Any = (self._jobs, self._places)
         with self._lock:
             for job_id in list(self._live):
                 self._orphan(job_id)
-            self._jobs.clear()
-            self._places.clear()
-            self._wall.clear()
-            self._steady.clear()
+            self._jobs, self._places, self._wall, self._steady = {}, {}, [], []
+        del gone
 
     def _sweep(self) -> None:
         """Drop old places, once they outnumber the jobs: amortised, a constant for each change."""
         places = self._places
         for heap in (self._wall, self._steady):
-            heap[:] = [key for key in heap if key in places]
+            heap[:] = filter(places.__contains__, heap)
             heapify(heap)
 
     # -- the way of a run -----------------------------------------------------------------------------------------------
@@ -206,19 +236,18 @@ class MemoryJobStore(JobStore):
         claims: list[Claim] = []
         alias = self._alias
         with self._lock:
-            serial = self._serial
             jobs = self._jobs
             places = self._places
             lives = self._live
             orphans = self._orphans
             for heap, now_us in ((self._steady, now.steady_us), (self._wall, now.wall_us)):
                 limit_key = (now_us + 1) << _SERIAL_BITS
-                while heap and heap[0] < limit_key and len(runs) + len(claims) < limit:
+                while len(runs) + len(claims) < limit and heap and heap[0] < limit_key:
                     key = heap[0]
-                    item = places.get(key)
-                    if item is None:
+                    if key not in places:
                         heappop(heap)
                         continue
+                    item = places[key]
                     fire_us: Any
                     due_us: Any
                     if isinstance(item, JobEntry):
@@ -230,30 +259,37 @@ class MemoryJobStore(JobStore):
                     job_id = job.id
                     live = lives.get(job_id)
                     count = 0 if live is None and not orphans else self._count_live(job_id)
+                    next_us = None
                     if job.policy.executor in executors:
                         next_us = plain_next(job, fire_us, due_us, count, now_us)
-                        if next_us is not None:
-                            del places[key]
-                            serial += 1
-                            jobs[job_id] = key = (next_us << _SERIAL_BITS) | serial
-                            places[key] = job
-                            # One sift of the heap instead of two.
-                            heapreplace(heap, key)
-                            run = _new(Run, (job, alias, fire_us, 1, serial))
-                            if live is None:
-                                lives[job_id] = [run]
-                            else:
-                                live.append(run)
-                            runs.append(run)
-                            continue
-                    heappop(heap)
-                    del places[key]
+                    if next_us is not None:
+                        self._serial = serial = self._serial + 1
+                        run = _new(Run, (job, alias, fire_us, 1, serial))
+                        alone = [run]
+                        if not heap or heap[0] != key or key not in self._places:
+                            break  # what comes first is another one now; the next step begins with it
+                        del places[key]
+                        jobs[job_id] = key = (next_us << _SERIAL_BITS) | serial
+                        places[key] = job
+                        if live is None:
+                            lives[job_id] = alone
+                        else:
+                            live += alone
+                        # One sift of the heap instead of two.
+                        heapreplace(heap, key)
+                        runs.append(run)
+                        continue
                     if entry is None:
                         entry = JobEntry(job, _ACTIVE, fire_us, due_us)
+                    claim = Claim(job, fire_us, due_us, count, entry)
+                    mine = [entry]
+                    if not heap or heap[0] != key or key not in self._places:
+                        break
+                    del places[key]
                     jobs[job_id] = entry
-                    claims.append(Claim(job, fire_us, due_us, count, entry))
-            self._serial = serial
-            self._claimed += [claim.token for claim in claims]
+                    self._claimed += mine
+                    heappop(heap)
+                    claims.append(claim)
         if len(claims) > 1 and claims[0].job.trigger.elapsed != claims[-1].job.trigger.elapsed:
             claims.sort(key=_claim_order)
         return runs, claims
@@ -264,35 +300,26 @@ class MemoryJobStore(JobStore):
         plain = True
         alias = self._alias
         with self._lock:
-            jobs = self._jobs
-            lives = self._live
             for decision in decisions:
                 claim, fires, skips, next_us, due_us, broken, _ = decision
                 job = claim.job
                 job_id = job.id
+                self._serial = serial = self._serial + 1
+                its = [Run(job, alias, fire_us, 1, serial) for fire_us in fires]
+                new: JobEntry | None = None
+                if next_us is not None and due_us is not None:
+                    new = JobEntry(job, _ACTIVE, next_us, due_us)
+                else:
+                    plain = False
+                    if broken is not None:
+                        new = JobEntry(job, JobState.BROKEN, None if fires or skips else claim.fire_us, None, broken)
                 # Changed since, or changed and then claimed again by somebody else.
-                if jobs.get(job_id) is not claim.token:
+                if not self._turn(job, claim.token, new, its):
                     dropped.append(decision)
                     plain = False
                     continue
-                self._serial = serial = self._serial + 1
-                for fire_us in fires:
-                    run = Run(job, alias, fire_us, 1, serial)
-                    runs.append(run)
-                    live = lives.get(job_id)
-                    if live is None:
-                        lives[job_id] = [run]
-                    else:
-                        live.append(run)
-                if next_us is not None and due_us is not None:
-                    self._put(JobEntry(job, _ACTIVE, next_us, due_us))
-                elif broken is not None:
-                    plain = False
-                    kept_us = None if fires or skips else claim.fire_us
-                    jobs[job_id] = JobEntry(job, JobState.BROKEN, kept_us, None, broken)
-                else:
-                    plain = False
-                    del jobs[job_id]
+                runs += its
+                if new is None:
                     self._orphan(job_id)
                 if len(fires) != 1:
                     plain = False
@@ -300,7 +327,7 @@ class MemoryJobStore(JobStore):
                     plain = False
                     for skip in skips:
                         self._history.append(skip_record(job_id, skip, now_us))
-            self._claimed = [entry for entry in self._claimed if jobs.get(entry.job.id) is entry]
+            self._claimed = [entry for entry in self._claimed if self._jobs.get(entry.job.id) is entry]
         return Committed(runs, dropped, plain)
 
     def started(self, runs: Sequence[tuple[Run, int]]) -> None:
@@ -314,12 +341,12 @@ class MemoryJobStore(JobStore):
             for finish in finishes:
                 run, state, started_us, finished_us, retval, exception, _ = finish
                 job_id = run.job.id
-                live = lives.get(job_id)
-                if live is not None and run in live:
-                    if len(live) == 1:
+                alone = [run]
+                if job_id in lives and run in lives[job_id]:
+                    if lives[job_id] == alone:
                         del lives[job_id]
                     else:
-                        live.remove(run)
+                        lives[job_id].remove(run)
                 elif not self._take_orphan(run):
                     continue  # it was told before
                 if not keep:
@@ -361,21 +388,20 @@ class MemoryJobStore(JobStore):
         """Put back what was claimed and never committed, and give again the runs that nobody knows of."""
         held = {id(run) for run in known}
         with self._lock:
-            runs = [run for live in self._live.values() for run in live if id(run) not in held]
+            runs = [run for live in list(self._live.values()) for run in live if id(run) not in held]
             # Whoever is not known has nobody to report its end.
-            orphans = [run for runs in self._orphans.values() for run in runs if id(run) not in held]
+            orphans = [run for runs in list(self._orphans.values()) for run in runs if id(run) not in held]
             for run in orphans:
                 self._take_orphan(run)
             for entry in self._claimed:
-                if self._jobs.get(entry.job.id) is entry:
-                    self._put(entry)
+                self._turn(entry.job, entry, entry, [])
             self._claimed = []
         return Recovered(runs, [])
 
     def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
         with self._lock:
             past = list(self._history)
-            live = [run for runs in self._live.values() for run in runs]
+            live = [run for runs in list(self._live.values()) for run in runs]
         records = [RunRecord(run.job.id, run.fire_us, run.attempt, RunState.SUBMITTED) for run in live]
         for item in reversed(past):
             if isinstance(item, RunRecord):
