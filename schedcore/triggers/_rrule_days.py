@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
+from datetime import date, datetime
+from functools import lru_cache, reduce
 from math import gcd
 
 from schedcore.triggers._days import (
@@ -20,9 +20,7 @@ from schedcore.triggers._days import (
     EVERY_CHUNK,
     FIRST_DAY,
     NO_CHUNK,
-    DayLattice,
     Days,
-    EitherDays,
     MonthSteps,
     SomeYears,
     YearDays,
@@ -32,7 +30,7 @@ from schedcore.triggers._days import (
 )
 from schedcore.triggers._local import civil, day_number, month_length
 from schedcore.triggers.cron._rule import CronRule
-from schedcore.triggers.cron._search import first_day, plan_for
+from schedcore.triggers.cron._search import plan_for
 
 __all__ = ["days_of_rule", "most_in_a_period", "named_days", "picked_days", "times_of_rule"]
 
@@ -41,10 +39,9 @@ _BYDAY = re.compile(r"([+-]?\d+)?(MO|TU|WE|TH|FR|SA|SU)|(MO|TU|WE|TH|FR|SA|SU)\(
 _ALL_DAYS, _ALL_WEEKDAYS, _ALL_MONTHS = 0xFFFFFFFE, 0x7F, 0x1FFE
 # Times of the day that are tried for those that the interval comes to; of more, nothing is known.
 _TIMES = 1500
-# Lattices of days that are put together.
-_LATTICES = 64
 # The years of which dateutil tells Easter.
 _EASTER_KNOWN_FROM, _EASTER_KNOWN_UPTO = 1583, 9999
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _YEARLY, _MONTHLY, _WEEKLY, _DAILY, _HOURLY, _MINUTELY, _SECONDLY = range(7)
 
 
@@ -53,7 +50,9 @@ def days_of_rule(given: Mapping[str, str], freq: int, interval: int, start: date
 
     ``given``: the parts of the rule by their names in upper case; ``freq``: 0 (yearly) to 6 (secondly).
     """
-    return (*named_days(given, freq, start), *_reached(given, freq, interval, start))
+    found = (*named_days(given, freq, start), *_reached(given, freq, interval, start))
+    # Those of Easter last: to know them takes longest, and less where few years are left.
+    return tuple(sorted(found, key=lambda each: type(each) is _EasterDays))
 
 
 def _numbers(text: str) -> list[int]:
@@ -161,8 +160,8 @@ def _week_days(numbers: tuple[int, ...], week_start: int) -> Days:
 
 
 class _EasterDays(Days):
-    """The days so many days after Easter. To know them of one year takes a microsecond or two, so that years in which it makes
-    no difference are not looked at.
+    """The days so many days after Easter, those of the year of it and some of others. To know one takes a microsecond, so that
+    years in which it makes no difference are not looked at.
     """
 
     __slots__ = ("_offsets",)
@@ -186,19 +185,17 @@ class _EasterDays(Days):
         found = bytearray(CHUNK // 8 + 1)
         for year in years:
             if _EASTER_KNOWN_FROM <= year <= _EASTER_KNOWN_UPTO:
-                there = easter(year)
-                since = day_number(year, there.month, there.day)
-                for offset in self._offsets:
-                    day = since + offset
-                    if first_day(year) <= day < first_day(year + 1) and 0 <= day - start < CHUNK:
-                        found[day - start >> 3] |= 1 << (day - start & 7)
-        return int.from_bytes(found, "little") & days
+                place = easter(year).toordinal() - _EPOCH_ORDINAL - start
+                if 0 <= place < CHUNK:
+                    found[place >> 3] |= 1 << (place & 7)
+        easters = int.from_bytes(found, "little")
+        return days & reduce(lambda mask, by: mask | (easters << by if by > 0 else easters >> -by), self._offsets, 0)
 
 
 @lru_cache(maxsize=64)
 def _easter_days(offsets: tuple[int, ...]) -> tuple[Days, ...]:
     """The days so many days after Easter, and before them what is known of them by the kind of year: Easter is a Sunday from
-    22 March to 25 April.
+    22 March to 25 April. What is of another year than its Easter is not among these.
     """
 
     def days_of(year: int) -> int:
@@ -246,9 +243,9 @@ def _reached(given: Mapping[str, str], freq: int, interval: int, start: datetime
         return (_months(interval, 12 * start.year + start.month - 1),) if interval > 1 else ()
     if freq == _WEEKLY:
         monday = today - (start.weekday() - _WEEKDAYS.index(given.get("WKST", "MO")[:2])) % 7
-        return (EitherDays([DayLattice(7 * interval, monday + day) for day in range(7)]),) if interval > 1 else ()
+        return (_DayPattern(7 * interval, range(monday, monday + 7)),) if interval > 1 else ()
     if freq == _DAILY:
-        return (DayLattice(interval, today),) if interval > 1 else ()
+        return (_DayPattern(interval, [today]),) if interval > 1 else ()
     of_day = (24, 1440, 86400)[freq - _HOURLY]
     since = (start.hour, 60 * start.hour + start.minute, 3600 * start.hour + 60 * start.minute + start.second)
     return _times(given, freq, interval, of_day * today + since[freq - _HOURLY], of_day)
@@ -273,14 +270,29 @@ def _times(given: Mapping[str, str], freq: int, interval: int, first: int, of_da
         times = [3600 * hour + 60 * minute + second for hour in hours for minute in minutes for second in seconds]
     period = interval // step
     # of_day * day + time is to be first + k * interval
-    residues = {
-        (first - time) // step * pow(of_day // step, -1, period) % period if period > 1 else 0
-        for time in times
-        if (first - time) % step == 0
-    }
-    if len(residues) > _LATTICES or (residues and period == 1):
-        return ()
-    return (EitherDays([DayLattice(period, day) for day in sorted(residues)]),)
+    inverse = pow(of_day // step, -1, period) if period > 1 else 0
+    residues = {(first - time) // step * inverse % period for time in times if (first - time) % step == 0}
+    return () if residues and period == 1 else (_DayPattern(period, residues),)
+
+
+class _DayPattern(Days):
+    """Some days in each ``period`` of days."""
+
+    __slots__ = ("_mask", "_period")
+
+    def __init__(self, period: int, days: Iterable[int]) -> None:
+        self._period = period
+        self._mask = reduce(lambda mask, day: mask | 1 << (day - FIRST_DAY) % period, days, 0)
+        self.repeats = EVERY_CHUNK if CHUNK % period == 0 else NO_CHUNK
+
+    def make(self, chunk: int) -> int:
+        period, turned = self._period, CHUNK * chunk % self._period
+        found = (self._mask >> turned | self._mask << period - turned) & (1 << period) - 1
+        width = period
+        while width < CHUNK:
+            found |= found << width
+            width *= 2
+        return found & ALL_DAYS
 
 
 @lru_cache(maxsize=256)
@@ -299,16 +311,22 @@ def picked_days(named: tuple[Days, ...], freq: int, positions: Collection[int], 
     """
     common = common_days(named, EVERY_CHUNK)
 
+    @lru_cache(maxsize=256)
+    def of_period(named: int) -> int:
+        days = set_bits(named)
+        found = 0
+        for position in positions:
+            number = (position - 1) // times if position > 0 else len(days) + position // times
+            if 0 <= number < len(days):
+                found |= 1 << days[number]
+        return found
+
     def days_of(year: int) -> int:
         found, place = 0, 0
-        start = day_number(year, 1, 1) - FIRST_DAY
         lengths = [month_length(year, month) for month in range(1, 13)]
+        whole = common >> day_number(year, 1, 1) - FIRST_DAY & (1 << sum(lengths)) - 1
         for length in lengths if freq == _MONTHLY else (sum(lengths),):
-            days = set_bits(common >> start + place & (1 << length) - 1)
-            for position in positions:
-                number = (position - 1) // times if position > 0 else len(days) + position // times
-                if 0 <= number < len(days):
-                    found |= 1 << place + days[number]
+            found |= of_period(whole >> place & (1 << length) - 1) << place
             place += length
         return found
 

@@ -16,6 +16,7 @@ box (``_where``) of local time. ``COUNT`` is turned into the date of the last in
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from math import gcd
@@ -54,7 +55,7 @@ from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 
 __all__ = ["MAX_COUNT", "RRuleTrigger"]
 
-# COUNT of a rule: its instances are walked once, at some 10 us each.
+# COUNT of a rule: its instances are walked once, at some 5 us each.
 MAX_COUNT = 20_000
 # Fire times of one backlog that are walked; beyond that its count is a lower bound.
 _MAX_WALK = 1000
@@ -70,10 +71,9 @@ _SECOND = timedelta(seconds=1)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
 # Steps of one look into a box, of some microseconds each.
 _MAX_STEPS = 5000
-_LAST = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
-_LAST_S = (_LAST - _EPOCH) // _SECOND
-# The days of a rule are known from the year 1 on.
+# The days of a rule are known from the year 1 on, up to the year 9999.
 _ANY_DAY = day_number(1, 1, 1)
+_LAST_S = day_number(10_000, 1, 1) * DAY_S - 1
 # Minute 0 of each hour of the day.
 # Lattices that a rule by the hour or the minute is; of more times in one of them a coarser one is made.
 _MOST_LATTICES = 4
@@ -169,7 +169,7 @@ class RRuleTrigger(Frozen, EngineTrigger):
         if dtstart is not None:
             start_s = _local(offsets, to_instant(dtstart, zone, "dtstart"))
         elif stated is not None:
-            start_s = (stated.moments(zone)[0] - _EPOCH) // _SECOND
+            start_s = _to_s(stated.moments(zone)[0])
         else:
             start_s, floating = _local(offsets, time_ns() // 1000), True
         end_us = None if end_date is None else to_instant(end_date, zone, "end_date")
@@ -227,18 +227,17 @@ class RRuleTrigger(Frozen, EngineTrigger):
         after_us = max(after_us, FIRST_US)
         after_s = after_us // _SECOND_US
         # In an overlap the wall clock goes back, and what it showed before has happened.
-        local_s = after_s + offset_at(self._offsets, after_s)[2] - 1
-        local: datetime | None = _EPOCH + timedelta(seconds=local_s)
+        local_s: int | None = after_s + offset_at(self._offsets, after_s)[2]
         with EFFORT:
             while True:
-                assert local is not None
-                local = self._rules.after(local)
-                if local is None:
+                assert local_s is not None
+                local_s = self._rules.after(local_s)
+                if local_s is None:
                     return None
-                at_s = wall_instant(self._offsets, (local - _EPOCH) // _SECOND, self.dst)
+                at_s = wall_instant(self._offsets, local_s, self.dst)
                 if at_s is not None and at_s * _SECOND_US > after_us:
                     return at_s * _SECOND_US if at_s * _SECOND_US <= limit_us else None
-                if (local - _EPOCH) // _SECOND - 3 * 86400 > limit_us // _SECOND_US:
+                if local_s - 3 * DAY_S > limit_us // _SECOND_US:
                     return None
 
     def _boxes(self) -> tuple[Box, ...]:
@@ -268,9 +267,9 @@ class RRuleTrigger(Frozen, EngineTrigger):
         for low_s, high_s in gaps(self._offsets, from_s, upto_s + 1)[:_MAX_GAPS]:
             at_s = wall_instant(self._offsets, low_s, "cron")
             assert at_s is not None
-            times, local = 0, self._rules.after(_EPOCH + timedelta(seconds=low_s - 1))
-            while local is not None and (local - _EPOCH) // _SECOND < high_s and times < _MAX_WALK:
-                times, local = times + 1, self._rules.after(local)
+            times, local_s = 0, self._rules.after(low_s - 1)
+            while local_s is not None and local_s < high_s and times < _MAX_WALK:
+                times, local_s = times + 1, self._rules.after(local_s)
             if times and after_us < at_s * _SECOND_US:
                 found.append(Swallowed(at_s * _SECOND_US, times))
         return found
@@ -348,7 +347,7 @@ class RRuleTrigger(Frozen, EngineTrigger):
         try:
             self._fill(
                 tuple(str(line) for line in state["lines"]),
-                (datetime.fromisoformat(state["dtstart"]) - _EPOCH) // _SECOND,
+                _to_s(datetime.fromisoformat(state["dtstart"])),
                 bool(state["floating"]),
                 to_zone(state["timezone"]),
                 state["end_us"],
@@ -484,6 +483,14 @@ def _check_rule(name: str, value: str) -> None:
             raise InvalidTriggerError(f"{name}: {key} is {seen[key]!r}, and not a whole number from 1 up", field=name)
 
 
+def _parsed(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%dT%H%M%S")  # noqa: DTZ007 - the wall clock's
+
+
+def _to_s(local: datetime) -> int:
+    return (local - _EPOCH) // _SECOND
+
+
 def _local(offsets: Offsets, at_us: int) -> int:
     at_s = min(max(at_us, FIRST_US), LAST_US) // _SECOND_US
     return at_s + offset_at(offsets, at_s)[2]
@@ -505,12 +512,12 @@ class _Rule:
         "_given",
         "_interval",
         "_minutes",
-        "_never_after",
+        "_never_after_s",
         "_positions",
         "_seconds",
-        "_start",
+        "_start_s",
         "_times",
-        "_until",
+        "_until_s",
         "_week_start",
         "days",
     )
@@ -551,41 +558,39 @@ class _Rule:
             picked = picked_days(named, freq, positions, len(self._times[0]) * len(self._times[1]))
             self.days = (picked, *self.days)  # where it is empty the others need not be made
         self._week_start = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(given.get("WKST", "MO")[:2])
-        self._start = start
+        self._start_s = _to_s(start)
         self._boxes = self._of_frequent(interval) if freq > _DAILY else ()
-        self._never_after = _LAST if self._minutes and self._seconds and not self._is_beyond(named) else start - _SECOND
-        self._until = _LAST if until is None else datetime.strptime(until, "%Y%m%dT%H%M%S")  # noqa: DTZ007
+        self._never_after_s = _LAST_S
+        if not self._minutes or not self._seconds or self._is_beyond(named):
+            self._never_after_s = self._start_s - 1
+        self._until_s = _LAST_S if until is None else _to_s(_parsed(until))
         if count:
-            at: datetime | None = start - _SECOND
+            at_s = self._start_s - 1
             for _ in range(count):
-                assert at is not None
-                following = self.after(at)
-                if following is None:
+                following_s = self.after(at_s)
+                if following_s is None:
                     break
-                at = following
-            assert at is not None
-            self._until = at
+                at_s = following_s
+            self._until_s = at_s
 
-    def after(self, local: datetime) -> datetime | None:
-        """The first instance later than a local time, or None."""
-        local = max(local, self._start - _SECOND)
-        if local >= self._until or local >= self._never_after:
+    def after(self, local_s: int) -> int | None:
+        """The first instance later than a local second, or None."""
+        local_s = max(local_s, self._start_s - 1)
+        if local_s >= self._until_s or local_s >= self._never_after_s:
             return None
-        from_s = (local - _EPOCH) // _SECOND + 1
         with EFFORT:
-            at_s = self._in_boxes(from_s) if self._freq > _DAILY else self._on_days(from_s)
+            at_s = self._in_boxes(local_s + 1) if self._freq > _DAILY else self._on_days(local_s + 1)
         if at_s is None or at_s > _LAST_S:
-            self._never_after = min(self._never_after, local)
+            self._never_after_s = min(self._never_after_s, local_s)
             return None
-        at = _EPOCH + timedelta(seconds=at_s)
-        return at if at <= self._until else None
+        return at_s if at_s <= self._until_s else None
 
     def _of_frequent(self, interval: int) -> tuple[Box, ...]:
         """A rule by the hour, the minute or the second, as boxes of local time: several where ``BYSETPOS`` picks some of the
         times of an hour.
         """
         unit_us = (3600, 60, 1)[self._freq - _DAILY - 1] * _SECOND_US
-        start_us = (self._start - _EPOCH) // _SECOND * _SECOND_US
+        start_us = self._start_s * _SECOND_US
         period_us = unit_us * interval
         minutes, seconds = self._minutes, self._seconds
         if not minutes or not seconds:
@@ -596,18 +601,23 @@ class _Rule:
         windows: tuple[tuple[int, int, int], ...] = ()
         if lattices[0][0] * _SECOND_US < period_us:  # an hour or a minute to which it comes may have several instances
             windows = ((period_us, start_us // unit_us * unit_us % period_us, unit_us - 1),)
-        found = [
-            Box(step * _SECOND_US, first * _SECOND_US, minutes, seconds, self.days, start_us, LAST_US, windows=windows)
-            for step, first in lattices
-        ]
-        if self._positions is None:
-            return tuple(found)
-        picked = []
-        for place, (minute, second) in enumerate(self._times_of_unit()):
-            box = found[place if len(found) > 1 else 0]
-            ours = minutes & _EVERY_HOUR << minute if unit_us == 3600 * _SECOND_US else minutes
-            picked.append(box._replace(minutes=ours, seconds=1 << second if unit_us > _SECOND_US else seconds))
-        return tuple(picked)
+        wanted = [(minutes, seconds)] * len(lattices)
+        if self._positions is not None:
+            wanted = [
+                (
+                    minutes & _EVERY_HOUR << minute if unit_us == 3600 * _SECOND_US else minutes,
+                    1 << second if unit_us > _SECOND_US else seconds,
+                )
+                for minute, second in self._times_of_unit()
+            ]
+            lattices = lattices if len(lattices) > 1 else lattices * len(wanted)
+        found = []
+        for (step, first), (ours, these) in zip(lattices, wanted, strict=True):
+            # Of the times that the rule names, those that its lattice comes to.
+            box = Box(step * _SECOND_US, first * _SECOND_US).shared(Box(minutes=ours, seconds=these, from_us=start_us))
+            if box is not None:
+                found.append(box._replace(days=self.days, windows=windows))
+        return tuple(found)
 
     def _times_of_unit(self) -> list[tuple[int, int]]:
         """The minute and the second of the instances in an hour, or in a minute: one is like the other."""
@@ -633,7 +643,7 @@ class _Rule:
     def _on_days(self, from_s: int) -> int | None:
         """The first instance from a local second on, of a rule by the day, the week, the month or the year."""
         day, second = divmod(from_s, DAY_S)
-        last_day = (self._until - _EPOCH).days
+        last_day = self._until_s // DAY_S
         if self._positions is None:
             minute, second = divmod(second, 60)
             there = next_common(self.days, day)
@@ -678,8 +688,8 @@ class _Rule:
         takes away is not walked over then.
         """
         own, theirs = ({key: text for key, text in each._given.items() if key != "INTERVAL"} for each in (self, other))
-        if own == theirs and self._interval % other._interval == 0 and self._until <= other._until:
-            self._never_after = self._start - _SECOND
+        if own == theirs and self._interval % other._interval == 0 and self._until_s <= other._until_s:
+            self._never_after_s = self._start_s - 1
         if (
             self._positions is None
             and other._positions is None
@@ -688,8 +698,8 @@ class _Rule:
             and not self._seconds & ~other._seconds
         ):
             taken = other.days
-            if other._until != _LAST:  # of its last day, some times may come after its end
-                first, last = ((moment - _EPOCH).days for moment in (other._start, other._until))
+            if other._until_s != _LAST_S:  # of its last day, some times may come after its end
+                first, last = other._start_s // DAY_S, other._until_s // DAY_S
                 taken += (RangeDays([(first, max(last, first) - 1)]),)
             self.days += (OtherDays(CommonDays(taken)),)
             self._boxes = tuple(box._replace(days=self.days) for box in self._boxes)
@@ -713,7 +723,7 @@ class _Rule:
             return ((1, 0),)
         unit = (3600, 60, 1)[self._freq - _DAILY - 1]
         period = unit * self._interval
-        start_s = (self._start - _EPOCH) // _SECOND // unit * unit
+        start_s = self._start_s // unit * unit
         times = [60 * minute + second for minute, second in self._times_of_unit()]
         if len(times) <= _MOST_LATTICES:
             return tuple((period, (start_s + time) % period) for time in times)
@@ -743,13 +753,13 @@ class _Rules:
 
     def __init__(self, lines: Sequence[str], start: datetime) -> None:
         rules: dict[str, list[_Rule]] = {"RRULE": [], "EXRULE": []}
-        dates: dict[str, list[datetime]] = {"RDATE": [], "EXDATE": []}
+        dates: dict[str, list[int]] = {"RDATE": [], "EXDATE": []}  # local seconds
         for line in lines:
             name, _, value = line.partition(":")
             if name in rules:
                 rules[name].append(_Rule(value, start))
             else:
-                dates[name].extend(datetime.strptime(text, "%Y%m%dT%H%M%S") for text in value.split(","))  # noqa: DTZ007
+                dates[name].extend(_to_s(_parsed(text)) for text in value.split(","))
         self._rules, self._not_rules = rules["RRULE"], rules["EXRULE"]
         for rule in self._rules:
             for other in self._not_rules:
@@ -763,18 +773,22 @@ class _Rules:
         """Where they fire at most, on the wall clock of a zone."""
         return ANYWHERE if self._dates else either(rule.boxes(zone, moved) for rule in self._rules)
 
-    def after(self, local: datetime) -> datetime | None:
-        """The first local time later than another, or None."""
+    def after(self, local_s: int) -> int | None:
+        """The first local second later than another, or None."""
         for _ in range(_MAX_TAKEN):
             EFFORT.spend(_TAKEN_STEPS, self)
-            found = [rule.after(local) for rule in self._rules]
-            found.append(next((moment for moment in self._dates if moment > local), None))
-            at = min((moment for moment in found if moment is not None), default=None)
-            if at is None:
+            found = [at_s for rule in self._rules if (at_s := rule.after(local_s)) is not None]
+            if self._dates and local_s < self._dates[-1]:
+                found.append(self._dates[bisect_right(self._dates, local_s)])
+            if not found:
                 return None
-            if at not in self._not_dates and not any(rule.after(at - _SECOND) == at for rule in self._not_rules):
-                return at
-            local = at
+            local_s = min(found)
+            if local_s not in self._not_dates and not any(
+                rule.after(local_s - 1) == local_s for rule in self._not_rules
+            ):
+                return local_s
         raise InvalidTriggerError(
-            f"all of the {_MAX_TAKEN} local times up to {local} are taken away by EXRULE or EXDATE", field="rule"
+            f"all of the {_MAX_TAKEN} local times up to {_EPOCH + timedelta(seconds=local_s)} are taken away by EXRULE or "
+            f"EXDATE",
+            field="rule",
         )

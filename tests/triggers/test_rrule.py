@@ -558,6 +558,7 @@ def test_the_module_imports_no_heavy_module() -> None:
         "FREQ=HOURLY;INTERVAL=168;BYDAY=TH",
         "FREQ=MINUTELY;INTERVAL=100;BYMONTHDAY=-1;BYSETPOS=60",
         "FREQ=SECONDLY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=SECONDLY;INTERVAL=400;BYMINUTE=1;BYYEARDAY=366",  # comes to minutes 0, 6, 13, …
     ],
 )
 def test_what_never_comes_is_known_without_asking_dateutil(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
