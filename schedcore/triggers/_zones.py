@@ -169,8 +169,8 @@ def to_instant(value: date | datetime | str, zone: tzinfo, field: str) -> int:
     ``zone``.
 
     A date means its midnight. A local time that comes twice means the first, unless its ``fold`` is 1.
-    Raises ``InvalidTriggerError`` naming ``field`` for text that is no date and for a local time that does
-    not exist.
+    Raises ``InvalidTriggerError`` naming ``field`` for text that is no date, for a local time that does not exist, and for an
+    instant that no trigger answers with.
     """
     if isinstance(value, str):
         try:
@@ -190,27 +190,38 @@ def to_instant(value: date | datetime | str, zone: tzinfo, field: str) -> int:
             f"{field}: {value!r} is of type {type(value).__name__}; give a date, a datetime or ISO 8601 text",
             field=field,
         )
-    if moment.tzinfo is not None:
-        try:
-            instant_us = from_datetime(moment)
-        except (ValueError, OverflowError):  # a tzinfo whose utcoffset is None, or an instant out of range
-            instant_us = FIRST_US - 1
-    else:
-        local = moment.replace(tzinfo=zone)
-        try:
-            instant_us = from_datetime(local)
-            back = to_datetime(instant_us).astimezone(zone)
-        except OverflowError:
-            instant_us = FIRST_US - 1
-        else:
-            if back.replace(tzinfo=None) != moment.replace(fold=0):
-                raise InvalidTriggerError(
-                    f"{field}: {moment.isoformat(sep=' ')} does not exist in {zone}: clocks jump over it to "
-                    f"{_after_gap(moment, zone).isoformat(sep=' ')}; give a time that exists, or one with an offset",
-                    field=field,
-                )
-    if not FIRST_US <= instant_us <= LAST_US:
-        raise InvalidTriggerError(f"{field}: {value!s} is outside of the years 1 to 9999", field=field)
+    named = moment.tzinfo is None  # whether the zone is that of the trigger
+    aware = moment.replace(tzinfo=zone) if named else moment
+    if aware.utcoffset() is None:
+        raise InvalidTriggerError(
+            f"{field}: {value!s} is no instant, because {aware.tzinfo!r} knows no offset from UTC for it; "
+            f"{_ABOUT_A_ZONE} whose utcoffset() answers",
+            field=field,
+        )
+    try:
+        instant_us = from_datetime(aware)
+        back = to_datetime(instant_us).astimezone(zone) if named else None
+    except OverflowError:
+        instant_us, back = (FIRST_US - 1 if moment.year < 5000 else LAST_US + 1), None
+    if back is not None and back.replace(tzinfo=None) != moment.replace(fold=0):
+        raise InvalidTriggerError(
+            f"{field}: {moment.isoformat(sep=' ')} does not exist in {zone}: clocks jump over it to "
+            f"{_after_gap(moment, zone).isoformat(sep=' ')}; give a time that exists, or one with an offset",
+            field=field,
+        )
+    shown = f"{value!s} in {zone}" if named else str(value)
+    if instant_us > LAST_US:
+        advice = "leave it out for a schedule without an end" if field == "end_date" else "give an earlier one"
+        raise InvalidTriggerError(
+            f"{field}: {shown} is later than 9999-12-30 00:00 UTC, the last instant that can be scheduled; {advice}",
+            field=field,
+        )
+    if instant_us < FIRST_US:
+        raise InvalidTriggerError(
+            f"{field}: {shown} is earlier than 0001-01-03 00:00 UTC, the first instant that can be scheduled; give a "
+            f"later one",
+            field=field,
+        )
     return instant_us
 
 

@@ -407,7 +407,15 @@ def _moment(text: str, key: str | None, zone: tzinfo, name: str) -> datetime:
     there = UTC if match.group(7) else None if key is None else to_zone(key)
     if there is None or same_zone(there, zone):
         return moment
-    return moment.replace(tzinfo=there).astimezone(zone).replace(tzinfo=None)
+    try:
+        return moment.replace(tzinfo=there).astimezone(zone).replace(tzinfo=None)
+    except OverflowError:
+        late = name == "UNTIL" and moment.year > 1
+        raise InvalidTriggerError(
+            f"{name}: {text!r} is a time of {there} for which clocks in {zone} show none of the years 1 to 9999; "
+            + ("leave it out for a rule without an end" if late else "give one a day nearer to today"),
+            field=name,
+        ) from None
 
 
 def _as_text(rule: object) -> str:

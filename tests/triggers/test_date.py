@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,22 @@ import pytest
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers.date import DateTrigger
+from schedcore.triggers.interval import IntervalTrigger
+
+
+class NoOffset(tzinfo):
+    """A zone that datetime takes for none."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        return None
+
+    dst = utcoffset
+
+    def tzname(self, when: datetime | None) -> None:
+        return None
+
+    def __repr__(self) -> str:
+        return "a zone without offsets"
 
 
 @pytest.mark.parametrize(
@@ -59,8 +75,28 @@ def test_dates(run_date: str | date | datetime, zone: str, utc: str) -> None:
         ),
         ("next tuesday", "UTC", "run_date: 'next tuesday' is not a date"),
         (1700000000, "UTC", "run_date: 1700000000 is of type int; give a date, a datetime or ISO 8601 text"),
-        (datetime(9999, 12, 31, 23, tzinfo=UTC), "UTC", "is outside of the years 1 to 9999"),
-        ("0001-01-01", "Asia/Tokyo", "run_date: 0001-01-01 is outside of the years 1 to 9999"),
+        (
+            datetime(9999, 12, 31, 23, tzinfo=UTC),
+            "UTC",
+            "run_date: 9999-12-31 23:00:00+00:00 is later than 9999-12-30 00:00 UTC, the last instant that can be scheduled; "
+            "give an earlier one",
+        ),
+        (
+            "9999-12-31 20:00",
+            "America/New_York",
+            "run_date: 9999-12-31 20:00 in America/New_York is later than 9999-12-30",
+        ),
+        (
+            "0001-01-01",
+            "Asia/Tokyo",
+            "run_date: 0001-01-01 in Asia/Tokyo is earlier than 0001-01-03 00:00 UTC, the first instant that can be scheduled; "
+            "give a later one",
+        ),
+        (
+            datetime(2026, 1, 1, tzinfo=NoOffset()),
+            "UTC",
+            "run_date: 2026-01-01 00:00:00 is no instant, because a zone without offsets knows no offset from UTC for it; give",
+        ),
     ],
 )
 def test_wrong_dates(run_date: Any, zone: str, message: str) -> None:
@@ -68,6 +104,15 @@ def test_wrong_dates(run_date: Any, zone: str, message: str) -> None:
         DateTrigger(run_date, zone)
     assert message in str(caught.value)
     assert caught.value.field == "run_date"
+
+
+def test_an_end_beyond_all_time_is_no_end() -> None:
+    with pytest.raises(InvalidTriggerError) as caught:
+        IntervalTrigger(days=1, end_date=datetime.max.replace(tzinfo=UTC))
+    assert str(caught.value) == (
+        "end_date: 9999-12-31 23:59:59.999999+00:00 is later than 9999-12-30 00:00 UTC, the last instant that can be "
+        "scheduled; leave it out for a schedule without an end"
+    )
 
 
 def test_without_a_date_it_is_now() -> None:

@@ -165,6 +165,20 @@ def test_wrong_rules(rule: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("rule", "zone", "message"),
+    [
+        ("FREQ=DAILY;UNTIL=99991231T235959Z", "Asia/Tokyo", "leave it out for a rule without an end"),
+        ("DTSTART:00010101T000000Z\nRRULE:FREQ=DAILY", "America/New_York", "give one a day nearer to today"),
+    ],
+)
+def test_times_that_a_zone_cannot_show(rule: str, zone: str, message: str) -> None:
+    with pytest.raises(
+        InvalidTriggerError, match=f"for which clocks in {zone} show none of the years 1 to 9999; {message}"
+    ):
+        RRuleTrigger(rule, timezone=zone)
+
+
 def test_wrong_options() -> None:
     with pytest.raises(InvalidTriggerError, match="did you mean 'skip'"):
         RRuleTrigger("FREQ=DAILY", dst="skp")  # type: ignore[arg-type]
