@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
@@ -42,7 +43,7 @@ class Database:
         backend: Backend,
         engine: sa.Engine,
         timeout_s: float,
-        tables: tuple[sa.MetaData, str, str | None],
+        place: tuple[sa.MetaData | None, str, str | None],
         *,
         owned: bool,
         read_only: bool,
@@ -51,8 +52,11 @@ class Database:
         self.backend = backend
         self.engine = engine
         self.read_only = read_only
-        self.tables = make_tables(backend, *tables)
-        self.names = Names(*map(engine.dialect.identifier_preparer.format_table, self.tables))
+        metadata, self._table, self._schema = place
+        self._metadata = sa.MetaData() if metadata is None else metadata
+        if metadata is not None:
+            make_tables(backend, metadata, self._table, self._schema)  # they belong to it from now on
+        self.names = Names(*map(self._quoted, ("", "_runs", "_meta")))
         self.sql = Statements(backend, self.names, max_bytes)
         self.watch = Watch(backend, timeout_s)
         self.alias = ""
@@ -68,6 +72,16 @@ class Database:
         self._errors_of = (sa.exc.SQLAlchemyError, engine.dialect.loaded_dbapi.Error, OSError)
         self._term: str | None = None
         self._beginning: Beginning = lambda cursor: None
+
+    @cached_property
+    def tables(self) -> tuple[sa.Table, sa.Table, sa.Table]:
+        """Of jobs, of runs, of meta data. Nearly always they are there, and SQLAlchemy need not be told what they are like."""
+        return make_tables(self.backend, self._metadata, self._table, self._schema)
+
+    def _quoted(self, suffix: str) -> str:
+        preparer = self.engine.dialect.identifier_preparer
+        schema = "" if self._schema is None else preparer.quote_schema(self._schema) + "."
+        return schema + preparer.quote(self._table + suffix)
 
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
@@ -95,9 +109,8 @@ class Database:
         if self.read_only:
             check_tables(self, create=False)
             return
-        jobs = self.tables[0]
         with self.errors("open the database"):
-            place = jobs.schema or "", jobs.name
+            place = self._schema or "", self._table
             self.journal_path = self.backend.journal(self.engine, place)
             self.ownership = self.backend.ownership(self.engine, place, self.watch)
             self._take()

@@ -148,13 +148,13 @@ def _steps_from(version: str) -> list[tuple[int, Step]] | None:
 
 def _version(database: Database) -> str | None:
     """The version that the tables have; None: there are none. Raises ``JobStoreError`` for tables that are not ours."""
-    jobs, runs, meta = database.tables
     if database.backend.remote:
         # Nearly always they are there. Asking what there is costs several times as much.
         with suppress(JobStoreError):
             found = database.read_meta()
             if "schema" in found:
                 return found["schema"]
+    jobs, runs, meta = database.tables
     with database.lock, database.read_lock, database.connected("read the tables") as connection:
         inspector = sa.inspect(connection)
         if inspector.has_table(meta.name, meta.schema):

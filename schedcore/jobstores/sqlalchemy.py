@@ -128,12 +128,12 @@ class SQLAlchemyJobStore(JobStore):
             raise ConfigurationError(f"tablename must not have any of '%?{{}}<>', which {tablename!r} has")
         durable = backend.is_durable(found.url)
         self.traits = self.traits._replace(durable=durable, journals=durable and backend.journals)
-        tables = sa.MetaData() if metadata is None else metadata, tablename, tableschema or None
+        place = metadata, tablename, tableschema or None
         self._database = Database(
             backend,
             found,
             timeout_s,
-            tables,
+            place,
             owned=engine is None,
             read_only=self._read_only,
             max_bytes=self.codec.max_bytes,

@@ -588,7 +588,7 @@ class Pump:
     def _note_time(self, now: Now) -> None:
         """Have a durable store remember when it was used, now and then."""
         if self._compared and (self._noted_us is None or now.wall_us - self._noted_us >= rearrange.NOTE_EVERY_US):
-            rearrange.note_time(self.store, now)
+            rearrange.note(self.store, now)
             self._noted_us = now.wall_us
 
     def settle(self) -> None:
@@ -602,7 +602,7 @@ class Pump:
             self._write_back(result)
             now = self.scheduler._timeline.now()
             if self._compared and (self._noted_us is None or abs(now.wall_us - self._noted_us) >= STEP_US):
-                rearrange.note_time(self.store, now)
+                rearrange.note(self.store, now)
         finally:
             if result.ended:
                 self._apply_ended(result.ended)

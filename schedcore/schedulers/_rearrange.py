@@ -24,7 +24,7 @@ from schedcore.job import JobEntry, JobState
 from schedcore.jobstores.base import JobStore
 from schedcore.triggers._zone_data import release
 
-__all__ = ["NOTE_EVERY_US", "after_opening", "note_time", "rearrange"]
+__all__ = ["NOTE_EVERY_US", "after_opening", "note", "rearrange"]
 
 # Microseconds. How often the time is noted in a durable store, at the least and while it is used.
 NOTE_EVERY_US = 60_000_000
@@ -48,13 +48,16 @@ def after_opening(store: JobStore, now: Now, draw: Draw, complain: Complain) -> 
     elapsed, calendar = steady_back_us >= STEP_US, back_us >= CORRECTION_US
     if elapsed or calendar or other_zones:
         rearrange(store, now, draw, complain, calendar=calendar, elapsed=elapsed, zones=other_zones)
-    if today is not None and before != today:
-        store.put_note(_ZONES, today)
 
 
-def note_time(store: JobStore, now: Now) -> None:
-    """Note the time in a durable store: the wall's, and that of the steady timeline where it is ahead."""
+def note(store: JobStore, now: Now) -> None:
+    """Note in a durable store what ``after_opening`` compares: the time, the wall's and that of the steady timeline where it is
+    ahead, and the zone data.
+    """
     store.put_note(_TIME, str(now.wall_us) if now.steady_us == now.wall_us else f"{now.wall_us} {now.steady_us}")
+    today = release()
+    if today is not None and store.get_note(_ZONES) != today:
+        store.put_note(_ZONES, today)
 
 
 def _noted(store: JobStore) -> Now | None:
