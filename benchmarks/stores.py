@@ -226,14 +226,22 @@ def stored(one: bool, n: int) -> Iterator[str]:
         yield url
 
 
+# What a start imports, in part only when it is used.
+_COMMON = "schedulers.background", "jobstores.sqlalchemy", "executors.pool", "triggers.interval"
+_MODULES = {
+    "schedcore": (*_COMMON, "jobstores._sql_postgresql", "serializers.json"),
+    "apscheduler": _COMMON,
+}
+
+
 def restart(subject: str, n: int, url: str) -> Figures:
     """Start on the ``n`` stored jobs: on a copy of them, because they do not stay as they are."""
     first = expect(1)
     copy = f"{subject}_{os.getpid()}"
     # The writes of the copying are over when the clock begins to run.
     _administer(url, f"CREATE DATABASE {copy} TEMPLATE {subject}", "CHECKPOINT")
-    # What importing costs is measured by ``imports``.
-    for module in ("schedulers.background", "jobstores.sqlalchemy"):
+    # What importing costs is measured by ``imports``. (The driver is there since the copying.)
+    for module in _MODULES[subject]:
         import_module(f"{subject}.{module}")
     began = begin()
     scheduler = background_scheduler(subject, jobstores={"default": _store(subject, _database(url, copy))})
