@@ -139,10 +139,10 @@ class DocumentAccess(DocumentBackend):
     def _known(self, job_id: str, revision: int) -> Doc | None:
         """A document with a revision, as far as it is in memory."""
         claimed = self._claimed.get(job_id)
-        for doc in (None if claimed is None else claimed.doc, self._docs.get(job_id)):
-            if doc is not None and doc.revision == revision:
-                return doc
-        return None
+        if claimed is not None and claimed.doc.revision == revision:
+            return claimed.doc
+        doc = self._docs.get(job_id)
+        return doc if doc is not None and doc.revision == revision else None
 
     def _change(self, ids: Sequence[str], change: Callable[[Doc], Change | None], *, cached: bool = False) -> None:
         """Change documents, each from what it says now. ``cached``: what it said last is worth a try."""

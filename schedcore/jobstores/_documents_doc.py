@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, NamedTuple, TypeVar
 
 from schedcore.errors import SerializationError
@@ -43,6 +44,9 @@ _FIELDS = ("v", "uid", "version", "state", "elapsed", "fire_us", "due_us", "reas
 to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _STATES = {str(state): state for state in JobState}
 _RUN_STATES = {str(state): state for state in RunState}
+
+# Of a run record: error, traceback, result, output, exit code.
+_NO_TEXTS = [None] * 5
 
 T = TypeVar("T")
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
@@ -94,8 +98,16 @@ class Doc(NamedTuple):
         return {**fields, "state": str(self.state), "live": _pack_live(self.live)}
 
     def pack(self) -> str:
-        """The same as JSON text: a list of the values, which is half as long."""
-        return to_json(self._values())
+        """The same as JSON text, in ASCII: a list of the values, which is half as long."""
+        _, _, uid, version, state, elapsed, fire_us, due_us, reason, last_us, _, live, past = self
+        if past or reason is not None or fire_us is None or due_us is None:
+            return to_json(self._values())
+        # Each run writes this twice, and an encoder takes twice the time for it.
+        runs = ",".join([_packed_run(*run) for run in live])
+        return (
+            f'[1,{_quoted(uid)},{version},"{state}",{"true" if elapsed else "false"},'
+            f"{fire_us},{due_us},null,{last_us},[{runs}],[]]"
+        )
 
     def _values(self) -> tuple[Any, ...]:
         _, _, uid, version, state, elapsed, fire_us, due_us, reason, last_us, _, live, past = self
@@ -124,6 +136,11 @@ class Change(NamedTuple):
     doc: Doc
     records: tuple[tuple[str, RunRecord], ...] = ()
     keeps_payload: bool = False  #: the payload that is there stays as it is
+
+
+def _packed_run(fire_us: int, attempt: int, state: RunState, submitted_us: int | None, started_us: int | None) -> str:
+    submitted = "null" if submitted_us is None else submitted_us
+    return f'[{fire_us},{attempt},"{state}",{submitted},{"null" if started_us is None else started_us}]'
 
 
 def _pack_live(live: Iterable[LiveRun]) -> list[list[Any]]:
@@ -195,8 +212,13 @@ def instant(value: Any) -> int | None:
 
 
 def pack_record(record: RunRecord) -> str:
-    """A run record as JSON text."""
-    return to_json(record)
+    """A run record as JSON text, in ASCII."""
+    job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *texts = record
+    if texts != _NO_TEXTS or reason is not None or until is not None or None in record[7:10]:
+        return to_json(record)
+    # Of a run that said nothing, as most do.
+    instants = f"{submitted},{started},{finished}"
+    return f'[{_quoted(job_id)},{fire_us},{attempt},"{state}",null,{times},null,{instants},null,null,null,null,null]'
 
 
 def unpack_record(text: str | bytes) -> RunRecord | None:

@@ -44,11 +44,14 @@ return found
 """
 
 # KEYS: owner, meta, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed.
-# ARGV: my name, a token of this batch, the batch as JSON, and for each payload an id and the payload. A batch:
-# "ids", "revisions": the documents that it is about, and which revision each has to have ("0": it must not be there).
-# "commands": what is done, each as the command, the number of its key among KEYS, and its arguments.
-# "records": run records as columns: "jobs" (ids), "keys", "fires" (fire times), "texts", "failed" ("1" or "0"); and "keep", how
+# ARGV: my name, a token of this batch, the batch as JSON, and texts: those of documents, records and payloads, one after the
+# other. The batch has their sizes in bytes. (As strings of its JSON they would cost twice, to escape and to read.) A batch:
+# "ids", "revisions", "sizes": the documents that it is about, which revision each has to have ("0": it must not be there), and
+# their texts; 0: it is deleted, and its payload.
+# "commands": what else is done, each as the command, the number of its key among KEYS, and its arguments.
+# "records": run records as columns: "jobs" (ids), "keys", "fires" (fire times), "sizes", "failed" ("1" or "0"); and "keep", how
 # many there may be of each job. A record that is there already is left as it is.
+# "payloads": "ids", "sizes".
 # Returns 1 if all was done; or, and nothing was, the places of the documents that have another revision; or the name of who owns
 # the store now, or "". A client that sends a batch again, because it did not learn what became of it, is told that.
 WRITE = """
@@ -57,10 +60,16 @@ if holder ~= ARGV[1] then return holder or '' end
 if redis.call('HGET', KEYS[2], 'batch') == ARGV[2] then return 1 end
 local batch = cjson.decode(ARGV[3])
 local records = batch.records
+local texts, place = ARGV[4], 0
+
+local function text(size)
+  place = place + size
+  return string.sub(texts, place - size + 1, place)
+end
 
 -- What a Lua function can be given is limited.
-local function many(command, key, values, from)
-  for first = from or 1, #values, 4000 do
+local function many(command, key, values)
+  for first = 1, #values, 4000 do
     redis.call(command, key, unpack(values, first, math.min(first + 3999, #values)))
   end
 end
@@ -83,17 +92,35 @@ for number, value in ipairs(values_at(KEYS[3], batch.ids)) do
 end
 if #unfit > 0 then return unfit end
 for _, command in ipairs(batch.commands) do many(command[1], KEYS[command[2]], command[3]) end
-many('HSET', KEYS[4], ARGV, 4)
 
-local keys, fires = records.keys, records.fires
-local texts, places, failures, fresh = {}, {}, {}, {}
+-- Names, each with its text; and the names of those that have none.
+local function named(names, sizes)
+  local found, none = {}, {}
+  for number, size in ipairs(sizes) do
+    if size == 0 then
+      none[#none + 1] = names[number]
+    else
+      found[#found + 1] = names[number]
+      found[#found + 1] = text(size)
+    end
+  end
+  return found, none
+end
+
+local docs, gone = named(batch.ids, batch.sizes)
+many('HSET', KEYS[3], docs)
+many('HDEL', KEYS[3], gone)
+many('HDEL', KEYS[4], gone)
+
+local keys, fires, sizes = records.keys, records.fires, records.sizes
+local lines, places, failures, fresh = {}, {}, {}, {}
 for number, there in ipairs(values_at(KEYS[10], keys)) do
-  local key = keys[number]
+  local key, line = keys[number], text(sizes[number])
   if not there and not fresh[key] then
     fresh[key] = true
     fresh[#fresh + 1] = number
-    texts[#texts + 1] = key
-    texts[#texts + 1] = records.texts[number]
+    lines[#lines + 1] = key
+    lines[#lines + 1] = line
     places[#places + 1] = fires[number]
     places[#places + 1] = key
     if records.failed[number] == '1' then
@@ -102,7 +129,7 @@ for number, there in ipairs(values_at(KEYS[10], keys)) do
     end
   end
 end
-many('HSET', KEYS[10], texts)
+many('HSET', KEYS[10], lines)
 many('ZADD', KEYS[11], places)
 many('ZADD', KEYS[12], failures)
 for _, number in ipairs(fresh) do
@@ -117,6 +144,7 @@ for _, number in ipairs(fresh) do
     many('ZREM', own, old)
   end
 end
+many('HSET', KEYS[4], (named(batch.payloads.ids, batch.payloads.sizes)))
 redis.call('HSET', KEYS[2], 'batch', ARGV[2])
 return 1
 """

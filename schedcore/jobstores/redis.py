@@ -60,7 +60,7 @@ _ANY_BYTES = 1 << 40
 # Changes written by one call of the script, unless they are together.
 _PIECE = 250
 # The places of these keys among those of the script ``WRITE``.
-_JOBS, _PAYLOADS, _WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(3, 10)
+_WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(5, 10)
 _LINES = (_WALL, _ELAPSED, _IDLE)
 _STATE_BROKEN = JobState.BROKEN
 
@@ -356,18 +356,14 @@ class RedisJobStore(OwnedStore):
                 connection.disconnect()  # or who has it next is given the answers that are on their way
                 raise
 
-    def _arguments(self, changes: Sequence[Change]) -> list[str | bytes]:
-        # One text with nearly all in it, because the client looks at each argument by itself.
-        batch, payloads = self._batch(changes)
-        return [self._owner.text, os.urandom(16).hex(), to_json(batch), *payloads]
-
-    def _batch(self, changes: Sequence[Change]) -> tuple[dict[str, Any], list[str | bytes]]:
-        """What the script is given: a batch, and payloads, each after its id."""
+    def _arguments(self, changes: Sequence[Change]) -> tuple[str, str, str, bytes]:
+        """What the script is given. Few arguments, because the client looks at each by itself."""
         ids: list[str] = []
         revisions: list[str] = []
         texts: list[str] = []
-        gone: list[str] = []
-        payloads: list[str | bytes] = []
+        sizes: list[int] = []
+        payload_ids: list[str] = []
+        payloads: list[bytes] = []
         places: dict[int, list[str]] = {key: [] for key in _LINES}
         left: dict[int, list[str]] = {key: [] for key in _LINES}
         members: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
@@ -375,18 +371,21 @@ class RedisJobStore(OwnedStore):
         jobs: list[str] = []
         keys: list[str] = []
         fires: list[str] = []
-        records: list[str] = []
+        lines: list[str] = []
         failed: list[str] = []
         for old, doc, its_records, keeps_payload in changes:
             job_id = doc.id
             ids.append(job_id)
             revisions.append(str(old))
             if doc.empty:
-                gone.append(job_id)
+                sizes.append(0)
             else:
-                texts += job_id, f"{doc.revision} {doc.pack()}"
+                text = f"{doc.revision} {doc.pack()}"
+                texts.append(text)
+                sizes.append(len(text))
                 if isinstance(doc.payload, bytes) and not keeps_payload:
-                    payloads += job_id, doc.payload
+                    payload_ids.append(job_id)
+                    payloads.append(doc.payload)
             # What stays as it is need not be said.
             line, due_us, is_live, is_broken = _indexes(doc)
             known = self._known(job_id, old) if old else Doc(job_id, 0)
@@ -405,32 +404,33 @@ class RedisJobStore(OwnedStore):
                 jobs.append(job_id)
                 keys.append(f"{uid}:{record.fire_us}:{record.attempt}")
                 fires.append(str(record.fire_us))
-                records.append(pack_record(record))
+                lines.append(pack_record(record))
                 failed.append("1" if record.state in _FAILED else "0")
         commands = [
             *(("ZREM", key, some) for key, some in left.items()),
             *(("ZADD", key, some) for key, some in places.items()),
             *(("SADD", key, some) for key, some in members.items()),
             *(("SREM", key, some) for key, some in others.items()),
-            ("HSET", _JOBS, texts),
-            ("HDEL", _JOBS, gone),
-            ("HDEL", _PAYLOADS, gone),
         ]
-        columns = {
+        records = {
             "jobs": jobs,
             "keys": keys,
             "fires": fires,
-            "texts": records,
+            "sizes": [len(line) for line in lines],
             "failed": failed,
             "keep": self._history_limit,
         }
         batch = {
             "ids": ids,
             "revisions": revisions,
+            "sizes": sizes,
             "commands": [one for one in commands if one[2]],
-            "records": columns,
+            "records": records,
+            "payloads": {"ids": payload_ids, "sizes": [len(payload) for payload in payloads]},
         }
-        return batch, payloads
+        # Documents and records are JSON in ASCII: as many bytes as characters.
+        data = b"".join(("".join(texts).encode(), "".join(lines).encode(), *payloads))
+        return self._owner.text, os.urandom(16).hex(), to_json(batch), data
 
     def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
         found = self._redis.hmget(self._records_key, [f"{uid}:{fire_us}:{attempt}" for uid, fire_us in keys])
