@@ -246,7 +246,7 @@ class Database:
         owner = write if owner is None else owner
         with self.errors(doing):
             for last in (False, True):
-                if owner:
+                if owner or not self.backend.remote:
                     self._hold()
                 with self._connection(owner) as connection:
                     driver = connection.connection

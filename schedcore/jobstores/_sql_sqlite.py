@@ -31,11 +31,17 @@ class _DatabaseLock:
     The lock is SQLite's own, on an empty database that is never written: it works wherever SQLite does, two schedulers of one
     process exclude each other too, a forked child does not inherit it, and it ends with the process, however that ends. The
     file stays: deleting it would let a third process lock a new file while a second one waits for the old.
+
+    It holds for as long as the database is the file that was locked. One that is deleted, moved or replaced goes on existing for
+    who has it open, so that all that is written would be lost, and nobody would notice. Nor is the file that took its place
+    opened: the log of the old one still lies beside it, and SQLite would write that into it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, database: str) -> None:
         self._path = path
+        self._database = database
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None  # which one the database was
 
     @property
     def connection(self) -> None:
@@ -46,6 +52,8 @@ class _DatabaseLock:
         path = self._path
         if not path:  # in memory: there is nobody else
             return True
+        if self._connection is not None:
+            raise FailureError(self._what_happened())
         try:
             connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
             with ExitStack() as undo:
@@ -62,10 +70,33 @@ class _DatabaseLock:
         return True
 
     def holds(self) -> bool:
-        return True
+        if self._connection is None:
+            return True
+        found = self._find()
+        if self._file is None:
+            # It is asked first when the tables have been made, or seen.
+            self._file = found
+        return found == self._file
+
+    def _find(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._database)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _what_happened(self) -> str:
+        path = self._database
+        what = "is not there any more" if self._find() is None else "is another file now"
+        return (
+            f"the database {path} {what}: it was deleted, moved or replaced while it was in use, and what this scheduler has "
+            f"open would be lost. Nothing is read or written until the file is back; to go on with another one, stop the "
+            f"scheduler, remove {path}-wal and {path}-shm, and start it again"
+        )
 
     def release(self) -> None:
         connection, self._connection = self._connection, None
+        self._file = None
         if connection is not None:
             connection.close()
 
@@ -171,8 +202,6 @@ class SQLite(Backend):
             folder = os.path.dirname(os.path.abspath(database))
             if not os.path.isdir(folder):
                 return f"the folder {folder!r} does not exist; create it, or give another path", False
-            if os.path.isdir(database):
-                return f"{database!r} is a folder; give the path of a file", False
             return f"{database!r} cannot be opened ({error}); may this user read and write it and its folder?", True
         if code.startswith("SQLITE_READONLY"):
             return f"{database!r} cannot be written ({error}); may this user write it and its folder?", False
@@ -186,8 +215,12 @@ class SQLite(Backend):
 
     def before_opening(self, engine: sa.Engine, *, read_only: bool, owned: bool) -> str | None:
         database = engine.url.database
-        # A reader's connection would make an empty file.
         plain = self.is_durable(engine.url) and "uri" not in engine.url.query
+        if database and plain and os.path.exists(database) and not os.path.isfile(database):
+            # SQLite would wait at a pipe for somebody else, and files would be made beside a device.
+            what = "a folder" if os.path.isdir(database) else "no file"
+            return f"{database!r} is {what}; give the path of a file"
+        # A reader's connection would make an empty file.
         if read_only and owned and database and plain and not os.path.exists(database):
             return f"there is no database {os.path.abspath(database)!r}; is it the right path?"
         if database and plain and os.path.isfile(database) and os.stat(database).st_nlink > 1:
@@ -199,7 +232,7 @@ class SQLite(Backend):
         return None
 
     def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
-        return _DatabaseLock(_beside(engine, place, "lock"))
+        return _DatabaseLock(_beside(engine, place, "lock"), _path(engine, place))
 
     @property
     def journals(self) -> bool:
@@ -211,13 +244,20 @@ class SQLite(Backend):
 
 def _beside(engine: sa.Engine, place: Collection[str], suffix: str) -> str:
     """The path of a file beside the database; empty: it is in memory."""
-    schema, table = place
+    _, table = place
+    path = _path(engine, place)
+    # Job stores with tables of their own may share a file.
+    own = "" if table == "schedcore_jobs" else f".{table}"
+    return f"{path}{own}.{suffix}" if path else ""
+
+
+def _path(engine: sa.Engine, place: Collection[str]) -> str:
+    """The path of the database; empty: it is in memory."""
+    schema, _ = place
     with engine.connect() as connection:
         rows = connection.exec_driver_sql("PRAGMA database_list").fetchall()
     path = next((str(row[2] or "") for row in rows if row[1] == (schema or "main")), "")
-    # Job stores with tables of their own may share a file.
-    own = "" if table == "schedcore_jobs" else f".{table}"
-    return f"{os.path.realpath(path)}{own}.{suffix}" if path else ""
+    return os.path.realpath(path) if path else ""
 
 
 def _writer(busy_ms: int) -> Callable[[Any, object], None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -322,9 +323,27 @@ class TestErrors:
         result = call("run", path, "--for", "0", "--store", path, code=1)
         assert "is not an SQLite database; give another path" in result.stderr
 
-    def test_a_store_that_may_not_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        import os
+    @pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+    def test_a_store_that_is_no_file(self, kind: str, tmp_path: Path) -> None:
+        path = tmp_path / "jobs.toml"
+        path.write_text('[[jobs]]\nfunc = "os:getpid"\ninterval = { hours = 1 }\n')
+        place = tmp_path / kind
+        if kind == "folder":
+            place.mkdir()
+        elif not hasattr(os, "mkfifo"):
+            pytest.skip("the names of pipes and devices are no paths here")
+        elif kind == "pipe":
+            os.mkfifo(place)
+        else:
+            place.symlink_to(os.devnull)
+        real = Path(os.path.realpath(place))
+        before = sorted(real.parent.glob(f"{real.name}*"))
+        result = call("run", path, "--for", "0", "--store", place, code=1)
+        assert f"{str(place)!r} is {'a folder' if kind == 'folder' else 'no file'}; give the path" in result.stderr
+        assert sorted(real.parent.glob(f"{real.name}*")) == before, "nothing is left beside it"
+        assert place.is_dir() is (kind == "folder")
 
+    def test_a_store_that_may_not_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "jobs.toml"
         path.write_text('[[jobs]]\nfunc = "os:getpid"\ninterval = { hours = 1 }\n')
         if sys.platform == "linux":  # where nobody may, root included
