@@ -20,6 +20,8 @@ def get_jobs(scheduler: BaseScheduler, jobstore: str | None, pending: bool | Non
     jobs: list[Job] = []
     if pending is not False:
         jobs += scheduler._jobs.pending(jobstore)
+    # One that waits is what replaces that in the store, or was stored just now.
+    waiting = {(job.jobstore, job.id) for job in jobs}
     if pending is not True and scheduler.running:
         entries = [
             (entry, alias)
@@ -28,7 +30,7 @@ def get_jobs(scheduler: BaseScheduler, jobstore: str | None, pending: bool | Non
             for entry in pump.store.list_entries()
         ]
         entries.sort(key=lambda item: (item[0].due_us is None, item[0].due_us or 0, item[0].job.id))
-        jobs += [Job(scheduler, alias, entry) for entry, alias in entries]
+        jobs += [Job(scheduler, alias, entry) for entry, alias in entries if (alias, entry.job.id) not in waiting]
     if jobstore is not None and jobstore not in scheduler._pumps and jobstore not in scheduler._jobs.waiting.aliases:
         raise scheduler._no_such_store(jobstore)
     return jobs

@@ -78,8 +78,8 @@ class Pump:
         self.finished: deque[Finish] = deque()  # appended to by any thread
         self.begun: deque[tuple[Run, int]] = deque()  # likewise; for durable stores
         self.orders = Orders(self._complain_of_order)
-        self._turn = threading.Lock()
-        self._writer: int | None = None  # the thread whose turn it is
+        self._turn = threading.RLock()
+        self._writes = False  # whether whoever has the turn is at it
         self.touched = True  # somebody changed what is due; set by any thread
         self.busy = False
         self.opened = False
@@ -204,28 +204,33 @@ class Pump:
         self.touched = True
         self.scheduler._ask()
 
-    def write_changes(self) -> list[JobEntry]:
+    def write_changes(self, on_loop: bool = False) -> list[JobEntry]:
         """Do what was put off, and hand the store the jobs that wait for it; what was added. Wherever the store may be called.
 
-        One thread does it at a time, so that who comes second knows, when his turn comes, that it has been done.
+        One thread does it at a time, so that who comes second knows, when his turn comes, that it has been done. ``on_loop``: on
+        a user's event loop, which waits for nobody, and where nothing is done that calls a user's trigger
+        (``_calls_others_code``).
         """
-        here = threading.get_ident()
-        if self._writer == here:
-            return []  # a user's trigger that is being asked calls the scheduler
-        with self._turn:
-            self._writer = here
+        if not self._turn.acquire(blocking=not on_loop):
+            return []
+        try:
+            if self._writes:
+                return []  # a user's trigger that is being asked, or a signal handler, calls the scheduler
+            self._writes = True
             try:
-                if self.orders:
+                if self.orders and not on_loop:
                     self.orders.carry_out(self.store)
-                return self.scheduler._jobs.flush(self)
+                return self.scheduler._jobs.flush(self, others_code=not on_loop)
             finally:
-                self._writer = None
+                self._writes = False
+        finally:
+            self._turn.release()
 
     def catch_up(self) -> None:
         """``write_changes`` between two cycles, for somebody who is about to read."""
         added = self.write_changes()
-        if added:
-            self.scheduler._reports.added(self.alias, added)
+        self.scheduler._reports.added(self.alias, added)
+        if added or self.has_put_off:  # a cycle on an event loop did not wait for its turn
             self.touched = True
             self.scheduler._ask()
 
@@ -409,11 +414,7 @@ class Pump:
         if not self.opened:
             store.start(scheduler, self.alias)
             self.opened = True
-        if store.traits.blocking or scheduler._opens_stores_in_start:
-            result.added = self.write_changes()
-        else:
-            # On a user's event loop. The rest is done elsewhere (``_calls_others_code``).
-            result.added = scheduler._jobs.flush(self, others_code=False)
+        result.added = self.write_changes(not (store.traits.blocking or scheduler._opens_stores_in_start))
         if self.finished or self.begun or self._unwritten:
             self._write_back(result)
         recovers = self._unsure

@@ -44,7 +44,7 @@ def start(scheduler: BaseScheduler, paused: bool) -> None:
                 pump.store.start(scheduler, pump.alias)
                 opened.append(pump.store)
                 pump.opened = True
-                added.append((pump.alias, scheduler._jobs.flush(pump, scheduler._opens_stores_in_start)))
+                added.append((pump.alias, pump.write_changes(not scheduler._opens_stores_in_start)))
         undo.pop_all()
     if scheduler._closed_at_exit:
         _program.started.add(scheduler)

@@ -255,6 +255,21 @@ def test_no_lock_is_held_while_a_trigger_is_asked(
         scheduler.shutdown()
 
 
+def test_a_trigger_that_is_asked_as_it_starts_may_look_at_the_jobs() -> None:
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.add_job(work, "date", run_date=FAR, id="plain")
+    trigger = Theirs()
+    scheduler.add_job(work, trigger, id="theirs")
+    seen: list[list[str]] = []
+    trigger.hook = lambda: seen.append(sorted(job.id for job in scheduler.get_jobs()))
+    scheduler.start()
+    try:
+        assert seen == [["plain", "theirs"]]
+        assert sorted(job.id for job in scheduler.get_jobs()) == ["plain", "theirs"]
+    finally:
+        scheduler.shutdown()
+
+
 class CheckingStore(MemoryJobStore):
     """A store that looks for a while at what it is given."""
 

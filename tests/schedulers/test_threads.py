@@ -99,6 +99,40 @@ def join(thread: threading.Thread) -> None:
     assert not thread.is_alive()
 
 
+def test_whoever_looks_at_the_jobs_as_it_starts_sees_each_once(background: Callable[..., BackgroundScheduler]) -> None:
+    """Two threads handed the waiting jobs to their store: one of them failed, or took them out again as if they were removed."""
+    interval_s = sys.getswitchinterval()
+    for _ in range(40):
+        scheduler = background(started=False)
+        for number in range(50):
+            scheduler.add_job(nothing, "interval", hours=1, id=str(number))
+        over = threading.Event()
+        counts: set[int] = set()
+
+        def look(
+            scheduler: BackgroundScheduler = scheduler, over: threading.Event = over, counts: set[int] = counts
+        ) -> None:
+            try:
+                while not over.is_set():
+                    counts.add(len(scheduler.get_jobs()))
+                    counts.add(49 + (scheduler.get_job("49") is not None))
+            except Exception:
+                counts.add(-1)
+                raise
+
+        sys.setswitchinterval(1e-5)
+        thread = thread_of(look)
+        try:
+            scheduler.start()
+        finally:
+            sys.setswitchinterval(interval_s)
+            over.set()
+            join(thread)
+        assert counts <= {50}
+        assert len(scheduler.get_jobs()) == 50
+        scheduler.shutdown()
+
+
 class TestShutdown:
     def test_before_start_and_twice(self, background: Callable[..., BackgroundScheduler]) -> None:
         scheduler = background(started=False)
