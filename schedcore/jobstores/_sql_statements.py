@@ -32,6 +32,8 @@ class Statements:
         jobs, runs = names.jobs, names.runs
         live, failed = backend.live, backend.failed
         entry = "uid, version, state, fire_us, due_us, reason"
+        # Wherever somebody else has left them, they can be counted on: a number too many fails the whole batch.
+        next_fence, next_version = f"fence = (fence & {2**62 - 1}) + 1", f"version = (version & {2**30 - 1}) + 1"
         add = Batch(
             "insert",
             jobs,
@@ -54,7 +56,7 @@ class Statements:
             f"SELECT uid, version, coalesce(id, former_id), {payload}, {backend.payload_size} FROM {{jobs}} "
             "WHERE uid IN (\0)"
         )
-        place = "version = version + 1, fence = fence + 1, state = ?, fire_us = ?, due_us = ?, reason = ?"
+        place = f"{next_version}, {next_fence}, state = ?, fire_us = ?, due_us = ?, reason = ?"
         self.replace_place = text(f"UPDATE {{jobs}} SET {place} WHERE uid = ?")
         self.replace = text(f"UPDATE {{jobs}} SET {place}, payload = ?, elapsed = ? WHERE uid = ?")
         self.payload = text(f"SELECT {payload} FROM {{jobs}} WHERE uid = ?")
@@ -63,7 +65,7 @@ class Statements:
         self.delete_all = text(
             "DELETE FROM {jobs} WHERE id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = uid)"
         )
-        gone = "former_id = id, id = NULL, fire_us = NULL, due_us = NULL, reason = NULL, fence = fence + 1"
+        gone = f"former_id = id, id = NULL, fire_us = NULL, due_us = NULL, reason = NULL, {next_fence}"
         self.remove = text(f"UPDATE {{jobs}} SET state = '{GONE}', payload = NULL, {gone} WHERE id = ?")
         self.remove_all = text(f"UPDATE {{jobs}} SET state = '{GONE}', payload = NULL, {gone} WHERE id IS NOT NULL")
 
@@ -84,14 +86,14 @@ class Statements:
         self.move = update(
             jobs,
             "fire_us int, due_us int, uid int, fence int",
-            "fire_us = <fire_us>, due_us = <due_us>, fence = fence + 1",
+            f"fire_us = <fire_us>, due_us = <due_us>, {next_fence}",
             fenced,
         )
         self.end = update(jobs, "uid int, fence int", f"state = '{JobState.ENDED}', {gone}", fenced)
         self.break_ = update(
             jobs,
             "fire_us int, reason text, uid int, fence int",
-            f"state = '{JobState.BROKEN}', fire_us = <fire_us>, due_us = NULL, reason = <reason>, fence = fence + 1",
+            f"state = '{JobState.BROKEN}', fire_us = <fire_us>, due_us = NULL, reason = <reason>, {next_fence}",
             fenced,
         )
         self.fences = text("SELECT uid, fence FROM {jobs} WHERE id IS NOT NULL AND uid IN (\0)" + backend.for_update)
@@ -182,7 +184,7 @@ class Statements:
         self.mend = update(
             jobs,
             "uid int",
-            f"state = '{JobState.ACTIVE}', due_us = fire_us, reason = NULL, fence = fence + 1, version = version + 1",
+            f"state = '{JobState.ACTIVE}', due_us = fire_us, reason = NULL, {next_fence}, {next_version}",
             f"uid = <uid> AND state = '{JobState.BROKEN}'",
         )
 

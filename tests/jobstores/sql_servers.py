@@ -329,6 +329,35 @@ class ServerTests:
         assert found is not None
         assert found.reason == reason.replace("\0", "\ufffd").replace("\udc80", "?")
 
+    def test_numbers_at_the_end_of_their_range(self, place: Place, engine: sa.Engine) -> None:
+        """One such row, which somebody else must have written, fails neither what is done with others nor the next start."""
+        scheduler = VirtualScheduler(
+            start="2026-01-01T00:00:00Z", timezone="UTC", jobstores={"default": SQLAlchemyJobStore(place.url)}
+        )
+        log = EventLog(scheduler)
+        scheduler.start()
+        for job_id in ("good", "least", "most", "broken"):
+            scheduler.add_job(work, "interval", seconds=10, id=job_id)
+        scheduler.shutdown()
+        changes = {
+            "least": f"fence = {-(2**63)}, version = {-(2**31)}",
+            "most": f"fence = {2**63 - 1}, version = {2**31 - 1}",
+            "broken": f"fence = {2**63 - 1}, version = {2**31 - 1}, state = 'broken', due_us = NULL",
+        }
+        with engine.begin() as connection:
+            for job_id, change in changes.items():
+                connection.exec_driver_sql(f"UPDATE schedcore_jobs SET {change} WHERE id = '{job_id}'")
+        scheduler.start()
+        try:
+            scheduler.advance(35)
+            assert scheduler.health()["default"].ok
+            for job_id in ("good", *changes):
+                assert len(log.executed(job_id)) == 3, job_id
+                scheduler.reschedule_job(job_id, trigger="interval", seconds=20)
+            scheduler.remove_all_jobs()
+        finally:
+            scheduler.shutdown()
+
     def test_outcomes_of_many_runs_at_once(self, place: Place, start: Start) -> None:
         store = start(SQLAlchemyJobStore(place.url))
         store.add_entries([entry(f"{number:03}") for number in range(300)])
