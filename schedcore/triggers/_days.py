@@ -12,8 +12,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from math import gcd
 
-from schedcore.triggers._local import DAY_S, civil, day_number, month_length
+from schedcore.triggers._bits import bits_at, first_multiple, set_bits, widened
+from schedcore.triggers._local import DAY_S, civil, month_length
 from schedcore.triggers.cron._dst import Offsets
 from schedcore.triggers.cron._search import Plan, first_day
 
@@ -26,9 +28,9 @@ __all__ = [
     "NO_CHUNK",
     "Changes",
     "CommonDays",
+    "CrossedDays",
     "DayLattice",
     "DateSteps",
-    "DayPoints",
     "Days",
     "EitherDays",
     "InEffect",
@@ -62,12 +64,12 @@ LAST_CHUNK = 19
 #: From which chunk on the others are like it: all of them, or none.
 EVERY_CHUNK, NO_CHUNK = 0, LAST_CHUNK + 1
 _DAY_US = DAY_S * 1_000_000
-# The mean length of a month.
-_MONTH_DAYS = CHUNK / 4800
 _FIRST_YEAR = 2000
 _YEARS = 400
 # Chunks kept, of 18 kB each.
 _KEPT = 512
+# Days of a chunk that are tried one by one.
+_TRIED = 1000
 
 
 class Days(ABC):
@@ -104,10 +106,18 @@ def _chunk(days: Days, chunk: int) -> int:
 def common_days(sets: tuple[Days, ...], chunk: int) -> int:
     """What several sets have in common in a chunk; all days for none."""
     found = ALL_DAYS
-    for each in sets:
-        found = each.within(found, chunk)
+    others = [each for each in sets if each.repeats > 1]
+    if len(others) < len(sets):
+        # What repeats is the same for all chunks but the first.
+        steady = tuple(each for each in sets if each.repeats <= 1)
+        if others:
+            found = common_days(steady, min(chunk, 1))
+        else:
+            others = list(steady)
+    for each in others:
         if not found:  # the others need not be made
             break
+        found = each.within(found, chunk)
     return found
 
 
@@ -117,9 +127,17 @@ def repeating_from(sets: Sequence[Days]) -> int:
 
 
 @lru_cache(maxsize=_KEPT)
+def _repeats(sets: tuple[Days, ...]) -> int:
+    return repeating_from(sets)
+
+
+@lru_cache(maxsize=_KEPT)
 def _common_text(sets: tuple[Days, ...], chunk: int) -> bytes:
-    """What several sets have in common in a chunk, eight days to a byte: to look at some of them costs no copy of all."""
-    return common_days(sets, chunk).to_bytes(CHUNK // 8 + 1, "little")
+    """What several sets have in common in a chunk, eight days to a byte, or none at all: to look at some of them costs no copy
+    of all.
+    """
+    days = common_days(sets, chunk)
+    return days.to_bytes(CHUNK // 8 + 1, "little") if days else b""
 
 
 def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> int | None:
@@ -127,13 +145,13 @@ def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> i
 
     ``until``: no day after this one is asked for; the answer may be one at which there is nothing.
     """
-    repeats = repeating_from(sets)
+    repeats = _repeats(sets)
     chunk, place = divmod(day - FIRST_DAY, CHUNK)
     whole = not place
     while True:
-        if common_days(sets, min(chunk, repeats)):
-            text = _common_text(sets, min(chunk, repeats))
-            first, rest = divmod(place, 8)
+        text = _common_text(sets, chunk if chunk < repeats else repeats)
+        if text:
+            first, rest = place >> 3, place & 7
             found = int.from_bytes(text[first : first + 64], "little") >> rest  # the near ones, and then all
             if not found:
                 found = int.from_bytes(text[first:], "little") >> rest
@@ -173,13 +191,13 @@ class Smeared(Days):
             # What comes over from the chunks beside it is a few days, for which those that have no like are not made.
             before = common_days(self._sets, min(chunk - 1, 1)) if chunk > 0 and repeats == 1 else ALL_DAYS
             after = common_days(self._sets, 1) if chunk >= 0 and repeats == 1 else ALL_DAYS
-        found = 0
-        for by in range(self._least, self._most + 1):
-            if by >= 0:
-                found |= here << by | before >> CHUNK - by
-            else:
-                found |= here >> -by | (after & (1 << -by) - 1) << CHUNK + by
-        return found & ALL_DAYS
+        earlier, later = max(-self._least, 0), max(self._most, 0)
+        found = here << later
+        if earlier:
+            found |= (after & (1 << earlier) - 1) << CHUNK + later
+        if later:
+            found |= before >> CHUNK - later
+        return widened(found, self._most - self._least) >> later - self._least & ALL_DAYS
 
 
 class CommonDays(Days):
@@ -286,41 +304,68 @@ class RolledDays(Days):
 
 
 class DayLattice(Days):
-    """Every ``period`` days, one of which is ``day``."""
+    """Some days, and those that are a multiple of ``period`` days from one of them."""
 
-    __slots__ = ("_day", "_period")
+    __slots__ = ("_cycle", "_days", "_period")
 
-    def __init__(self, period: int, day: int) -> None:
-        self._period, self._day = period, day
-        self.repeats = EVERY_CHUNK if CHUNK % period == 0 else NO_CHUNK
+    def __init__(self, period: int, *days: int) -> None:
+        self._period, self._days = period, sorted({(day - FIRST_DAY) % period for day in days})
+        # Chunks that are so many apart are alike.
+        self._cycle = period // gcd(period, CHUNK)
+        self.repeats = EVERY_CHUNK if self._cycle == 1 else NO_CHUNK
+
+    def chunk(self, chunk: int) -> int:
+        return _chunk(self, chunk % self._cycle)
 
     def make(self, chunk: int) -> int:
-        found = 1 << (self._day - FIRST_DAY - chunk * CHUNK) % self._period
-        width = self._period
-        while width < CHUNK:
-            found |= found << width
-            width *= 2
-        return found & ALL_DAYS
+        period = self._period
+        first = chunk * CHUNK % period  # the first day of the chunk
+        if period > CHUNK:
+            found: list[int] = []
+            for start in range(-first, CHUNK, period):
+                low, high = bisect_left(self._days, -start), bisect_left(self._days, CHUNK - start)
+                found += [start + day for day in self._days[low:high]]
+            return bits_at(found)
+        days = bits_at(sorted((day - first) % period for day in self._days))
+        while period < CHUNK:
+            days |= days << period
+            period *= 2
+        return days & ALL_DAYS
 
 
-class DayPoints(Days):
-    """The days that have a point of a lattice whose period is longer than a day; microseconds."""
+class CrossedDays(Days):
+    """The days on which a lattice has a point in a stretch of the day: ``low_us`` to ``high_us``, from when the day begins.
 
-    __slots__ = ("_offset_us", "_period_us")
+    Those that other sets leave are tried one by one; where these are many they are taken to be such days.
+    """
+
+    __slots__ = ("_high_us", "_low_us", "_offset_us", "_period_us")
 
     repeats = NO_CHUNK
 
-    def __init__(self, period_us: int, offset_us: int) -> None:
-        self._period_us, self._offset_us = period_us, offset_us
+    def __init__(self, period_us: int, offset_us: int, low_us: int, high_us: int) -> None:
+        self._period_us, self._offset_us, self._low_us, self._high_us = period_us, offset_us, low_us, high_us
 
     def make(self, chunk: int) -> int:
-        start_us = (FIRST_DAY + chunk * CHUNK) * _DAY_US
-        found = bytearray(CHUNK // 8 + 1)
-        first_us = (self._offset_us - start_us) % self._period_us
-        for at_us in range(first_us, CHUNK * _DAY_US, self._period_us):
-            day = at_us // _DAY_US
-            found[day >> 3] |= 1 << (day & 7)
-        return int.from_bytes(found, "little")
+        return ALL_DAYS
+
+    def within(self, days: int, chunk: int) -> int:
+        if days.bit_count() > _TRIED:
+            return days
+        period_us, wide_us = self._period_us, self._high_us - self._low_us
+        left_us = (self._offset_us - self._low_us - (FIRST_DAY + chunk * CHUNK) * _DAY_US) % period_us
+        if left_us > wide_us:
+            # What hardly drifts may come to no day of the chunk.
+            first = first_multiple(-_DAY_US, period_us, period_us - left_us, period_us - left_us + wide_us)
+            if first is None or first >= CHUNK:
+                return 0
+        return bits_at([day for day in _listed(days) if (left_us - day * _DAY_US) % period_us <= wide_us])
+
+
+@lru_cache(maxsize=8)
+def _listed(days: int) -> list[int]:
+    """The places of some days: those that repeat are the same for one chunk after the other."""
+    return set_bits(days)
 
 
 class YearDays(Days):
@@ -340,11 +385,16 @@ class YearDays(Days):
 class SomeYears(Days):
     """Days of every ``interval``-th year, one of which is ``year``, known year by year."""
 
-    __slots__ = ("_days_of", "_interval", "_year")
+    __slots__ = ("_cycle", "_days_of", "_interval", "_year")
 
     def __init__(self, days_of: Callable[[int], int], interval: int, year: int) -> None:
         self._days_of, self._interval, self._year = days_of, interval, year
-        self.repeats = EVERY_CHUNK if _YEARS % interval == 0 else NO_CHUNK
+        # Chunks that are so many apart are alike.
+        self._cycle = interval // gcd(interval, _YEARS)
+        self.repeats = EVERY_CHUNK if self._cycle == 1 else NO_CHUNK
+
+    def chunk(self, chunk: int) -> int:
+        return _chunk(self, chunk % self._cycle)
 
     def make(self, chunk: int) -> int:
         first = _FIRST_YEAR + _YEARS * chunk
@@ -367,7 +417,7 @@ class NthDays(Days):
                 days = month_length(2000 if length == 366 else 2001, month)
                 if month in months:
                     whole = (1 << days) - 1
-                    found |= _nth_of(nth, days, opened >> start & whole, closed >> start & whole) << start
+                    found |= _nth_of(nth, opened >> start & whole, closed >> start & whole) << start
                 start += days
             return found
 
@@ -377,9 +427,10 @@ class NthDays(Days):
     def make(self, chunk: int) -> int:
         opened, closed = self._opened.chunk(chunk), self._closed.chunk(chunk)
         if _is_weekly(opened) and _is_weekly(closed):
+            opened, closed = (days & (1 << 400) - 1 for days in (opened, closed))
 
             def days_of(year: int) -> int:
-                place = first_day(year) - FIRST_DAY
+                place = (first_day(year) - FIRST_DAY) % 7
                 length = _length(year)
                 whole = (1 << length) - 1
                 return self._of_year(length, opened >> place & whole, closed >> place & whole)
@@ -387,24 +438,33 @@ class NthDays(Days):
             return _of_kinds(days_of)
         first = _FIRST_YEAR + _YEARS * chunk
         lengths = [_length(year) for year in range(first, first + _YEARS)]
-        of_years = map(self._of_year, lengths, _cut(opened, lengths), _cut(closed, lengths))
+        opened_years = _cut(opened, lengths)
+        closed_years = opened_years if closed == opened else _cut(closed, lengths)
+        of_years = map(self._of_year, lengths, opened_years, closed_years)
         return _joined(list(zip(accumulate(lengths, initial=0), of_years, strict=False)))
 
 
-def _nth_of(nth: int, days: int, opened: int, closed: int) -> int:
-    """The days of a month that may be its n-th open one."""
-    found = least = most = 0
-    if opened.bit_count() < abs(nth):
+def _nth_of(nth: int, opened: int, closed: int) -> int:
+    """The days of a month that may be its n-th open one: from the n-th that may be open to the n-th that must be, if there is."""
+    number = abs(nth)
+    if opened.bit_count() < number:
         return 0
-    for day in range(days) if nth > 0 else range(days - 1, -1, -1):
-        if opened >> day & 1:
-            most += 1
-            if least < abs(nth) <= most:
-                found |= 1 << day
-            least += not closed >> day & 1
-            if least >= abs(nth):
-                break
-    return found
+    certain = opened & ~closed
+    if certain == opened:
+        return 1 << _place(opened, nth)
+    first = _place(opened, nth)
+    last = _place(certain, nth) if certain.bit_count() >= number else 31 if nth > 0 else 0
+    low, high = (first, last) if nth > 0 else (last, first)
+    return opened & (2 << high) - (1 << low)
+
+
+def _place(days: int, nth: int) -> int:
+    """The place of the n-th bit, or the n-th from the end."""
+    if nth < 0:
+        nth += days.bit_count() + 1
+    for _ in range(nth - 1):
+        days &= days - 1
+    return (days & -days).bit_length() - 1
 
 
 class PlanDays(Days):
@@ -472,21 +532,6 @@ def _of_years(days_of: Callable[[int], int], years: Sequence[int], chunk: int) -
     return _joined([(first_day(year) - start, days_of(year)) for year in years])
 
 
-def set_bits(mask: int) -> list[int]:
-    """The places of the bits of a mask, in order; for masks with some hundreds of them at most."""
-    found, place = [], 0
-    text = mask.to_bytes((mask.bit_length() + 7) // 8, "little")
-    while True:
-        rest = int.from_bytes(text[place : place + 64], "little")
-        while rest:
-            lowest = rest & -rest
-            found.append(8 * place + lowest.bit_length() - 1)
-            rest ^= lowest
-        place += 64
-        if place >= len(text):
-            return found
-
-
 def _is_weekly(days: int) -> bool:
     """Whether the days of a chunk are the same each week; a chunk has 20,871 weeks."""
     return not (days ^ days >> 7) & ALL_DAYS >> 7
@@ -500,16 +545,25 @@ def days_of_plan(plan: Plan) -> Days:
     return found
 
 
+@lru_cache(maxsize=1)
+def _month_table() -> tuple[list[int], list[int]]:
+    """The first days of the months of a chunk, counted from its beginning, and their lengths."""
+    lengths = [month_length(year, month) for year in range(_FIRST_YEAR, _FIRST_YEAR + _YEARS) for month in range(1, 13)]
+    return list(accumulate(lengths, initial=0))[:-1], lengths
+
+
 class MonthSteps(Days):
     """Some days of every ``months``-th month, one of which is ``month`` (months since the year 0). ``days_of``: from the length
     of the month to its days; bit 0 is the first.
     """
 
-    __slots__ = ("_days_of", "_month", "_months", "_of_kind")
+    __slots__ = ("_cycle", "_days_of", "_month", "_months", "_of_kind")
 
     def __init__(self, months: int, month: int, days_of: Callable[[int], int]) -> None:
         self._months, self._month, self._days_of = months, month, days_of
-        self.repeats = EVERY_CHUNK if 12 * _YEARS % months == 0 else NO_CHUNK
+        # Chunks that are so many apart are alike.
+        self._cycle = months // gcd(months, 12 * _YEARS)
+        self.repeats = EVERY_CHUNK if self._cycle == 1 else NO_CHUNK
 
         @lru_cache(maxsize=256)
         def of_kind(leap: bool, phase: int) -> int:
@@ -523,21 +577,18 @@ class MonthSteps(Days):
 
         self._of_kind = of_kind
 
+    def chunk(self, chunk: int) -> int:
+        return _chunk(self, chunk % self._cycle)
+
     def make(self, chunk: int) -> int:
-        first, months = _FIRST_YEAR + _YEARS * chunk, self._months
+        months = self._months
         if 12 % months == 0:
             return _of_kinds(lambda year: self._of_kind(_length(year) == 366, (12 * year - self._month) % months))
-        if months > 12:  # no year has two of them
-            start = FIRST_DAY + CHUNK * chunk
-            found = []
-            for month in range(12 * first + (self._month - 12 * first) % months, 12 * (first + _YEARS), months):
-                year, index = divmod(month, 12)
-                found.append((day_number(year, index + 1, 1) - start, self._days_of(month_length(year, index + 1))))
-            return _joined(found)
-        return _of_years(
-            lambda year: self._of_kind(_length(year) == 366, (12 * year - self._month) % months),
-            range(first, first + _YEARS),
-            chunk,
+        starts, lengths = _month_table()
+        first = (self._month - 12 * (_FIRST_YEAR + _YEARS * chunk)) % months
+        days = {length: self._days_of(length) for length in (28, 29, 30, 31)}
+        return _joined(
+            [(start, days[length]) for start, length in zip(starts[first::months], lengths[first::months], strict=True)]
         )
 
 
@@ -546,29 +597,47 @@ class DateSteps(Days):
     lacks is left out, or with ``clamp`` its last one.
     """
 
-    __slots__ = ("_clamp", "_days", "_months", "_start")
+    __slots__ = ("_clamp", "_days", "_made", "_months", "_start")
 
     repeats = NO_CHUNK
 
     def __init__(self, months: int, days: int, start: int, clamp: bool) -> None:
         self._months, self._days, self._start, self._clamp = months, days, start, clamp
+        self._made: tuple[int, int] | None = None
 
     def make(self, chunk: int) -> int:
-        first, months, days, clamp = FIRST_DAY + CHUNK * chunk, self._months, self._days, self._clamp
+        if self._made is None:
+            self._made = self._round()
+        dates, after = self._made
+        since = FIRST_DAY + CHUNK * chunk - self._start
+        found = 0
+        for number in range(max(since // after, 0), (since + CHUNK - 1) // after + 1):
+            later = number * after - since
+            found |= dates << later if later > 0 else dates >> -later
+        return found & ALL_DAYS
+
+    def _round(self) -> tuple[int, int]:
+        """The dates up to when the months come to the same one of a chunk, counted from the start; and after how many days they
+        do, and all comes again.
+        """
+        months = self._months
+        rounds = months // gcd(months, 12 * _YEARS)
+        steps = 12 * _YEARS * rounds // months
+        starts, lengths = _month_table()
         year, month, day = civil(self._start)
-        month += 12 * year - 1
-        # A few steps early, since months are not of one length.
-        number = max(int((first - self._start) // (months * _MONTH_DAYS + days)) - 3, 0)
-        found = bytearray(CHUNK // 8 + 1)
-        place = -1
-        while place < CHUNK:
-            year, index = divmod(month + number * months, 12)
-            length = month_length(year, index + 1)
-            place = day_number(year, index + 1, min(day, length)) + number * days - first
-            if 0 <= place < CHUNK and (clamp or day <= length):
-                found[place >> 3] |= 1 << (place & 7)
-            number += 1
-        return int.from_bytes(found, "little")
+        chunk, place = divmod(12 * (year - _FIRST_YEAR) + month - 1, 12 * _YEARS)
+        later = FIRST_DAY + CHUNK * chunk - self._start - 1  # from the start to the day before the first of the chunk
+        number = 0
+        found: list[int] = []
+        while number < steps:
+            for start, length in zip(starts[place::months], lengths[place::months], strict=True):
+                if day <= length or self._clamp:
+                    found.append(later + start + min(day, length) + number * self._days)
+                number += 1
+            place += -(-(12 * _YEARS - place) // months) * months - 12 * _YEARS
+            later += CHUNK
+        after = CHUNK * rounds + steps * self._days
+        return bits_at([place for place in found if place < after]), after
 
 
 class Shown:

@@ -14,19 +14,20 @@ from datetime import date, datetime
 from functools import lru_cache, reduce
 from math import gcd
 
+from schedcore.triggers._bits import set_bits
 from schedcore.triggers._days import (
     ALL_DAYS,
     CHUNK,
     EVERY_CHUNK,
     FIRST_DAY,
     NO_CHUNK,
+    DayLattice,
     Days,
     MonthSteps,
     SomeYears,
     YearDays,
     common_days,
     days_of_plan,
-    set_bits,
 )
 from schedcore.triggers._local import civil, day_number, month_length
 from schedcore.triggers.cron._rule import CronRule
@@ -243,9 +244,9 @@ def _reached(given: Mapping[str, str], freq: int, interval: int, start: datetime
         return (_months(interval, 12 * start.year + start.month - 1),) if interval > 1 else ()
     if freq == _WEEKLY:
         monday = today - (start.weekday() - _WEEKDAYS.index(given.get("WKST", "MO")[:2])) % 7
-        return (_DayPattern(7 * interval, range(monday, monday + 7)),) if interval > 1 else ()
+        return (DayLattice(7 * interval, *range(monday, monday + 7)),) if interval > 1 else ()
     if freq == _DAILY:
-        return (_DayPattern(interval, [today]),) if interval > 1 else ()
+        return (DayLattice(interval, today),) if interval > 1 else ()
     of_day = (24, 1440, 86400)[freq - _HOURLY]
     since = (start.hour, 60 * start.hour + start.minute, 3600 * start.hour + 60 * start.minute + start.second)
     return _times(given, freq, interval, of_day * today + since[freq - _HOURLY], of_day)
@@ -272,27 +273,7 @@ def _times(given: Mapping[str, str], freq: int, interval: int, first: int, of_da
     # of_day * day + time is to be first + k * interval
     inverse = pow(of_day // step, -1, period) if period > 1 else 0
     residues = {(first - time) // step * inverse % period for time in times if (first - time) % step == 0}
-    return () if residues and period == 1 else (_DayPattern(period, residues),)
-
-
-class _DayPattern(Days):
-    """Some days in each ``period`` of days."""
-
-    __slots__ = ("_mask", "_period")
-
-    def __init__(self, period: int, days: Iterable[int]) -> None:
-        self._period = period
-        self._mask = reduce(lambda mask, day: mask | 1 << (day - FIRST_DAY) % period, days, 0)
-        self.repeats = EVERY_CHUNK if CHUNK % period == 0 else NO_CHUNK
-
-    def make(self, chunk: int) -> int:
-        period, turned = self._period, CHUNK * chunk % self._period
-        found = (self._mask >> turned | self._mask << period - turned) & (1 << period) - 1
-        width = period
-        while width < CHUNK:
-            found |= found << width
-            width *= 2
-        return found & ALL_DAYS
+    return () if residues and period == 1 else (DayLattice(period, *residues),)
 
 
 @lru_cache(maxsize=256)

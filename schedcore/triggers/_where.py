@@ -18,13 +18,14 @@ from functools import lru_cache, reduce
 from math import gcd
 from typing import NamedTuple
 
+from schedcore.triggers._bits import every, first_multiple, lowest, runs, widened
 from schedcore.triggers._days import (
     CHUNK,
     FIRST_DAY,
     Changes,
+    CrossedDays,
     DateSteps,
     DayLattice,
-    DayPoints,
     Days,
     EitherDays,
     InEffect,
@@ -55,7 +56,6 @@ __all__ = [
     "Finder",
     "anyday",
     "boxes_of",
-    "first_multiple",
     "either",
     "local_boxes",
     "local_span_boxes",
@@ -79,17 +79,12 @@ _KNOWN_FROM_S, _KNOWN_UNTIL_S = FIRST_DAY * DAY_S, 4_102_444_800  # 2000 to 2100
 _ROUND_S = _KNOWN_UNTIL_S + 146_097 * DAY_S
 # Boxes of one set; of more less is known: those of one of two triggers, or one box that holds all.
 _MANY = 256
-# A box whose lattice meets its minutes in no more instants of the day than this is split into one for each.
-_SPLIT = 48
+# Times of the day that a lattice is tried against, each for the days on which it comes to it.
+_MOST_TIMES = 128
 # Windows of the day that a lattice is tried against at once.
 _MOST_WINDOWS = 48
 # No run is moved farther by a calendar (366 days, and one for the clocks).
 _MOVED_US = 367 * _DAY_US
-# A look takes so many steps before it makes a lattice a set of days, whose points are at least so far apart.
-_MANY_STEPS = 100
-_SPARSE_US = 12 * _DAY_US
-# A lattice with fewer points is stepped along rather than made a set of days.
-_RARE_US = CHUNK // 8 * _DAY_US
 # Days; a tolerance that is longer leaves nothing of what is known about days.
 _FAR_DAYS = 40
 
@@ -236,7 +231,7 @@ def _around_changes(zones: tuple[tzinfo, ...], distance: int) -> int:
         clocks = _clocks(zone)
         assert clocks is not None
         mask |= clocks.change_minutes
-    wide = _widened(mask << 1440 - distance, 2 * distance)
+    wide = widened(mask << 1440 - distance, 2 * distance)
     return (wide | wide >> 1440 | wide >> 2880) & ANY_MINUTE
 
 
@@ -253,7 +248,7 @@ def _times_near(minutes: int, seconds: int, distance_s: int) -> list[tuple[int, 
     days that are from so many to so many days later.
     """
     whole, rest = divmod(distance_s, 60)
-    low, high = _lowest(seconds), seconds.bit_length() - 1
+    low, high = lowest(seconds), seconds.bit_length() - 1
     # By how many minutes they are later, and at which seconds of the minute.
     later: list[tuple[int, int, int]] = []
     if whole:
@@ -263,13 +258,13 @@ def _times_near(minutes: int, seconds: int, distance_s: int) -> list[tuple[int, 
         later += [(each, each, after >> 60 * (each - whole) & ANY_SECOND) for each in (whole, whole + 1)]
         later += [(each, each, before >> 60 * (each + whole + 1) & ANY_SECOND) for each in (-whole - 1, -whole)]
     else:
-        reached = _widened(seconds << 60 - rest, 2 * rest)
+        reached = widened(seconds << 60 - rest, 2 * rest)
         later += [(each, each, reached >> 60 * (each + 1) & ANY_SECOND) for each in (-1, 0, 1)]
     days = (whole + 1) // 1440 + 1
     masks: dict[int, int] = {}
     for least, most, these in later:
         if these:
-            masks[these] = masks.get(these, 0) | _widened(minutes << 1440 * days + least, most - least)
+            masks[these] = masks.get(these, 0) | widened(minutes << 1440 * days + least, most - least)
     found: list[tuple[int, int, int, int]] = []
     for these, mask in masks.items():
         for day in range(-days, days + 1):
@@ -281,24 +276,10 @@ def _times_near(minutes: int, seconds: int, distance_s: int) -> list[tuple[int, 
     return found
 
 
-def _widened(mask: int, by: int) -> int:
-    """The bits of a mask, and all that are up to so many places higher."""
-    done = 0
-    while done < by:  # each turn widens by what is there already, at the most
-        step = min(done + 1, by - done)
-        mask |= mask << step
-        done += step
-    return mask
-
-
 def _turned(minutes: int, by: int) -> int:
     """The minutes of the day, later by so many minutes."""
     by %= 1440
     return (minutes << by | minutes >> 1440 - by) & ANY_MINUTE
-
-
-def _lowest(mask: int) -> int:
-    return (mask & -mask).bit_length() - 1
 
 
 # --- from the wall clock to UTC -------------------------------------------------------------------------------------------
@@ -500,14 +481,13 @@ def moved_boxes(trigger: EngineTrigger, roll: Callable[[Days], Days]) -> tuple[B
 @lru_cache(maxsize=512)
 def _lattice(minutes: int, seconds: int) -> tuple[int, int]:
     """The coarsest lattice that has all these minutes of the day and seconds of the minute."""
-    first = 60 * _lowest(minutes) + _lowest(seconds)
+    first = 60 * lowest(minutes) + lowest(seconds)
     step = DAY_S
-    for mask, unit, least in ((minutes, 60, _lowest(minutes)), (seconds, 1, _lowest(seconds))):
-        rest = mask >> least
-        while rest := rest & rest - 1:  # without its lowest bit
-            step = gcd(step, _lowest(rest) * unit)
-            if step == 1 or (unit == 60 and step == 60):
-                break
+    for mask, unit, whole in ((minutes, 60, 1440), (seconds, 1, 60)):
+        least = lowest(mask)
+        # What is not on the lattice so far makes it finer; a few times, since it becomes at least twice as fine each time.
+        while rest := mask & ~every(max(step // unit, 1), least, whole):
+            step = gcd(step, (lowest(rest) - least) * unit)
     return step * _SECOND_US, first % step * _SECOND_US
 
 
@@ -582,7 +562,7 @@ class Finder:
     __slots__ = ("_known", "boxes", "periodic")
 
     def __init__(self, boxes: Sequence[Box]) -> None:
-        self.boxes = tuple(box for each in boxes for box in _split(each))
+        self.boxes = tuple(boxes)
         #: Whether all of them repeat after 400 years.
         self.periodic = all(box.periodic for box in self.boxes)
         # For each box a question and its answer, which holds for all questions in between.
@@ -623,23 +603,6 @@ class Finder:
         return best
 
 
-def _split(box: Box) -> list[Box]:
-    """The box as several, each with one time of the day, where the lattice meets its minutes but rarely."""
-    period_us = box.period_us
-    step_us = gcd(period_us, _DAY_US)
-    if step_us in (period_us, _DAY_US) or step_us < _MINUTE_US:
-        return [box]
-    found: list[Box] = []
-    for at_us in range(box.offset_us % step_us, _DAY_US, step_us):
-        if box.minutes >> at_us // _MINUTE_US & 1 and box.seconds >> at_us % _MINUTE_US // _SECOND_US & 1:
-            if len(found) == _SPLIT:
-                return [box]
-            one = box.shared(Box(_DAY_US, at_us))
-            if one is not None:
-                found.append(one)
-    return found
-
-
 def _is_empty(box: Box) -> bool:
     """Whether it is known that there is no day in a box, which is looked for only where all its days repeat."""
     last = repeating_from(_day_sets(box))
@@ -648,19 +611,66 @@ def _is_empty(box: Box) -> bool:
 
 def _day_sets(box: Box) -> tuple[Days, ...]:
     """The sets of days of a box, with those of its lattice."""
-    if box.period_us % _DAY_US == 0 and _DAY_US < box.period_us < _RARE_US:
+    if box.period_us % _DAY_US == 0 and box.period_us > _DAY_US:
         return (*box.days, _day_lattice(box.period_us // _DAY_US, box.offset_us // _DAY_US))
     return box.days
 
 
 @lru_cache(maxsize=256)
-def _day_lattice(period: int, day: int) -> DayLattice:
-    return DayLattice(period, day % period)
+def _day_lattice(period: int, *days: int) -> DayLattice:
+    return DayLattice(period, *days)
 
 
-@lru_cache(maxsize=64)
-def _day_points(period_us: int, offset_us: int) -> DayPoints:
-    return DayPoints(period_us, offset_us)
+@lru_cache(maxsize=512)
+def _met_days(
+    period_us: int, offset_us: int, minutes: int, seconds: int, windows: tuple[tuple[int, int, int], ...]
+) -> tuple[tuple[Days, ...], tuple[Days, ...], bool]:
+    """The days on which a lattice, and windows that come again and again, come to some times of the day: sets that are small,
+    sets to be asked last, about the days that others leave, and whether the small ones have all that there is to know.
+    """
+    step_us = gcd(period_us, _DAY_US)
+    times = _times_on(step_us, offset_us % step_us, minutes, seconds)
+    low_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
+    high_us = _MINUTE_US * (minutes.bit_length() - 1) + _SECOND_US * seconds.bit_length() - 1
+    small: list[Days] = []
+    last: list[Days] = []
+    known = True
+    for each_us, begin_us, width_us in ((period_us, offset_us, 0), *windows):
+        if _DAY_US % each_us == 0 or (each_us % _DAY_US == 0 and not width_us):
+            continue
+        step_us = gcd(each_us, _DAY_US)
+        period = each_us // step_us  # days after which all comes again
+        wide_us = high_us - low_us + width_us
+        if times is not None and len(times) * (width_us // step_us + 1) <= _MOST_TIMES:
+            # day * _DAY_US + time is to be from begin_us + k * each_us to width_us later
+            inverse = pow(_DAY_US // step_us, -1, period) if period > 1 else 0
+            days = {
+                (begin_us - time_us + after_us) // step_us * inverse % period
+                for time_us in times
+                for after_us in range((time_us - begin_us) % step_us, width_us + 1, step_us)
+            }
+            if 2 * len(days) < period:
+                small.append(_day_lattice(period, *sorted(days)))
+        elif wide_us < each_us:
+            last.append(CrossedDays(each_us, begin_us, low_us - width_us, high_us))
+            known = False
+        else:
+            known = False
+    return tuple(small), tuple(last), known
+
+
+def _times_on(step_us: int, first_us: int, minutes: int, seconds: int) -> list[int] | None:
+    """The times of the day of some minutes and seconds that are on a lattice whose step divides the day; None: too many."""
+    in_a_minute = min(_MINUTE_US // step_us + 1, seconds.bit_count() * (_SECOND_US // step_us + 1))
+    if minutes.bit_count() * in_a_minute > _MOST_TIMES:
+        return None
+    return [
+        at_us
+        for low, high in runs(minutes)
+        for minute_us in range(_MINUTE_US * low, _MINUTE_US * high, _MINUTE_US)
+        for at_us in range(minute_us + (first_us - minute_us) % step_us, minute_us + _MINUTE_US, step_us)
+        if seconds >> at_us % _MINUTE_US // _SECOND_US & 1
+    ]
 
 
 @lru_cache(maxsize=256)
@@ -668,34 +678,22 @@ def _windows_of(minutes: int, seconds: int) -> tuple[tuple[tuple[int, int, int],
     """Some minutes of the day and seconds of the minute as windows; none where they are too many, or all there are."""
     if minutes == ANY_MINUTE and seconds == ANY_SECOND:
         return ()
-    spans = list(_runs(seconds))
-    runs = _runs(minutes)
+    if (minutes & ~(minutes << 1)).bit_count() > _MOST_WINDOWS:
+        return ()
+    spans = runs(seconds)
+    stretches = runs(minutes)
     if seconds == ANY_SECOND or minutes.bit_count() * len(spans) > _MOST_WINDOWS:
-        found = [(low * _MINUTE_US, high * _MINUTE_US) for low, high in runs]
+        found = [(low * _MINUTE_US, high * _MINUTE_US) for low, high in stretches]
     else:
         found = [
             (minute * _MINUTE_US + a * _SECOND_US, minute * _MINUTE_US + b * _SECOND_US)
-            for low, high in runs
+            for low, high in stretches
             for minute in range(low, high)
             for a, b in spans
         ]
     if len(found) > _MOST_WINDOWS:
         return ()
     return (tuple((_DAY_US, low_us, high_us - low_us - 1) for low_us, high_us in found),)
-
-
-def _runs(mask: int) -> list[tuple[int, int]]:
-    """The runs of ones in a mask, from (inclusive) and to (exclusive)."""
-    found = []
-    at = 0
-    while mask:
-        skipped = _lowest(mask)
-        mask >>= skipped
-        length = _lowest(~mask)
-        mask >>= length
-        found.append((at + skipped, at + skipped + length))
-        at += skipped + length
-    return found
 
 
 def _until_all(wanted: Sequence[Sequence[tuple[int, int, int]]], at_us: int, step_us: int) -> int | None:
@@ -742,26 +740,6 @@ def _until_overlap(period_us: int, width_us: int, windows: Sequence[tuple[int, i
     return least
 
 
-def first_multiple(step: int, modulus: int, low: int, high: int) -> int | None:
-    """The least n >= 0 for which ``low`` <= n * ``step`` mod ``modulus`` <= ``high``, or None; 0 <= low <= high < modulus.
-
-    As in Euclid's algorithm each turn halves the numbers: to come to the window after some turns round the modulus is the same
-    question about the remainder of the modulus by the step.
-    """
-    if low == 0:
-        return 0
-    step %= modulus
-    if not step:
-        return None
-    if 2 * step > modulus:
-        return first_multiple(modulus - step, modulus, modulus - high, modulus - low)
-    times = -(-low // step)
-    if times * step <= high:
-        return times
-    turns = first_multiple(modulus % step, step, -high % step, -low % step)
-    return None if turns is None else -(-(low + modulus * turns) // step)
-
-
 def look(
     box: Box, at_us: int, steps: list[int], known_from: int = FIRST_DAY, until_us: int | None = None
 ) -> int | None:
@@ -774,35 +752,40 @@ def look(
     upto_us = min(upto_us, LAST_US)
     sets = _day_sets(box)
     at_us = max(at_us, from_us)
-    first_us = _MINUTE_US * _lowest(minutes) + _SECOND_US * _lowest(seconds)
+    first_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
     wanted: tuple[tuple[tuple[int, int, int], ...], ...] = tuple((window,) for window in windows)
-    drifts = None
-    if _drifts(period_us):
-        # The lattice comes to other times each day; to step along it may take years of days.
-        wanted += _windows_of(minutes, seconds)
-    else:
-        drifts = next((window for window in windows if _drifts(window[0])), None)
+    small, last, known = _met_days(period_us, offset_us, minutes, seconds, windows)
+    sets = (*small, *sets, *last)
+    # What comes to other times each day is not stepped along, which may take years of days.
+    times_of_day = () if known else _windows_of(minutes, seconds)
+    drifting = next((window for window in windows if _drifts(window[0])), None) if times_of_day else None
+    if times_of_day and _drifts(period_us):
+        wanted += times_of_day
     until_day = None if until_us is None else until_us // _DAY_US
-    # A lattice with few points is made a set of days where it takes many steps.
-    far_steps = steps[0] - _MANY_STEPS if sets and _drifts(period_us) and period_us > _SPARSE_US else -1
-    times_of_day = _windows_of(minutes, seconds) if drifts is not None else ()
+    there = None  # a day that the sets have
     while True:
         at_us += (offset_us - at_us) % period_us
         if at_us > upto_us:
             return None
         steps[0] -= 1
-        if steps[0] == far_steps:
-            sets = (*sets, _day_points(period_us, offset_us))
         if steps[0] < 0 or (until_us is not None and at_us > until_us):
             return at_us
         day, rest_us = divmod(at_us, _DAY_US)
-        if sets and day >= known_from:
+        if sets and day != there and day >= known_from:
             there = next_common(sets, day, until_day)
             if there is None:
                 return None
             if there > day:
                 # A lattice that comes to other times each day may pass before the first time of this one.
                 at_us = there * _DAY_US + (0 if wanted else first_us)
+                continue
+        if drifting is not None:
+            begin_us = at_us - (at_us - drifting[1]) % drifting[0]
+            turns = _until_overlap(drifting[0], drifting[2], times_of_day[0], begin_us)
+            if turns is None:
+                return None
+            if turns:
+                at_us = begin_us + turns * drifting[0]
                 continue
         if wanted:
             times = _until_all(wanted, at_us, period_us)
@@ -811,15 +794,6 @@ def look(
             if times:
                 at_us += times * period_us
                 continue
-        if times_of_day and drifts is not None:
-            # So does the window.
-            begin_us = at_us - (at_us - drifts[1]) % drifts[0]
-            turns = _until_overlap(drifts[0], drifts[2], times_of_day[0], begin_us)
-            if turns is None:
-                return None
-            if turns:
-                at_us = begin_us + turns * drifts[0]
-                continue
         minute, rest_us = divmod(rest_us, _MINUTE_US)
         later = minutes >> minute
         if later & 1:
@@ -827,11 +801,11 @@ def look(
             if more & 1:
                 return at_us
             if more:
-                at_us += _SECOND_US * _lowest(more) - rest_us % _SECOND_US
+                at_us += _SECOND_US * lowest(more) - rest_us % _SECOND_US
                 continue
             later ^= 1
         if later:
-            at_us = day * _DAY_US + _MINUTE_US * (minute + _lowest(later)) + _SECOND_US * _lowest(seconds)
+            at_us = day * _DAY_US + _MINUTE_US * (minute + lowest(later)) + _SECOND_US * lowest(seconds)
         else:
             at_us = (day + 1) * _DAY_US
             if not sets:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._bits import first_multiple
 from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
 from schedcore.triggers._effort import MOST_STEPS
 from schedcore.triggers._local import civil, day_number
-from schedcore.triggers._where import Box, Finder, _times_near, boxes_of, first_multiple
+from schedcore.triggers._where import Box, Finder, _times_near, boxes_of
 from schedcore.triggers._zones import FIRST_US
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from schedcore.errors import InvalidTriggerError, did_you_mean
-from schedcore.triggers._days import DayLattice, Days, EitherDays, OtherDays, RangeDays
+from schedcore.triggers._days import DayLattice, Days, OtherDays, RangeDays
 from schedcore.triggers._local import civil, day_number
 from schedcore.triggers.calendars._calendar import Daily, LocalSet
 
@@ -144,4 +144,4 @@ def _ranges_of(ranges: tuple[tuple[int, int], ...], inside: bool) -> Days:
 
 @lru_cache(maxsize=127)
 def _weekdays(days: tuple[int, ...]) -> Days:
-    return EitherDays([DayLattice(7, day + 4) for day in days])
+    return DayLattice(7, *(day + 4 for day in days))
