@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import Context
 from sys import getrefcount
 from types import CodeType, coroutine
@@ -27,7 +27,7 @@ from weakref import WeakValueDictionary, getweakrefcount
 
 from schedcore.run import Run
 
-__all__ = ["Carriers", "Tasks", "Waiting"]
+__all__ = ["Carriers", "Native"]
 
 # Runs that a carrier begins before the loop has its turn: as many as a scheduler hands over at a time.
 _LIMIT = 64
@@ -35,10 +35,8 @@ _LIMIT = 64
 # tasks, and nothing is to begin after that: a scheduler that hears of the end stops first.
 _AGAIN_S = 1.0
 
-#: Live runs by serial number, and their tasks; None for one that has none yet.
-Tasks: TypeAlias = dict[int, tuple["asyncio.Task[None] | None", Run]]
-#: A serial number, its run, and what is to be called and awaited for it.
-Waiting: TypeAlias = tuple[int, Run, Callable[..., Awaitable[Any]]]
+#: What is to be called and awaited for a job of a function; None where it has to run in a thread.
+Native: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Awaitable[Any]] | None]
 
 
 class _Suspended(NamedTuple):
@@ -50,24 +48,28 @@ class _Suspended(NamedTuple):
 
 
 class Carriers:
-    """The runs on a loop that wait for a carrier. All of it belongs to the loop's thread.
+    """The runs on a loop that wait for a carrier, by their numbers. All of it belongs to the loop's thread.
 
-    ``tasks``: where a run is given its task when it begins. ``drive`` gives the coroutine that carries a run out, and
-    ``give_up`` takes the runs behind one that suspended.
+    ``runs``: those that have not begun. ``tasks``: where the task of a run that suspends is kept. ``drive`` gives the coroutine
+    that carries a run out, and ``give_up`` takes the runs that a carrier is not for.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        tasks: Tasks,
-        drive: Callable[[Waiting], Coroutine[Any, Any, None]],
-        give_up: Callable[[list[Waiting]], None],
+        runs: Mapping[int, Run],
+        tasks: dict[int, asyncio.Task[None]],
+        native: Native,
+        drive: Callable[[int, Run, Callable[..., Awaitable[Any]]], Coroutine[Any, Any, None]],
+        give_up: Callable[[list[int]], None],
     ) -> None:
         self._loop = loop
+        self._runs = runs
         self._tasks = tasks
+        self._native = native
         self._drive = drive
         self._give_up = give_up
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[int] = deque()
         # Whether a carrier is there for what waits, or on its way.
         self._coming = False
         # The code of functions that have suspended, by its identity, because to compare code takes long.
@@ -83,18 +85,16 @@ class Carriers:
         code = _code_of(func)
         return code is not None and id(code) not in self._suspending
 
-    def add(self, waiting: list[Waiting]) -> None:
+    def add(self, numbers: Sequence[int]) -> None:
         """Have runs begin soon, in order."""
-        for serial, run, _ in waiting:
-            self._tasks[serial] = (None, run)
-        self._waiting += waiting
+        self._waiting += numbers
         self._send()
 
-    def take_all(self) -> list[Waiting]:
+    def take_all(self) -> list[int]:
         """Take out what waits."""
-        waiting = list(self._waiting)
+        numbers = list(self._waiting)
         self._waiting.clear()
-        return waiting
+        return numbers
 
     def _send(self) -> None:
         if self._coming or not self._waiting or self._loop.is_closed():
@@ -127,15 +127,26 @@ class Carriers:
         # Type checkers do not know these attributes, which both of Python's implementations of tasks have.
         marks: Any = task
         refs, weakrefs = getrefcount(task), getweakrefcount(task)
-        waiting = self._waiting
+        waiting, runs, drive = self._waiting, self._runs, self._drive
+        last: object = None
+        call: Callable[..., Awaitable[Any]] | None = None
         for _ in range(_LIMIT):
             if not waiting:
                 break
-            one = waiting.popleft()
-            serial, run, _ = one
-            self._tasks[serial] = (task, run)
-            task.set_name(run.job.name)
-            coro = self._drive(one)
+            number = waiting.popleft()
+            run = runs.get(number)
+            if run is None:  # it was taken back
+                continue
+            job = run.job
+            func = job.func
+            if func is not last:
+                call = self._native(func) if func is not None and self.may_carry(func) else None
+                last = func
+            if call is None:
+                self._give_up([number, *self.take_all()])
+                return None
+            task.set_name(job.name)
+            coro = drive(number, run, call)
             context = Context()
             try:
                 yielded = context.run(coro.send, None)
@@ -148,7 +159,8 @@ class Carriers:
                 ):
                     break
             else:
-                code = _code_of(run.job.func)
+                self._tasks[number] = task
+                code = _code_of(func)
                 if code is not None:
                     self._suspending[id(code)] = code
                 self._give_up(self.take_all())

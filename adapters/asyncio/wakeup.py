@@ -11,7 +11,7 @@ from typing import Any
 
 from schedcore.wakeup import Done, outcome_of
 
-__all__ = ["AsyncIOWakeup", "finish_future", "is_over", "is_running_here"]
+__all__ = ["AsyncIOWakeup", "finish_future", "is_over", "is_running_here", "is_the_programs"]
 
 
 def is_over(loop: asyncio.AbstractEventLoop) -> bool:
@@ -22,6 +22,11 @@ def is_over(loop: asyncio.AbstractEventLoop) -> bool:
 def is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop runs in the calling thread."""
     return asyncio._get_running_loop() is loop
+
+
+def is_the_programs(error: BaseException) -> bool:
+    """Whether an exception that came up in a job may be Ctrl-C, which belongs to the program."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def finish_future(future: asyncio.Future[Any]) -> Done:

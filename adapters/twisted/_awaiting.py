@@ -10,12 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from schedcore.adapters.twisted.wakeup import call_in_reactor, is_over
+from schedcore.executors.loop import LOOK_S
 from schedcore.run import Run
 
-__all__ = ["LOOK_S", "Awaiting", "as_twisted"]
-
-# Seconds. How often a thread that waits for the reactor looks whether that is still there.
-LOOK_S = 1.0
+__all__ = ["Awaiting", "as_twisted"]
 
 
 def as_twisted(awaitable: Any) -> Any:

@@ -11,17 +11,50 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
+from schedcore.adapters.twisted._awaiting import Awaiting
+from schedcore.executors.base import ExecutorHost, call_run, failed
+from schedcore.executors.loop import LOOK_S
+from schedcore.executors.pool import PoolExecutor, RunPool
 from schedcore.run import Finish, Run
 
-__all__ = ["PoolThreads"]
+__all__ = ["PoolThreads", "Threads"]
 
 _logger = logging.getLogger("schedcore.executors")
 
 # Threads of the reactor's that are left to others: to the scheduler's job stores, and to Twisted's look-ups of host names.
 SPARED = 2
+
+
+class Threads(PoolExecutor):
+    """``max_workers``: see ``PoolThreads``. ``reactor`` is to be set before it is started."""
+
+    reactor: Any
+
+    def __init__(self, max_workers: int | None) -> None:
+        self._max_workers = max_workers
+
+    def _make_pool(self, host: ExecutorHost, name: str) -> RunPool:
+        self._awaiting = awaiting = Awaiting(self.reactor, self._logger)
+        return PoolThreads(
+            self.reactor.getThreadPool(),
+            self._max_workers,
+            lambda run: call_run(run, host, partial(awaiting.value, run)),
+            host.run_finished,
+            lambda run, error: failed(run, None, host.clock.wall_us(), error),
+            # Of a scheduler on an event loop.
+            getattr(host, "give_way", None),
+        )
+
+    def _cut_begun(self, pool: RunPool) -> list[Run]:
+        cut = super()._cut_begun(pool)
+        # A function cannot be stopped; what it has returned, and waits for, can.
+        if self._awaiting.cancel():
+            pool.join(LOOK_S)
+        return cut
 
 
 class PoolThreads:

@@ -8,7 +8,6 @@ async with TrioScheduler() as scheduler:
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context
@@ -19,7 +18,8 @@ import trio
 
 from schedcore import config
 from schedcore.errors import SchedulerStartError
-from schedcore.executors.base import BaseExecutor, ExecutorHost, RunExecutor, failed
+from schedcore.executors.base import BaseExecutor, ExecutorHost, failed
+from schedcore.executors.loop import LoopExecutor, LoopJobs
 from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.references import is_coroutine_callable
 from schedcore.run import Finish, Run, RunState, current_run
@@ -117,52 +117,28 @@ class _Threads(ThreadPoolExecutor):
         return trio.from_thread.run(value, trio_token=self.token)
 
 
-class TrioExecutor(RunExecutor):
-    """Async functions as tasks in ``nursery`` (None: the scheduler's), plain ones in ``max_workers`` threads."""
+class _Tasks(LoopJobs):
+    """For async functions, each a task in the nursery."""
 
-    def __init__(self, max_workers: int = 10, nursery: trio.Nursery | None = None) -> None:
-        self._threads = _Threads(max_workers)
-        self._given = nursery
-        self._serial = 0
-        self._waiting: dict[int, Run] = {}  # submitted, and not begun
-        self._begun: dict[int, tuple[Run, trio.CancelScope]] = {}
-        self._closed = True
-        self._drained = threading.Event()
+    nursery: trio.Nursery
+    token: trio.lowlevel.TrioToken
 
     def start(self, scheduler: ExecutorHost, alias: str) -> None:
-        nursery = self._given or getattr(scheduler, "nursery", None)
-        if nursery is None:
-            raise SchedulerStartError(f"the executor {alias!r} needs a nursery: TrioExecutor(nursery=nursery)")
         super().start(scheduler, alias)
-        self._nursery = nursery
-        self._token = self._threads.token = trio.lowlevel.current_trio_token()
-        self._threads.start(scheduler, alias)
-        self._drained.clear()
-        self._closed = False
+        self._scopes: dict[int, trio.CancelScope] = {}  # of those that have begun
 
-    def submit(self, runs: Sequence[Run]) -> None:
-        if self._closed:
-            raise RuntimeError(f"the executor {self._alias!r} is not running")
-        plain: list[Run] = []
-        for run in runs:
-            if run.job.func is not None and is_coroutine_callable(run.job.func):
-                self._serial += 1
-                self._waiting[self._serial] = run
-                # Trio gives a task a copy of the context variables around this call; a job starts with none.
-                Context().run(partial(self._nursery.start_soon, self._drive, self._serial, name=run.job.name))
-            else:
-                plain.append(run)
-        self._threads.submit(plain)
+    def _begin_soon(self, numbers: range, runs: Sequence[Run]) -> None:
+        for number, run in zip(numbers, runs, strict=True):
+            # Trio gives a task a copy of the context variables around this call; a job starts with none.
+            Context().run(partial(self.nursery.start_soon, self._drive, number, name=run.job.name))
 
-    async def _drive(self, serial: int) -> None:
-        run = self._waiting.pop(serial, None)
+    async def _drive(self, number: int) -> None:
+        run = self._waiting.pop(number, None)
         if run is None:
             return  # taken back
-        scope = trio.CancelScope()
-        self._begun[serial] = (run, scope)
-        host, job = self._started_host(), run.job
-        wall_us = host.clock.wall_us
-        host.run_started(run)
+        self._scopes[number] = scope = trio.CancelScope()
+        job, wall_us = run.job, self._wall_us
+        self._run_started(run)
         current_run.set(run)
         started_us = wall_us()
         finish: Finish | None = None
@@ -179,54 +155,46 @@ class TrioExecutor(RunExecutor):
             finish = failed(run, started_us, wall_us(), error)
         finally:
             current_run.set(None)
-            del self._begun[serial]
-            self._over(finish or Finish(run, RunState.CANCELLED, started_us, wall_us()))
+            del self._scopes[number]
+            self._over(number, finish or Finish(run, RunState.CANCELLED, started_us, wall_us()))
 
-    def _over(self, finish: Finish) -> None:
-        self._started_host().run_finished(finish)
-        if self._closed and not self._waiting and not self._begun:
-            self._drained.set()
-
-    def live_runs(self) -> list[Run]:
-        begun = [run for run, _ in self._begun.copy().values()]
-        return [*begun, *self._waiting.copy().values(), *self._threads.live_runs()]
-
-    def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Run]:
-        """In Trio's thread, where it must not block, ``wait=True`` only stops taking runs."""
-        if self._host is None:
-            return []
-        self._closed = True
-        here = _is_running_here(self._token)
-        if not self._waiting and not self._begun:
-            self._drained.set()
-        cut: list[Run] = []
-        if not wait:
-            cut = self._withdraw()
-        elif not here and not self._wait_drained(timeout):
-            cut = self._withdraw() + [run for run, _ in self._begun.copy().values()]
-            with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(self._cancel)
-                self._drained.wait(1.0)  # a job that shields itself is not waited for again
-        return cut + self._threads.shutdown(wait and not here, timeout)
-
-    def _wait_drained(self, timeout: float | None) -> bool:
-        while not self._drained.wait(1.0 if timeout is None else timeout):
-            if timeout is not None or _is_over(self._token):
-                return False
-        return True
-
-    def _withdraw(self) -> list[Run]:
-        runs: list[Run] = []
-        for serial in list(self._waiting):
-            run = self._waiting.pop(serial, None)
-            if run is not None:
-                runs.append(run)
-                self._over(Finish(run, RunState.CANCELLED, None, self._started_host().clock.wall_us()))
-        return runs
+    def _cancel_soon(self) -> bool:
+        with suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(self._cancel)
+            return True
+        return False
 
     def _cancel(self) -> None:
-        for _, scope in list(self._begun.values()):
+        for scope in list(self._scopes.values()):
             scope.cancel()
+
+    def in_loop_thread(self) -> bool:
+        return _is_running_here(self.token)
+
+    def _is_loop_over(self) -> bool:
+        return _is_over(self.token)
+
+
+class TrioExecutor(LoopExecutor):
+    """Async functions as tasks in ``nursery`` (None: the scheduler's), plain ones in ``max_workers`` threads."""
+
+    _jobs: _Tasks
+    _threads: _Threads
+
+    def __init__(self, max_workers: int = 10, nursery: trio.Nursery | None = None) -> None:
+        super().__init__(_Tasks(), _Threads(max_workers))
+        self._given = nursery
+
+    def start(self, scheduler: ExecutorHost, alias: str) -> None:
+        nursery = self._given or getattr(scheduler, "nursery", None)
+        if nursery is None:
+            raise SchedulerStartError(f"the executor {alias!r} needs a nursery: TrioExecutor(nursery=nursery)")
+        self._jobs.nursery = nursery
+        self._jobs.token = self._threads.token = trio.lowlevel.current_trio_token()
+        super().start(scheduler, alias)
+
+    def _is_native(self, func: Callable[..., Any]) -> bool:
+        return is_coroutine_callable(func)
 
 
 # --- the scheduler ------------------------------------------------------------------------------------------------------

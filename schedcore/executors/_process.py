@@ -40,7 +40,7 @@ from schedcore.executors import _child
 from schedcore.executors._child import Failure, Identity, Reference
 from schedcore.executors._workers import WorkerPool
 from schedcore.executors.base import ExecutorHost, failed
-from schedcore.executors.pool import InitializerError, PoolExecutor, whole_number
+from schedcore.executors.pool import InitializerError, RunPool, WorkerPoolExecutor, whole_number
 from schedcore.run import Finish, Run, RunState
 
 __all__ = ["ProcessDiedError", "ProcessPoolExecutor", "RemoteError"]
@@ -245,7 +245,7 @@ class _Seat:
         self.cut = False
 
 
-class ProcessPoolExecutor(PoolExecutor):
+class ProcessPoolExecutor(WorkerPoolExecutor):
     """Runs jobs in child processes, ``max_workers`` at a time. A coroutine job is run to its end there.
 
     Callable, arguments, result and exception travel pickled; what cannot makes the run fail and says what it was. A
@@ -280,7 +280,7 @@ class ProcessPoolExecutor(PoolExecutor):
             )
         super().start(scheduler, alias)
 
-    def _make_pool(self, host: ExecutorHost, name: str) -> WorkerPool[Run, Finish]:
+    def _make_pool(self, host: ExecutorHost, name: str) -> RunPool:
         self._crew = crew = _Crew(self, host, name)
         return WorkerPool(
             self._max_workers,
@@ -292,7 +292,7 @@ class ProcessPoolExecutor(PoolExecutor):
             end=crew.end,
         )
 
-    def _cut_begun(self, pool: WorkerPool[Run, Finish]) -> list[Run]:
+    def _cut_begun(self, pool: RunPool) -> list[Run]:
         return self._crew.cut(pool.join)
 
     def pid_of(self, run: Run) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from schedcore.errors import ConfigurationError, FailureError, UnknownOptionError
 from schedcore.executors._workers import ThreadMaker, WorkerPool, daemon_thread
@@ -23,9 +23,11 @@ __all__ = [
     "ProcessDiedError",
     "ProcessPoolExecutor",
     "RemoteError",
+    "RunPool",
     "ThreadMaker",
     "ThreadPoolExecutor",
     "WorkerPool",
+    "WorkerPoolExecutor",
     "whole_number",
 ]
 
@@ -58,27 +60,42 @@ def _initializer_of(options: Mapping[str, Any]) -> tuple[Callable[..., object] |
     return initializer, tuple(initargs)
 
 
+class RunPool(Protocol):
+    """What carries out runs side by side, and reports each: ``WorkerPool``, or what a framework has."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+
+    def submit(self, runs: Sequence[Run], /) -> None:
+        """Queue runs, in order. Raises ``RuntimeError``, and has taken none, when closed."""
+
+    def live(self) -> list[Run]:
+        """The runs that were taken and are not over, in order. From any thread."""
+
+    def withdraw(self) -> list[Run]:
+        """Take back what has not begun, in order; none of it is reported."""
+
+    def close(self) -> None:
+        """Take no more. Twice is harmless."""
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait, after ``close``, until all is over; False when ``timeout`` s ran out first.
+
+        A job that calls this does not wait for itself, nor for another that waits in here too.
+        """
+
+
 class PoolExecutor(RunExecutor):
-    """What thread and process pools share: workers that drain one queue, and their shutdown."""
+    """One whose runs are carried out by a pool, made anew at each start."""
 
-    _OPTIONS: tuple[str, ...] = ()
-    _KIND = "pool"
-
-    def __init__(self, max_workers: int = 10, pool_kwargs: Mapping[str, Any] | None = None) -> None:
-        self._max_workers = whole_number("max_workers", max_workers)
-        options = dict(pool_kwargs or {})
-        for name in options:
-            if name not in self._OPTIONS:
-                raise UnknownOptionError(name, self._OPTIONS, self._KIND)
-        self._initializer, self._initargs = _initializer_of(options)
-        self._options = options
-        self._pool: WorkerPool[Run, Finish] | None = None
+    _pool: RunPool | None = None
 
     @abstractmethod
-    def _make_pool(self, host: ExecutorHost, name: str) -> WorkerPool[Run, Finish]:
-        """The workers. They report to ``host`` as long as they live, whatever the executor is used for afterwards."""
+    def _make_pool(self, host: ExecutorHost, name: str) -> RunPool:
+        """The pool. It reports to ``host`` as long as it lives, whatever the executor is used for afterwards."""
 
-    def _cut_begun(self, pool: WorkerPool[Run, Finish]) -> list[Run]:
+    def _cut_begun(self, pool: RunPool) -> list[Run]:
         """End what runs, where that is possible, and return what was cut. Here: threads cannot be stopped from outside."""
         asking = current_run.get()
         return [run for run in pool.live() if run is not asking]
@@ -100,6 +117,11 @@ class PoolExecutor(RunExecutor):
     def live_runs(self) -> list[Run]:
         return [] if self._pool is None else self._pool.live()
 
+    def close(self) -> None:
+        """Take no more runs. From any thread; twice is harmless."""
+        if self._pool is not None:
+            self._pool.close()
+
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Run]:
         pool = self._pool
         if pool is None:
@@ -115,7 +137,7 @@ class PoolExecutor(RunExecutor):
         """Wait, after ``shutdown``, until what had begun is over; False when ``timeout`` s ran out first."""
         return self._pool is None or self._pool.join(timeout)
 
-    def _cancel_queued(self, pool: WorkerPool[Run, Finish]) -> list[Run]:
+    def _cancel_queued(self, pool: RunPool) -> list[Run]:
         host = self._started_host()
         runs = pool.withdraw()
         for run in runs:
@@ -123,7 +145,23 @@ class PoolExecutor(RunExecutor):
         return runs
 
 
-class ThreadPoolExecutor(PoolExecutor):
+class WorkerPoolExecutor(PoolExecutor):
+    """What thread and process pools share: their options."""
+
+    _OPTIONS: tuple[str, ...] = ()
+    _KIND = "pool"
+
+    def __init__(self, max_workers: int = 10, pool_kwargs: Mapping[str, Any] | None = None) -> None:
+        self._max_workers = whole_number("max_workers", max_workers)
+        options = dict(pool_kwargs or {})
+        for name in options:
+            if name not in self._OPTIONS:
+                raise UnknownOptionError(name, self._OPTIONS, self._KIND)
+        self._initializer, self._initargs = _initializer_of(options)
+        self._options = options
+
+
+class ThreadPoolExecutor(WorkerPoolExecutor):
     """Runs jobs in threads, ``max_workers`` at a time. A coroutine job is run to its end, on a loop of the worker's own.
 
     ``pool_kwargs``: ``thread_name_prefix``, ``initializer`` (called in each thread before its first run; one that
@@ -140,7 +178,7 @@ class ThreadPoolExecutor(PoolExecutor):
         """Where its threads come from; asked at each start."""
         return daemon_thread
 
-    def _make_pool(self, host: ExecutorHost, name: str) -> WorkerPool[Run, Finish]:
+    def _make_pool(self, host: ExecutorHost, name: str) -> RunPool:
         initializer, initargs, alias, logger = self._initializer, self._initargs, self._alias, self._logger
 
         def begin() -> None:

@@ -29,6 +29,7 @@ from schedcore.events import (
     EVENT_SCHEDULER_SHUTDOWN,
     SchedulerEvent,
 )
+from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import RunState, current_run
 from schedcore.schedulers._pump import BATCH
@@ -668,3 +669,52 @@ def test_the_executor_says_that_it_needs_a_loop() -> None:
     ):
         scheduler.start()
     assert not scheduler.running
+
+
+@on_loop
+async def test_an_executor_that_is_shut_down_on_the_loop_carries_out_what_it_has_taken() -> None:
+    executor = AsyncIOExecutor(max_workers=1)
+    scheduler = AsyncIOScheduler(executors={"default": executor})
+    log = Log()
+    scheduler.add_listener(log)
+    scheduler.start()
+    go = threading.Event()
+    for job_id in ("first", "second"):
+        scheduler.add_job(go.wait, args=(20,), id=job_id)
+    while len(executor.live_runs()) < 2:
+        await asyncio.sleep(0)
+    assert executor.shutdown() == []
+    go.set()
+    await scheduler.shutdown()
+    assert [event.job_id for event in await log.wait_for(EVENT_JOB_EXECUTED, 2)] == ["first", "second"]
+
+
+@on_loop
+async def test_the_time_that_a_shutdown_has_is_for_coroutines_and_functions_together() -> None:
+    executor = AsyncIOExecutor()
+    scheduler = AsyncIOScheduler(executors={"default": executor})
+    scheduler.start()
+    go = threading.Event()
+    left_s: list[float | None] = []
+    join = ThreadPoolExecutor.shutdown
+
+    def note(self: ThreadPoolExecutor, wait: bool = True, timeout: float | None = None) -> object:
+        left_s.append(timeout)
+        return join(self, wait, timeout)
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    scheduler.add_job(forever, id="coroutine")
+    scheduler.add_job(go.wait, args=(20,), id="function")
+    while len(executor.live_runs()) < 2:
+        await asyncio.sleep(0)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ThreadPoolExecutor, "shutdown", note)
+            cut = await asyncio.to_thread(executor.shutdown, True, 0.05)
+    finally:
+        go.set()
+    assert [run.job.id for run in cut] == ["coroutine", "function"]
+    assert left_s == [0.0]
+    await scheduler.shutdown()
