@@ -8,8 +8,9 @@ of its log in a file of this kind, in the same folder.)
 
 **Layout.** A head: whose it is (a ``token``, which the database has too, and the boot of the machine), and three numbers, each
 written in one piece: how far it is written, from where it is needed, and whether something is missing. Then a ring of records.
-The numbers only grow; a place in the ring is the remainder. Each record has its place in front and at the end, which is written
-last, so that neither half a record nor one of an earlier round is taken for one.
+The numbers only grow; a place in the ring is the remainder. Each record has its place in front and a checksum behind it, so that
+neither half a record nor one of an earlier round is taken for one, nor what a disk or another program has damaged. (It costs a
+quarter of a microsecond, and keeps out accidents, not somebody who may write here.)
 
 **When it cannot be relied on.** Without its file, with another token, after a reboot (the kernel may have kept any part of it to
 itself), when something in it is damaged, or was left out because it was full: what it says is true all the same, if it can be
@@ -44,16 +45,19 @@ RunKey = tuple[int, int, int]
 
 # Bytes. Some 20,000 runs that began and ended between two batches.
 SIZE = 2 * 1024 * 1024
-_MAGIC = b"schedcore runs 1"
+_KIND = b"schedcore runs "  # of any version
+_MAGIC = _KIND + b"2"
 _HEAD = struct.Struct("<16s32s40sI4x")
 _WRITTEN, _NEEDED, _MISSING = 96, 104, 112  # the places of the numbers
 _NAMED = 88  # bytes that the head's checksum is of
 _HEAD_SIZE = 128
-# A record has its place in front and, written last, at the end; then what it is, and the key of the run. In the order of bytes
-# of the machine, whose journal it is alone: numbers that are written in one piece.
-_RUN = struct.Struct("QQqqqqQ")  # … and an instant
-_END = struct.Struct("QQqqqqqQ")  # … beginning and end; behind it comes text, whose length is with what it is
+# A record has its place in front, then what it is, and the key of the run; behind that its checksum. In the order of bytes of the
+# machine, whose journal it is alone.
+_RUN = struct.Struct("QQqqqq")  # … and an instant
+_END = struct.Struct("QQqqqqq")  # … beginning and end; behind the checksum comes text, whose length is with what it is
 _NUMBER = struct.Struct("Q")
+_RUN_SIZE, _END_SIZE = _RUN.size + 8, _END.size + 8  # with the checksum
+_pack_run, _pack_end = _RUN.pack, _END.pack
 _SENT, _BEGUN, _ENDED, _WRAP = range(1, 5)
 # Of an outcome: bytes, above which the long texts are left out.
 _LONGEST = 48 * 1024
@@ -149,13 +153,16 @@ class JournalFile:
         _, _, fire_us, attempt, uid = run
         with self._lock:
             ring = self._map
-            start = self._reserve(ring, _RUN.size)
+            start = self._reserve(ring, _RUN_SIZE)
             if ring is None or start is None:
                 return
+            at = _HEAD_SIZE + start % SIZE
             try:
-                _RUN.pack_into(ring, _HEAD_SIZE + start % SIZE, start, kind, uid, fire_us, attempt, at_us, start)
+                body = _pack_run(start, kind, uid, fire_us, attempt, at_us)
             except struct.error:
                 self._miss()
+            else:
+                ring[at : at + _RUN_SIZE] = body + crc32(body).to_bytes(8, "little")
             _NUMBER.pack_into(ring, _WRITTEN, self._written)
 
     def ended(self, finish: Finish) -> None:
@@ -173,16 +180,20 @@ class JournalFile:
             started_us = _NONE_US
         with self._lock:
             ring = self._map
-            start = self._reserve(ring, _END.size + (len(text) + 7 & ~7))
+            start = self._reserve(ring, _END_SIZE + (len(text) + 7 & ~7))
             if ring is None or start is None:
                 return
             at = _HEAD_SIZE + start % SIZE
-            if text:
-                ring[at + _END.size : at + _END.size + len(text)] = text
             try:
-                _END.pack_into(ring, at, start, kind, uid, fire_us, attempt, started_us, finished_us, start)
+                body = _pack_end(start, kind, uid, fire_us, attempt, started_us, finished_us)
             except struct.error:
                 self._miss()
+            else:
+                checksum = crc32(body)
+                if text:
+                    checksum = crc32(text, checksum)
+                    ring[at + _END_SIZE : at + _END_SIZE + len(text)] = text
+                ring[at : at + _END_SIZE] = body + checksum.to_bytes(8, "little")
             _NUMBER.pack_into(ring, _WRITTEN, self._written)
         if self._sent:
             self._sent.pop(finish.run[2:], None)
@@ -304,7 +315,7 @@ def look(path: str) -> Found | None:
 def remove(path: str) -> None:
     """Remove a journal, if it is there. Raises ``OSError``, also for what is none: it is somebody's who calls a file so."""
     with suppress(FileNotFoundError):
-        if _beginning(path, len(_MAGIC)) not in (_MAGIC, b""):
+        if _beginning(path, len(_KIND)) not in (_KIND, b""):
             raise FileExistsError(errno.EEXIST, "there is a file that is no journal", path)
         os.unlink(path)
 
@@ -348,28 +359,35 @@ def _read(data: memoryview, needed: int, written: int, found: Found) -> bool:
 
 def _take(record: memoryview, kind: int, found: Found) -> int | None:
     """Understand a record, which others follow; its length, or None for what is half there, or nobody of us wrote."""
-    if kind in (_SENT, _BEGUN) and len(record) >= _RUN.size:
-        start, _, uid, fire_us, attempt, at_us, last = _RUN.unpack_from(record)
-        if start != last or (kind == _BEGUN and not _is_instant(at_us)):
+    if kind in (_SENT, _BEGUN) and len(record) >= _RUN_SIZE:
+        _, _, uid, fire_us, attempt, at_us = _RUN.unpack_from(record)
+        if not _is_whole(record, _RUN.size) or (kind == _BEGUN and not _is_instant(at_us)):
             return None
         key = uid, fire_us, attempt
         if kind == _SENT:
             found.sent.add(key)
         else:
             found.begun[key] = at_us
-        return _RUN.size
-    if kind & 0xFF == _ENDED and len(record) >= _END.size:
-        start, _, uid, fire_us, attempt, started_us, finished_us, last = _END.unpack_from(record)
+        return _RUN_SIZE
+    if kind & 0xFF == _ENDED and len(record) >= _END_SIZE:
+        _, _, uid, fire_us, attempt, started_us, finished_us = _END.unpack_from(record)
         number, length = kind >> 8 & 0xFF, kind >> 16
-        what = _outcome_of(record[_END.size : _END.size + length]) if length <= _LONGEST else None
-        if start != last or what is None or number >= len(_STATES) or not _is_instant(finished_us):
+        text = record[_END_SIZE : _END_SIZE + length]
+        if length > _LONGEST or not _is_whole(record, _END.size, text):
+            return None
+        what = _outcome_of(text)
+        if what is None or number >= len(_STATES) or not _is_instant(finished_us):
             return None
         if started_us != _NONE_US and not _is_instant(started_us):
             return None
         started = None if started_us == _NONE_US else started_us
         found.ended[uid, fire_us, attempt] = Ended(_STATES[number], started, finished_us, what)
-        return _END.size + (length + 7 & ~7)
+        return _END_SIZE + (length + 7 & ~7)
     return None
+
+
+def _is_whole(record: memoryview, size: int, text: memoryview | bytes = b"") -> bool:
+    return crc32(text, crc32(record[:size])) == int.from_bytes(record[size : size + 8], "little")
 
 
 def _is_instant(value: int) -> bool:

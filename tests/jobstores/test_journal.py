@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -285,8 +286,8 @@ class TestFile:
         before = path.read_bytes()
         journal.ended(end_of(run_of(1), retval="done"))
         after = path.read_bytes()
-        size = journal.mark()[0] - struct.calcsize("QQqqqqQ")
-        place = _journal._HEAD_SIZE + struct.calcsize("QQqqqqQ")
+        size = journal.mark()[0] - _journal._RUN_SIZE
+        place = _journal._HEAD_SIZE + _journal._RUN_SIZE
         for half in range(0, size + 1, 4):
             path.write_bytes(before[:place] + after[place : place + half] + before[place + half :])
             found = look(str(path))
@@ -318,23 +319,54 @@ class TestFile:
             assert found is not None
             assert not found.complete
 
-    def test_altered_bytes_raise_nothing(self, small: None, journal: JournalFile, path: Path) -> None:
+    def test_altered_bytes_are_not_believed(self, small: None, journal: JournalFile, path: Path) -> None:
+        """Whatever was altered, what is read is what was written, up to there; and that there was more is known."""
         for number in range(20):
-            journal.begun(run_of(number), T0_US)
+            journal.begun(run_of(number), T0_US + number)
             journal.ended(end_of(run_of(number), retval="x" * number))
         whole = path.read_bytes()
+        truth = look(str(path))
+        assert truth is not None
+        assert truth.complete
         draw = random.Random(3)
-        seen: set[bool] = set()
-        for _ in range(300):
+        for _ in range(2000):
             damaged = bytearray(whole)
             for _ in range(draw.choice([1, 1, 8, 100])):
                 damaged[_journal._HEAD_SIZE + draw.randrange(journal.mark()[0])] = draw.randrange(256)
             path.write_bytes(damaged)
             found = look(str(path))
             assert found is not None
-            seen.add(found.complete)
-            assert all(isinstance(end.state, RunState) for end in found.ended.values())
-        assert False in seen
+            assert found.begun.items() <= truth.begun.items()
+            assert found.ended.items() <= truth.ended.items()
+            if found.complete:
+                assert (found.begun, found.ended) == (truth.begun, truth.ended)
+
+    def test_each_altered_bit_is_noticed(self, small: None, journal: JournalFile, path: Path) -> None:
+        journal.begun(run_of(1), T0_US)
+        journal.ended(end_of(run_of(1), retval="eight ch"))
+        journal.sent(run_of(2))
+        whole = bytearray(path.read_bytes())
+        end = _journal._HEAD_SIZE + journal.mark()[0]
+        padding = 0
+        for at in range(_journal._HEAD_SIZE, end):
+            for bit in range(8):
+                whole[at] ^= 1 << bit
+                path.write_bytes(whole)
+                found = look(str(path))
+                assert found is not None
+                padding += found.complete
+                whole[at] ^= 1 << bit
+        assert padding < 8 * 8, "but for what fills the last piece of a text"
+
+    def test_one_of_another_version(self, journal: JournalFile, path: Path) -> None:
+        """It is none, so that what it had is in doubt, and it makes room for the next."""
+        journal.begun(run_of(1), T0_US)
+        data = bytearray(path.read_bytes())
+        data[: len(_journal._MAGIC)] = b"schedcore runs 1"
+        path.write_bytes(data)
+        assert look(str(path)) is None
+        JournalFile(str(path), TOKEN).close()
+        assert not path.exists()
 
     def test_any_garbage(self, journal: JournalFile, path: Path) -> None:
         journal.begun(run_of(1), T0_US)
@@ -717,7 +749,9 @@ class TestKilled:
         with database.journal.open("r+b") as file:
             file.seek(_journal._HEAD_SIZE)
             kind = 3 | len(text) << 16  # an end
-            file.write(struct.pack("QQqqqqqQ", 0, kind, run.token, T0_US, 1, T0_US, T0_US, 0) + text.encode())
+            body = struct.pack("QQqqqqq", 0, kind, run.token, T0_US, 1, T0_US, T0_US)
+            checksum = crc32(text.encode(), crc32(body))
+            file.write(body + checksum.to_bytes(8, "little") + text.encode())
         store = database.open()
         (record,) = store.runs()
         if record.finished_us is not None:
