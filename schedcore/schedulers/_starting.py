@@ -35,7 +35,7 @@ def start(scheduler: BaseScheduler, paused: bool) -> None:
     opened: list[JobStore] = []
     added: list[tuple[str, list[JobEntry]]] = []
     with ExitStack() as undo:
-        undo.callback(scheduler._undo_start, started, opened)
+        undo.callback(_undo, scheduler, scheduler._closed, started, opened)
         for alias, executor in list(scheduler._executors.items()):
             executor.start(scheduler, alias)
             started.append(executor)
@@ -45,17 +45,18 @@ def start(scheduler: BaseScheduler, paused: bool) -> None:
                 opened.append(pump.store)
                 pump.opened = True
                 added.append((pump.alias, pump.write_changes(not scheduler._opens_stores_in_start)))
+        if scheduler._closed_at_exit:
+            _program.started.add(scheduler)
+        if scheduler._tells_in_thread:
+            scheduler._reports.start()
+        scheduler._reports.logger.info("scheduler started")
+        scheduler._dispatches = not paused
+        scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_STARTED))
+        for alias, entries in added:
+            scheduler._reports.added(alias, entries)
+        # The system may have no thread to give, and where it blocks, a Ctrl-C ends it.
+        scheduler._run()
         undo.pop_all()
-    if scheduler._closed_at_exit:
-        _program.started.add(scheduler)
-    if scheduler._tells_in_thread:
-        scheduler._reports.start()
-    scheduler._reports.logger.info("scheduler started")
-    scheduler._dispatches = not paused
-    scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_STARTED))
-    for alias, entries in added:
-        scheduler._reports.added(alias, entries)
-    scheduler._run()
 
 
 def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
@@ -104,9 +105,17 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
         scheduler._state = STATE_PAUSED if paused else STATE_RUNNING
 
 
+def _undo(scheduler: BaseScheduler, life: threading.Event, started: list[BaseExecutor], opened: list[JobStore]) -> None:
+    """Undo what was started, unless it has been shut down since (that closes all of it), and perhaps lives again."""
+    if scheduler._state != STATE_STOPPED and scheduler._closed is life:
+        scheduler._undo_start(started, opened)
+
+
 def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: list[JobStore]) -> None:
     """It could not start: be as before."""
     scheduler._state = STATE_STOPPED
+    scheduler._dispatches = False
+    _program.started.discard(scheduler)
     for executor in started:
         stop_executor(scheduler, executor, True, None)
     for store in opened:
@@ -114,6 +123,7 @@ def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: li
             store.shutdown()
         except Exception:
             scheduler._reports.logger.exception("job store %r failed to shut down", store)
+    scheduler._reports.stop()
     scheduler._release_wakeup()
     scheduler._wakeup = None
     scheduler._thread_id = None

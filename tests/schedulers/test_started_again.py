@@ -212,3 +212,36 @@ def test_a_listener_that_would_end_the_program_does_not_end_the_start() -> None:
     loop.run_until_complete(main())
     loop.close()
     assert here not in heard
+
+
+def test_a_start_for_which_there_is_no_thread_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = threading.Event()
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.add_job(ran.set)
+
+    def none_to_give(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_to_give)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            scheduler.start()
+    assert not scheduler.running
+    scheduler.start()
+    try:
+        assert ran.wait(PATIENCE_S)
+    finally:
+        scheduler.shutdown()
+
+
+@pytest.mark.parametrize("cls", [BackgroundScheduler, BlockingScheduler])
+def test_ctrl_c_as_it_starts_leaves_it_stopped(cls: type[BackgroundScheduler | BlockingScheduler]) -> None:
+    def interrupt(event: SchedulerEvent) -> None:
+        raise KeyboardInterrupt
+
+    scheduler = cls(timezone="UTC")
+    scheduler.add_job(work, "date", run_date=FAR)
+    scheduler.add_listener(interrupt, EVENT_SCHEDULER_STARTED)
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.start()
+    assert not scheduler.running
