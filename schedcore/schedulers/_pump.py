@@ -437,8 +437,10 @@ class Pump:
                 result.undecided = claims
             elif claims:
                 self._decide_and_commit(result, claims, now)
-            if not (opens and result.committed is not None and result.committed.runs):
-                # Else in the next cycle, which comes when these runs end.
+            if opens and result.committed is not None and result.committed.runs:
+                # The first runs begin before the time is noted and it is asked what is due next: another cycle follows at once.
+                result.more = True
+            else:
                 self._note_time(now)
         # Else when what is due now was handed over; but after a failure the step is well only if this is, too.
         if store.traits.blocking or self._failures or not self.health.ok or result.undecided:
