@@ -66,6 +66,8 @@ EVERY_CHUNK, NO_CHUNK = 0, LAST_CHUNK + 1
 _DAY_US = DAY_S * 1_000_000
 _FIRST_YEAR = 2000
 _YEARS = 400
+# One day a week, for longer than a year.
+_EVERY_WEEK = sum(1 << day for day in range(0, 378, 7))
 # Chunks kept, of 18 kB each.
 _KEPT = 512
 # Days of a chunk that are tried one by one.
@@ -94,7 +96,12 @@ class Days(ABC):
 
     def shifted(self, by: int) -> Days:
         """The set of the days that are so many days later."""
-        return Smeared((self,), by, by) if by else self
+        return _shifted(self, by) if by else self
+
+
+@lru_cache(maxsize=_KEPT)
+def _shifted(days: Days, by: int) -> Days:
+    return Smeared((days,), by, by)
 
 
 @lru_cache(maxsize=_KEPT)
@@ -426,22 +433,29 @@ class NthDays(Days):
 
     def make(self, chunk: int) -> int:
         opened, closed = self._opened.chunk(chunk), self._closed.chunk(chunk)
-        if _is_weekly(opened) and _is_weekly(closed):
-            opened, closed = (days & (1 << 400) - 1 for days in (opened, closed))
+        # From a day on they are the same each week, where all goes by the kind of year.
+        since = max(_weekly_from(opened), _weekly_from(closed))
+        lengths = []
+        years = range(_FIRST_YEAR + _YEARS * chunk, _FIRST_YEAR + _YEARS * (chunk + 1))
+        place = 0
+        for year in years:
+            if place >= since:
+                break
+            lengths.append(_length(year))
+            place += lengths[-1]
+        found = 0
+        if place < CHUNK:
+            weekly = [_EVERY_WEEK * (days >> CHUNK - 7) for days in (opened, closed)]
 
             def days_of(year: int) -> int:
-                place = (first_day(year) - FIRST_DAY) % 7
-                length = _length(year)
-                whole = (1 << length) - 1
-                return self._of_year(length, opened >> place & whole, closed >> place & whole)
+                length, first = _length(year), (first_day(year) - FIRST_DAY) % 7
+                return self._of_year(length, *(days >> first & (1 << length) - 1 for days in weekly))
 
-            return _of_kinds(days_of)
-        first = _FIRST_YEAR + _YEARS * chunk
-        lengths = [_length(year) for year in range(first, first + _YEARS)]
+            found = _of_kinds(days_of) >> place << place
         opened_years = _cut(opened, lengths)
         closed_years = opened_years if closed == opened else _cut(closed, lengths)
         of_years = map(self._of_year, lengths, opened_years, closed_years)
-        return _joined(list(zip(accumulate(lengths, initial=0), of_years, strict=False)))
+        return found | _joined(list(zip(accumulate(lengths, initial=0), of_years, strict=False)))
 
 
 def _nth_of(nth: int, opened: int, closed: int) -> int:
@@ -532,9 +546,9 @@ def _of_years(days_of: Callable[[int], int], years: Sequence[int], chunk: int) -
     return _joined([(first_day(year) - start, days_of(year)) for year in years])
 
 
-def _is_weekly(days: int) -> bool:
-    """Whether the days of a chunk are the same each week; a chunk has 20,871 weeks."""
-    return not (days ^ days >> 7) & ALL_DAYS >> 7
+def _weekly_from(days: int) -> int:
+    """From which place on the days of a chunk are the same each week, at the latest; a chunk has 20,871 weeks."""
+    return ((days ^ days >> 7) & ALL_DAYS >> 7).bit_length()
 
 
 def days_of_plan(plan: Plan) -> Days:

@@ -110,30 +110,21 @@ class Box(NamedTuple):
         seconds = self.seconds & other.seconds
         if not minutes or not seconds:
             return None
-        step = gcd(self.period_us, other.period_us)
-        apart = other.offset_us - self.offset_us
+        lattice = _joint_lattice(self.period_us, self.offset_us, other.period_us, other.offset_us)
+        if lattice is None:
+            return None
+        period_us, offset_us, minutes_on, seconds_on = lattice
+        minutes &= minutes_on
+        seconds &= seconds_on
         from_us, upto_us = max(self.from_us, other.from_us), min(self.upto_us, other.upto_us)
-        if apart % step or from_us > upto_us:
+        if not minutes or not seconds or from_us > upto_us:
             return None
         clocks = self.clocks
         if other.clocks and other.clocks != clocks:
-            for zone, offset in other.clocks:
-                held = next((each for there, each in clocks if there is zone), None)
-                if held is None:
-                    if any((each, offset) not in _held_together(there, zone) for there, each in clocks):
-                        return None
-                    clocks += ((zone, offset),)
-                elif held != offset:
-                    return None
-        ratio = other.period_us // step
-        times = apart // step * pow(self.period_us // step, -1, ratio) % ratio if ratio > 1 else 0
-        period_us = self.period_us * ratio
-        offset_us = (self.offset_us + self.period_us * times) % period_us
-        if period_us > 1:
-            minutes &= _minutes_on(gcd(period_us, _DAY_US), offset_us)
-            seconds &= _seconds_on(gcd(period_us, _MINUTE_US), offset_us)
-            if not minutes or not seconds:
+            together = _joint_clocks(clocks, other.clocks)
+            if together is None:
                 return None
+            clocks = together
         days = self.days + tuple(each for each in other.days if each not in self.days)
         windows = self.windows + tuple(each for each in other.windows if each not in self.windows)
         return Box(period_us, offset_us, minutes, seconds, days, from_us, upto_us, clocks, windows)
@@ -148,6 +139,42 @@ class Box(NamedTuple):
 ANYWHERE = (Box(),)
 
 
+@lru_cache(maxsize=1024)
+def _joint_lattice(
+    period_us: int, offset_us: int, other_period_us: int, other_offset_us: int
+) -> tuple[int, int, int, int] | None:
+    """The lattice of what two have in common, and the minutes of the day and seconds of the minute that hold points of it."""
+    step = gcd(period_us, other_period_us)
+    apart = other_offset_us - offset_us
+    if apart % step:
+        return None
+    ratio = other_period_us // step
+    times = apart // step * pow(period_us // step, -1, ratio) % ratio if ratio > 1 else 0
+    joint_us = period_us * ratio
+    first_us = (offset_us + period_us * times) % joint_us
+    minutes, seconds = (
+        _minutes_on(gcd(joint_us, _DAY_US), first_us),
+        _seconds_on(gcd(joint_us, _MINUTE_US), first_us),
+    )
+    return joint_us, first_us, minutes, seconds
+
+
+@lru_cache(maxsize=1024)
+def _joint_clocks(
+    clocks: tuple[tuple[tzinfo, int], ...], others: tuple[tuple[tzinfo, int], ...]
+) -> tuple[tuple[tzinfo, int], ...] | None:
+    """Which offset holds in which zones of two boxes; None where that is never so."""
+    for zone, offset in others:
+        held = next((each for there, each in clocks if there is zone), None)
+        if held is None:
+            if any((each, offset) not in _held_together(there, zone) for there, each in clocks):
+                return None
+            clocks += ((zone, offset),)
+        elif held != offset:
+            return None
+    return clocks
+
+
 def _minutes_on(step_us: int, offset_us: int) -> int:
     """The minutes of the day that hold points of a lattice whose step divides the day."""
     return ANY_MINUTE if step_us <= _MINUTE_US else _places(step_us, offset_us % step_us, _DAY_US, _MINUTE_US)
@@ -159,6 +186,8 @@ def _seconds_on(step_us: int, offset_us: int) -> int:
 
 @lru_cache(maxsize=512)
 def _places(step_us: int, first_us: int, whole_us: int, unit_us: int) -> int:
+    if step_us % unit_us == 0:
+        return every(step_us // unit_us, first_us // unit_us, whole_us // unit_us)
     return reduce(lambda mask, at_us: mask | 1 << at_us // unit_us, range(first_us, whole_us, step_us), 0)
 
 
@@ -286,7 +315,9 @@ def _turned(minutes: int, by: int) -> int:
 
 
 class _Clocks(NamedTuple):
-    """What the clocks of a zone do: its offsets and their days; its gaps as (first local second, end, instant of the jump)."""
+    """What the clocks of a zone do: its offsets and their days; its gaps as (first local second, end, instant of the jump), all
+    counted from the day of UTC of the jump, each once.
+    """
 
     offsets: tuple[int, ...]
     in_effect: tuple[Days, ...]  # none where there is but one offset
@@ -309,13 +340,16 @@ def _clocks(zone: tzinfo) -> _Clocks | None:
         return _Clocks((offset.days * DAY_S + offset.seconds,), (), (), None, 0, None)
     pieces = list(table.spans(_KNOWN_FROM_S, _KNOWN_UNTIL_S))
     starts = {start_s + offset: start_s for start_s, _, offset in pieces}
-    jumps = tuple((low_s, high_s, starts[high_s]) for low_s, high_s in gaps(table, _KNOWN_FROM_S, _KNOWN_UNTIL_S))
+    jumps: dict[tuple[int, int, int], None] = {}
+    for low_s, high_s in gaps(table, _KNOWN_FROM_S, _KNOWN_UNTIL_S):
+        day_s = starts[high_s] // DAY_S * DAY_S
+        jumps[low_s - day_s, high_s - day_s, starts[high_s] - day_s] = None
     offsets = tuple({offset: None for _, _, offset in pieces})
     shown = Shown(table)
     in_effect = tuple(InEffect(shown, offset) for offset in offsets) if len(offsets) > 1 else ()
     minutes = reduce(lambda mask, piece: mask | 1 << piece[0] % DAY_S // 60, pieces[1:], 0)
     return _Clocks(
-        offsets, in_effect, jumps, Jumps(shown) if jumps else None, minutes, Changes(shown) if minutes else None
+        offsets, in_effect, tuple(jumps), Jumps(shown) if jumps else None, minutes, Changes(shown) if minutes else None
     )
 
 
@@ -392,9 +426,10 @@ def _local_boxes(
         ):
             if not these:
                 continue
-            places = minutes << 2880 - back
-            for later in (-2, -1, 0, 1, 2):
-                mask = places >> 1440 * (later + 2) & ANY_MINUTE
+            places = minutes << 4320 - back
+            least = -back // 1440
+            for later in (least, least + 1):
+                mask = places >> 1440 * (later + 3) & ANY_MINUTE
                 if mask:
                     sets = holds if days is None else (*holds, days.shifted(later))
                     period_us, offset_us = _lattice(mask, these)
