@@ -109,9 +109,7 @@ class PoolExecutor(RunExecutor):
     def submit(self, runs: Sequence[Run]) -> None:
         pool = self._pool
         if pool is None or pool.closed:
-            raise RuntimeError(
-                f"the executor {self._alias!r} was shut down" if pool else "the executor was not started"
-            )
+            raise RuntimeError(f"the executor {self._alias!r} is not running")
         pool.submit(runs)
 
     def live_runs(self) -> list[Run]:
