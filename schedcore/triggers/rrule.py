@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from math import gcd
 from time import time_ns
@@ -242,6 +242,15 @@ class RRuleTrigger(Frozen, EngineTrigger):
 
     def _boxes(self) -> tuple[Box, ...]:
         return self._rules.boxes(self.timezone, self.dst == "cron")
+
+    def _moved_boxes(self, roll: Callable[[Days], Days]) -> tuple[Box, ...] | None:
+        """The boxes of its runs where each may be moved to another day at the same wall time; None where these are not known.
+        ``roll``: from the days of a rule to those that its runs may be moved to, or stay on.
+        """
+        # A run at the end of a jump has another wall time than the rule names.
+        return (
+            None if self.dst == "cron" and not is_fixed(self.timezone) else self._rules.moved_boxes(self.timezone, roll)
+        )
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         times, last_us, at_us = 0, None, after_us
@@ -780,6 +789,15 @@ class _Rules:
     def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
         """Where they fire at most, on the wall clock of a zone."""
         return ANYWHERE if self._dates else either(rule.boxes(zone, moved) for rule in self._rules)
+
+    def moved_boxes(self, zone: tzinfo, roll: Callable[[Days], Days]) -> tuple[Box, ...] | None:
+        """Where they fire at most when each run may be on another day, on the wall clock of a zone."""
+        if self._dates:
+            return None
+        return either(
+            local_boxes(zone, rule._minutes, rule._seconds, roll(CommonDays(rule.days)), moved=True)
+            for rule in self._rules
+        )
 
     def after(self, local_s: int) -> int | None:
         """The first local second later than another, or None."""

@@ -28,6 +28,7 @@ from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.testing import VirtualScheduler
 from schedcore.triggers import calendars
+from schedcore.triggers._effort import EFFORT, MOST_STEPS
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.calendars import (
@@ -51,6 +52,7 @@ from schedcore.triggers.combining import OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
+from schedcore.triggers.rrule import RRuleTrigger
 
 library: Any = pytest.importorskip(
     "holidays", reason="the library of holidays is not installed; the extra 'holidays' brings it"
@@ -388,7 +390,7 @@ def test_the_calendar_may_speak_of_another_zone() -> None:
 
 def test_a_schedule_that_is_closed_for_ever_says_so() -> None:
     never = CronTrigger(month=12, day=25, timezone=BERLIN).excluding(Holidays("DE"))
-    with pytest.raises(InvalidTriggerError, match="all fire times from 2026-12-24 to 2077-12-24 are excluded"):
+    with pytest.raises(InvalidTriggerError, match="all fire times from 2026-12-24 to 2101-12-24 are excluded"):
         never.next_us(us("2026-11-20T00:00Z"))
     every_second = IntervalTrigger(seconds=1, start_date="2026-01-01", timezone="UTC")
     for calendar in (AnyOf(WEEKEND, ~WEEKEND), Times("06:00", "05:00") | Times("05:00", "06:00")):
@@ -543,6 +545,57 @@ def test_the_nth_business_day_over_ten_years(nth: int, free: Calendar) -> None:
         len(expected), expected[-1], at_us
     )
     assert trigger.last_us(expected[5] - 1) == expected[4]
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3, -1, -2, -3])
+@pytest.mark.parametrize("named", [None, (1, 2, 11)])
+def test_the_nth_holiday_of_a_month(nth: int, named: tuple[int, ...] | None) -> None:
+    """Most months have fewer, and some years none."""
+    known = library.country_holidays("US")
+    trigger = BusinessDayTrigger(nth, ~Holidays("US"), months=named, hour=9, timezone="UTC")
+    expected = []
+    for year in range(2020, 2060):
+        for month in named or range(1, 13):
+            length = months.monthrange(year, month)[1]
+            days = [date(year, month, day) for day in range(1, length + 1) if date(year, month, day) in known]
+            if len(days) >= abs(nth):
+                expected.append(us(f"{days[nth - (nth > 0)]}T09:00Z"))
+    assert len(expected) >= 5
+    found: list[int] = []
+    at_us = us("2020-01-01T00:00Z")
+    while len(found) < len(expected):
+        next_us = trigger.next_us(at_us)
+        assert next_us is not None
+        if found:
+            assert trigger.last_us(next_us - 1) == found[-1]
+        found.append(next_us)
+        at_us = next_us
+    assert found == expected
+
+
+@pytest.mark.parametrize("at", ["2026-01-01T00:00Z", "2099-12-30T00:00Z", "2150-01-01T00:00Z", "9000-01-01T00:00Z"])
+def test_a_search_ends_with_what_is_known_of_holidays(at: str) -> None:
+    """Steps are counted, and not time. It is no "never": another release of the library may know more."""
+    daily = CronTrigger.from_crontab("*/5 * 29 2 *", timezone=BERLIN)
+    for closed in (~Holidays("DE"), ~(Holidays("DE") & Weekdays("mon")), ~Holidays("DE") | Times("10:00", "09:00")):
+        for trigger in (daily.excluding(closed), BusinessDayTrigger(3, ~(Holidays("GB") & Holidays("DE")), months=[2])):
+            EFFORT.left = MOST_STEPS
+            with pytest.raises(InvalidTriggerError, match=r"are excluded|no month within 100 years"):
+                trigger.next_us(us(at))
+            assert MOST_STEPS - EFFORT.left < 1000
+
+
+def test_holidays_are_unknown_in_long_spans() -> None:
+    known = library.country_holidays("DE")
+    day_s = 86_400
+    first, until = ((date(year, 1, 1) - date(1970, 1, 1)).days for year in (known.start_year, known.end_year + 1))
+    calendar = Holidays("DE")
+    assert calendar.known_until == until
+    assert ((~calendar & WEEKEND) | Dates("2026-01-01")).known_until == until
+    assert (WEEKEND | Times("10:00", "09:00")).known_until is None
+    assert calendar.span(until * day_s) == Span(False, until * day_s, (until + 21_915) * day_s)
+    assert calendar.span(first * day_s - 1) == Span(False, (first - 1 - 21_915) * day_s, first * day_s)
+    assert calendar.span(first * day_s) == Span(True, first * day_s, (first + 1) * day_s)  # New Year's Day
 
 
 def test_business_days_end() -> None:
@@ -764,6 +817,59 @@ def test_moved_runs_are_where_a_list_moves_them(
         assert trigger.next_us((at_us + following) // 2) == following
         at_us = following
     assert found == sorted(at_us for at_us in expected if us("2024-10-10T00:00+02:00") < at_us < limit_us)
+
+
+MOVABLE: list[EngineTrigger] = [
+    CronTrigger(hour="5,9", minute=15, timezone=BERLIN),
+    CronTrigger.from_crontab("30 12 1,15 * mon", BERLIN),
+    RRuleTrigger("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TU,SU;BYHOUR=8,20", dtstart="2023-05-29T00:00:00", timezone=BERLIN),
+    RRuleTrigger("FREQ=MINUTELY;INTERVAL=1007;BYMONTHDAY=1,2,3", dtstart="2023-05-29T00:00:00", timezone="UTC"),
+    CalendarIntervalTrigger(days=3, hour=23, minute=59, start_date="2023-01-01", timezone=BERLIN),
+    IntervalTrigger(minutes=1007, start_date="2023-01-01T00:00:01Z", timezone="UTC"),
+]
+
+
+@calm
+@given(
+    trigger=st.sampled_from(MOVABLE),
+    first=st.dates(date(2024, 1, 1), date(2024, 3, 1)),
+    length=st.integers(0, 300),
+    free=st.frozensets(st.integers(0, 6), max_size=3),
+    forward=st.booleans(),
+    data=st.data(),
+)
+def test_the_runs_of_months_are_moved_to_one_day(
+    trigger: EngineTrigger, first: date, length: int, free: frozenset[int], forward: bool, data: st.DataObject
+) -> None:
+    """A closure may be as long as it likes: of the days that are moved to the first open one, each is looked at."""
+    last = first + timedelta(days=length)
+    closed: Calendar = Dates((first, last))
+    if free:
+        closed |= Weekdays(*free)
+    zone = trigger.timezone
+    expected = set()
+    start_us, end_us = us("2023-10-01T00:00Z"), us("2025-03-01T00:00Z")
+    at_us = trigger.next_us(start_us)
+    while at_us is not None and at_us < end_us:
+        local = to_datetime(at_us).astimezone(zone)
+        day = local.date()
+        while first <= day <= last or day.weekday() in free:
+            day += timedelta(days=1 if forward else -1)
+        expected.add(from_datetime(datetime.combine(day, local.time(), zone)))
+        at_us = trigger.next_us(at_us)
+    times = sorted(expected)
+    moved = trigger.excluding(closed, "next" if forward else "previous")
+    asked_us = data.draw(
+        st.one_of(
+            st.integers(us("2023-12-01T00:00Z"), us("2024-12-31T00:00Z")),
+            st.sampled_from([at_us for at_us in times if us("2023-12-01T00:00Z") < at_us < us("2024-12-31T00:00Z")]),
+        )
+    )
+    later = [at_us for at_us in times if at_us > asked_us][:3]
+    for expected_us in later:
+        answer_us = moved.next_us(asked_us)
+        assert answer_us == expected_us
+        asked_us = answer_us
 
 
 def test_a_calendar_interval_can_be_moved() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._days import Days, NthDays, next_common, set_bits
+from schedcore.triggers._days import Days, NthDays, next_common
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, day_number, month_length
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
@@ -22,14 +22,17 @@ from schedcore.triggers.calendars._days import Weekdays
 from schedcore.triggers.calendars._windows import clock
 from schedcore.triggers.calendars._zoned import Zoned
 from schedcore.triggers.cron._dst import offsets_for
+from schedcore.triggers.cron._search import first_day
 
 __all__ = ["BusinessDayTrigger"]
 
-# Months that are searched for one that has an n-th business day.
-_MONTHS_LIMIT = 1200
-# Steps of a search (``_effort``) for a month that is looked at day by day.
-_MONTH_STEPS = 4
-# Months that are looked at day by day before it pays to count the open days of others.
+# Years that are searched for a month that has an n-th business day.
+_YEARS_LIMIT = 100
+# Fire times of one backlog that are walked; beyond that its count is a lower bound.
+_MAX_WALK = 1200
+# Steps of a search (``_effort``) for the open days of a month, and of a year.
+_MONTH_STEPS, _YEAR_STEPS = 4, 6
+# Months that are looked at one by one before it pays to know which years have such a day.
 _FEW = 13
 _STATE_VERSION = 3  # as that of the other triggers
 
@@ -146,28 +149,42 @@ class BusinessDayTrigger(Zoned):
             return None
         first, length = day_number(year, index + 1, 1), month_length(year, index + 1)
         EFFORT.spend(_MONTH_STEPS, self)
-        opened = set_bits((1 << length) - 1 ^ self.calendar.closed_days(first, length))
-        if len(opened) < abs(self.nth):
-            return None
-        return self._wall((first + opened[self.nth - (self.nth > 0)]) * DAY_S + self._time_s)
+        place = _nth_bit(self.nth, (1 << length) - 1 ^ self.calendar.closed_days(first, length))
+        return None if place is None else self._wall((first + place) * DAY_S + self._time_s)
 
-    def _months_after(self, month: int) -> Iterator[int]:
-        """The months from one on that may have so many open days: all, until some have been looked at in vain; then those
-        of which it is known without asking the calendar day by day.
+    def _in_year(self, year: int) -> list[int]:
+        """The fire times of a year, in order."""
+        EFFORT.spend(_YEAR_STEPS, self)
+        first = first_day(year)
+        length = first_day(year + 1) - first
+        opened = (1 << length) - 1 ^ self.calendar.closed_days(first, length)
+        found = [
+            self._wall((first + place) * DAY_S + self._time_s)
+            for place in _nth_of_months(self.nth, self.months, length, opened)
+        ]
+        return [at_us for at_us in found if at_us is not None]
+
+    def _times_from(self, month: int) -> Iterator[int]:
+        """The fire times from a month on: of one month after the other, until some have been looked at in vain; then of the years
+        of which it is not known without asking the calendar that they have none.
         """
-        yield from range(month, month + _FEW)
+        for each in range(month, month + _FEW):
+            at_us = self._in_month(each)
+            if at_us is not None:
+                yield at_us
         days = (self._days(),)
         following = month + _FEW
+        day: int | None = day_number(following // 12, following % 12 + 1, 1)
         while True:
-            day = next_common(days, day_number(following // 12, following % 12 + 1, 1))
+            assert day is not None
+            day = next_common(days, day)
             if day is None:
                 return
-            year, number, _ = civil(day)
-            following = 12 * year + number - 1
-            if following >= month + _MONTHS_LIMIT:
-                raise InvalidTriggerError(f"no month within 100 years has such a day: {self}", field="nth")
-            yield following
-            following += 1
+            year = civil(day)[0]
+            if year > month // 12 + _YEARS_LIMIT:
+                raise InvalidTriggerError(f"no month within {_YEARS_LIMIT} years has such a day: {self}", field="nth")
+            yield from self._in_year(year)
+            day = first_day(year + 1)
 
     def _days(self) -> Days:
         """The local days on which it may fire."""
@@ -188,30 +205,25 @@ class BusinessDayTrigger(Zoned):
             return None
         month = self._month_of(after_us)
         with EFFORT:
-            # The first of a month may run later than the end of a gap in the month before.
-            for each in self._months_after(month):
-                at_us = self._in_month(each)
-                if at_us is not None and at_us > after_us:
-                    return at_us if at_us <= self._upto_us else None
-                if each // 12 > 9999:
-                    return None
-            return None
+            at_us = next((each for each in self._times_from(month) if each > after_us), None)
+        return at_us if at_us is not None and at_us <= self._upto_us else None
 
     def last_us(self, upto_us: int) -> int | None:
         """The last fire time not later than ``upto_us``."""
         upto_us = min(upto_us, self._upto_us)
         if upto_us < self._from_us:
             return None
-        month = self._month_of(upto_us)
-        for each in range(month, month - _MONTHS_LIMIT, -1):
-            at_us = self._in_month(each)
-            if at_us is not None and at_us <= upto_us:
-                return at_us if at_us >= self._from_us else None
+        last = self._month_of(upto_us) // 12
+        with EFFORT:
+            for year in range(last, max(last - _YEARS_LIMIT, 0), -1):
+                for at_us in reversed(self._in_year(year)):
+                    if at_us <= upto_us:
+                        return at_us if at_us >= self._from_us else None
         return None
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         times, last_us, at_us = 0, None, after_us
-        for _ in range(_MONTHS_LIMIT):
+        for _ in range(_MAX_WALK):
             next_us = self.next_us(at_us)
             if next_us is None or next_us > upto_us:
                 return Backlog(times, last_us, next_us)
@@ -306,6 +318,31 @@ class BusinessDayTrigger(Zoned):
 @lru_cache(maxsize=64)
 def _nth_days(nth: int, months: tuple[int, ...], opened: tuple[LocalSet, ...], closed: tuple[LocalSet, ...]) -> Days:
     return NthDays(nth, months, days_of(opened), days_of(closed))
+
+
+@lru_cache(maxsize=4096)
+def _nth_of_months(nth: int, months: tuple[int, ...], length: int, opened: int) -> tuple[int, ...]:
+    """The n-th open day of some months of a year of so many days."""
+    found = []
+    start = 0
+    for month in range(1, 13):
+        days = month_length(2000 if length == 366 else 2001, month)
+        if month in months:
+            place = _nth_bit(nth, opened >> start & (1 << days) - 1)
+            if place is not None:
+                found.append(start + place)
+        start += days
+    return tuple(found)
+
+
+def _nth_bit(nth: int, mask: int) -> int | None:
+    """The place of the n-th bit of a mask, from the highest down for n below 0; None where it has fewer."""
+    count = mask.bit_count()
+    if count < abs(nth):
+        return None
+    for _ in range(nth - 1 if nth > 0 else count + nth):
+        mask &= mask - 1
+    return (mask & -mask).bit_length() - 1
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:

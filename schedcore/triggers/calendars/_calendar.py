@@ -45,6 +45,8 @@ class Calendar(Frozen):
 
     #: What the state of this kind of calendar is called; None for classes of other people, which only pickle can store.
     kind: ClassVar[str | None] = None
+    #: The first day of which it is not known any more what is closed; None: there is none.
+    known_until: int | None = None
 
     @property
     def foreign(self) -> bool:

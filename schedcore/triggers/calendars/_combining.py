@@ -45,6 +45,10 @@ class _Several(Calendar):
     def by_day(self) -> bool:
         return all(each.by_day for each in self.calendars)
 
+    @property
+    def known_until(self) -> int | None:  # type: ignore[override]
+        return min((each.known_until for each in self.calendars if each.known_until is not None), default=None)
+
     def _united(self, closed: bool) -> tuple[LocalSet, ...]:
         found = tuple({each: None for calendar in self.calendars for each in calendar.sets(closed)})
         return found if len(found) <= _MANY else (LocalSet(),)
@@ -141,6 +145,10 @@ class Not(Calendar):
     @property
     def by_day(self) -> bool:
         return self.calendar.by_day
+
+    @property
+    def known_until(self) -> int | None:  # type: ignore[override]
+        return self.calendar.known_until
 
     def span(self, local_s: int) -> Span:
         closed, since_s, until_s = self.calendar.span(local_s)

@@ -47,6 +47,8 @@ __all__ = ["MAX_SPANS", "Excluding"]
 MAX_SPANS = 4000
 # Microseconds. A schedule that is closed for so long never runs (50 years; holidays are not known much farther).
 _FURTHEST_US = 18_263 * DAY_S * 1_000_000
+# Seconds. No clocks go back so far.
+_BACK_S = 2 * DAY_S
 # Steps of a search (``_effort``) for each look at a span.
 _SPAN_STEPS = 5
 # Spans that are looked at one by one before it pays to know where the others are.
@@ -167,7 +169,11 @@ class Excluding(Zoned):
         if self.roll == "skip":
             return shared(boxes_of(self._child), opened)
         # A run that moves to another day does so by the wall clock.
-        found = moved_boxes(self._child, self._rolled) if same_zone(self.timezone, self._child.timezone) else None
+        found = None
+        if same_zone(self.timezone, self._child.timezone):
+            own: Callable[[Callable[[Days], Days]], tuple[Box, ...] | None] | None
+            own = getattr(self._child, "_moved_boxes", None)
+            found = moved_boxes(self._child, self._rolled) if own is None else own(self._rolled)
         return shared(anyday(self.timezone, boxes_of(self._child)) if found is None else found, opened)
 
     def _rolled(self, days: Days) -> Days:
@@ -190,8 +196,13 @@ class Excluding(Zoned):
         local_s, start_s, end_s = self._shown(at_us)
         offset = local_s - at_us // SECOND_US
         closed, since_s, until_s = self.calendar.span(local_s)
-        # A change of the clocks ends what is known, because local time goes on elsewhere.
-        return closed, max(since_s - offset, start_s) * SECOND_US, min(until_s - offset, end_s) * SECOND_US
+        since_us = max(since_s - offset, start_s) * SECOND_US
+        # A change of the clocks ends what is known, because local time goes on elsewhere; unless that is in the span as well.
+        if until_s - offset > end_s and local_s - since_s > _BACK_S:
+            until_us = self._wall(until_s)
+            assert until_us is not None
+            return closed, since_us, until_us
+        return closed, since_us, min(until_s - offset, end_s) * SECOND_US
 
     def next_us(self, after_us: int) -> int | None:
         with EFFORT:
@@ -202,28 +213,37 @@ class Excluding(Zoned):
         for number in range(MAX_SPANS):
             if at_us is None or at_us <= after_us:
                 return at_us
+            assert first_us is not None
             if number == _FEW:
                 lost = getattr(self, "_lost", None)
                 if lost is not None and lost[0] == first_us:
                     raise InvalidTriggerError(lost[1], field="calendar")
-            if number >= _FEW and at_us >= KNOWN_US:
+            far = at_us - first_us > _FURTHEST_US
+            if (number >= _FEW or far) and at_us >= KNOWN_US:
                 found_us = self._finder().at_or_after(at_us, [_STEPS])
                 if found_us is None:
                     return None
                 if found_us > at_us:
                     at_us = self._child.next_us(found_us - 1)
+                    if at_us is not None and self._is_unknown(at_us) and at_us - first_us > _FURTHEST_US:
+                        break
                     continue
             EFFORT.spend(_SPAN_STEPS, self)
             closed, _, until_us = self._closed_until(at_us)
             if not closed:
                 return at_us
-            if first_us is not None and at_us - first_us > _FURTHEST_US:
+            if far:
                 break
             at_us = self._child.next_us(max(until_us - 1, at_us))
         text = f"all fire times from {_day_of(first_us)} to {_day_of(at_us)} are excluded, and the search ended there: {self}"
         if not self.foreign and EFFORT.depth == 1:
             object.__setattr__(self, "_lost", (first_us, text))
         raise InvalidTriggerError(text, field="calendar")
+
+    def _is_unknown(self, at_us: int) -> bool:
+        """Whether an instant is open at most because nobody knows better."""
+        until = self.calendar.known_until
+        return until is not None and self._shown(at_us)[0] >= until * DAY_S
 
     def last_us(self, upto_us: int) -> int | None:
         """The last fire time not later than ``upto_us``. Raises ``LookupError`` where that cannot be found."""
@@ -325,59 +345,96 @@ class Excluding(Zoned):
 
     # -- moved to another day ------------------------------------------------------------------------------------------
 
-    def _open(self, day: int) -> bool:
-        return not self.calendar.span(day * DAY_S).closed
+    def _open_day(self, day: int, step: int) -> int | None:
+        """The first open day from ``day`` on, forward (1) or back (-1), if it is no farther away than the limit."""
+        seen, width = 0, 1
+        while seen < _ROLL_LIMIT:
+            EFFORT.spend(_SPAN_STEPS, self)
+            first = day + seen if step > 0 else day - seen - width + 1
+            opened = (1 << width) - 1 ^ self.calendar.closed_days(first, width)
+            if opened:
+                return first + ((opened & -opened).bit_length() if step > 0 else opened.bit_length()) - 1
+            seen += width
+            width = min(8 * width, _ROLL_LIMIT - seen)
+        return None
 
-    def _open_day(self, day: int, step: int) -> int:
-        """The first open day from ``day`` on, forward or back."""
-        for _ in range(_ROLL_LIMIT):
-            if self._open(day):
-                return day
-            EFFORT.spend(1, self)
-            day += step
-        raise InvalidTriggerError(
-            f"no business day is within {_ROLL_LIMIT} days of {iso(day - step * _ROLL_LIMIT)}: {self}",
-            field="calendar",
-        )
+    def _business_day(self, day: int, step: int) -> int:
+        """The same; raises ``InvalidTriggerError`` where there is none."""
+        found = self._open_day(day, step)
+        if found is None:
+            raise InvalidTriggerError(
+                f"no business day is within {_ROLL_LIMIT} days of {iso(day)}: {self}", field="calendar"
+            )
+        return found
 
     def _next_rolled(self, after_us: int) -> int | None:
         forward = self.roll == "next"
-        day = self._open_day(self._shown(after_us)[0] // DAY_S, 1)
+        day = self._business_day(self._shown(after_us)[0] // DAY_S, 1)
         for _ in range(MAX_SPANS):
-            # Runs of this day, and those that are moved to it: the closed days before it, or after it, until an open one.
-            answer_us = self._on_day(day, day, after_us)
-            source = day
-            for _ in range(_ROLL_LIMIT):
-                source += -1 if forward else 1
-                if self._open(source):
-                    break
-                moved_us = self._on_day(day, source, after_us)
-                if moved_us is not None and (answer_us is None or moved_us < answer_us):
-                    answer_us = moved_us
-            if answer_us is not None:
-                return answer_us
-            end_us = self._wall(((day if forward else source - 1) + 1) * DAY_S)
-            assert end_us is not None
-            at_us = self._child.next_us(end_us - 1)
+            # Runs of this day, and those that are moved to it: from the closed days before it, or after it, until an open one.
+            if forward:
+                before = self._open_day(day - 1, -1)
+                first, last = (day - _ROLL_LIMIT if before is None else before + 1), day - 1
+            else:
+                beyond = self._open_day(day + 1, 1)
+                first, last = day + 1, (day + _ROLL_LIMIT if beyond is None else beyond - 1)
+            own_us = self._on_day(day, day, after_us)
+            moved_us = self._first_moved(day, first, last, after_us)
+            if own_us is not None or moved_us is not None:
+                return min(each for each in (own_us, moved_us) if each is not None)
+            at_us = self._child.next_us(self._midnight_us(max(day, last) + 1) - 1)
             if at_us is None:
                 return None
             following = self._shown(at_us)[0] // DAY_S
-            day = max(self._open_day(following, 1 if forward else -1), day + 1)
+            day = max(self._business_day(following, 1 if forward else -1), day + 1)
         raise InvalidTriggerError(f"no fire time was found after {_day_of(after_us)}: {self}", field="calendar")
+
+    def _midnight_us(self, day: int) -> int:
+        at_us = self._wall(day * DAY_S)
+        assert at_us is not None
+        return at_us
+
+    def _first_moved(self, day: int, first: int, last: int, after_us: int) -> int | None:
+        """The first run later than ``after_us`` that is moved to a day from others, in a row."""
+        best_us: int | None = None
+        least_us: int | None = None
+        end_us = self._midnight_us(last + 1)
+        at_us = self._child.next_us(self._midnight_us(first) - 1)
+        looked = 0
+        while at_us is not None and at_us < end_us:
+            local_s = self._shown(at_us)[0]
+            source = local_s // DAY_S
+            following_us = self._midnight_us(source + 1)
+            if following_us <= at_us:  # the clocks went back over midnight
+                source, following_us = source + 1, self._midnight_us(source + 2)
+            EFFORT.spend(_SPAN_STEPS, self)
+            moved_us = self._wall(local_s + (day - source) * DAY_S)
+            assert moved_us is not None
+            moved_us += at_us % SECOND_US
+            if moved_us <= after_us:
+                moved_us = self._on_day(day, source, after_us)
+            if moved_us is not None and (best_us is None or moved_us < best_us):
+                best_us = moved_us
+            looked += 1
+            if looked >= _FEW and after_us >= KNOWN_US and best_us is not None:
+                if least_us is None:
+                    least_us = self._finder().at_or_after(max(after_us + 1, self._midnight_us(day)), [_STEPS])
+                if best_us == least_us:
+                    break
+            at_us = self._child.next_us(following_us - 1)
+        return best_us
 
     def _on_day(self, day: int, source: int, after_us: int) -> int | None:
         """The first run later than ``after_us`` that is moved from one day to another, or that stays on its day."""
         EFFORT.spend(_SPAN_STEPS, self)
         moved_s = (day - source) * DAY_S
-        # On the source's day, from the time of day on that is not later than after_us on the other.
-        local_s = max(self._shown(after_us)[0] - moved_s, source * DAY_S)
-        end_us = self._wall((source + 1) * DAY_S)
-        from_us = self._wall(local_s)
-        assert from_us is not None
-        assert end_us is not None
+        end_us = self._midnight_us(source + 1)
         if not moved_s:
-            at_us = self._child.next_us(max(after_us, (self._wall(source * DAY_S) or after_us) - 1))
+            at_us = self._child.next_us(max(after_us, self._midnight_us(source) - 1))
             return at_us if at_us is not None and at_us < end_us else None
+        # On the source's day, from the time of day on that is not later than after_us on the other.
+        from_us = self._wall(max(self._shown(after_us)[0] - moved_s, source * DAY_S))
+        assert from_us is not None
         # The time of day may come twice on the source's day; a run is moved to its first.
         at_us = self._child.next_us(min(from_us, end_us) - 1)
         for _ in range(MAX_STEPS):

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import MAXYEAR, MINYEAR, date
+from datetime import date
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
-from schedcore.triggers._local import civil
-from schedcore.triggers.calendars._calendar import Daily
+from schedcore.triggers._days import ALL_DAYS, CHUNK, EVERY_CHUNK, FIRST_DAY, NO_CHUNK, Days, EitherDays, OtherDays
+from schedcore.triggers._local import DAY_S, civil
+from schedcore.triggers.calendars._calendar import Daily, LocalSet, Span
 from schedcore.triggers.cron._search import first_day
 
 __all__ = ["Holidays"]
+
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+# Days. Before and after the years of which holidays are known, none are; a span says so of this many at once (60 years).
+_UNKNOWN = 21_915
+# The library works out a year when it is first asked of it, while others may walk over those that it has.
+_ASKING = Lock()
 
 
 class Holidays(Daily):
@@ -31,6 +39,21 @@ class Holidays(Daily):
         object.__setattr__(self, "country", country)
         object.__setattr__(self, "subdivision", subdivision)
         _holidays(country, subdivision)
+
+    @property
+    def known_until(self) -> int | None:  # type: ignore[override]
+        return _known(self.country, self.subdivision)[1]
+
+    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
+        return (LocalSet((_days_of(self.country, self.subdivision)[closed],)),)
+
+    def span(self, local_s: int) -> Span:
+        day = local_s // DAY_S
+        since, until = _known(self.country, self.subdivision)
+        if since <= day < until:
+            return super().span(local_s)
+        low, high = (until, day + _UNKNOWN) if day >= until else (day - _UNKNOWN, since)
+        return Span(False, low * DAY_S, high * DAY_S)
 
     def _closes(self, day: int) -> bool:
         year = civil(day)[0]
@@ -80,12 +103,70 @@ def _holidays(country: str, subdivision: str | None) -> Any:
         ) from error
 
 
+def _known(country: str, subdivision: str | None) -> tuple[int, int]:
+    """The days of which the library knows whether they are holidays: from (inclusive) and until (exclusive)."""
+    library = _holidays(country, subdivision)
+    return first_day(library.start_year), first_day(library.end_year + 1)
+
+
+def _in_years(country: str, subdivision: str | None, first: int, last: int) -> list[int]:
+    """The holidays of some years, as day numbers, in no order."""
+    library = _holidays(country, subdivision)
+    years = range(max(first, library.start_year), min(last, library.end_year) + 1)
+    if not years:
+        return []
+    with _ASKING:
+        for year in years:
+            if year not in library.years:
+                library.get(date(year, 1, 1))  # works it out
+        return [day.toordinal() - _EPOCH_ORDINAL for day in library if first <= day.year <= last]
+
+
 @lru_cache(maxsize=2048)
 def _in_year(country: str, subdivision: str | None, year: int) -> int:
-    """The holidays of a year: bit 0 is 1 January. The library works out each year when it is first asked of it."""
-    if not MINYEAR <= year <= MAXYEAR:
-        return 0
-    known = _holidays(country, subdivision)
-    start, end = date(year, 1, 1), date(year, 12, 31)
-    days = {*known[start:end], *([end] if end in known else ())}  # of a slice of it the end is no part
-    return sum(1 << (day - start).days for day in days)
+    """The holidays of a year: bit 0 is 1 January."""
+    start = first_day(year)
+    return sum(1 << day - start for day in _in_years(country, subdivision, year, year))
+
+
+class _HolidayDays(Days):
+    """The holidays that are known."""
+
+    __slots__ = ("_country", "_subdivision")
+
+    def __init__(self, country: str, subdivision: str | None) -> None:
+        self._country, self._subdivision = country, subdivision
+        self.repeats = _chunk_after(_known(country, subdivision)[1])
+
+    def make(self, chunk: int) -> int:
+        start = FIRST_DAY + chunk * CHUNK
+        first = 2000 + 400 * chunk
+        found = bytearray(CHUNK // 8 + 1)
+        for day in _in_years(self._country, self._subdivision, first, first + 399):
+            found[day - start >> 3] |= 1 << (day - start & 7)
+        return int.from_bytes(found, "little")
+
+
+class _DaysFrom(Days):
+    """All days from one on."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self.repeats = _chunk_after(first)
+
+    def make(self, chunk: int) -> int:
+        return ALL_DAYS & -1 << min(max(self._first - FIRST_DAY - chunk * CHUNK, 0), CHUNK)
+
+
+def _chunk_after(day: int) -> int:
+    """The first chunk of days that has none before a day."""
+    return min(max(-((FIRST_DAY - day) // CHUNK), EVERY_CHUNK), NO_CHUNK)
+
+
+@lru_cache(maxsize=64)
+def _days_of(country: str, subdivision: str | None) -> tuple[Days, Days]:
+    """The days that may be open, and those that may be closed."""
+    known = _HolidayDays(country, subdivision)
+    return OtherDays(known), EitherDays([known, _DaysFrom(_known(country, subdivision)[1])])
