@@ -378,10 +378,9 @@ class Excluding(Zoned):
             else:
                 beyond = self._open_day(day + 1, 1)
                 first, last = day + 1, (day + _ROLL_LIMIT if beyond is None else beyond - 1)
-            own_us = self._on_day(day, day, after_us)
-            moved_us = self._first_moved(day, first, last, after_us)
-            if own_us is not None or moved_us is not None:
-                return min(each for each in (own_us, moved_us) if each is not None)
+            answer_us = self._first_on(day, first, last, after_us)
+            if answer_us is not None:
+                return answer_us
             at_us = self._child.next_us(self._midnight_us(max(day, last) + 1) - 1)
             if at_us is None:
                 return None
@@ -394,9 +393,9 @@ class Excluding(Zoned):
         assert at_us is not None
         return at_us
 
-    def _first_moved(self, day: int, first: int, last: int, after_us: int) -> int | None:
-        """The first run later than ``after_us`` that is moved to a day from others, in a row."""
-        best_us: int | None = None
+    def _first_on(self, day: int, first: int, last: int, after_us: int) -> int | None:
+        """The first run of a day later than ``after_us``: its own, or one that is moved to it from other days, in a row."""
+        best_us = self._on_day(day, day, after_us)
         least_us: int | None = None
         end_us = self._midnight_us(last + 1)
         at_us = self._child.next_us(self._midnight_us(first) - 1)
