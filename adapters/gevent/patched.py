@@ -11,12 +11,18 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from time import monotonic
 from typing import Any, TypeVar
 
-from schedcore import plugins
-from schedcore.adapters.gevent.places import allocate_lock, thread_ident
+from gevent import spawn
 
-__all__ = ["GreenletTeller", "Turns", "import_early"]
+from schedcore import plugins
+from schedcore.adapters.gevent._hub import HubScheduler
+from schedcore.adapters.gevent.places import allocate_lock, is_patched, is_running, sleep_in_thread, thread_ident
+from schedcore.schedulers.loop import Teller, close
+from schedcore.wakeup import MAX_WAIT_S
+
+__all__ = ["GreenletTeller", "PatchedScheduler", "Turns", "import_early"]
 
 T = TypeVar("T")
 
@@ -89,3 +95,42 @@ class GreenletTeller:
         if thread is not None:
             thread.join(timeout)
         return not self._calls
+
+
+class PatchedScheduler(HubScheduler):
+    """What the scheduler does in another way where its program is patched."""
+
+    def _wait_until_open(self) -> None:
+        if not is_patched():
+            super()._wait_until_open()
+            return
+        # What it would wait for is gevent's, and this is a real thread.
+        end_s = monotonic() + MAX_WAIT_S
+        while self.running and self._is_opening(None) and monotonic() < end_s:
+            sleep_in_thread(0.002)
+
+    def _after_orders(self, call: Callable[[], Any]) -> Any:
+        # Patched, each call of the scheduler's takes its turn, and sees to it itself.
+        return call() if is_patched() else super()._after_orders(call)
+
+    def _must_not_listen(self) -> bool:
+        # Patched, listeners belong in a greenlet of the hub: real threads may use next to nothing of what they are made with.
+        return self._on_loop() or is_patched()
+
+    def _make_teller(self, name: str) -> Teller:
+        return GreenletTeller(self._call_soon, name) if is_patched() else super()._make_teller(name)
+
+    def _in_background(self, call: Callable[[], None]) -> None:
+        def begin() -> None:
+            spawn(call)
+
+        if not is_patched():
+            super()._in_background(call)
+        elif not self._call_soon(begin):
+            call()
+
+    def _close_after_hub(self) -> None:
+        """Patched, the closing is a greenlet of the hub's, and may have gone with it: then it is made here."""
+        hub = self._hub
+        if is_patched() and not self._closed.is_set() and hub is not None and not is_running(hub):
+            close(self, False, None)

@@ -7,20 +7,24 @@ turns with the others (``patched``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial, wraps
 from inspect import signature
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from gevent.event import Event
 from gevent.hub import Hub
 
-from schedcore.adapters.gevent.patched import Turns
+from schedcore.adapters.gevent._hub import HubScheduler
+from schedcore.adapters.gevent.patched import PatchedScheduler, Turns
 from schedcore.adapters.gevent.places import in_thread, is_patched, is_thread_of
 from schedcore.adapters.gevent.wakeup import GeventWakeup
+from schedcore.job import JobEntry
+from schedcore.jobstores.base import BaseJobStore, JobStore
+from schedcore.schedulers.loop import LoopScheduler
 from schedcore.wakeup import Done
 
-__all__ = ["StoreCalls", "Stores", "waiting"]
+__all__ = ["StoreCalls", "StoreCallsScheduler", "waiting"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,31 +46,10 @@ def waiting(method: Callable[P, T]) -> Callable[P, T]:
     return call  # type: ignore[return-value]
 
 
-class _OfStore(Protocol):
-    """What belongs to a job store."""
-
-    @property
-    def alias(self) -> str:
-        """The store's."""
-
-
-class Stores(Protocol):
-    """What is asked of the scheduler."""
-
-    @property
-    def running(self) -> bool:
-        """Whether it is."""
-
-    def _pumps_of(self, jobstore: str | None) -> Sequence[_OfStore]: ...
-    def _blocking_stores(self, jobstore: str | None) -> list[str]: ...
-    def _is_opening(self, jobstore: str | None) -> bool: ...
-    def _may_wait(self) -> bool: ...
-
-
 class StoreCalls:
     """See the module's docstring. To be made for each start, with the hub of that."""
 
-    def __init__(self, scheduler: Stores, hub: Hub) -> None:
+    def __init__(self, scheduler: HubScheduler, hub: Hub) -> None:
         self._scheduler = scheduler
         self._hub = hub
         self._turns = Turns()
@@ -108,3 +91,57 @@ class StoreCalls:
             self._stepped.set()
 
         wakeup.run_blocking(partial(self._make_here, call, jobstore), told)
+
+
+class StoreCallsScheduler(PatchedScheduler):
+    """The calls of the scheduler's that may need a job store."""
+
+    _store_calls: StoreCalls | None = None
+
+    add_job = waiting(LoopScheduler.add_job)
+    add_jobs = waiting(LoopScheduler.add_jobs)
+    get_job = waiting(LoopScheduler.get_job)
+    get_jobs = waiting(LoopScheduler.get_jobs)
+    get_runs = waiting(LoopScheduler.get_runs)
+    modify_job = waiting(LoopScheduler.modify_job)
+    reschedule_job = waiting(LoopScheduler.reschedule_job)
+    resume_job = waiting(LoopScheduler.resume_job)
+    repair_job = waiting(LoopScheduler.repair_job)
+    remove_job = waiting(LoopScheduler.remove_job)
+    remove_all_jobs = waiting(LoopScheduler.remove_all_jobs)
+    export_jobs = waiting(LoopScheduler.export_jobs)
+    import_jobs = waiting(LoopScheduler.import_jobs)
+
+    def _read(self, alias: str, job_id: str) -> JobEntry:
+        return self._make_call(partial(super()._read, alias, job_id), alias)  # type: ignore[no-any-return]
+
+    def add_jobstore(self, jobstore: BaseJobStore | str, alias: str = "default", **options: Any) -> None:
+        """As ``BaseScheduler.add_jobstore``; a greenlet waits for one that does I/O, and has what it raises."""
+        add = partial(super().add_jobstore, jobstore, alias, **options)
+        calls = self._store_calls
+        if calls is not None and self.running and self._may_wait():
+            calls.in_thread(add, alias)
+        else:
+            add()
+
+    def remove_jobstore(self, alias: str, shutdown: bool = True) -> None:
+        """As ``BaseScheduler.remove_jobstore``; a greenlet waits for one that does I/O."""
+        self._make_call(partial(super().remove_jobstore, alias, shutdown), alias)
+
+    def _make_call(self, call: Callable[[], Any], jobstore: str | None) -> Any:
+        calls = self._store_calls
+        return call() if calls is None else calls.make(call, jobstore)
+
+    def _run_blocking(self, call: Callable[[], Any], done: Done, jobstore: str) -> None:
+        calls, wakeup = self._store_calls, self._wakeup
+        if calls is not None and isinstance(wakeup, GeventWakeup):
+            calls.make_step(wakeup, call, done, jobstore)
+        else:
+            super()._run_blocking(call, done, jobstore)
+
+    def _close_store(self, alias: str, store: JobStore, close: Callable[[], None]) -> None:
+        calls = self._store_calls
+        if calls is not None and store.traits.blocking and self._may_wait():
+            calls.in_thread(close, alias)
+        else:
+            close()
