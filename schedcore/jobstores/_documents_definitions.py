@@ -38,7 +38,8 @@ class Definitions:
         missing: list[Doc] = []
         for doc in docs:
             record = kept.get(doc.uid)
-            if record is not None and record.version == doc.version:
+            # Somebody may have copied a document under another id.
+            if record is not None and record.version == doc.version and record.id == doc.id:
                 found[doc.id] = _new(Loaded, (record, None))
             else:
                 missing.append(doc)

@@ -6,6 +6,7 @@ is none is left out; neither raises anything.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from json.encoder import encode_basestring_ascii as _quoted
@@ -189,7 +190,9 @@ def read_doc(job_id: str, revision: int, data: object, payload: bytes | Oversize
         return doc._replace(state=JobState.BROKEN, due_us=None, reason=DAMAGED)
     # Whatever an altered document provokes.
     except Exception:  # noqa: BLE001
-        return Doc(job_id, revision, "damaged", 0, JobState.BROKEN, reason=DAMAGED, payload=payload)
+        # Of this job alone: what is known of jobs is known by their uids.
+        uid = hashlib.sha256(job_id.encode("utf-8", "replace")).hexdigest()[:32]
+        return Doc(job_id, revision, uid, 0, JobState.BROKEN, reason=DAMAGED, payload=payload)
 
 
 def _unpack_live(rows: Any) -> tuple[LiveRun, ...]:

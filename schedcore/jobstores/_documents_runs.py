@@ -23,6 +23,7 @@ _AGE_CHECK_US = 60_000_000
 _AGED_ROWS = 1000
 
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+_ACTIVE = JobState.ACTIVE
 _SUBMITTED = RunState.SUBMITTED  # each look at a member of an enumeration is a call
 
 
@@ -45,7 +46,7 @@ class DocumentRuns(DocumentAccess):
             claims: list[Claim] = []
             for doc in docs:
                 record, reason = loaded[doc.id]
-                if doc.fire_us is None or doc.due_us is None:
+                if doc.fire_us is None or doc.due_us is None or doc.state is not _ACTIVE:
                     reason = DAMAGED
                 token = doc.id, doc.uid, doc.revision
                 live = len(doc.live) + sum([len(one.live) for one in doc.past])
