@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GET", "RELEASE", "RENEW", "TAKE", "WRITE"]
+__all__ = ["GET", "LEAVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
 # KEYS: owner, meta. ARGV: my name, lease (ms), the name that may be taken over or "".
 # Returns the name that holds it, and if that is mine, the one that took it before.
@@ -26,6 +26,13 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 # KEYS: owner. ARGV: my name.
 RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+
+# KEYS: owner, a timeline. ARGV: my name, names that are taken out of it.
+LEAVE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for number = 2, #ARGV do redis.call('ZREM', KEYS[2], ARGV[number]) end
 return 1
 """
 
@@ -87,7 +94,8 @@ end
 
 local unfit = {}
 for number, value in ipairs(values_at(KEYS[3], batch.ids)) do
-  local revision = value and string.match(value, '^%d+') or '0'
+  local revision = value and string.match(value, '^([1-9]%d*) ') or '0'
+  if #revision > 18 then revision = '0' end
   if revision ~= batch.revisions[number] then unfit[#unfit + 1] = number end
 end
 if #unfit > 0 then return unfit end

@@ -17,20 +17,22 @@ crashes, without persistence everything.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.job import JobState
 from schedcore.jobstores._clients import given_client
-from schedcore.jobstores._documents_doc import Change, Doc, pack_record, to_json, unpack_doc, unpack_record
+from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, pack_record, to_json, unpack_doc, unpack_record
 from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
-from schedcore.jobstores._redis_scripts import GET, RELEASE, RENEW, TAKE, WRITE
+from schedcore.jobstores._redis_scripts import GET, LEAVE, RELEASE, RENEW, TAKE, WRITE
 from schedcore.jobstores.base import Due, StoreTraits
 from schedcore.run import RunRecord, RunState
 from schedcore.serializers.base import Serializer
+from schedcore.triggers._zones import FIRST_US, LAST_US
 
 try:
     import redis
@@ -63,6 +65,8 @@ _PIECE = 250
 _WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(5, 10)
 _LINES = (_WALL, _ELAPSED, _IDLE)
 _STATE_BROKEN = JobState.BROKEN
+# What a document begins with, as the script ``WRITE`` reads it. What begins otherwise has no revision: 0.
+_REVISION = re.compile(rb"([1-9][0-9]{0,17}) ")
 
 
 class RedisJobStore(OwnedStore):
@@ -82,7 +86,6 @@ class RedisJobStore(OwnedStore):
 
     traits = StoreTraits(blocking=True, durable=True)
     _writes_at_once: ClassVar[bool] = True
-    _refuses_in_one_step: ClassVar[bool] = True
     _written_at_once: ClassVar[int] = 100 * _PIECE
 
     def __init__(
@@ -151,6 +154,7 @@ class RedisJobStore(OwnedStore):
         self._release = self._redis.register_script(RELEASE)
         self._get = self._redis.register_script(GET)
         self._write_all = self._redis.register_script(WRITE)
+        self._leave = self._redis.register_script(LEAVE)
 
     def __repr__(self) -> str:
         where = self._redis.connection_pool.connection_kwargs
@@ -261,9 +265,34 @@ class RedisJobStore(OwnedStore):
                 docs.append(doc)
             else:
                 others.append(name)
-        docs += self._fetch_bare(others)
-        # A score has 53 bits; what is beyond them is in the document.
-        return [doc for doc in docs if doc.due_us is None or doc.due_us <= upto_us]
+        if others:
+            docs += self._due_among(others, elapsed, upto_us)
+        return docs
+
+    def _due_among(self, names: Sequence[bytes], elapsed: bool, upto_us: int) -> list[Doc]:
+        """Those of the jobs in a timeline that are due. Others are put where they belong: somebody else deleted or altered their
+        documents or places, which left like that would be looked at again and again.
+        """
+        found = self._fetch_bare(names)
+        if len(found) == len(names) and all(_is_due(doc, elapsed, upto_us) and "\ufffd" not in doc.id for doc in found):
+            return found
+        found = self._fetch_bare([name for name in names if _id(name).encode() == name])
+        there = {doc.id for doc in found}
+        nobodys = [name for name in names if _id(name) not in there]
+        if nobodys:
+            self._leave(keys=[self._owner_key, self._due_keys[elapsed]], args=[self._owner.text, *nobodys])
+        docs: list[Doc] = []
+        for doc in found:
+            here = doc._replace(elapsed=elapsed, due_us=upto_us)
+            if _is_due(doc, elapsed, upto_us):
+                docs.append(doc)
+            elif doc.due_us is None and doc.reason == DAMAGED:
+                docs.append(here)
+            # A score has 53 bits. What is beyond them is in the document, and is no reason to write it.
+            elif doc.due_us is None or doc.elapsed is not elapsed or float(doc.due_us) > upto_us:
+                self._remember(here)
+                self._put([Change(doc.revision, doc._replace(revision=doc.revision + 1), keeps_payload=True)])
+        return docs
 
     def next_due(self) -> Due:
         if self._claimed:
@@ -272,11 +301,11 @@ class RedisJobStore(OwnedStore):
             pipeline = self._redis.pipeline(transaction=False)
             for elapsed in (False, True):
                 pipeline.zrange(self._due_keys[elapsed], 0, 0, withscores=True)
-            return Due(*(int(found[0][1]) if found else None for found in pipeline.execute()))
+            return Due(*(_instant(found[0][1]) if found else None for found in pipeline.execute()))
 
     def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
         found = self._redis.zrange(self._due_keys[elapsed], 0, limit - 1, withscores=True)
-        return [(int(score), _id(job_id)) for job_id, score in found]
+        return [(_instant(score), _id(job_id)) for job_id, score in found]
 
     def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
         if after is None or after[0] is not None:
@@ -342,6 +371,9 @@ class RedisJobStore(OwnedStore):
                 self._begin_anew(self._take())
         return written
 
+    def _refuses_in_one_step(self, ids: Sequence[str]) -> bool:
+        return True
+
     def _send(self, pieces: Sequence[Sequence[Change]]) -> list[Any]:
         """What the script says to each piece. The next one is put together while Redis works at the last."""
         if len(pieces) == 1:
@@ -388,7 +420,7 @@ class RedisJobStore(OwnedStore):
                     payloads.append(doc.payload)
             # What stays as it is need not be said.
             line, due_us, is_live, is_broken = _indexes(doc)
-            known = self._known(job_id, old) if old else Doc(job_id, 0)
+            known = self._known(job_id, old) or (None if old else Doc(job_id, 0))
             was_in, was_due_us, was_live, was_broken = (None,) * 4 if known is None else _indexes(known)
             if line != was_in:
                 for other in _LINES if was_in is None else (was_in,):
@@ -478,8 +510,17 @@ class RedisJobStore(OwnedStore):
         self._redis.hset(self._meta_key, f"note: {name}", value)
 
 
+def _is_due(doc: Doc, elapsed: bool, upto_us: int) -> bool:
+    return doc.elapsed is elapsed and doc.due_us is not None and doc.due_us <= upto_us
+
+
 def _id(name: bytes) -> str:
     return name.decode("utf-8", "replace")
+
+
+def _instant(score: float) -> int:
+    """That of a place in a timeline: somebody else's may be anywhere, infinity included."""
+    return int(min(max(score, FIRST_US), LAST_US))
 
 
 # What was fetched; of what is too long its size and its beginning.
@@ -488,9 +529,12 @@ _Fetched = bytes | list[Any] | None
 
 def _doc(job_id: str, value: bytes | list[Any], payload: _Fetched) -> Doc:
     # The beginning has the revision, by which the document can be written again, and is else as good as a damaged one.
-    revision, _, text = (value[1] if isinstance(value, list) else value).partition(b" ")
+    text: bytes = value[1] if isinstance(value, list) else value
+    found = _REVISION.match(text)
     definition = Oversized(payload[0]) if isinstance(payload, list) else payload
-    return unpack_doc(job_id, int(revision) if revision.isdigit() else 0, text, definition)
+    if found is None:
+        return unpack_doc(job_id, 0, text, definition)
+    return unpack_doc(job_id, int(found[1]), text[found.end() :], definition)
 
 
 def _indexes(doc: Doc) -> tuple[int, int, bool, bool]:

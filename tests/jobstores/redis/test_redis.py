@@ -13,10 +13,12 @@ import redis
 from schedcore.clock import Now
 from schedcore.engine import Decision, decide
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreError
+from schedcore.events import EVENT_JOB_BROKEN
+from schedcore.job import JobState
 from schedcore.jobstores.redis import RedisJobStore
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
-from schedcore.testing import EventLog
+from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.jobstores.owned import FencedTests
 from tests.services import Proxy, Redis
@@ -81,6 +83,53 @@ class TestRedis(FencedTests):
     )
     def test_a_document_that_nobody_of_us_wrote(self, make: Make, inside: InRedis, value: bytes) -> None:
         self.unknown(make(), inside, value).shutdown()
+
+
+@pytest.mark.timeout(60)
+def test_places_and_documents_that_somebody_else_altered(make: Make) -> None:
+    """None is looked at again and again, or keeps the others waiting, also if there are more than are looked at in one go."""
+    names = ["good", "deleted", "early", "paused", "elapsed", "odd", "digits", "zeros", "number"]
+    scheduler = VirtualScheduler(start="2026-01-01T00:00:00Z", timezone="UTC", jobstores={"default": make()})
+    log = EventLog(scheduler)
+    scheduler.start()
+    for name in names:
+        scheduler.add_job(work, "cron", second="*/10", id=name)
+    scheduler.pause_job("paused")
+    scheduler.shutdown()
+    with make()._redis as client:
+        client.hdel("schedcore.jobs", "deleted")
+        client.zadd("schedcore.run_times", {"early": 0, "paused": 0, b"\xff": "-inf"})
+        client.zadd("schedcore.run_times", {f"nobody's {number}": number for number in range(3000)})
+        client.zadd("schedcore.run_times:elapsed", {"elapsed": 0, "nobody's": "inf"})
+        for name, value in {
+            "odd": b"x",
+            "digits": b"9" * 5000,
+            "zeros": b"007 []",
+            "number": b"5" * 18 + b" {}",
+        }.items():
+            client.hset("schedcore.jobs", name, value)
+        scheduler.start()
+        try:
+            scheduler.advance(35)
+            assert scheduler.health()["default"].ok
+            jobs = {job.id: job.state for job in scheduler.get_jobs()}
+            assert {name for name, state in jobs.items() if state is JobState.BROKEN} == {
+                "odd",
+                "digits",
+                "zeros",
+                "number",
+            }
+            assert sorted(event.job_id for event in log.of(EVENT_JOB_BROKEN)) == ["digits", "number", "odd", "zeros"]
+            assert [len(log.executed(name)) for name in names] == [4, 0, 4, 0, 4, 0, 0, 0, 0]
+            assert sorted(client.zrange("schedcore.run_times", 0, -1)) == [b"early", b"elapsed", b"good"]
+            scheduler.resume_job("paused")
+            for name in ("odd", "digits"):
+                scheduler.reschedule_job(name, trigger="cron", second="*/10")
+            scheduler.advance(10)
+            assert [len(log.executed(name)) for name in ("paused", "odd", "digits", "zeros")] == [1, 1, 1, 0]
+            assert [len(scheduler.get_runs(name)) for name in ("odd", "digits")] == [1, 1], "each has its own history"
+        finally:
+            scheduler.shutdown()
 
 
 # --- who owns it -------------------------------------------------------------------------------------------------------
