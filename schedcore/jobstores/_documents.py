@@ -102,7 +102,10 @@ class DocumentStore(DocumentRecovery):
             )
         return payload
 
-    def add_entries(self, entries: Sequence[JobEntry]) -> None:
+    def add_entries(self, entries: Sequence[JobEntry], skipped: Sequence[RunRecord] = ()) -> None:
+        records: dict[str, list[RunRecord]] = {}
+        for record in skipped:
+            records.setdefault(record.job_id, []).append(record)
         fresh: dict[str, tuple[JobEntry, bytes]] = {}
         for entry in entries:
             job_id = entry.job.id
@@ -112,9 +115,9 @@ class DocumentStore(DocumentRecovery):
             fresh[job_id] = entry, self._encode(entry.job)
         with self._writing("add jobs"):
             # Mostly nobody has these ids. Where somebody has, nothing was written.
-            changes = self._added(fresh, {}) if self._refuses_in_one_step else []
+            changes = self._added(fresh, records, {}) if self._refuses_in_one_step(list(fresh)) else []
             if not changes or not all(self._put(changes, together=True)):
-                changes = self._added(fresh, self._read(list(fresh)))
+                changes = self._added(fresh, records, self._read(list(fresh)))
                 written = self._put(changes, together=True)
                 for change, done in zip(changes, written, strict=True):
                     if not done:
@@ -123,8 +126,13 @@ class DocumentStore(DocumentRecovery):
             added = ((change.doc, fresh[change.doc.id][0].job) for change in changes)
             self._definitions.keep(added, self._scheduler.clock.wall_us())
 
-    def _added(self, fresh: Mapping[str, tuple[JobEntry, bytes]], there: Mapping[str, Doc]) -> list[Change]:
-        """What adds jobs, beside what is there of their ids. Raises ``ConflictingIdError``."""
+    def _added(
+        self,
+        fresh: Mapping[str, tuple[JobEntry, bytes]],
+        records: Mapping[str, Sequence[RunRecord]],
+        there: Mapping[str, Doc],
+    ) -> list[Change]:
+        """What adds jobs, with the records of them, beside what is there of their ids. Raises ``ConflictingIdError``."""
         changes = []
         for job_id, (entry, payload) in fresh.items():
             old = there.get(job_id) or Doc(job_id, 0)
@@ -144,7 +152,7 @@ class DocumentStore(DocumentRecovery):
                 payload=payload,
                 past=old.past,
             )
-            changes.append(Change(old.revision, doc))
+            changes.append(Change(old.revision, doc, tuple((doc.uid, record) for record in records.get(job_id, ()))))
         return changes
 
     def get_entry(self, job_id: str) -> JobEntry | None:

@@ -23,9 +23,6 @@ class DocumentBackend(JobStore):
 
     #: Whether ``_write`` writes a document and its records in one step. If not, a run may have a record and be live still.
     _writes_at_once: ClassVar[bool]
-    #: Whether ``_write`` of jobs that are added together either writes all or nothing, in one step; else it has to be known
-    #: beforehand that nothing is there.
-    _refuses_in_one_step: ClassVar[bool] = False
     #: How many changes ``_write`` is given at a time, unless they are together.
     _written_at_once: ClassVar[int] = CHUNK
     #: What the server is called, and bytes of the longest payload that it can hold, or None: it can hold any.
@@ -81,6 +78,12 @@ class DocumentBackend(JobStore):
         Where document and records cannot be written in one step, the records come first. A record whose key (uid, fire time,
         attempt) is there already is left as it is. Beyond ``_history_limit`` the oldest records of a job go.
         """
+
+    def _refuses_in_one_step(self, ids: Sequence[str]) -> bool:
+        """Whether ``_write`` of new jobs with these ids, together, writes all or nothing in one step; else it has to be known
+        beforehand that nothing is there.
+        """
+        return len(ids) == 1
 
     @abstractmethod
     def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:

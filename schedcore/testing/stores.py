@@ -277,6 +277,7 @@ def _conflict(bench: _Bench) -> None:
     store = bench.open()
     store.add_entries([_entry("taken")])
     _raises(ConflictingIdError, lambda: store.add_entries([_entry("new"), _entry("taken", args=(1,))]))
+    _raises(ConflictingIdError, lambda: store.add_entries([_entry("taken", args=(1,))]))
     _raises(ConflictingIdError, lambda: store.add_entries([_entry("twin"), _entry("twin")]))
     assert [entry.job.id for entry in store.list_entries()] == ["taken"], "it kept part of a refused batch"
     _same(_get(store, "taken"), _entry("taken"))

@@ -421,3 +421,17 @@ def test_which_errors_may_pass(error: Exception, transient: bool) -> None:
 
 def test_what_is_no_error_of_the_drivers_is_not_explained() -> None:
     assert MongoDBJobStore()._explain(KeyError("x")) is None
+
+
+def test_a_damaged_document_keeps_its_id(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    store._jobs.update_one({"_id": "a"}, {"$set": {"rev": "none"}})
+    (listed,) = scheduler.get_jobs()  # after which the store knows what stands in the place of its revision
+    assert listed.id == "a"
+    before = store._jobs.find_one("a")
+    with pytest.raises(ConflictingIdError):
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    assert store._jobs.find_one("a") == before
+    scheduler.shutdown()
