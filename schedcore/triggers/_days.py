@@ -277,11 +277,11 @@ class RolledDays(Days):
     ``most``: no day is moved farther.
     """
 
-    __slots__ = ("_closed", "_forward", "_most", "_opened", "_sources")
+    __slots__ = ("_closed", "_most", "_opened", "_sources", "forward")
 
     def __init__(self, sources: Days, opened: Days, closed: Days, most: int, *, forward: bool) -> None:
         self._sources, self._opened, self._closed = sources, opened, closed
-        self._most, self._forward = most, forward
+        self._most, self.forward = most, forward
         repeats = repeating_from((sources, opened, closed))
         self.repeats = repeats if repeats == EVERY_CHUNK else min(repeats + 1, NO_CHUNK)
 
@@ -291,23 +291,54 @@ class RolledDays(Days):
         # A day leads to the one beside it where it may be closed; so do two, four, … closed days in a row.
         by = 1
         while by <= most and closed:
-            if self._forward:
+            if self.forward:
                 reached |= (reached & closed) << by
                 closed &= closed >> by
             else:
                 reached |= (reached & closed) >> by
                 closed &= closed << by
             by *= 2
-        return (reached >> most if self._forward else reached) & self._opened.chunk(chunk)
+        return (reached >> most if self.forward else reached) & self._opened.chunk(chunk)
+
+    @property
+    def reach(self) -> int:
+        """How many days a day is moved at the most: as many as may be closed in a row."""
+        return _longest_run(self._closed, self._most)
+
+    @property
+    def knows_the_first(self) -> bool:
+        """Whether it is known which days before the first chunk are closed, from which some of it may be reached."""
+        return self._closed.repeats == EVERY_CHUNK or not self.forward or not self._closed.chunk(0) & 1
 
     def _beyond(self, days: Days, chunk: int) -> int:
         """The days of a chunk, and those of the one beside it from which they are reached."""
         here, most = days.chunk(chunk), self._most
-        if not self._forward:
+        if not self.forward:
             after = days.chunk(chunk + 1) & (1 << most) - 1
             return here | after << CHUNK
         before = here if days.repeats == EVERY_CHUNK else days.chunk(chunk - 1) if chunk else ALL_DAYS
         return here << most | before >> CHUNK - most
+
+
+@lru_cache(maxsize=256)
+def _longest_run(days: Days, most: int) -> int:
+    """How many days of a set are in a row at the most; ``most``, where they are as many or it is not known."""
+    if days.repeats > 1:
+        return most
+    rest = days.chunk(0) | (days.chunk(1) & (1 << most) - 1) << CHUNK
+    if days.repeats:
+        rest |= (days.chunk(1) | (days.chunk(1) & (1 << most) - 1) << CHUNK) << CHUNK + most
+    if not rest:
+        return 0
+    # First by doubling, as long as there are so many in a row, and then by halves.
+    found = 1
+    while found < most and (longer := rest & rest >> found):
+        rest, found = longer, 2 * found
+    by = found
+    while by := by // 2:
+        if longer := rest & rest >> by:
+            rest, found = longer, found + by
+    return min(found, most)
 
 
 class DayLattice(Days):

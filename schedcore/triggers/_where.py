@@ -31,6 +31,7 @@ from schedcore.triggers._days import (
     InEffect,
     Jumps,
     MonthSteps,
+    RolledDays,
     Shown,
     Smeared,
     common_days,
@@ -39,7 +40,7 @@ from schedcore.triggers._days import (
     repeating_from,
 )
 from schedcore.triggers._local import DAY_S, civil, gaps, is_fixed
-from schedcore.triggers._zones import FIRST_US, LAST_US
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone
 from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.cron._dst import offsets_for
@@ -54,7 +55,6 @@ __all__ = [
     "KNOWN_US",
     "Box",
     "Finder",
-    "anyday",
     "boxes_of",
     "either",
     "local_boxes",
@@ -83,6 +83,8 @@ _MANY = 256
 _MOST_TIMES = 128
 # Windows of the day that a lattice is tried against at once.
 _MOST_WINDOWS = 48
+# Moves of a lattice to other days of which each is looked at by itself.
+_MOVES = 12
 # No run is moved farther by a calendar (366 days, and one for the clocks).
 _MOVED_US = 367 * _DAY_US
 # Days; a tolerance that is longer leaves nothing of what is known about days.
@@ -135,6 +137,7 @@ class Box(NamedTuple):
         return not self.windows and CHUNK * _DAY_US % self.period_us == 0 and repeating_from(self.days) <= 1
 
 
+_EVERY_DAY = DayLattice(1, 0)
 #: Nothing is known.
 ANYWHERE = (Box(),)
 
@@ -470,29 +473,32 @@ def _overlaps(minutes: int, low_s: int, high_s: int) -> bool:
     return bool(_turned(minutes, -(low_s // 60)) & (1 << width) - 1)
 
 
-def anyday(zone: tzinfo, boxes: Sequence[Box]) -> tuple[Box, ...]:
-    """Boxes of all that has the same wall time as something in other boxes, be it on another day."""
-    clocks = _clocks(zone) if boxes else None
-    if clocks is None or any(offset % 60 for offset in clocks.offsets):
-        return ANYWHERE if boxes else ()
-    inside = reduce(lambda mask, box: mask | box.minutes, boxes, 0)
-    mask = 0
-    for by in {one - other for one in clocks.offsets for other in clocks.offsets}:
-        mask |= _turned(inside, by // 60)
-    seconds = reduce(lambda mask, box: mask | box.seconds, boxes, 0)
-    for _, _, at_s in clocks.gaps:  # the clocks may jump over it
-        mask |= 1 << at_s % DAY_S // 60
-        seconds |= 1 << at_s % 60
-    finest_us = gcd(*(box.period_us for box in boxes), *(box.offset_us for box in boxes))
-    period_us, offset_us = _lattice(mask, seconds) if finest_us % _SECOND_US == 0 else (1, 0)
-    return (Box(period_us, offset_us, mask, seconds),)
-
-
-def moved_boxes(trigger: EngineTrigger, roll: Callable[[Days], Days]) -> tuple[Box, ...] | None:
-    """The boxes of a rule of the wall clock each of whose runs may be moved to another day, at the same wall time; None where
-    its days are not known. ``roll``: from the days of the rule to those that its runs may be moved to, or stay on.
+def moved_boxes(trigger: EngineTrigger, zone: tzinfo, roll: Callable[[Days], RolledDays]) -> tuple[Box, ...]:
+    """The boxes of a trigger each of whose runs may be moved to another day, at the same wall time. ``zone``: whose wall clock
+    that is; ``roll``: from local days to those that runs of these may be moved to, or stay on.
     """
-    zone = trigger.timezone
+    clocks = _clocks(zone)
+    if clocks is None or any(offset % 60 for offset in clocks.offsets):
+        return ANYWHERE
+    found = _moved_rule(trigger, zone, clocks, roll) if same_zone(trigger.timezone, zone) else None
+    if found is None:
+        boxes = boxes_of(trigger)
+        rolled = roll(_EVERY_DAY)
+        found = _moved(boxes, clocks, rolled) if rolled.reach <= _FAR_DAYS else None
+        if found is None or len(found) > _MOVES:
+            found = _anyday(boxes, clocks)
+    return found
+
+
+def _moved_rule(
+    trigger: EngineTrigger, zone: tzinfo, clocks: _Clocks, roll: Callable[[Days], RolledDays]
+) -> tuple[Box, ...] | None:
+    """The boxes of a rule of the wall clock whose runs are moved, be it one that says so of itself (``_moved_boxes``); None for
+    what is none.
+    """
+    own: Callable[[Callable[[Days], Days]], tuple[Box, ...] | None] | None = getattr(trigger, "_moved_boxes", None)
+    if own is not None:
+        return own(roll)
     days: Days
     if type(trigger) is CronTrigger and not isinstance(trigger._plan, _Unseeded):
         plan = trigger._plan
@@ -504,13 +510,75 @@ def moved_boxes(trigger: EngineTrigger, roll: Callable[[Days], Days]) -> tuple[B
         from_us, upto_us, moves = (trigger._start_day - 2) * _DAY_US, trigger._upto_us, trigger.dst == "cron"
     else:
         return None
-    clocks = _clocks(zone)
-    if clocks is None:
-        return None
     if moves and any(_overlaps(minutes, low_s, high_s) for low_s, high_s, _ in clocks.gaps):
         return None  # a run at the end of a gap has another wall time, and may be of another day
     boxes = local_boxes(zone, minutes, seconds, roll(days), moved=True)
     return _within(boxes, from_us - _MOVED_US, min(upto_us + _MOVED_US, LAST_US))
+
+
+def _moved(boxes: Sequence[Box], clocks: _Clocks, rolled: RolledDays) -> tuple[Box, ...]:
+    """Boxes of all that has the same wall time as something in other boxes, no more days from it than runs are moved."""
+    by_days = range(rolled.reach + 1) if rolled.forward else range(-rolled.reach, 1)
+    by_s = {0, *(one - other for one in clocks.offsets for other in clocks.offsets)}
+    beside = len(by_s) > 1  # on another day of UTC, because the clocks changed
+    from_us, upto_us = (by_days[0] - beside) * _DAY_US, (by_days[-1] + beside) * _DAY_US
+    found = []
+    for box in boxes:
+        period_us, sets = box.period_us, _day_sets(box)
+        if period_us > _DAY_US and _drifts(period_us) and len(by_days) * len(by_s) <= _MOVES:
+            # Where it is depends on the day from which it comes.
+            for days, seconds in ((each, by) for each in by_days for by in (by_s if each else (0,))):
+                later_us = days * _DAY_US + seconds * _SECOND_US
+                found.append(
+                    box._replace(
+                        offset_us=(box.offset_us + later_us) % period_us,
+                        minutes=_turned(box.minutes, seconds // 60),
+                        days=(Smeared(sets, days - beside, days + beside),) if sets else (),
+                        from_us=box.from_us + from_us,
+                        upto_us=box.upto_us + upto_us,
+                        clocks=(),
+                        windows=tuple(
+                            (each_us, begin_us + later_us, wide_us) for each_us, begin_us, wide_us in box.windows
+                        ),
+                    )
+                )
+            continue
+        step_us = gcd(period_us, _DAY_US, *(seconds * _SECOND_US for seconds in by_s))
+        found.append(
+            Box(
+                step_us,
+                box.offset_us % step_us,
+                reduce(lambda mask, seconds: mask | _turned(box.minutes, seconds // 60), by_s, 0),
+                box.seconds,
+                (Smeared(sets, by_days[0] - beside, by_days[-1] + beside),) if sets else (),
+                box.from_us + from_us,
+                box.upto_us + upto_us,
+            )
+        )
+    if boxes and clocks.jumps is not None:  # the clocks may jump over it
+        minutes = reduce(lambda mask, gap: mask | 1 << gap[2] % DAY_S // 60, clocks.gaps, 0)
+        seconds = reduce(lambda mask, gap: mask | 1 << gap[2] % 60, clocks.gaps, 0)
+        found.append(Box(minutes=minutes, seconds=seconds, days=(clocks.jumps,)))
+    if boxes and not rolled.knows_the_first:
+        found.append(Box(upto_us=KNOWN_US + (_FAR_DAYS + 1) * _DAY_US))
+    return tuple(found)
+
+
+def _anyday(boxes: Sequence[Box], clocks: _Clocks) -> tuple[Box, ...]:
+    """Boxes of all that has the same wall time as something in other boxes, be it on another day."""
+    if not boxes:
+        return ()
+    inside = reduce(lambda mask, box: mask | box.minutes, boxes, 0)
+    mask = 0
+    for by in {one - other for one in clocks.offsets for other in clocks.offsets}:
+        mask |= _turned(inside, by // 60)
+    seconds = reduce(lambda mask, box: mask | box.seconds, boxes, 0)
+    for _, _, at_s in clocks.gaps:  # the clocks may jump over it
+        mask |= 1 << at_s % DAY_S // 60
+        seconds |= 1 << at_s % 60
+    finest_us = gcd(*(box.period_us for box in boxes), *(box.offset_us for box in boxes))
+    period_us, offset_us = _lattice(mask, seconds) if finest_us % _SECOND_US == 0 else (1, 0)
+    return (Box(period_us, offset_us, mask, seconds),)
 
 
 @lru_cache(maxsize=512)

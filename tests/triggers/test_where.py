@@ -58,10 +58,14 @@ steps = st.builds(
     DST,
     st.sampled_from([{"days": 1}, {"days": 45}, {"months": 1}, {"months": 7}, {"weeks": 3}, {"months": 2, "days": 5}]),
 )
-intervals = st.builds(
-    lambda seconds: IntervalTrigger(seconds=seconds, start_date="2024-01-01T05:00:01Z"),
-    st.sampled_from([7.000001, 61, 3600, 86400, 86401, 604800, 3_196_801]),
-)
+
+
+def interval(seconds: float, zone: str) -> EngineTrigger:
+    return IntervalTrigger(seconds=seconds, start_date="2024-01-01T05:00:01Z", timezone=zone)
+
+
+intervals = st.builds(interval, st.sampled_from([7.000001, 61, 3600, 86400, 86401, 604800, 3_196_801]), zones)
+slow_intervals = st.builds(interval, st.sampled_from([86400, 86401, 90_001, 604800, 3_196_801, 86400.000001]), zones)
 
 
 def recurrence(rule: str, zone: str) -> EngineTrigger:
@@ -120,7 +124,7 @@ excluding = st.builds(
 )
 rolling: Any = st.builds(
     lambda trigger, closed, roll: trigger.excluding(closed, roll),
-    crons | steps,
+    crons | steps | slow_intervals | business,
     st.sampled_from(CLOSED),
     st.sampled_from(["next", "previous"]),
 )

@@ -25,7 +25,6 @@ from schedcore.triggers._where import (
     KNOWN_US,
     Box,
     Finder,
-    anyday,
     boxes_of,
     either,
     local_span_boxes,
@@ -69,7 +68,7 @@ def _shared_finder(boxes: tuple[Box, ...]) -> Finder:
 
 
 @lru_cache(maxsize=64)
-def _rolled_days(days: Days, opened: tuple[LocalSet, ...], closed: tuple[LocalSet, ...], forward: bool) -> Days:
+def _rolled_days(days: Days, opened: tuple[LocalSet, ...], closed: tuple[LocalSet, ...], forward: bool) -> RolledDays:
     return RolledDays(days, days_of(opened), days_of(closed), _ROLL_LIMIT, forward=forward)
 
 
@@ -169,14 +168,9 @@ class Excluding(Zoned):
         if self.roll == "skip":
             return shared(boxes_of(self._child), opened)
         # A run that moves to another day does so by the wall clock.
-        found = None
-        if same_zone(self.timezone, self._child.timezone):
-            own: Callable[[Callable[[Days], Days]], tuple[Box, ...] | None] | None
-            own = getattr(self._child, "_moved_boxes", None)
-            found = moved_boxes(self._child, self._rolled) if own is None else own(self._rolled)
-        return shared(anyday(self.timezone, boxes_of(self._child)) if found is None else found, opened)
+        return shared(moved_boxes(self._child, self.timezone, self._rolled), opened)
 
-    def _rolled(self, days: Days) -> Days:
+    def _rolled(self, days: Days) -> RolledDays:
         calendar = self.calendar
         return _rolled_days(days, calendar.sets(closed=False), calendar.sets(closed=True), self.roll == "next")
 
