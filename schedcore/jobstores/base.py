@@ -178,9 +178,10 @@ class JobStore(BaseJobStore):
     # -- jobs -----------------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def add_entries(self, entries: Sequence[JobEntry]) -> None:
+    def add_entries(self, entries: Sequence[JobEntry], skipped: Sequence[RunRecord] = ()) -> None:
         """Keep new jobs, all or none. Raises ``ConflictingIdError``, ``TransientJobError`` (the callable has no name) and
-        ``SerializationError`` (an argument cannot be stored)."""
+        ``SerializationError`` (an argument cannot be stored). ``skipped`` are records of fire times of these jobs that pass by
+        them, to be kept in the same step."""
 
     def check(self, job: JobRecord) -> None:
         """Raise what ``add_entries`` would raise for what this job is, so that who adds it learns of it at once.

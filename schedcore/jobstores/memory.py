@@ -74,7 +74,7 @@ class MemoryJobStore(JobStore):
 
     # -- jobs -----------------------------------------------------------------------------------------------------------
 
-    def add_entries(self, entries: Sequence[JobEntry]) -> None:
+    def add_entries(self, entries: Sequence[JobEntry], skipped: Sequence[RunRecord] = ()) -> None:
         with self._lock:
             jobs = self._jobs
             if len(entries) > 1:
@@ -98,6 +98,8 @@ class MemoryJobStore(JobStore):
                 plain = due_us == fire_us and state is _ACTIVE and reason is None
                 self._places[key] = job if plain else entry
                 heappush(self._steady if job.trigger.elapsed else self._wall, key)
+            if skipped:
+                self._history.extend(skipped)
 
     def _turn(self, job: JobRecord, old: Any, new: JobEntry | None, runs: list[Run]) -> bool:
         """Make a job what it is from now on (None: gone), and its ``runs`` live. False when it is not ``old``, which is what

@@ -88,7 +88,7 @@ class SimpleStore(JobStore):
         self._store.update_job(self._job(entry))
         self._versions[entry.job.id] = next(self._numbers)
 
-    def add_entries(self, entries: Sequence[JobEntry]) -> None:
+    def add_entries(self, entries: Sequence[JobEntry], skipped: Sequence[RunRecord] = ()) -> None:
         with self._lock:
             seen: set[str] = set()
             for entry in entries:
@@ -105,6 +105,7 @@ class SimpleStore(JobStore):
                 for job_id in added:
                     self._store.remove_job(job_id)
                 raise
+            self._history.extend(skipped)
 
     def get_entry(self, job_id: str) -> JobEntry | None:
         with self._lock:

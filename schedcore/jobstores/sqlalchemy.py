@@ -221,7 +221,7 @@ class SQLAlchemyJobStore(JobStore):
 
     # -- jobs -----------------------------------------------------------------------------------------------------------
 
-    def add_entries(self, entries: Sequence[JobEntry]) -> None:
+    def add_entries(self, entries: Sequence[JobEntry], skipped: Sequence[RunRecord] = ()) -> None:
         codec = self.codec
         rows = []
         for job, state, fire_us, due_us, reason in entries:
@@ -243,19 +243,21 @@ class SQLAlchemyJobStore(JobStore):
         fresh = {} if host is None else self._definitions.worth_keeping(entries, host.clock.wall_us())
         add_one = self._sql.add_one
         uids: Sequence[Any]
-        if add_one is not None and len(rows) == 1:
+        if add_one is not None and len(rows) == 1 and not skipped:
             with self._database.writing("add a job", single=True) as cursor:
                 uid = add_one(cursor, rows[0])
             if uid is None:
                 raise ConflictingIdError(rows[0][0])
             uids = [(uid, rows[0][0])]
         else:
-            uids = self._add(rows, list(fresh))
+            uids = self._add(rows, list(fresh), skipped)
         if fresh:
             self._definitions.keep(fresh, uids)
 
-    def _add(self, rows: Sequence[tuple[Any, ...]], fresh: Sequence[str]) -> Sequence[Any]:
-        """Add many jobs; the numbers of those that are named."""
+    def _add(
+        self, rows: Sequence[tuple[Any, ...]], fresh: Sequence[str], skipped: Sequence[RunRecord]
+    ) -> Sequence[Any]:
+        """Add many jobs, with records of them; the numbers of those that are named."""
         by_keys = self._database.backend.by_keys
         with self._database.writing("add jobs") as cursor:
             taken = {text(found[0]) for found in by_keys(cursor, self._sql.taken, [row[0] for row in rows])}
@@ -264,6 +266,10 @@ class SQLAlchemyJobStore(JobStore):
                     raise ConflictingIdError(row[0])
                 taken.add(row[0])
             self._sql.add(cursor, rows)
+            if skipped:
+                found = by_keys(cursor, self._sql.uids, list({record.job_id for record in skipped}))
+                uids = {text(job_id): uid for uid, job_id in found}
+                self._sql.skip(cursor, [skip_row(uids[record.job_id], record) for record in skipped])
             return by_keys(cursor, self._sql.uids, fresh) if fresh else []
 
     def check(self, job: JobRecord) -> None:

@@ -22,7 +22,7 @@ from schedcore.events import (
     JobEvent,
 )
 from schedcore.job import Arrival, Job, JobEntry, JobRecord, JobState
-from schedcore.run import Skip, SkipReason, skip_record
+from schedcore.run import RunRecord, Skip, SkipReason, skip_record
 from schedcore.schedulers._definition import UNSET, seeded, stable_id
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
@@ -47,21 +47,20 @@ Change = Callable[[JobEntry, Callable[[JobRecord, Any], JobEntry]], JobEntry]
 
 
 class _Untold(NamedTuple):
-    """What is left out before the first fire time of a job, until it is on record."""
+    """What is left out before the first fire time of a job, until listeners are told."""
 
     job: JobRecord
     fire_us: int
     skips: tuple[Skip, ...]
-    looks: int = 0  #: cycles that have looked for the job
+    alias: str | None = None  #: the store that has it on record
 
     def is_about(self, entry: JobEntry) -> bool:
         """Whether this is about a job as it stands there."""
         return entry.fire_us == self.fire_us and entry.job.trigger == self.job.trigger
 
 
-# Jobs whose first fire times are yet to be told of, and cycles that look for one of them.
+# Jobs whose first fire times are yet to be told of; of more, those that were placed first are forgotten: they may be gone.
 _MAX_UNTOLD = 10_000
-_MAX_LOOKS = 20
 
 
 class Jobs:
@@ -70,8 +69,9 @@ class Jobs:
     def __init__(self, scheduler: BaseScheduler) -> None:
         self._scheduler = scheduler
         self.waiting = Waiting()
-        # What their calendars leave out before the first fire time of jobs that were placed just now: it is put on record when
-        # they are in their store, by its next cycle.
+        # What their calendars leave out before the first fire time of jobs that were placed just now: it is put on record with
+        # them, in one step, so that nothing is lost when the process is killed, and told by the next cycle, when it is known that
+        # they were added.
         self._untold: dict[str, _Untold] = {}
 
     def pending(self, alias: str | None) -> list[Job]:
@@ -102,7 +102,7 @@ class Jobs:
             entry, code = self.store(pump, Pending(record, next_run, True, Arrival()), scheduler._timeline.now())
         else:
             entry, code = self.placed(record, next_run, None), EVENT_JOB_ADDED
-            pump.store.add_entries((entry,))
+            self._hand_over(pump, (entry,))
         bus = scheduler._reports.bus
         if bus.mask & code:
             bus.publish(JobEvent(code, entry.job.id, alias))
@@ -135,7 +135,7 @@ class Jobs:
         scheduler._changes.make_way(pump.alias)
         now = scheduler._timeline.now()
         entries = [self.placed(record, next_run, now) if entry is None else entry for record, next_run, entry in jobs]
-        pump.store.add_entries(entries)
+        self._hand_over(pump, entries)
         scheduler._reports.added(pump.alias, entries)
         pump.touched = True
         scheduler._ask()
@@ -219,14 +219,56 @@ class Jobs:
                 if old is None:
                     break
                 new = self._merged(old, pending, now)
+                told, records = self._told([new])
                 try:
-                    if pump.store.replace_entry(old, new):
+                    if pump.store.replace_entry(old, new, records):
+                        self._are_on_record(pump, told)
                         return new, EVENT_JOB_MODIFIED
                 except JobLookupError:
                     break
         entry = pending.entry or self.placed(job, pending.next_run, now)
-        pump.store.add_entries((entry,))
+        self._hand_over(pump, (entry,))
         return entry, EVENT_JOB_ADDED
+
+    def _hand_over(self, pump: Pump, entries: Sequence[JobEntry]) -> None:
+        """Put new jobs into an open store, with what is left out before their first fire times."""
+        if not self._untold:
+            pump.store.add_entries(entries)
+            return
+        told, records = self._told(entries)
+        pump.store.add_entries(entries, records)
+        self._are_on_record(pump, told)
+
+    def _told(self, entries: Sequence[JobEntry]) -> tuple[list[_Untold], list[RunRecord]]:
+        """What is left out before the first fire times of jobs that are about to be stored, and the records of it."""
+        told = [
+            untold
+            for entry in entries
+            if (untold := self._untold.get(entry.job.id)) is not None
+            and untold.alias is None
+            and untold.is_about(entry)
+        ]
+        now_us = self._scheduler.clock.wall_us() if told else 0
+        return told, [skip_record(untold.job.id, skip, now_us) for untold in told for skip in untold.skips]
+
+    def _take_back(self, job_id: str) -> _Untold | None:
+        """What was found while a job was placed, if it is not on record."""
+        untold = self._untold.get(job_id)
+        return None if untold is None or untold.alias is not None else self._untold.pop(job_id, None)
+
+    def _are_on_record(self, pump: Pump, told: list[_Untold]) -> None:
+        for untold in told:
+            self._untold[untold.job.id] = untold._replace(alias=pump.alias)
+        if told:
+            self._scheduler._ask()
+
+    def _tell(self, alias: str) -> None:
+        """Tell listeners what has come on record in a store."""
+        for job_id, untold in list(self._untold.items()):
+            if untold.alias == alias:
+                self._untold.pop(job_id, None)
+                for skip in untold.skips:
+                    self._scheduler._reports.skipped(alias, untold.job, skip)
 
     def placed(self, job: JobRecord, next_run: Any, now: Now | None) -> JobEntry:
         """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does.
@@ -266,8 +308,7 @@ class Jobs:
             job = pending.job._replace(trigger=old.job.trigger)
             if old.state is JobState.BROKEN:
                 return JobEntry(job, JobState.ACTIVE, old.fire_us, old.fire_us)
-            # What was found while it was placed is not about this place.
-            self._untold.pop(job.id, None)
+            self._take_back(job.id)  # it was not about this place
             return JobEntry(job, old.state, old.fire_us, old.due_us)
         return pending.entry or self.placed(pending.job, pending.next_run, now)
 
@@ -276,12 +317,10 @@ class Jobs:
 
         ``others_code``: also those whose triggers are a user's own; not on an event loop.
         """
-        added = self._flush(pump, others_code) if self.waiting.any_for(pump.alias) else []
         if self._untold:
-            self._tell(pump)
-        return added
-
-    def _flush(self, pump: Pump, others_code: bool) -> list[JobEntry]:
+            self._tell(pump.alias)
+        if not self.waiting.any_for(pump.alias):
+            return []
         # They go on waiting until they are stored: what is asked of them meanwhile is not lost, nor are they if it fails.
         waiting = {
             item.job.id: item for _, item in self.waiting.all(pump.alias) if others_code or not item.job.trigger.foreign
@@ -328,7 +367,7 @@ class Jobs:
                 self._job_refused(pump.alias, pending.job.id, error)
         if fresh:
             try:
-                pump.store.add_entries(fresh)
+                self._hand_over(pump, fresh)
                 added += fresh
             except UsageError:
                 if starting:
@@ -353,7 +392,7 @@ class Jobs:
         added: list[JobEntry] = []
         for entry in entries:
             try:
-                pump.store.add_entries([entry])
+                self._hand_over(pump, [entry])
                 added.append(entry)
             except UsageError as error:
                 self._job_refused(pump.alias, entry.job.id, error)
@@ -372,6 +411,7 @@ class Jobs:
         if self.waiting.by_store:
             for alias in self.waiting.aliases:
                 if jobstore in (None, alias) and self.waiting.drop(alias, job_id):
+                    self._untold.pop(job_id, None)
                     self._remove_behind(alias, job_id)
                     return None
         scheduler = self._scheduler
@@ -386,6 +426,8 @@ class Jobs:
                         pump.store.remove_job(job_id)
                     except JobLookupError:
                         continue
+                    if self._untold:
+                        self._untold.pop(job_id, None)
                     return alias
         raise JobLookupError(job_id)
 
@@ -503,7 +545,7 @@ class Jobs:
 
     def _left_out(self, old: JobEntry, new: JobEntry, skips: tuple[Skip, ...]) -> tuple[Skip, ...]:
         """What calendars leave out before the next fire time of a job that was changed, and that was not told before."""
-        untold = self._untold.pop(new.job.id, None)
+        untold = self._take_back(new.job.id)
         if old.state is JobState.PAUSED and old.fire_us is not None and new.job.trigger is old.job.trigger:
             # It goes on with the schedule that it had, and that was told of up to where it was.
             return omitted(new.job.trigger, old.fire_us, new.fire_us, skips)
@@ -515,30 +557,6 @@ class Jobs:
             if len(self._untold) >= _MAX_UNTOLD:
                 self._untold.pop(next(iter(self._untold)), None)
             self._untold[job.id] = _Untold(job, fire_us, skips)
-            self._scheduler._ask()
-
-    def _tell(self, pump: Pump) -> None:
-        """Put on record what is left out before the first fire times of new jobs."""
-        for job_id, untold in list(self._untold.items()):
-            entry = pump.store.get_entry(job_id)
-            if entry is None:
-                # In another store, or not there yet: who adds it has placed it, and is about to hand it over.
-                if untold.looks < _MAX_LOOKS:
-                    self._untold[job_id] = untold._replace(looks=untold.looks + 1)
-                else:
-                    self._untold.pop(job_id, None)
-                continue
-            if untold.is_about(entry):
-                now_us = self._scheduler.clock.wall_us()
-                records = [skip_record(job_id, each, now_us) for each in untold.skips]
-                try:
-                    if not pump.store.replace_entry(entry, entry, records):
-                        continue  # somebody changed it meanwhile; it is looked at again
-                except JobLookupError:
-                    records = []
-                for skip in untold.skips if records else ():
-                    self._scheduler._reports.skipped(pump.alias, entry.job, skip)
-            self._untold.pop(job_id, None)
 
     def peek(self, alias: str, job_id: str) -> JobEntry | None:
         """The job as it is now, where looking costs no I/O; else None."""

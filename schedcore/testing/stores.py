@@ -30,7 +30,7 @@ from schedcore.errors import ConflictingIdError, JobLookupError, SerializationEr
 from schedcore.executors.command import CommandFailedError, CommandResult
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
 from schedcore.jobstores.base import JobStore, Recovered, StoreTraits
-from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason
+from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason, skip_record
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing.time import VirtualClock
 from schedcore.triggers.base import EngineTrigger
@@ -270,6 +270,29 @@ def _knows_none(bench: _Bench) -> None:
     _raises(JobLookupError, lambda: store.replace_entry(_entry("nobody"), _entry("nobody")))
     store.remove_all_jobs()
     store.add_entries([])
+
+
+@_behaviour("keeps records of fire times with the new jobs that they pass by")
+def _keeps_records(bench: _Bench) -> None:
+    store = bench.open()
+
+    def excluded(job_id: str, times: int = 3) -> RunRecord:
+        return skip_record(job_id, Skip(SkipReason.EXCLUDED, _T0 + 1, _T0 + times * _MINUTE, times), _T0)
+
+    store.add_entries([_entry("one", _T0 + 9 * _MINUTE)], [excluded("one")])
+    gap = skip_record("two", Skip(SkipReason.GAP, _T0, _T0, 1), _T0)
+    store.add_entries([_entry("two", _T0 + 9 * _MINUTE), _entry("three")], [excluded("two", 5), gap])
+    batch = [_entry("four"), _entry("one")]
+    _raises(ConflictingIdError, lambda: store.add_entries(batch, [excluded("four"), excluded("one", 4)]))
+    found = {
+        name: [(r.reason, r.fire_us, r.times) for r in store.runs(name)] for name in ("one", "two", "three", "four")
+    }
+    assert found == {
+        "one": [("excluded", _T0 + 1, 3)],
+        "two": [("excluded", _T0 + 1, 5), ("gap", _T0, 1)],
+        "three": [],
+        "four": [],
+    }, f"it has {found} on record"
 
 
 @_behaviour("refuses an id that is taken, and then all of the batch")

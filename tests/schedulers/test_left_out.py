@@ -5,6 +5,9 @@ Also what comes before the first fire time of a job: when it is added, resumed, 
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 import pytest
 
 from schedcore.errors import InvalidTriggerError
-from schedcore.events import EVENT_JOB_SKIPPED
+from schedcore.events import EVENT_JOB_ADDED, EVENT_JOB_SKIPPED
 from schedcore.job import JobState
 from schedcore.run import RunState
 from schedcore.testing import EventLog, VirtualScheduler
@@ -71,11 +74,57 @@ def test_what_is_excluded_before_the_first_run_is_on_record(make: Make, when: st
     scheduler.advance(1)
     assert skipped(scheduler) == [THE_WEEKEND]
     (event,) = log.of(EVENT_JOB_SKIPPED)
+    codes = [each.code for each in log.of(EVENT_JOB_ADDED | EVENT_JOB_SKIPPED)]
+    assert codes == [EVENT_JOB_ADDED, EVENT_JOB_SKIPPED]
     assert (event.job_id, event.reason, event.count) == ("x", "excluded", 2)
     scheduler.advance(2 * 86400)
     assert skipped(scheduler) == [THE_WEEKEND]  # once
     scheduler.advance(86400)
     assert [run.state for run in scheduler.get_runs("x")] == [RunState.SUCCEEDED, RunState.SKIPPED]
+    scheduler.shutdown()
+
+
+KILLED = """
+import os, signal, sys
+from datetime import UTC, datetime, timedelta
+from schedcore.events import EVENT_JOB_ADDED
+from schedcore.schedulers.background import BackgroundScheduler
+from schedcore.triggers.calendars import Dates
+from schedcore.triggers.cron import CronTrigger
+
+def kill(event=None):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+today = datetime.now(UTC).date()
+trigger = CronTrigger(hour="*", timezone="UTC").excluding(Dates((today, today + timedelta(days=9))))
+scheduler = BackgroundScheduler(jobstores={"default": {"type": "sqlalchemy", "url": sys.argv[1]}})
+if sys.argv[2] == "running":
+    scheduler.start()
+    scheduler.add_job("builtins:int", trigger, id="x")
+elif sys.argv[2] == "replacing":
+    scheduler.start()
+    scheduler.add_job("builtins:int", "interval", days=30, id="x")
+    scheduler.add_job("builtins:int", trigger, id="x", replace_existing=True)
+else:
+    scheduler.add_listener(kill, EVENT_JOB_ADDED)
+    scheduler.add_job("builtins:int", trigger, id="x")
+    scheduler.start()
+kill()
+"""
+
+
+@pytest.mark.parametrize("when", ["running", "replacing", "waiting"])
+def test_a_job_that_is_there_after_a_kill_has_its_record(when: str, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    done = subprocess.run([sys.executable, "-c", KILLED, url, when], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, b"")
+    scheduler = VirtualScheduler(start=datetime.now(UTC), jobstores={"default": {"type": "sqlalchemy", "url": url}})
+    scheduler.start(paused=True)
+    assert scheduler.get_job("x") is not None
+    ((reason, times, _),) = skipped(scheduler)
+    assert reason == "excluded"
+    assert 9 * 24 <= times <= 10 * 24
     scheduler.shutdown()
 
 
@@ -174,6 +223,8 @@ def test_a_time_that_the_clocks_jump_over_is_on_record(make: Make, kind: str) ->
     times = 2 if kind == "cron" else 1
     assert skipped(scheduler) == [("gap", times, "2026-03-29T01:00:00")]
     (event,) = log.of(EVENT_JOB_SKIPPED)
+    codes = [each.code for each in log.of(EVENT_JOB_ADDED | EVENT_JOB_SKIPPED)]
+    assert codes == [EVENT_JOB_ADDED, EVENT_JOB_SKIPPED]
     assert (event.reason, event.count) == ("gap", times)
     scheduler.shutdown()
 
