@@ -77,6 +77,8 @@ _PASSING = frozenset(
 _LEAST_US = -(1 << 62)
 # Due at some time: what is not a whole number is nobody's due time.
 _IS_DUE: _Row = {"$gte": Int64(_LEAST_US), "$type": [16, 18]}
+# No job has an id of another kind. Left among the others, such rows would stand for the earliest of them.
+_IS_TEXT: _Row = {"$type": "string"}
 _NOT_BULKY: _Row = {"payload": 0}
 _RENEWED: _Row = {"$currentDate": {"at": True}, "$inc": {"renewals": 1}}
 _LATEST_FIRST = [("fire_us", -1), ("job", -1), ("attempt", -1)]
@@ -335,7 +337,8 @@ class MongoDBJobStore(DocumentStore):
 
     def _doc(self, row: _Row) -> Doc:
         job_id, revision, written = row["_id"], row.get("rev"), row.get("w")
-        if isinstance(revision, int) and 0 < revision < 1 << 62 and type(written) is list:
+        # True is 1 here, and not for the server.
+        if isinstance(revision, int) and revision is not True and 0 < revision < 1 << 62 and type(written) is list:
             revision = int(revision)
             self._odd.pop(job_id, None)
         else:
@@ -354,12 +357,12 @@ class MongoDBJobStore(DocumentStore):
 
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
         self._settle()
-        due = {"elapsed": elapsed, "due_us": {"$lte": Int64(upto_us)}}
+        due = {"elapsed": elapsed, "due_us": {"$lte": Int64(upto_us)}, "_id": _IS_TEXT}
         found = self._jobs.find(due, _NOT_BULKY).sort([("due_us", 1), ("_id", 1)]).limit(limit)
         return self._docs_of(found)
 
     def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
-        due = {"elapsed": elapsed, "due_us": _IS_DUE}
+        due = {"elapsed": elapsed, "due_us": _IS_DUE, "_id": _IS_TEXT}
         found = self._jobs.find(due, {"due_us": 1}).sort([("due_us", 1), ("_id", 1)]).limit(limit)
         return [
             (int(row["due_us"]), row["_id"])
@@ -370,7 +373,7 @@ class MongoDBJobStore(DocumentStore):
     def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
         docs: list[Doc] = []
         if after is None or after[0] is not None:
-            wanted: _Row = {"due_us": _IS_DUE, "uid": {"$ne": ""}}
+            wanted: _Row = {"due_us": _IS_DUE, "uid": {"$ne": ""}, "_id": _IS_TEXT}
             if after is not None and after[0] is not None:
                 at = Int64(after[0])
                 wanted["$or"] = [{"due_us": {"$gt": at}}, {"due_us": at, "_id": {"$gt": after[1]}}]
@@ -380,7 +383,7 @@ class MongoDBJobStore(DocumentStore):
             if limit is not None and len(docs) >= limit:
                 return docs
             after = None
-        wanted = {"$nor": [{"due_us": _IS_DUE}], "uid": {"$ne": ""}}
+        wanted = {"$nor": [{"due_us": _IS_DUE}], "uid": {"$ne": ""}, "_id": _IS_TEXT}
         if after is not None:
             wanted["_id"] = {"$gt": after[1]}
         left = 0 if limit is None else limit - len(docs)

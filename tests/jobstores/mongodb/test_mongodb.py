@@ -24,7 +24,7 @@ from schedcore.job import JobState
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores.mongodb import MongoDBJobStore
 from schedcore.run import RunRecord, RunState
-from schedcore.testing import EventLog
+from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.jobstores.owned import OTHER, OwnedTests
 from tests.services import MongoDB
@@ -197,6 +197,7 @@ def test_a_collection_of_somebody_elses_and_of_another_version(store: MongoDBJob
         {"rev": None},
         {"rev": -1},
         {"rev": [1]},
+        {"rev": True},
         {"rev": 2**63 - 1},
         {"w": "x"},
         {"live": 5},
@@ -234,6 +235,38 @@ def test_a_document_that_nobody_of_us_wrote(store: MongoDBJobStore, change: dict
     assert store._jobs.find_one("bad") is None
     scheduler.shutdown()
     store._jobs.delete_one({"_id": 5})
+
+
+@pytest.mark.timeout(60)
+def test_rows_that_are_no_jobs_stand_for_none(mongodb: MongoDB) -> None:
+    """Neither what is due next nor a page of jobs is cut short by them."""
+    client: pymongo.MongoClient[dict[str, Any]]
+    with pymongo.MongoClient(mongodb.host, mongodb.port) as client:
+        name = mongodb.fresh().name
+        scheduler = VirtualScheduler(
+            start="2026-01-01T00:00:00Z",
+            timezone="UTC",
+            jobstores={"default": MongoDBJobStore(name, client=client)},
+        )
+        log = EventLog(scheduler)
+        scheduler.start()
+        try:
+            for job_id in "abcd":
+                scheduler.add_job(work, "cron", second="5", id=job_id)
+            scheduler.pause_job("d")
+            row: dict[str, Any] = {"elapsed": False, "uid": "x", "rev": 1}
+            rows: Any = [{"_id": number, "due_us": number, **row} for number in range(3000)]
+            client[name]["jobs"].insert_many(rows)
+            scheduler.advance(65.5)
+            assert [time.timestamp() % 60 for time in log.executed("a")] == [5.0, 5.0]
+            store = MongoDBJobStore(name, client=client, read_only=True)
+            store.start(scheduler, "reader")
+            first = store.list_entries(None, 2)
+            second = store.list_entries(first[-1], 2)
+            assert [entry.job.id for entry in (*first, *second)] == list("abcd")
+            store.shutdown()
+        finally:
+            scheduler.shutdown()
 
 
 def test_a_job_that_no_document_can_hold(store: MongoDBJobStore) -> None:
