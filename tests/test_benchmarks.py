@@ -110,21 +110,33 @@ def test_tiny_burst_on_a_loop(subject: str) -> None:
     assert figures["blocked_ms"] > 0
 
 
-@pytest.mark.parametrize("name", PARTS)
-@pytest.mark.parametrize("subject", ["schedcore", "bare"])
-def test_tiny_burst_in_a_framework(name: str, subject: str) -> None:
-    # In a process of its own, as it is measured: frameworks keep what they once have set up.
+def in_a_framework(name: str, case: str, subject: str, size: int) -> dict[str, float]:
+    """The figures of a case. In a process of its own, as it is measured: frameworks keep what they once have set up."""
     needs = {"qt": "PyQt5"}.get(name, name)
     if importlib.util.find_spec(needs) is None:
         pytest.skip(f"{needs} is not installed here")
     code = "import sys; sys.path.append({!r}); from benchmarks._child import main; sys.exit(main(sys.argv[1:]))"
     root = str(Path(__file__).resolve().parent.parent)
-    command = [sys.executable, "-P", "-c", code.format(root), "frameworks", f"{name}-burst", subject, "100"]
+    command = [sys.executable, "-P", "-c", code.format(root), "frameworks", f"{name}-{case}", subject, str(size)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("subject", ["schedcore", "bare"])
+def test_tiny_burst_in_a_framework(name: str, subject: str) -> None:
+    figures = in_a_framework(name, "burst", subject, 100)
     assert figures["run_us"] > 0
     assert figures["blocked_ms"] > 0
+
+
+@pytest.mark.parametrize("name", ["asyncio", *PARTS])
+def test_tiny_neighbour_in_a_framework(name: str) -> None:
+    for case in ("gap-native", "gap-plain"):
+        assert in_a_framework(name, case, "schedcore", 100)["gap_ms"] > 0
+    assert math.isfinite(in_a_framework(name, "slip", "schedcore", 1)["slip_ms"])
 
 
 def test_tiny_search() -> None:

@@ -12,7 +12,7 @@ and, if it has a wakeup of its own,
 ``WAKEUP_TRAITS``   the ``WakeupTraits``
 ``wakeup``          gives the context manager around a ``WakeupBench`` (``schedcore.testing.wakeup_suite``)
 
-The runtime of one that runs a loop has a method more, for ``tests/same_everywhere/test_never_in_the_way``:
+The runtime of one that runs a loop has a method more, for ``tests/same_everywhere/neighbour``:
 
 ``call_later``      ``call_later(delay_s, callback)``, called on the loop, has the framework's own timer call back
 
