@@ -12,13 +12,12 @@ nothing else. A listener that raises is logged.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from schedcore._locks import ShortLock
+from schedcore._locks import ShortLock, make_event
 from schedcore.errors import contained
 
 __all__ = [
@@ -213,7 +212,7 @@ class EventBus:
         self._queue: deque[SchedulerEvent] = deque()
         self._lock = ShortLock()
         self._delivering = False
-        self._idle = threading.Event()
+        self._idle = make_event()
         self._idle.set()
         self._helper: Callable[[Callable[[], None]], None] | None = None
 
@@ -256,7 +255,7 @@ class EventBus:
         self._helper = None
         self._lock = ShortLock()
         self._delivering = False
-        self._idle = threading.Event()
+        self._idle = make_event()
         self._idle.set()
         self._queue.clear()
 

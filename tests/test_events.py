@@ -11,6 +11,7 @@ import pytest
 
 from schedcore import events
 from schedcore.events import EVENT_ALL, EventBus, SchedulerEvent
+from tests.interrupting import disturbed
 
 A, B = 1, 2
 
@@ -212,3 +213,19 @@ def test_waiting_for_a_delivery_elsewhere(bus: EventBus) -> None:
     leave.set()
     assert bus.wait_idle(10)
     thread.join()
+
+
+def test_a_signal_handler_may_publish_in_the_midst_of_a_delivery() -> None:
+    for at in range(1, 10_000):
+        bus = EventBus(lambda: logging.getLogger("test.events"))
+        heard: list[int] = []
+        bus.add(lambda event: heard.append(event.code), EVENT_ALL)  # noqa: B023  # called in here
+
+        def intrude(bus: EventBus = bus) -> None:
+            bus.publish(SchedulerEvent(2))
+
+        if not disturbed(lambda: bus.publish(SchedulerEvent(1)), intrude, at):  # noqa: B023  # called in here
+            break
+        assert sorted(heard) == [1, 2]
+        assert bus.wait_idle(10.0)
+    assert at > 10

@@ -90,7 +90,8 @@ class WorkerPool(Generic[T, R]):
         self._queue: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._live: dict[int, T] = {}
         self._next = 0
-        self._lock = threading.Lock()
+        # Reentrant for signal handlers: one may close the pool in the midst of a ``submit``.
+        self._lock = threading.RLock()
         self._ended = threading.Condition(self._lock)  # a worker has ended, or waits for the others
         self._threads: list[Worker] = []  # all that were started
         self._active: set[Worker] = set()  # those that have not ended
@@ -114,12 +115,13 @@ class WorkerPool(Generic[T, R]):
         From any thread. Raises ``RuntimeError``, and has taken none, when closed or without any thread.
         """
         put = self._queue.put
+        count = len(items)
         with self._lock:
             if self._closed:
                 raise RuntimeError(f"the worker pool {self._name!r} is closed")
             first = self._next
-            self._next = first + len(items)
-            numbers = range(first, self._next)
+            self._next = first + count
+            numbers = range(first, first + count)
             self._live.update(zip(numbers, items, strict=True))
             if items and not self._active:
                 with ExitStack() as undo:
@@ -199,11 +201,12 @@ class WorkerPool(Generic[T, R]):
     def _start_worker(self) -> None:
         """Called with the lock held."""
         thread: Worker = self._make_thread(lambda: self._run(thread), f"{self._name}-{len(self._threads)}")
-        self._threads.append(thread)
-        self._active.add(thread)
         try:
+            self._threads.append(thread)
+            self._active.add(thread)
             thread.start()
-        except RuntimeError:  # the system has none to give
+        # The system has none to give; or it is Ctrl-C, and a worker that was started for all that says so itself (``_run``).
+        except BaseException:
             self._threads.remove(thread)
             self._active.discard(thread)
             raise
@@ -225,6 +228,11 @@ class WorkerPool(Generic[T, R]):
         self._here.worker = worker
         try:
             with self._lock:
+                if worker not in self._active:  # Ctrl-C came as it was started
+                    self._threads.append(worker)
+                    self._active.add(worker)
+                    if self._closed:
+                        self._stop_one()
                 self._reinforce(taking=1)
             self._drain()
         finally:
@@ -255,6 +263,9 @@ class WorkerPool(Generic[T, R]):
                         self._reinforce()
             if number is None:
                 with self._lock:
+                    if self._queue.qsize() >= self._stops:
+                        numbers.put(None)  # a signal handler closed the pool before all was queued
+                        continue
                     self._stops -= 1
                 return
             item = live[number]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from time import sleep
 from typing import TYPE_CHECKING, NamedTuple
 
+from schedcore._locks import make_event
 from schedcore.clock import STEP_US, Now
 from schedcore.engine import Claim, Decision, decide
 from schedcore.errors import error_text
@@ -83,7 +84,7 @@ class Pump:
         self.touched = True  # somebody changed what is due; set by any thread
         self.busy = False
         self.opened = False
-        self.tried = threading.Event()  # whether its first cycle is over
+        self.tried = make_event()  # whether its first cycle is over
         self.closed = False
         self.health = StoreHealth(True, None, scheduler.clock.wall_us())
         self._unwritten: list[Finish] = []

@@ -62,16 +62,20 @@ class Reports:
         self._lock = ShortLock()
         self._make_teller = make_teller or partial(call_pool, 1)
         self._teller: Teller | None = None
+        self._tells = False
         self._teller_name = f"schedcore-events-{id(self):x}"
 
     def start(self) -> None:
         """From now on, a thread of its own delivers what is posted."""
+        self._tells = True
         self.bus.use_helper(self._tell_later)
 
     def stop(self) -> None:
         """End that thread, when it has delivered what was posted; from now on, who posts delivers."""
         self.bus.use_helper(None)
-        teller, self._teller = self._teller, None
+        with self._lock:
+            self._tells = False
+            teller, self._teller = self._teller, None
         if teller is not None:
             teller.close()
             # A listener that hangs must not hang the program.
@@ -92,6 +96,8 @@ class Reports:
         if teller is None:
             with self._lock:
                 teller = self._teller
+                if not self._tells:
+                    return  # it has just been stopped: who closes delivers what is left
                 if teller is None:
                     self._teller = teller = self._make_teller(self._teller_name)
         try:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from schedcore._forks import notice_fork
+from schedcore._locks import make_event
 from schedcore.clock import Timeline
 from schedcore.errors import SchedulerAlreadyRunningError, SchedulerStartError
 from schedcore.events import EVENT_SCHEDULER_STARTED, SchedulerEvent
@@ -97,7 +98,7 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
         scheduler._timeline = Timeline(scheduler._timeline.clock)
         scheduler._pumps = {alias: Pump(scheduler, alias, pump.store) for alias, pump in scheduler._pumps.items()}
         scheduler._look_who_is_told()
-        scheduler._closed = threading.Event()
+        scheduler._closed = make_event()
         scheduler._closing_id = None
         scheduler._may_start = False
         scheduler._cut = []

@@ -37,7 +37,7 @@ from typing import IO, Any, ClassVar, NoReturn, TypeVar
 
 from schedcore import config
 from schedcore._forks import notice_fork
-from schedcore._locks import ShortLock
+from schedcore._locks import ShortLock, make_event
 from schedcore.clock import Clock, SystemClock, Timeline
 from schedcore.errors import (
     ConfigurationError,
@@ -140,7 +140,7 @@ class BaseScheduler(ABC):
         self._thread_id: int | None = None
         self._closing_id: int | None = None
         # Of the life that it has or had last: each start makes a new one.
-        self._closed = threading.Event()
+        self._closed = make_event()
         self._closed.set()
         self._may_start = True
         self._cut: list[Run] = []
@@ -734,5 +734,5 @@ class BaseScheduler(ABC):
         self._thread_id = self._closing_id = None
         self._reports.forget_threads()
         self._jobs.waiting.forget_threads()
-        self._closed = threading.Event()
+        self._closed = make_event()
         self._closed.set()

@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import SimpleQueue
 
 import pytest
 
 from schedcore.executors._workers import WorkerPool
+from tests.interrupting import Interrupted, disturbed
 
 WAIT_S = 10.0
 
@@ -276,3 +278,55 @@ def test_after_join_the_threads_are_gone(recorder: Recorder) -> None:
         pool.close()
         assert pool.join(WAIT_S)
         assert not any(thread.is_alive() for thread in pool._threads)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_signal_handler_may_close_it_or_add_to_it_in_the_midst_of_a_submit(used: bool) -> None:
+    for at in range(1, 10_000):
+        done: SimpleQueue[int] = SimpleQueue()
+        pool: WorkerPool[int, int] = WorkerPool(2, lambda item: item, done.put, lambda item, error: item, "test")
+        if used:
+            pool.submit([0])
+            assert done.get(timeout=20) == 0
+
+        def intrude(pool: WorkerPool[int, int] = pool) -> None:
+            pool.submit([3])
+            pool.close()
+
+        taken = [3]
+        reached = True
+        try:
+            reached = disturbed(lambda: pool.submit([1, 2]), intrude, at, "_workers.py")  # noqa: B023  # called in here
+            taken += [1, 2]
+        except RuntimeError:  # it was closed before it took them
+            pass
+        if not reached:
+            intrude()
+        assert pool.join(20.0)
+        assert sorted(done.get(timeout=20) for _ in taken) == sorted(taken)
+        assert done.empty()
+        assert not pool.live()
+        if not reached:
+            break
+    assert at > 10
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_signal_handler_may_raise_in_the_midst_of_a_submit(used: bool) -> None:
+    def interrupt() -> None:
+        raise Interrupted
+
+    for at in range(1, 10_000):
+        pool: WorkerPool[int, None] = WorkerPool(
+            2, lambda item: None, lambda result: None, lambda item, error: None, "test"
+        )
+        if used:
+            pool.submit([0])
+        reached = True
+        with suppress(Interrupted):
+            reached = disturbed(lambda: pool.submit([1, 2]), interrupt, at, "_workers.py")  # noqa: B023  # called in here
+        pool.close()
+        assert pool.join(20.0)
+        if not reached:
+            break
+    assert at > 10

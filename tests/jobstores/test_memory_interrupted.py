@@ -1,13 +1,9 @@
-"""Signal handlers and destructors run in the midst of whatever their thread does, and no lock keeps them out: they may change
-jobs then, or raise. Here they do so at each point of each step of the store at which Python lets them.
-"""
+"""No lock keeps signal handlers and destructors out of a step of the store: they may change jobs in its midst, or raise."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -21,15 +17,12 @@ from schedcore.run import Finish, Run, RunState
 from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
+from tests.interrupting import Interrupted, disturbed
 
 EVERY_10_S = IntervalTrigger(seconds=10, start_date="1970-01-01T00:00:00", timezone="UTC")
 ONCE = DateTrigger("1970-01-01T00:00:01", timezone="UTC")
 NOW = Now(2_000_000, 2_000_000)
 LATER = Now(100_000_000, 100_000_000)
-
-
-class Interrupted(BaseException):
-    """What a signal handler raises."""
 
 
 def nothing() -> None:
@@ -120,30 +113,6 @@ INTRUSIONS: dict[str, Callable[[MemoryJobStore], Any]] = {
 }
 
 
-def disturbed(
-    store: MemoryJobStore, step: Callable[[MemoryJobStore], Any], intrude: Callable[[], Any], at: int
-) -> bool:
-    """Take a step, and intrude at one of the points where Python runs signal handlers; False when it has fewer."""
-    left = at
-
-    def look(frame: FrameType, event: str, arg: object) -> None:
-        nonlocal left
-        if event not in ("call", "c_return"):
-            return
-        left -= 1
-        if left == 0:
-            sys.setprofile(None)
-            intrude()
-
-    before = sys.getprofile()
-    try:
-        sys.setprofile(look)
-        step(store)
-    finally:
-        sys.setprofile(before)
-    return left <= 0
-
-
 @pytest.mark.parametrize("intrusion", INTRUSIONS)
 @pytest.mark.parametrize("step", STEPS)
 def test_an_intruder_loses_no_job_and_doubles_none(step: str, intrusion: str) -> None:
@@ -151,7 +120,7 @@ def test_an_intruder_loses_no_job_and_doubles_none(step: str, intrusion: str) ->
         store = filled()
         # What the intruder removes may be what the step was to change.
         with suppress(Interrupted, JobLookupError):
-            if not disturbed(store, STEPS[step], lambda: INTRUSIONS[intrusion](store), at):  # noqa: B023  # called in here
+            if not disturbed(lambda: STEPS[step](store), lambda: INTRUSIONS[intrusion](store), at):  # noqa: B023  # called in here
                 break
         listed = store.list_entries()
         assert len({each.job.id for each in listed}) == len(listed)
