@@ -47,7 +47,6 @@ VERSION = 1
 ATOMS: frozenset[type] = frozenset({str, bool, type(None)})
 
 _INT_LIMIT = 1 << 63
-_INFINITY = float("inf")
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _HEX = re.compile(r"-?0x[0-9a-f]+")
 
@@ -82,8 +81,7 @@ class TaggedSerializer(ABC):
         named = types.items() if isinstance(types, Mapping) else [(_type_name(cls), cls) for cls in types]
         for name, cls in named:
             registered = _register(name, cls)
-            # Path() makes an object of the platform's class: that is the one to recognise.
-            kind = type(cls()) if issubclass(cls, PurePath) else cls
+            kind = _kind(cls)
             if self._by_name.setdefault(name, registered) is not registered or kind in self._by_type:
                 raise ConfigurationError(f"types: {name!r} is registered twice")
             self._by_type[kind] = registered
@@ -429,7 +427,11 @@ def _unpack_int(payload: Any) -> int:
     return int(payload, 16)
 
 
-_FLOATS = {"nan": float("nan"), "inf": _INFINITY, "-inf": -_INFINITY}
+def _unpack_float(payload: Any) -> float:
+    if payload not in ("nan", "inf", "-inf"):
+        raise ValueError("nan, inf or -inf is needed")
+    # Each NaN is one of its own, as it was: a set may hold several.
+    return float(payload)
 
 
 def _unpack_decimal(payload: Any) -> Any:
@@ -470,7 +472,7 @@ def _unpack_dict(payload: Any) -> dict[Any, Any]:
 
 _UNPACKERS: dict[str, Callable[[Any], Any]] = {
     "$int": _unpack_int,
-    "$float": lambda payload: _FLOATS[_text(payload)],
+    "$float": _unpack_float,
     "$datetime": lambda payload: _unpack_moment(payload, datetime.fromisoformat),
     "$time": lambda payload: _unpack_moment(payload, time.fromisoformat),
     "$date": lambda payload: date.fromisoformat(_text(payload)),
@@ -506,6 +508,18 @@ def _register(name: str, cls: type) -> _Registered:
     if hasattr(cls, "__dataclass_fields__"):
         return _dataclass(name, cls)
     raise ConfigurationError(f"types: {cls.__qualname__} is not an Enum, a dataclass or a path class")
+
+
+def _kind(cls: type) -> type:
+    """The class by which its values are recognised: ``Path()`` makes an object of the platform's."""
+    if not issubclass(cls, PurePath):
+        return cls
+    try:
+        return type(cls())
+    except NotImplementedError as error:
+        raise ConfigurationError(
+            f"types: {error}; give Path, or Pure{cls.__name__} for paths of another system"
+        ) from error
 
 
 def _enum_packer(cls: type[Enum]) -> Callable[[Any], Any]:
