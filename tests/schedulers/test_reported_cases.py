@@ -1,5 +1,5 @@
 """Cases that users of schedulers reported, one test for each: the clock (K), long waits (O), restarts and registration (R), and
-of the parsing and search rows those that need a scheduler (S22, S25). The rows about triggers are in ``tests/triggers``.
+of the parsing and search rows those that need a scheduler (S12, S22, S25). The rows about triggers are in ``tests/triggers``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from schedcore.clock import from_datetime
+from schedcore.errors import InvalidTriggerError
 from schedcore.events import EVENT_JOB_EXECUTED, EVENT_JOB_SUBMITTED
 from schedcore.testing import EventLog, VirtualScheduler
 from schedcore.triggers import _zones
@@ -269,7 +270,19 @@ def test_R6_a_listener_that_takes_54_seconds_makes_nobody_miss_a_run() -> None:
     scheduler.shutdown()
 
 
-# -- S22, S25 ----------------------------------------------------------------------------------------------------------------
+# -- S12, S22, S25 -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crontab", ["0 0 31 2 *", "0 0 30 2 *", "0 0 31 4,6 *", "* * */20 * 1L"])
+def test_S12_what_never_comes_is_refused_when_it_is_added(crontab: str) -> None:
+    trigger = CronTrigger.from_crontab(crontab, "UTC")
+    scheduler, _ = capped()
+    waiting = VirtualScheduler(start=T0)
+    for each in (scheduler, waiting):
+        with pytest.raises(InvalidTriggerError, match="this trigger never fires"):
+            each.add_job(nothing, trigger, id="x")
+        assert each.get_jobs() == []
+    scheduler.shutdown()
 
 
 def test_S22_restarted_within_the_minute_a_fire_time_runs_once(stores: dict[str, Any]) -> None:

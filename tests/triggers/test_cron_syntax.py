@@ -529,6 +529,23 @@ def test_s8_a_weekday_that_is_none_is_refused_at_once(weekday: Any) -> None:
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize("weekdays", ["1,3,5", "2,4,6", "0,2,4", "1-5/2", "*/2", "5,1"])
+def test_s19_weekdays_written_back_as_text_keep_their_meaning(weekdays: str) -> None:
+    """Was: 1,3,5 became 1/2, which adds a Sunday."""
+    trigger = CronTrigger.from_crontab(f"0 0 * * {weekdays}", "UTC")
+    expected = walk(trigger, "2024-01-01", 14)
+    assert str(trigger) == f"0 0 * * {weekdays}"
+    for again in (
+        CronTrigger.from_crontab(str(trigger), "UTC"),
+        CronTrigger.from_str(str(trigger), "UTC"),
+        eval(repr(trigger)),
+    ):
+        assert again == trigger
+        assert walk(again, "2024-01-01", 14) == expected
+    sundays = [day for day in expected if datetime.fromisoformat(day).weekday() == 6]
+    assert bool(sundays) == (weekdays in ("0,2,4", "*/2"))
+
+
 @pytest.mark.parametrize("host", ["UTC", "Etc/GMT-2", "America/New_York"])
 def test_s23_s24_the_machines_zone_does_not_move_a_schedule_of_another(
     host: str, monkeypatch: pytest.MonkeyPatch

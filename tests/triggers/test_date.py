@@ -12,6 +12,7 @@ import pytest
 
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
@@ -113,6 +114,21 @@ def test_an_end_beyond_all_time_is_no_end() -> None:
         "end_date: 9999-12-31 23:59:59.999999+00:00 is later than 9999-12-30 00:00 UTC, the last instant that can be "
         "scheduled; leave it out for a schedule without an end"
     )
+
+
+def test_a_single_time_in_the_second_half_of_an_overlap() -> None:
+    """Casablanca's clocks went back from 03:00 to 02:00: asked in the first half, a time of the second is yet to come."""
+    zone = "Africa/Casablanca"
+    asked = datetime.fromisoformat("2025-02-23T02:45:10+01:00")
+    second = datetime(2025, 2, 23, 2, 5, 29, fold=1)  # noqa: DTZ001
+    for trigger in (
+        DateTrigger(second, zone),
+        CronTrigger(year=2025, month=2, day=23, hour=2, minute=5, second=29, timezone=zone, dst="literal"),
+    ):
+        answer = trigger.get_next_fire_time(None, asked)
+        assert answer is not None
+        assert answer.isoformat() == "2025-02-23T02:05:29+00:00"
+        assert trigger.get_next_fire_time(answer, answer) is None
 
 
 def test_without_a_date_it_is_now() -> None:
