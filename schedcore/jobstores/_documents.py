@@ -25,7 +25,7 @@ from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._documents_backend import CHUNK
 from schedcore.jobstores._documents_doc import Change, Doc, check_id, is_text
 from schedcore.jobstores._documents_recovery import DocumentRecovery
-from schedcore.jobstores._payload import Loaded, StoredRecord
+from schedcore.jobstores._payload import SOON_US, Loaded, StoredRecord
 from schedcore.jobstores.base import StoreHost
 from schedcore.run import RunRecord
 
@@ -123,8 +123,12 @@ class DocumentStore(DocumentRecovery):
                     if not done:
                         raise ConflictingIdError(change.doc.id)
             assert self._scheduler is not None
-            added = ((change.doc, fresh[change.doc.id][0].job) for change in changes)
-            self._definitions.keep(added, self._scheduler.clock.wall_us())
+            # What is not due soon has no use yet for a place in memory, and others have.
+            soon_us = self._scheduler.clock.wall_us() + SOON_US
+            soon = [change.doc for change in changes if change.doc.due_us is not None and change.doc.due_us <= soon_us]
+            for doc in soon:
+                self._remember(doc)
+            self._definitions.keep((doc, fresh[doc.id][0].job) for doc in soon)
 
     def _added(
         self,

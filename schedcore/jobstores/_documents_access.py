@@ -122,15 +122,14 @@ class DocumentAccess(DocumentBackend):
         docs[doc.id] = doc
 
     def _put(self, changes: Sequence[Change], *, together: bool = False) -> list[bool]:
-        """Write; whether each was. ``together``: all or none."""
+        """Write; whether each was. ``together``: all or none, and none is kept in memory."""
         written: list[bool] = []
         size = len(changes) if together else self._written_at_once
         for first in range(0, len(changes), max(1, size)):
             some = changes[first : first + size]
             written += self._write(some, together)
-        kept = not together or all(written)
         for change, done in zip(changes, written, strict=True):
-            if done and kept and not change.doc.empty:
+            if done and not together and not change.doc.empty:
                 self._remember(change.doc)
             else:
                 self._docs.pop(change.doc.id, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from schedcore.job import JobRecord
 from schedcore.jobstores._documents_doc import Doc, Past
-from schedcore.jobstores._payload import SOON_US, Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
+from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
 
 __all__ = ["Definitions"]
 
@@ -60,12 +60,12 @@ class Definitions:
         """The definition of a job that is over; None for one that was removed."""
         return None if past.payload is None else self._codec.decode(job_id, past.payload)
 
-    def keep(self, added: Iterable[tuple[Doc, JobRecord]], now_us: int) -> None:
-        """Of jobs that were just added, and are due soon, most definitions need not be read back."""
+    def keep(self, added: Iterable[tuple[Doc, JobRecord]]) -> None:
+        """Of jobs that were just added most definitions need not be read back."""
         kept = self._kept
         refs: dict[int, str] = {}
         for doc, job in added:
-            if doc.due_us is not None and doc.due_us <= now_us + SOON_US and len(kept) < _KEPT and is_value(job):
+            if len(kept) < _KEPT and is_value(job):
                 kept[doc.uid] = as_read_back(job, doc.uid, refs)
 
     def forget(self, uid: str) -> None:
