@@ -166,7 +166,10 @@ class EtcdJobStore(KeyedStore):
             there = _has_version(self._owner_key, 0) if holder is None else _has_value(self._owner_key, holder)
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
-            puts = [_put(self._owner_key, mine.encode(), lease), _put(self._term_key, mine.encode(), tell=True)]
+            puts = [
+                _put(self._owner_key, mine.encode(), lease=lease),
+                _put(self._term_key, mine.encode(), prev_kv=True),
+            ]
             answer = self._transaction([there], puts, [_get(self._owner_key)])
             if answer.get("succeeded"):
                 before = int(answer["responses"][1]["response_put"].get("prev_kv", {}).get("version", 0))
@@ -391,9 +394,12 @@ def _get(key: bytes) -> dict[str, Any]:
     return {"request_range": {"key": _text(key)}}
 
 
-def _put(key: bytes, value: bytes, lease: str = "0", *, tell: bool = False) -> dict[str, Any]:
-    """``tell``: what was there before is in the answer."""
-    return {"request_put": {"key": _text(key), "value": _text(value), "lease": lease, "prev_kv": tell}}
+def _put(key: bytes, value: bytes, **more: object) -> dict[str, Any]:
+    """``more``: ``lease``; ``prev_kv=True``: what was there before is in the answer."""
+    put = {"key": _text(key), **more}
+    if value:
+        put["value"] = _text(value)
+    return {"request_put": put}
 
 
 def _delete(key: bytes) -> dict[str, Any]:
