@@ -114,8 +114,9 @@ class DocumentStore(DocumentRecovery):
                 raise ConflictingIdError(job_id)
             fresh[job_id] = entry, self._encode(entry.job)
         with self._writing("add jobs"):
-            # Mostly nobody has these ids. Where somebody has, nothing was written.
-            changes = self._added(fresh, records, {}) if self._refuses_in_one_step(list(fresh)) else []
+            # Mostly nobody has these ids. Where somebody has, nothing was written. (Many records would not go in one step.)
+            blind = not skipped and self._refuses_in_one_step(list(fresh))
+            changes = self._added(fresh, records, {}) if blind else []
             if not changes or not all(self._put(changes, together=True)):
                 changes = self._added(fresh, records, self._read(list(fresh)))
                 written = self._put(changes, together=True)
