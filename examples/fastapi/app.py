@@ -11,17 +11,21 @@ those that run have ended.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from fastapi import FastAPI, HTTPException
-from pydantic import BaseModel
-
 from schedcore.adapters.asyncio import AsyncIOScheduler
 from schedcore.errors import InvalidTriggerError, JobLookupError
 from schedcore.job import Job
+
+try:
+    from fastapi import FastAPI, HTTPException
+    from pydantic import BaseModel
+except ImportError as error:
+    sys.exit(f"{error}; this example needs: pip install schedcore fastapi uvicorn")
 
 __all__ = ["app"]
 

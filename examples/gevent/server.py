@@ -23,11 +23,14 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qs
 
-import gevent
-from gevent.event import Event
-from gevent.pywsgi import WSGIServer
+try:
+    import gevent
+    from gevent.event import Event
+    from gevent.pywsgi import WSGIServer
 
-from schedcore.adapters.gevent import GeventScheduler
+    from schedcore.adapters.gevent import GeventScheduler
+except ImportError as error:
+    sys.exit(f"{error}; this example needs: pip install 'schedcore[gevent]'")
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 

@@ -16,26 +16,30 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, QTimer
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QApplication,
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QListWidget,
-    QMainWindow,
-    QPushButton,
-    QSplitter,
-    QTableView,
-    QVBoxLayout,
-    QWidget,
-)
-
-from schedcore.adapters.qt import QtMainThreadExecutor, QtScheduler
 from schedcore.events import JobExecutionEvent, JobSkippedEvent
 from schedcore.job import Job
+
+try:
+    from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, QTimer
+    from qtpy.QtGui import QColor
+    from qtpy.QtWidgets import (
+        QAbstractItemView,
+        QApplication,
+        QHBoxLayout,
+        QHeaderView,
+        QLabel,
+        QListWidget,
+        QMainWindow,
+        QPushButton,
+        QSplitter,
+        QTableView,
+        QVBoxLayout,
+        QWidget,
+    )
+
+    from schedcore.adapters.qt import QtMainThreadExecutor, QtScheduler
+except ImportError as error:
+    sys.exit(f"{error}; this example needs: pip install 'schedcore[qt]'")
 
 COLUMNS = ("Job", "Trigger", "Next run", "Last outcome")
 EVENTS_SHOWN = 200

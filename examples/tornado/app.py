@@ -12,15 +12,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from pathlib import Path
 
-from tornado import web
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.options import define, options, parse_command_line
-
-from schedcore.adapters.tornado import TornadoScheduler
 from schedcore.errors import UsageError
+
+try:
+    import sqlalchemy  # noqa: F401  # for the jobs in a database
+    from tornado import web
+    from tornado.httpserver import HTTPServer
+    from tornado.netutil import bind_sockets
+    from tornado.options import define, options, parse_command_line
+
+    from schedcore.adapters.tornado import TornadoScheduler
+except ImportError as error:
+    sys.exit(f"{error}; this example needs: pip install 'schedcore[tornado,sqlalchemy]'")
 
 __all__ = ["main", "make_app"]
 

@@ -14,8 +14,6 @@ from contextvars import Context
 from functools import partial
 from typing import Any, ClassVar, Self
 
-import trio
-
 from schedcore import config
 from schedcore.errors import SchedulerStartError
 from schedcore.executors.base import BaseExecutor, ExecutorHost, failed
@@ -25,6 +23,11 @@ from schedcore.references import is_coroutine_callable
 from schedcore.run import Finish, Run, RunState, current_run
 from schedcore.schedulers.loop import LoopScheduler
 from schedcore.wakeup import Done, Wakeup, outcome_of
+
+try:
+    import trio
+except ImportError as error:
+    raise ImportError("schedcore_trio needs Trio; install it with: pip install schedcore trio") from error
 
 __all__ = ["TrioExecutor", "TrioScheduler", "TrioWakeup", "Waiter"]
 

@@ -17,17 +17,21 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from twisted.internet import reactor
-from twisted.internet.defer import ensureDeferred, inlineCallbacks
-from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
-
-from schedcore.adapters.twisted import TwistedScheduler
 from schedcore.errors import SchedcoreError
 from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
 from schedcore.triggers.interval import IntervalTrigger
+
+try:
+    from twisted.internet import reactor
+    from twisted.internet.defer import ensureDeferred, inlineCallbacks
+    from twisted.internet.task import deferLater
+    from twisted.python.failure import Failure
+    from twisted.web.resource import Resource
+    from twisted.web.server import NOT_DONE_YET, Request, Site
+
+    from schedcore.adapters.twisted import TwistedScheduler
+except ImportError as error:
+    sys.exit(f"{error}; this example needs: pip install 'schedcore[twisted]'")
 
 scheduler = TwistedScheduler()
 #: The last things that happened. Listeners append to it in a thread of the scheduler's.
