@@ -39,7 +39,7 @@ from schedcore.triggers._days import (
     next_common,
     repeating_from,
 )
-from schedcore.triggers._local import DAY_S, civil, gaps, is_fixed
+from schedcore.triggers._local import DAY_S, Gap, civil, gaps, is_fixed
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone
 from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
@@ -55,14 +55,17 @@ __all__ = [
     "KNOWN_US",
     "Box",
     "Finder",
+    "WallRule",
     "boxes_of",
     "either",
     "local_boxes",
     "local_span_boxes",
     "moved_boxes",
+    "moved_rules",
     "look",
     "near",
     "shared",
+    "wall_rules",
 ]
 
 _SECOND_US = 1_000_000
@@ -473,47 +476,83 @@ def _overlaps(minutes: int, low_s: int, high_s: int) -> bool:
     return bool(_turned(minutes, -(low_s // 60)) & (1 << width) - 1)
 
 
-def moved_boxes(trigger: EngineTrigger, zone: tzinfo, roll: Callable[[Days], RolledDays]) -> tuple[Box, ...]:
-    """The boxes of a trigger each of whose runs may be moved to another day, at the same wall time. ``zone``: whose wall clock
-    that is; ``roll``: from local days to those that runs of these may be moved to, or stay on.
+class WallRule(NamedTuple):
+    """Minutes of the local day, seconds of the minute and local days, of which all runs are, but for those in gaps."""
+
+    minutes: int
+    seconds: int
+    days: Days
+    #: What becomes of a run whose time the clocks jump over.
+    gap: Gap
+    from_us: int = FIRST_US
+    upto_us: int = LAST_US
+
+
+def wall_rules(trigger: EngineTrigger, zone: tzinfo) -> Sequence[WallRule] | None:
+    """The rules by the wall clock of a zone whose runs are all that a trigger has at the most; None for what is not of such
+    rules. A trigger tells its own (``_wall_rules``).
     """
-    clocks = _clocks(zone)
-    if clocks is None or any(offset % 60 for offset in clocks.offsets):
-        return ANYWHERE
-    found = _moved_rule(trigger, zone, clocks, roll) if same_zone(trigger.timezone, zone) else None
-    if found is None:
-        boxes = boxes_of(trigger)
-        rolled = roll(_EVERY_DAY)
-        found = _moved(boxes, clocks, rolled) if rolled.reach <= _FAR_DAYS else None
-        if found is None or len(found) > _MOVES:
-            found = _anyday(boxes, clocks)
+    if not same_zone(trigger.timezone, zone):
+        return None
+    own: Callable[[], Sequence[WallRule] | None] | None = getattr(trigger, "_wall_rules", None)
+    if own is not None:
+        return own()
+    if type(trigger) is CronTrigger and not isinstance(trigger._plan, _Unseeded):
+        plan = trigger._plan
+        days = days_of_plan(plan)
+        gap: Gap = "cron" if trigger._once else "skip"
+        return [WallRule(plan._minutes, plan._seconds, days, gap, trigger._from_us, trigger._upto_us)]
+    if type(trigger) is CalendarIntervalTrigger:
+        minute, second = divmod(trigger._time_s, 60)
+        from_us = (trigger._start_day - 2) * _DAY_US
+        return [WallRule(1 << minute, 1 << second, _dates_of(trigger), trigger.dst, from_us, trigger._upto_us)]
+    return None
+
+
+def moved_rules(trigger: EngineTrigger, zone: tzinfo, roll: Callable[[Days], RolledDays]) -> Sequence[WallRule] | None:
+    """The rules of a trigger each of whose runs may be moved to another day, at the same wall time; None where it has none."""
+    rules, clocks = wall_rules(trigger, zone), _clocks(zone)
+    if rules is None or clocks is None:
+        return None
+    found = []
+    for rule in rules:
+        from_us, upto_us = rule.from_us - _MOVED_US, min(rule.upto_us + _MOVED_US, LAST_US)
+        found.append(WallRule(rule.minutes, rule.seconds, roll(rule.days), "cron", from_us, upto_us))
+        if rule.gap == "skip" or clocks.jumps is None:
+            continue
+        days = Smeared((clocks.jumps,), -2, 2)
+        for low_s, high_s, _ in clocks.gaps:
+            if _overlaps(rule.minutes, low_s, high_s):
+                # A run that is moved out of a gap has another wall time, and may be of another day.
+                minutes, seconds = 1 << high_s // 60 % 1440, 1 << high_s % 60
+                if rule.gap == "shift":
+                    minutes, seconds = _turned(rule.minutes, (high_s - low_s) // 60), ANY_SECOND
+                found.append(WallRule(minutes, seconds, roll(days), "cron", from_us, upto_us))
     return found
 
 
-def _moved_rule(
-    trigger: EngineTrigger, zone: tzinfo, clocks: _Clocks, roll: Callable[[Days], RolledDays]
-) -> tuple[Box, ...] | None:
-    """The boxes of a rule of the wall clock whose runs are moved, be it one that says so of itself (``_moved_boxes``); None for
-    what is none.
+def moved_boxes(
+    trigger: EngineTrigger, zone: tzinfo, roll: Callable[[Days], RolledDays], opened: Callable[[], Sequence[Box]]
+) -> tuple[Box, ...]:
+    """The boxes of a trigger each of whose runs may be moved to another day, at the same wall time. ``zone``: whose wall clock
+    that is; ``roll``: from local days to those that runs of these may be moved to, or stay on; ``opened``: the boxes of these.
     """
-    own: Callable[[Callable[[Days], Days]], tuple[Box, ...] | None] | None = getattr(trigger, "_moved_boxes", None)
-    if own is not None:
-        return own(roll)
-    days: Days
-    if type(trigger) is CronTrigger and not isinstance(trigger._plan, _Unseeded):
-        plan = trigger._plan
-        minutes, seconds, days = plan._minutes, plan._seconds, days_of_plan(plan)
-        from_us, upto_us, moves = trigger._from_us, trigger._upto_us, trigger._once
-    elif type(trigger) is CalendarIntervalTrigger and trigger.dst != "shift":
-        minute, second = divmod(trigger._time_s, 60)
-        minutes, seconds, days = 1 << minute, 1 << second, _dates_of(trigger)
-        from_us, upto_us, moves = (trigger._start_day - 2) * _DAY_US, trigger._upto_us, trigger.dst == "cron"
-    else:
-        return None
-    if moves and any(_overlaps(minutes, low_s, high_s) for low_s, high_s, _ in clocks.gaps):
-        return None  # a run at the end of a gap has another wall time, and may be of another day
-    boxes = local_boxes(zone, minutes, seconds, roll(days), moved=True)
-    return _within(boxes, from_us - _MOVED_US, min(upto_us + _MOVED_US, LAST_US))
+    clocks = _clocks(zone)
+    if clocks is None or any(offset % 60 for offset in clocks.offsets):
+        return tuple(opened())
+    any_of: Callable[[], Sequence[EngineTrigger]] | None = getattr(trigger, "_any_of", None)
+    if any_of is not None:
+        return either(moved_boxes(child, zone, roll, opened) for child in any_of())
+    rules = moved_rules(trigger, zone, roll)
+    if rules is not None:
+        return either(
+            _within(local_boxes(zone, rule.minutes, rule.seconds, rule.days, moved=True), rule.from_us, rule.upto_us)
+            for rule in rules
+        )
+    boxes = boxes_of(trigger)
+    rolled = roll(_EVERY_DAY)
+    found = _moved(boxes, clocks, rolled) if rolled.reach <= _FAR_DAYS else None
+    return shared(_anyday(boxes, clocks) if found is None or len(found) > _MOVES else found, opened())
 
 
 def _moved(boxes: Sequence[Box], clocks: _Clocks, rolled: RolledDays) -> tuple[Box, ...]:

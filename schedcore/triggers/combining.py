@@ -353,6 +353,9 @@ class OrTrigger(_Combination):
     def _boxes(self) -> tuple[Box, ...]:
         return either(boxes_of(child) for child in self._children)
 
+    def _any_of(self) -> tuple[EngineTrigger, ...]:
+        return self._children
+
     def next_us(self, after_us: int) -> int | None:
         return _least(child.next_us(after_us) for child in self._children)
 

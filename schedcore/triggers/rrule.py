@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from math import gcd
 from time import time_ns
@@ -38,6 +38,7 @@ from schedcore.triggers._days import (
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import (
     DAY_S,
+    Gap,
     civil,
     day_number,
     gaps,
@@ -48,7 +49,7 @@ from schedcore.triggers._local import (
 )
 from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, named_days, picked_days, times_of_rule
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
-from schedcore.triggers._where import ANYWHERE, Box, either, local_boxes, look
+from schedcore.triggers._where import ANYWHERE, Box, WallRule, either, local_boxes, look
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen, Swallowed
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
@@ -243,14 +244,8 @@ class RRuleTrigger(Frozen, EngineTrigger):
     def _boxes(self) -> tuple[Box, ...]:
         return self._rules.boxes(self.timezone, self.dst == "cron")
 
-    def _moved_boxes(self, roll: Callable[[Days], Days]) -> tuple[Box, ...] | None:
-        """The boxes of its runs where each may be moved to another day at the same wall time; None where these are not known.
-        ``roll``: from the days of a rule to those that its runs may be moved to, or stay on.
-        """
-        # A run at the end of a jump has another wall time than the rule names.
-        return (
-            None if self.dst == "cron" and not is_fixed(self.timezone) else self._rules.moved_boxes(self.timezone, roll)
-        )
+    def _wall_rules(self) -> Sequence[WallRule] | None:
+        return self._rules.wall_rules(self.dst)
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         times, last_us, at_us = 0, None, after_us
@@ -790,14 +785,11 @@ class _Rules:
         """Where they fire at most, on the wall clock of a zone."""
         return ANYWHERE if self._dates else either(rule.boxes(zone, moved) for rule in self._rules)
 
-    def moved_boxes(self, zone: tzinfo, roll: Callable[[Days], Days]) -> tuple[Box, ...] | None:
-        """Where they fire at most when each run may be on another day, on the wall clock of a zone."""
+    def wall_rules(self, gap: Gap) -> Sequence[WallRule] | None:
+        """The times and days of the rules; None where single dates are added to them."""
         if self._dates:
             return None
-        return either(
-            local_boxes(zone, rule._minutes, rule._seconds, roll(CommonDays(rule.days)), moved=True)
-            for rule in self._rules
-        )
+        return [WallRule(rule._minutes, rule._seconds, CommonDays(rule.days), gap) for rule in self._rules]
 
     def after(self, local_s: int) -> int | None:
         """The first local second later than another, or None."""

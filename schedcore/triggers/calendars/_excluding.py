@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta, tzinfo
 from functools import lru_cache
 from typing import Any, Literal, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
-from schedcore.triggers._days import Days, RolledDays, together
+from schedcore.triggers._days import Days, EitherDays, RolledDays, together
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._values import (
@@ -25,11 +25,14 @@ from schedcore.triggers._where import (
     KNOWN_US,
     Box,
     Finder,
+    WallRule,
     boxes_of,
     either,
     local_span_boxes,
     moved_boxes,
+    moved_rules,
     shared,
+    wall_rules,
 )
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed
@@ -65,6 +68,14 @@ Roll = Literal["skip", "next", "previous"]
 @lru_cache(maxsize=256)
 def _shared_finder(boxes: tuple[Box, ...]) -> Finder:
     return Finder(boxes)
+
+
+@lru_cache(maxsize=256)
+def _any_of(days: tuple[tuple[Days, ...], ...]) -> Days | None:
+    """The days of any of several sets, each what some have in common; None for all days."""
+    each = [together(sets) for sets in days]
+    known = [one for one in each if one is not None]
+    return None if len(known) < len(each) else known[0] if len(known) == 1 else EitherDays(known)
 
 
 @lru_cache(maxsize=64)
@@ -161,14 +172,27 @@ class Excluding(Zoned):
         return self._child.elapsed
 
     def _boxes(self) -> tuple[Box, ...]:
-        opened = either(
-            ANYWHERE if each == LocalSet() else local_span_boxes(self.timezone, each.minutes, together(each.days))
-            for each in self.calendar.sets(closed=False)
-        )
         if self.roll == "skip":
-            return shared(boxes_of(self._child), opened)
+            return shared(boxes_of(self._child), self._opened())
         # A run that moves to another day does so by the wall clock.
-        return shared(moved_boxes(self._child, self.timezone, self._rolled), opened)
+        return moved_boxes(self._child, self.timezone, self._rolled, self._opened)
+
+    def _opened(self) -> tuple[Box, ...]:
+        """Where the calendar may be open."""
+        sets = self.calendar.sets(closed=False)
+        if LocalSet() in sets:
+            return ANYWHERE
+        days: dict[int, tuple[tuple[Days, ...], ...]] = {}
+        for each in sets:
+            days[each.minutes] = (*days.get(each.minutes, ()), each.days)
+        return either(local_span_boxes(self.timezone, minutes, _any_of(alike)) for minutes, alike in days.items())
+
+    def _wall_rules(self) -> Sequence[WallRule] | None:
+        return (
+            wall_rules(self._child, self.timezone)
+            if self.roll == "skip"
+            else moved_rules(self._child, self.timezone, self._rolled)
+        )
 
     def _rolled(self, days: Days) -> RolledDays:
         calendar = self.calendar
