@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, tzinfo
 from functools import lru_cache
 from typing import Any
@@ -13,7 +13,7 @@ from schedcore.triggers._days import Days, NthDays, next_common
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, day_number, month_length
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
-from schedcore.triggers._where import Box, local_boxes, shared
+from schedcore.triggers._where import Box, WallRule, local_boxes, shared
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog
 from schedcore.triggers.calendars._calendar import Calendar, LocalSet, days_of
@@ -32,8 +32,9 @@ _YEARS_LIMIT = 100
 _MAX_WALK = 1200
 # Steps of a search (``_effort``) for the open days of a month, and of a year.
 _MONTH_STEPS, _YEAR_STEPS = 4, 6
-# Months that are looked at one by one before it pays to know which years have such a day.
-_FEW = 13
+# Months that are looked at one by one, and years after them, before it pays to know which years have such a day. A calendar of a
+# user's own is asked for no more days than it has to be.
+_FEW, _FEW_YEARS = 13, 16
 _STATE_VERSION = 3  # as that of the other triggers
 
 
@@ -165,16 +166,20 @@ class BusinessDayTrigger(Zoned):
         return [at_us for at_us in found if at_us is not None]
 
     def _times_from(self, month: int) -> Iterator[int]:
-        """The fire times from a month on: of one month after the other, until some have been looked at in vain; then of the years
-        of which it is not known without asking the calendar that they have none.
+        """The fire times from a month on: of one month after the other, and then one year after the other, until some have been
+        looked at in vain; then of the years of which it is not known without asking the calendar that they have none.
         """
         for each in range(month, month + _FEW):
             at_us = self._in_month(each)
             if at_us is not None:
                 yield at_us
         days = (self._days(),)
-        following = month + _FEW
-        day: int | None = day_number(following // 12, following % 12 + 1, 1)
+        following, index = divmod(month + _FEW, 12)
+        day: int | None = day_number(following, index + 1, 1)
+        if not self.foreign:
+            for year in range(following, following + _FEW_YEARS):
+                yield from self._in_year(year)
+            day = first_day(following + _FEW_YEARS)
         while True:
             assert day is not None
             day = next_common(days, day)
@@ -194,6 +199,10 @@ class BusinessDayTrigger(Zoned):
         minute, second = divmod(self._time_s, 60)
         found = local_boxes(self.timezone, 1 << minute, 1 << second, self._days(), moved=True)
         return shared(found, (Box(from_us=self._from_us, upto_us=self._upto_us),))
+
+    def _wall_rules(self) -> Sequence[WallRule]:
+        minute, second = divmod(self._time_s, 60)
+        return [WallRule(1 << minute, 1 << second, self._days(), "cron", self._from_us, self._upto_us)]
 
     def _month_of(self, at_us: int) -> int:
         year, month, _ = civil(self._shown(at_us)[0] // DAY_S)

@@ -13,9 +13,11 @@ from schedcore.triggers._values import check_version
 from schedcore.triggers._where import ANY_MINUTE
 from schedcore.triggers.base import Frozen
 
-__all__ = ["EPOCH", "Calendar", "Daily", "LocalSet", "Span", "days_of"]
+__all__ = ["EPOCH", "FAR_DAYS", "Calendar", "Daily", "LocalSet", "Span", "days_of"]
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
+#: Where a calendar has no more to say, a span says so of this many days at once (60 years).
+FAR_DAYS = 21_915
 
 
 class Span(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers._days import DayLattice, Days, OtherDays, RangeDays
-from schedcore.triggers._local import civil, day_number
-from schedcore.triggers.calendars._calendar import Daily, LocalSet
+from schedcore.triggers._local import DAY_S, civil, day_number
+from schedcore.triggers.calendars._calendar import FAR_DAYS, Daily, LocalSet, Span
 
 __all__ = ["Dates", "Weekdays", "iso"]
 
@@ -40,8 +40,20 @@ class Dates(Daily):
     def sets(self, closed: bool) -> tuple[LocalSet, ...]:
         return (LocalSet((_ranges_of(self._ranges, closed),)),)
 
+    def span(self, local_s: int) -> Span:
+        day = local_s // DAY_S
+        since, until = day - FAR_DAYS, day + FAR_DAYS
+        for first, last in self._ranges:
+            if first <= day <= last:
+                return Span(True, first * DAY_S, (last + 1) * DAY_S)
+            if last < day:
+                since = max(since, last + 1)
+            else:
+                until = min(until, first)
+        return Span(False, since * DAY_S, until * DAY_S)
+
     def _closes(self, day: int) -> bool:
-        return any(first <= day <= last for first, last in self._ranges)
+        return self.span(day * DAY_S).closed
 
     def closed_days(self, first: int, count: int) -> int:
         found = 0

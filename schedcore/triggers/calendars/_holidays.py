@@ -11,15 +11,13 @@ from typing import Any
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
 from schedcore.triggers._days import ALL_DAYS, CHUNK, EVERY_CHUNK, FIRST_DAY, NO_CHUNK, Days, EitherDays, OtherDays
 from schedcore.triggers._local import DAY_S, civil
-from schedcore.triggers.calendars._calendar import Daily, LocalSet, Span
+from schedcore.triggers.calendars._calendar import FAR_DAYS, Daily, LocalSet, Span
 from schedcore.triggers.cron._search import first_day
 
 __all__ = ["Holidays"]
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
-# Days. Before and after the years of which holidays are known, none are; a span says so of this many at once (60 years).
-_UNKNOWN = 21_915
-# The library works out a year when it is first asked of it, while others may walk over those that it has.
+# The library is asked by one thread at a time: it works out a year when it is first asked of it.
 _ASKING = Lock()
 
 
@@ -52,7 +50,7 @@ class Holidays(Daily):
         since, until = _known(self.country, self.subdivision)
         if since <= day < until:
             return super().span(local_s)
-        low, high = (until, day + _UNKNOWN) if day >= until else (day - _UNKNOWN, since)
+        low, high = (until, day + FAR_DAYS) if day >= until else (day - FAR_DAYS, since)
         return Span(False, low * DAY_S, high * DAY_S)
 
     def _closes(self, day: int) -> bool:
@@ -109,24 +107,19 @@ def _known(country: str, subdivision: str | None) -> tuple[int, int]:
     return first_day(library.start_year), first_day(library.end_year + 1)
 
 
-def _in_years(country: str, subdivision: str | None, first: int, last: int) -> list[int]:
-    """The holidays of some years, as day numbers, in no order."""
-    library = _holidays(country, subdivision)
-    years = range(max(first, library.start_year), min(last, library.end_year) + 1)
-    if not years:
-        return []
-    with _ASKING:
-        for year in years:
-            if year not in library.years:
-                library.get(date(year, 1, 1))  # works it out
-        return [day.toordinal() - _EPOCH_ORDINAL for day in library if first <= day.year <= last]
-
-
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=4096)
 def _in_year(country: str, subdivision: str | None, year: int) -> int:
-    """The holidays of a year: bit 0 is 1 January."""
+    """The holidays of a year: bit 0 is 1 January. It takes the library up to a tenth of a millisecond, and is kept here alone."""
+    library = _holidays(country, subdivision)
+    if not library.start_year <= year <= library.end_year:
+        return 0
+    with _ASKING:
+        library.get(date(year, 1, 1))  # works the year out
+        days = [day.toordinal() - _EPOCH_ORDINAL for day in library if day.year == year]
+        library.clear()
+        library.years.clear()
     start = first_day(year)
-    return sum(1 << day - start for day in _in_years(country, subdivision, year, year))
+    return sum(1 << day - start for day in days)
 
 
 class _HolidayDays(Days):
@@ -139,12 +132,12 @@ class _HolidayDays(Days):
         self.repeats = _chunk_after(_known(country, subdivision)[1])
 
     def make(self, chunk: int) -> int:
-        start = FIRST_DAY + chunk * CHUNK
+        library = _holidays(self._country, self._subdivision)
         first = 2000 + 400 * chunk
-        found = bytearray(CHUNK // 8 + 1)
-        for day in _in_years(self._country, self._subdivision, first, first + 399):
-            found[day - start >> 3] |= 1 << (day - start & 7)
-        return int.from_bytes(found, "little")
+        found = 0
+        for year in range(min(first + 399, library.end_year), max(first, library.start_year) - 1, -1):
+            found = found << first_day(year + 1) - first_day(year) | _in_year(self._country, self._subdivision, year)
+        return found << max(first_day(library.start_year) - first_day(first), 0)
 
 
 class _DaysFrom(Days):
