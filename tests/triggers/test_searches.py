@@ -26,7 +26,7 @@ BOUNDS = {
     "interval": (0, 0),
     "calendarinterval": (0, 0),
     "rrule": (0, 50),
-    "businessday": (20, 100),
+    "businessday": (20, 200),
     "excluding": (100, 300),
     "and": (5, 300),
     "and_near": (15, 1_500),
