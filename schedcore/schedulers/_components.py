@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from schedcore import config, plugins
@@ -33,6 +34,10 @@ __all__ = [
     "remove_executor",
     "remove_jobstore",
 ]
+
+
+# Seconds for a cycle of a job store that is removed meanwhile: its server may have gone.
+_QUIESCE_S = 30.0
 
 
 def make_executors(specs: Mapping[str, Any]) -> dict[str, BaseExecutor]:
@@ -119,6 +124,9 @@ def remove_jobstore(scheduler: BaseScheduler, alias: str, shutdown: bool) -> Non
     scheduler._runs.take_back(pump.take_waiting())
 
     def shut() -> None:
+        if pump.busy and get_ident() != scheduler._thread_id:
+            # A cycle that is under way ends first: with what it has in hand, outcomes would be lost.
+            scheduler._quiesce([pump], _QUIESCE_S)
         if not pump.busy:
             pump.settle()
         if shutdown:

@@ -6,6 +6,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from schedcore.clock import Now
-from schedcore.engine import Decision, decide
+from schedcore.engine import Claim, Decision, decide
 from schedcore.errors import (
     ConfigurationError,
     ConflictingIdError,
@@ -1008,3 +1010,53 @@ def test_what_is_known_of_other_databases_is_not_loaded() -> None:
     )
     found = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["sqlite"]
+
+
+def test_a_store_that_is_removed_while_it_works_learns_what_ended(url: str) -> None:
+    """A run ends while a cycle is under way, which would write that only the next time."""
+    live, looks = threading.Event(), threading.Event()
+    removed = threading.Event()
+
+    class Slow(SQLAlchemyJobStore):
+        """Looks for due jobs until it is about to be removed, if a run is live."""
+
+        def acquire(self, now: Now, limit: int) -> list[Claim]:
+            if live.is_set():
+                looks.set()
+                for _ in range(30_000):
+                    if pump.closed or removed.is_set():
+                        break
+                    time.sleep(0.001)
+            return super().acquire(now, limit)
+
+    scheduler = BackgroundScheduler(jobstores={"default": Slow(url)}, timezone="UTC")
+    log = EventLog(scheduler)
+    scheduler.start()
+    pump = scheduler._pumps["default"]
+    try:
+        scheduler.add_job(_wait_here, "date", id="x")
+        assert _begun.wait(60)
+        live.set()
+        scheduler.wakeup()
+        assert looks.wait(60)
+        _end.set()
+        for _ in range(30_000):
+            if pump.finished:
+                break
+            time.sleep(0.001)
+        scheduler.remove_jobstore("default")
+    finally:
+        _end.set()
+        removed.set()
+        scheduler.shutdown()
+    assert log.of(EVENT_JOBSTORE_FAILED) == []
+    with open_reader(url) as reader:
+        assert [record.state for record in reader.runs("x")] == [RunState.SUCCEEDED]
+
+
+_begun, _end = threading.Event(), threading.Event()
+
+
+def _wait_here() -> None:
+    _begun.set()
+    _end.wait(60)
