@@ -539,7 +539,7 @@ def moved_boxes(
     """
     clocks = _clocks(zone)
     if clocks is None or any(offset % 60 for offset in clocks.offsets):
-        return tuple(opened())
+        return ANYWHERE
     any_of: Callable[[], Sequence[EngineTrigger]] | None = getattr(trigger, "_any_of", None)
     if any_of is not None:
         return either(moved_boxes(child, zone, roll, opened) for child in any_of())
@@ -552,7 +552,13 @@ def moved_boxes(
     boxes = boxes_of(trigger)
     rolled = roll(_EVERY_DAY)
     found = _moved(boxes, clocks, rolled) if rolled.reach <= _FAR_DAYS else None
-    return shared(_anyday(boxes, clocks) if found is None or len(found) > _MOVES else found, opened())
+    found = shared(_anyday(boxes, clocks) if found is None or len(found) > _MOVES else found, opened())
+    if boxes and clocks.jumps is not None:
+        # It may be moved into a gap, and so to its end, be that of a day that is closed.
+        minutes = reduce(lambda mask, gap: mask | 1 << gap[2] % DAY_S // 60, clocks.gaps, 0)
+        seconds = reduce(lambda mask, gap: mask | 1 << gap[2] % 60, clocks.gaps, 0)
+        found += (Box(minutes=minutes, seconds=seconds, days=(clocks.jumps,)),)
+    return found
 
 
 def _moved(boxes: Sequence[Box], clocks: _Clocks, rolled: RolledDays) -> tuple[Box, ...]:
@@ -594,10 +600,6 @@ def _moved(boxes: Sequence[Box], clocks: _Clocks, rolled: RolledDays) -> tuple[B
                 box.upto_us + upto_us,
             )
         )
-    if boxes and clocks.jumps is not None:  # the clocks may jump over it
-        minutes = reduce(lambda mask, gap: mask | 1 << gap[2] % DAY_S // 60, clocks.gaps, 0)
-        seconds = reduce(lambda mask, gap: mask | 1 << gap[2] % 60, clocks.gaps, 0)
-        found.append(Box(minutes=minutes, seconds=seconds, days=(clocks.jumps,)))
     if boxes and not rolled.knows_the_first:
         found.append(Box(upto_us=KNOWN_US + (_FAR_DAYS + 1) * _DAY_US))
     return tuple(found)
@@ -612,9 +614,6 @@ def _anyday(boxes: Sequence[Box], clocks: _Clocks) -> tuple[Box, ...]:
     for by in {one - other for one in clocks.offsets for other in clocks.offsets}:
         mask |= _turned(inside, by // 60)
     seconds = reduce(lambda mask, box: mask | box.seconds, boxes, 0)
-    for _, _, at_s in clocks.gaps:  # the clocks may jump over it
-        mask |= 1 << at_s % DAY_S // 60
-        seconds |= 1 << at_s % 60
     finest_us = gcd(*(box.period_us for box in boxes), *(box.offset_us for box in boxes))
     period_us, offset_us = _lattice(mask, seconds) if finest_us % _SECOND_US == 0 else (1, 0)
     return (Box(period_us, offset_us, mask, seconds),)

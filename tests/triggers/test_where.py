@@ -356,6 +356,17 @@ def test_searches_within_a_search_are_bounded_together() -> None:
     assert 10_000 < asked < 1.1 * MOST_STEPS
 
 
+@pytest.mark.parametrize("met", [False, True])
+def test_a_run_that_is_moved_into_a_gap_is_at_its_end(met: bool) -> None:
+    """Saturday 28 March 2026 ends at 23:00 in Nuuk: what is moved from Sunday to 23:30 of that day runs on Sunday at 00:00."""
+    trigger: EngineTrigger = CronTrigger(hour=23, minute=30, timezone="America/Nuuk", dst="literal")
+    if met:  # by a rule of the wall clock, and by something else
+        trigger = AndTrigger([trigger, CronTrigger(minute=30, timezone="UTC")])
+    moved = trigger.excluding(Weekdays("sun"), "previous").excluding(~Weekdays("sun"))
+    found_us = moved.next_us(from_datetime(datetime(2026, 1, 1, tzinfo=UTC)))
+    assert found_us == from_datetime(datetime(2026, 3, 29, 1, tzinfo=UTC))
+
+
 def test_a_schedule_that_is_always_closed_is_searched_once() -> None:
     pytest.importorskip("holidays", reason="needs the extra holidays")
     trigger = CronTrigger(month=12, day=25, timezone="UTC").excluding(Holidays("DE"))
