@@ -31,7 +31,7 @@ _YEARS_LIMIT = 100
 # Fire times of one backlog that are walked; beyond that its count is a lower bound.
 _MAX_WALK = 1200
 # Steps of a search (``_effort``) for the open days of a month, and of a year.
-_MONTH_STEPS, _YEAR_STEPS = 4, 6
+_MONTH_STEPS, _YEAR_STEPS = 4, 4
 # Months that are looked at one by one, and years after them, before it pays to know which years have such a day. A calendar of a
 # user's own is asked for no more days than it has to be.
 _FEW, _FEW_YEARS = 13, 16
