@@ -66,7 +66,9 @@ class DocumentRuns(DocumentAccess):
                 if claimed is None or claimed.revision != revision or claimed.doc.uid != uid:
                     dropped.append(decision)
                     continue
-                fires = [fire_us for fire_us in decision.fires if (uid, fire_us) not in on_record]
+                fires: Sequence[int] = decision.fires
+                if on_record:
+                    fires = [fire_us for fire_us in fires if (uid, fire_us) not in on_record]
                 changes.append(self._decided(claimed.doc, decision, fires, now_us))
                 job = decision.claim.job
                 runs = [_new(Run, (job, self._alias, fire_us, 1, (job_id, uid))) for fire_us in fires]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["GET", "LEAVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
+__all__ = ["DUE", "GET", "LEAVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
 # KEYS: owner, meta. ARGV: my name, lease (ms), the name that may be taken over or "".
 # Returns the name that holds it, and if that is mine, the one that took it before.
@@ -34,6 +34,12 @@ LEAVE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for number = 2, #ARGV do redis.call('ZREM', KEYS[2], ARGV[number]) end
 return 1
+"""
+
+# KEYS: a sorted set. ARGV: the highest score, how many. Returns the names up to that score, as JSON: one answer is read by the
+# client in a third of the time of a thousand.
+DUE = """
+return cjson.encode(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2]))
 """
 
 # KEYS: hashes. ARGV: for each of them how many bytes a value may have; then names. Returns for each name what each hash has

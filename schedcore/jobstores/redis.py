@@ -16,6 +16,7 @@ crashes, without persistence everything.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +29,7 @@ from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, pack_record
 from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
-from schedcore.jobstores._redis_scripts import GET, LEAVE, RELEASE, RENEW, TAKE, WRITE
+from schedcore.jobstores._redis_scripts import DUE, GET, LEAVE, RELEASE, RENEW, TAKE, WRITE
 from schedcore.jobstores.base import Due, StoreTraits
 from schedcore.run import RunRecord, RunState
 from schedcore.serializers.base import Serializer
@@ -152,6 +153,7 @@ class RedisJobStore(OwnedStore):
         self._take_lease = self._redis.register_script(TAKE)
         self._renew_lease = self._redis.register_script(RENEW)
         self._release = self._redis.register_script(RELEASE)
+        self._due = self._redis.register_script(DUE)
         self._get = self._redis.register_script(GET)
         self._write_all = self._redis.register_script(WRITE)
         self._leave = self._redis.register_script(LEAVE)
@@ -258,13 +260,15 @@ class RedisJobStore(OwnedStore):
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
         docs: list[Doc] = []
         others: list[bytes] = []
-        for name in self._redis.zrangebyscore(self._due_keys[elapsed], "-inf", upto_us, 0, limit):
+        names = self._due(keys=[self._due_keys[elapsed]], args=[upto_us, limit])
+        # A name that is no text, as a stranger may write it, is looked up by its bytes.
+        for name in json.loads(names.decode("utf-8", "surrogateescape")):
             # Who looks for due jobs has written them last. Should a stranger have changed one, the commit is refused.
-            doc = self._docs.get(_id(name))
+            doc = self._docs.get(name)
             if doc is not None and doc.due_us is not None and doc.due_us <= upto_us and doc.elapsed is elapsed:
                 docs.append(doc)
             else:
-                others.append(name)
+                others.append(name.encode("utf-8", "surrogateescape"))
         if others:
             docs += self._due_among(others, elapsed, upto_us)
         return docs
