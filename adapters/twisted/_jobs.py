@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from schedcore.adapters.twisted._awaiting import as_twisted
 from schedcore.adapters.twisted.wakeup import call_in_reactor, is_over, is_running_here
-from schedcore.executors.base import ExecutorHost, failed, settle
+from schedcore.executors.base import failed, settle
 from schedcore.executors.loop import LoopJobs
 from schedcore.run import Finish, Run, RunState, current_run
 
@@ -31,10 +31,10 @@ class ReactorJobs(LoopJobs):
 
     reactor: Any = None
 
-    def start(self, scheduler: ExecutorHost, alias: str) -> None:
-        super().start(scheduler, alias)
-        self._queue: deque[int] = deque()  # those that have not begun
-        # Of those that have. Reactor's thread only.
+    def __init__(self) -> None:
+        super().__init__()
+        # Reactor's thread only: those that have not begun, and the Deferreds of those that have.
+        self._queue: deque[int] = deque()
         self._deferreds: dict[int, Deferred[None]] = {}
 
     def _begin_soon(self, numbers: range, runs: Sequence[Run]) -> None:

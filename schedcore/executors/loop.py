@@ -59,8 +59,8 @@ class LoopJobs(RunExecutor):
 
     def start(self, scheduler: ExecutorHost, alias: str) -> None:
         super().start(scheduler, alias)
-        self._live = {}
-        self._waiting = {}
+        # Of an earlier start: what waits is going to begin; what has begun ends, or has gone with its loop.
+        self._live = self._waiting.copy()
         self._drained.clear()
         self._closed = False
         # Looked up once, because every run needs them.

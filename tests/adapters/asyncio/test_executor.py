@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from schedcore.adapters.asyncio import AsyncIOExecutor
-from schedcore.testing.executors import ExecutorTraits, check_executor, executor_behaviours
+from schedcore.testing.executors import (
+    ExecutorTraits,
+    RecordingHost,
+    check_executor,
+    executor_behaviours,
+    make_run,
+)
 
 TRAITS = ExecutorTraits(workers=3)
 
@@ -37,3 +43,24 @@ def test_conformance(loop: asyncio.AbstractEventLoop, name: str, left_out: str |
         asyncio.run_coroutine_threadsafe(make(call), loop).result(10)
 
     assert check_executor(lambda: AsyncIOExecutor(3), TRAITS, only=name, submit_in=on_loop) == [name]
+
+
+def test_what_was_taken_before_it_was_started_again_is_carried_out(loop: asyncio.AbstractEventLoop) -> None:
+    async def job() -> str:
+        return "done"
+
+    executor, host = AsyncIOExecutor(), RecordingHost()
+    runs = [make_run(job, job_id=str(number)) for number in range(3)]
+
+    async def use() -> None:
+        executor.start(host, "default")
+        executor.submit(runs[:1])
+        executor.submit(runs[1:])
+        assert executor.shutdown() == []
+        executor.start(host, "default")
+        assert executor.live_runs() == runs
+
+    asyncio.run_coroutine_threadsafe(use(), loop).result(10)
+    assert [finish.retval for finish in host.wait(runs)] == ["done"] * 3
+    assert executor.shutdown() == []
+    assert executor.live_runs() == []
