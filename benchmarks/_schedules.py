@@ -30,7 +30,16 @@ ZONES = (
 #: Instants from which the next fire time is asked for, as ISO 8601 text.
 ASKED = ("2026-01-01T00:00Z", "2026-03-29T00:00Z", "2041-07-31T23:00Z", "2399-12-30T01:00Z", "9000-01-01T00:00Z")
 # What is worked out once for each zone, or once in a process, stays.
-_STAYS = {"_clocks", "_held_together", "_shared_offsets", "_zone", "_kinds_of_years", "_month_table", "_holidays", "_in_year"}
+_STAYS = {
+    "clocks_of",
+    "held_together",
+    "_shared_offsets",
+    "_zone",
+    "_kinds_of_years",
+    "_month_table",
+    "_holidays",
+    "_in_year",
+}
 
 
 def forget() -> None:

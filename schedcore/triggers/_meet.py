@@ -7,9 +7,9 @@ the next candidate, and when all answer the candidate itself it is a meeting. Th
 * **What merges is merged.** Cron rules of one zone become one rule, with the days, hours, minutes and seconds that all of
   them have; intervals become one interval (Chinese remainders, exact to the microsecond). What is left of ``minute=0`` and
   ``minute=30``, or of two intervals that are out of step, is nothing.
-* **Boxes** (``_where``). Candidates are looked for where all children can fire at most: on a lattice, in some minutes of
-  some days. Weekdays in different zones, dates and intervals of days meet there by a few operations on integers, for
-  all years to come.
+* **Boxes** (``_boxes``, ``_where``). Candidates are looked for where all children can fire at most: on a lattice, in some
+  minutes of some days. Weekdays in different zones, dates and intervals of days meet there by a few operations on integers,
+  for all years to come.
 * **What was found is remembered**, with the trigger and for others that are equal to it: that a search found nothing, too.
 
 Cron rules of one zone meet by their local times: both must name the time that the wall clock shows. Rules that run after a gap
@@ -27,9 +27,11 @@ from math import gcd
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, ANYWHERE, KNOWN_US, Box, near, shared
 from schedcore.triggers._effort import EFFORT
+from schedcore.triggers._finder import Finder
 from schedcore.triggers._local import DAY_S
-from schedcore.triggers._where import ANY_MINUTE, ANY_SECOND, ANYWHERE, KNOWN_US, Box, Finder, boxes_of, near, shared
+from schedcore.triggers._where import boxes_of
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone
 from schedcore.triggers.base import EngineTrigger, GridTrigger
 from schedcore.triggers.cron._search import Plan, first_day

@@ -10,7 +10,7 @@ The text may be a rule alone (``FREQ=MONTHLY;BYDAY=-1FR;BYHOUR=17``) or the line
 Theory of operation. dateutil reads a rule, and says what is wrong with it; it walks one from its start, so it is not asked
 for instances. A rule by the day, the week, the month or the year is a set of days, looked up 400 years at a time (``_days``), and
 times of the day; ``BYSETPOS`` counts them in one period after the other. A rule by the hour, minute or second is a
-box (``_where``) of local time. ``COUNT`` is turned into the date of the last instance once. That there is nothing is remembered.
+box (``_boxes``) of local time. ``COUNT`` is turned into the date of the last instance once. That there is nothing is remembered.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
+from schedcore.triggers._boxes import ANYWHERE, Box, either
 from schedcore.triggers._days import (
     CommonDays,
     Days,
@@ -36,6 +37,7 @@ from schedcore.triggers._days import (
     together,
 )
 from schedcore.triggers._effort import EFFORT
+from schedcore.triggers._finder import look
 from schedcore.triggers._local import (
     DAY_S,
     Gap,
@@ -49,7 +51,7 @@ from schedcore.triggers._local import (
 )
 from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, named_days, picked_days, times_of_rule
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
-from schedcore.triggers._where import ANYWHERE, Box, WallRule, either, local_boxes, look
+from schedcore.triggers._where import WallRule, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen, Swallowed
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._bits import first_multiple
+from schedcore.triggers._boxes import Box, times_near
 from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
 from schedcore.triggers._effort import MOST_STEPS
+from schedcore.triggers._finder import Finder
 from schedcore.triggers._local import civil, day_number
-from schedcore.triggers._where import Box, Finder, _times_near, boxes_of
+from schedcore.triggers._where import boxes_of
 from schedcore.triggers._zones import FIRST_US
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
@@ -403,7 +405,7 @@ def test_what_is_near_to_some_times_of_the_day(
         | st.integers(-distance - 100, distance + 100)
     )
     day, second = divmod(asked, 86_400)
-    near = _times_near(sum(1 << each for each in minutes), sum(1 << each for each in seconds), distance)
+    near = times_near(sum(1 << each for each in minutes), sum(1 << each for each in seconds), distance)
     found = any(
         these >> second % 60 & 1 and mask >> second // 60 & 1 and least <= day <= most
         for these, mask, least, most in near

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
+from schedcore.triggers._boxes import ANY_MINUTE
 from schedcore.triggers._days import CommonDays, Days, EitherDays
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._values import check_version
-from schedcore.triggers._where import ANY_MINUTE
 from schedcore.triggers.base import Frozen
 
 __all__ = ["EPOCH", "FAR_DAYS", "Calendar", "Daily", "LocalSet", "Span", "days_of"]

@@ -9,8 +9,10 @@ from typing import Any, Literal, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.triggers._boxes import ANYWHERE, KNOWN_US, Box, either, shared
 from schedcore.triggers._days import Days, EitherDays, RolledDays, together
 from schedcore.triggers._effort import EFFORT
+from schedcore.triggers._finder import Finder
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._values import (
     check_version,
@@ -20,20 +22,7 @@ from schedcore.triggers._values import (
     unpack_trigger,
     zone_stamp,
 )
-from schedcore.triggers._where import (
-    ANYWHERE,
-    KNOWN_US,
-    Box,
-    Finder,
-    WallRule,
-    boxes_of,
-    either,
-    local_span_boxes,
-    moved_boxes,
-    moved_rules,
-    shared,
-    wall_rules,
-)
+from schedcore.triggers._where import WallRule, boxes_of, local_span_boxes, moved_boxes, moved_rules, wall_rules
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed
 from schedcore.triggers.calendars._calendar import EPOCH, Calendar, LocalSet, days_of

@@ -7,8 +7,8 @@ from datetime import time
 from typing import Any
 
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._boxes import ANY_MINUTE
 from schedcore.triggers._local import DAY_S
-from schedcore.triggers._where import ANY_MINUTE
 from schedcore.triggers.calendars._calendar import Calendar, LocalSet, Span
 
 __all__ = ["Times", "clock"]

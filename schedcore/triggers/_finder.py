@@ -1,0 +1,261 @@
+"""Looking for the next instant of boxes: from day to day by sets of days, and within them by arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import gcd
+
+from schedcore.triggers._bits import first_multiple, lowest, runs
+from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, Box, day_lattice, day_sets, is_empty
+from schedcore.triggers._days import CHUNK, FIRST_DAY, CrossedDays, Days, next_common
+from schedcore.triggers._local import DAY_S
+from schedcore.triggers._zones import LAST_US
+
+__all__ = ["Finder", "drifts", "look"]
+
+_SECOND_US = 1_000_000
+_MINUTE_US = 60_000_000
+_DAY_US = DAY_S * _SECOND_US
+# Times of the day that a lattice is tried against, each for the days on which it comes to it.
+_MOST_TIMES = 128
+# Windows of the day that a lattice is tried against at once.
+_MOST_WINDOWS = 48
+
+
+class Finder:
+    """Looks for instants in boxes. What it remembers of the last look only saves time; safe to share between threads."""
+
+    __slots__ = ("_known", "boxes", "periodic")
+
+    def __init__(self, boxes: Sequence[Box]) -> None:
+        self.boxes = tuple(boxes)
+        #: Whether all of them repeat after 400 years.
+        self.periodic = all(box.periodic for box in self.boxes)
+        # For each box a question and its answer, which holds for all questions in between.
+        self._known: list[tuple[int, int | None]] = [(LAST_US + 1, None)] * len(self.boxes)
+
+    def is_empty(self) -> bool:
+        """Whether it is known that there is nothing in the boxes, which is looked for only where all their days repeat."""
+        return all(is_empty(box) for box in self.boxes)
+
+    def at_or_after(self, at_us: int, steps: list[int]) -> int | None:
+        """The first instant of the boxes that is not before ``at_us``, or one that is earlier than it but not before ``at_us``.
+
+        None: there is none. ``steps``: those that are left, counted down in place. When they are used up, or a box was not looked
+        into any farther because of what another one has, the answer is how far the look came, which may be an instant of no box.
+        """
+        # First no farther than to the end of a chunk of days: what one box has there saves a look at the others beyond.
+        near_us = (FIRST_DAY + ((at_us // _DAY_US - FIRST_DAY) // CHUNK + 1) * CHUNK) * _DAY_US - 1
+        best: int | None = None
+        answers: list[int | None] = []
+        for number, box in enumerate(self.boxes):
+            asked_us, answer_us = self._known[number]
+            if at_us < asked_us or (answer_us is not None and answer_us < at_us):
+                answer_us = look(box, at_us, steps, until_us=near_us if best is None else min(best, near_us))
+                self._known[number] = at_us, answer_us
+            answers.append(answer_us)
+            if answer_us is not None and (best is None or answer_us < best):
+                best = answer_us
+        if best is None or best <= near_us:
+            return best
+        best = None
+        for number, (box, answer_us) in enumerate(zip(self.boxes, answers, strict=True)):
+            if answer_us is None:
+                continue
+            found_us = look(box, answer_us, steps, until_us=best)
+            self._known[number] = at_us, found_us
+            if found_us is not None and (best is None or found_us < best):
+                best = found_us
+        return best
+
+
+@lru_cache(maxsize=512)
+def _met_days(
+    period_us: int, offset_us: int, minutes: int, seconds: int, windows: tuple[tuple[int, int, int], ...]
+) -> tuple[tuple[Days, ...], tuple[Days, ...], bool]:
+    """The days on which a lattice, and windows that come again and again, come to some times of the day: sets that are small,
+    sets to be asked last, about the days that others leave, and whether the small ones have all that there is to know.
+    """
+    step_us = gcd(period_us, _DAY_US)
+    times = _times_on(step_us, offset_us % step_us, minutes, seconds)
+    low_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
+    high_us = _MINUTE_US * (minutes.bit_length() - 1) + _SECOND_US * seconds.bit_length() - 1
+    small: list[Days] = []
+    last: list[Days] = []
+    known = True
+    for each_us, begin_us, width_us in ((period_us, offset_us, 0), *windows):
+        if _DAY_US % each_us == 0 or (each_us % _DAY_US == 0 and not width_us):
+            continue
+        step_us = gcd(each_us, _DAY_US)
+        period = each_us // step_us  # days after which all comes again
+        wide_us = high_us - low_us + width_us
+        if times is not None and len(times) * (width_us // step_us + 1) <= _MOST_TIMES:
+            # day * _DAY_US + time is to be from begin_us + k * each_us to width_us later
+            inverse = pow(_DAY_US // step_us, -1, period) if period > 1 else 0
+            days = {
+                (begin_us - time_us + after_us) // step_us * inverse % period
+                for time_us in times
+                for after_us in range((time_us - begin_us) % step_us, width_us + 1, step_us)
+            }
+            if 2 * len(days) < period:
+                small.append(day_lattice(period, *sorted(days)))
+        elif wide_us < each_us:
+            last.append(CrossedDays(each_us, begin_us, low_us - width_us, high_us))
+            known = False
+        else:
+            known = False
+    return tuple(small), tuple(last), known
+
+
+def _times_on(step_us: int, first_us: int, minutes: int, seconds: int) -> list[int] | None:
+    """The times of the day of some minutes and seconds that are on a lattice whose step divides the day; None: too many."""
+    in_a_minute = min(_MINUTE_US // step_us + 1, seconds.bit_count() * (_SECOND_US // step_us + 1))
+    if minutes.bit_count() * in_a_minute > _MOST_TIMES:
+        return None
+    return [
+        at_us
+        for low, high in runs(minutes)
+        for minute_us in range(_MINUTE_US * low, _MINUTE_US * high, _MINUTE_US)
+        for at_us in range(minute_us + (first_us - minute_us) % step_us, minute_us + _MINUTE_US, step_us)
+        if seconds >> at_us % _MINUTE_US // _SECOND_US & 1
+    ]
+
+
+@lru_cache(maxsize=256)
+def _windows_of(minutes: int, seconds: int) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    """Some minutes of the day and seconds of the minute as windows; none where they are too many, or all there are."""
+    if minutes == ANY_MINUTE and seconds == ANY_SECOND:
+        return ()
+    if (minutes & ~(minutes << 1)).bit_count() > _MOST_WINDOWS:
+        return ()
+    spans = runs(seconds)
+    stretches = runs(minutes)
+    if seconds == ANY_SECOND or minutes.bit_count() * len(spans) > _MOST_WINDOWS:
+        found = [(low * _MINUTE_US, high * _MINUTE_US) for low, high in stretches]
+    else:
+        found = [
+            (minute * _MINUTE_US + a * _SECOND_US, minute * _MINUTE_US + b * _SECOND_US)
+            for low, high in stretches
+            for minute in range(low, high)
+            for a, b in spans
+        ]
+    if len(found) > _MOST_WINDOWS:
+        return ()
+    return (tuple((_DAY_US, low_us, high_us - low_us - 1) for low_us, high_us in found),)
+
+
+def _until_all(wanted: Sequence[Sequence[tuple[int, int, int]]], at_us: int, step_us: int) -> int | None:
+    """In how many steps there may be a time that is in one of the windows of each set: 0, now; None, never.
+
+    It is the least number for the first set that is missed.
+    """
+    for windows in wanted:
+        least: int | None = None
+        for period_us, offset_us, width_us in windows:
+            place_us = (at_us - offset_us) % period_us
+            if place_us <= width_us:
+                least = 0
+                break
+            left_us = period_us - place_us
+            times = first_multiple(step_us, period_us, left_us, left_us + width_us)
+            if times is not None and (least is None or times < least):
+                least = times
+        if least != 0:
+            return least
+    return 0
+
+
+def drifts(period_us: int) -> bool:
+    """Whether what comes again and again comes at other times each day."""
+    return period_us > _MINUTE_US and bool(period_us % _DAY_US and _DAY_US % period_us)
+
+
+def _until_overlap(period_us: int, width_us: int, windows: Sequence[tuple[int, int, int]], begin_us: int) -> int | None:
+    """In how many periods a stretch that begins at an instant overlaps one of some windows: 0, now; None, never."""
+    least: int | None = None
+    for of_us, offset_us, wide_us in windows:
+        wide_us += width_us
+        if wide_us >= of_us:
+            return 0
+        # The stretch begins at most its width before the window.
+        place_us = (begin_us - offset_us + width_us) % of_us
+        if place_us <= wide_us:
+            return 0
+        left_us = of_us - place_us
+        times = first_multiple(period_us, of_us, left_us, left_us + wide_us)
+        if times is not None and (least is None or times < least):
+            least = times
+    return least
+
+
+def look(
+    box: Box, at_us: int, steps: list[int], known_from: int = FIRST_DAY, until_us: int | None = None
+) -> int | None:
+    """The first instant of a box that is not before another; or how far the look came when its steps were used up, or when it
+    was past ``until_us``.
+
+    ``known_from``: the day from which the days of the box are known.
+    """
+    period_us, offset_us, minutes, seconds, _, from_us, upto_us, _, windows = box
+    upto_us = min(upto_us, LAST_US)
+    sets = day_sets(box)
+    at_us = max(at_us, from_us)
+    first_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
+    wanted: tuple[tuple[tuple[int, int, int], ...], ...] = tuple((window,) for window in windows)
+    small, last, known = _met_days(period_us, offset_us, minutes, seconds, windows)
+    sets = (*small, *sets, *last)
+    # What comes to other times each day is not stepped along, which may take years of days.
+    times_of_day = () if known else _windows_of(minutes, seconds)
+    drifting = next((window for window in windows if drifts(window[0])), None) if times_of_day else None
+    if times_of_day and drifts(period_us):
+        wanted += times_of_day
+    until_day = None if until_us is None else until_us // _DAY_US
+    there = None  # a day that the sets have
+    while True:
+        at_us += (offset_us - at_us) % period_us
+        if at_us > upto_us:
+            return None
+        steps[0] -= 1
+        if steps[0] < 0 or (until_us is not None and at_us > until_us):
+            return at_us
+        day, rest_us = divmod(at_us, _DAY_US)
+        if sets and day != there and day >= known_from:
+            there = next_common(sets, day, until_day)
+            if there is None:
+                return None
+            if there > day:
+                # A lattice that comes to other times each day may pass before the first time of this one.
+                at_us = there * _DAY_US + (0 if wanted else first_us)
+                continue
+        if drifting is not None:
+            begin_us = at_us - (at_us - drifting[1]) % drifting[0]
+            turns = _until_overlap(drifting[0], drifting[2], times_of_day[0], begin_us)
+            if turns is None:
+                return None
+            if turns:
+                at_us = begin_us + turns * drifting[0]
+                continue
+        if wanted:
+            times = _until_all(wanted, at_us, period_us)
+            if times is None:
+                return None
+            if times:
+                at_us += times * period_us
+                continue
+        minute, rest_us = divmod(rest_us, _MINUTE_US)
+        later = minutes >> minute
+        if later & 1:
+            more = seconds >> rest_us // _SECOND_US
+            if more & 1:
+                return at_us
+            if more:
+                at_us += _SECOND_US * lowest(more) - rest_us % _SECOND_US
+                continue
+            later ^= 1
+        if later:
+            at_us = day * _DAY_US + _MINUTE_US * (minute + lowest(later)) + _SECOND_US * lowest(seconds)
+        else:
+            at_us = (day + 1) * _DAY_US
+            if not sets:
+                at_us += first_us
