@@ -19,6 +19,7 @@ repeat after 12, leap years after 400) and the jumps of the clocks in between th
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, tzinfo
+from functools import lru_cache
 from itertools import takewhile
 from math import gcd
 from time import time_ns
@@ -27,6 +28,7 @@ from typing import Any, ClassVar, Literal, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states
+from schedcore.triggers._days import CHUNK, FIRST_DAY, Days
 from schedcore.triggers._local import (
     DAY_S,
     Gap,
@@ -59,6 +61,10 @@ _FEW = 24
 _MAX_DATES = 1200
 # Microseconds. How far ahead changes of the clocks are looked for (100 years).
 _FURTHEST_US = 36525 * DAY_S * _SECOND_US
+# Seconds. In a longer span the dates that clocks swallow are counted by sets of days (150 years).
+_LONG_S = 54_787 * DAY_S
+# The day number of 2100-01-01, from which on the clocks of a zone do the same each year.
+_STABLE_DAY = 47_482
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
 
 
@@ -368,15 +374,37 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         """How many of the fire times in [first, end) fall away because clocks jump: skipped, or moved onto another one."""
         total = 0
         from_s, until_s = after_us // _SECOND_US - 3 * DAY_S, upto_us // _SECOND_US + 3 * DAY_S
+        before = until_s // DAY_S + 3  # the first day of those that are not looked at one by one
+        if until_s - from_s > _LONG_S and self._offsets.periodic:
+            before = FIRST_DAY if self.dst == "skip" else _STABLE_DAY  # and no clocks jump over a day any more
+            until_s = min(until_s, (before + 3) * DAY_S)
+            if self.dst == "skip":
+                total += self._swallowed_days(max(self._bound(first), before), self._bound(end - 1))
         for low_s, high_s in gaps(self._offsets, from_s, until_s):
             if self.dst != "skip" and high_s - low_s < DAY_S:
                 continue  # it is moved, and not as far as to the next one
             for day in range(-((self._time_s - low_s) // DAY_S), (high_s - 1 - self._time_s) // DAY_S + 1):
                 k = self._index(day)
-                if not first <= k < end or self._day(k) != day:
+                if not first <= k < end or day >= before or self._day(k) != day:
                     continue
                 if self.dst == "skip" or (k + 1 < end and self._instant(k) == self._instant(k + 1)):
                     total += 1
+        return total
+
+    def _swallowed_days(self, first: int, last: int) -> int:
+        """How many dates, from one day to another, have a time of day that the clocks jump over: counted in sets of days."""
+        from schedcore.triggers._where import dates_of  # which imports this module
+
+        total = 0
+        dates, jumped = dates_of(self), _jumped_days(self.timezone, self._time_s)
+        for chunk in range((first - FIRST_DAY) // CHUNK, (last - FIRST_DAY) // CHUNK + 1):
+            found = jumped.within(dates.chunk(chunk), chunk)
+            start = FIRST_DAY + chunk * CHUNK
+            if first > start:
+                found = found >> first - start << first - start
+            if last < start + CHUNK - 1:
+                found &= (2 << last - start) - 1
+            total += found.bit_count()
         return total
 
     @property
@@ -617,6 +645,31 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             "skip",
             "skip",
         )
+
+
+class _JumpedDays(Days):
+    """The local days on which the clocks of a zone jump over a time of day."""
+
+    __slots__ = ("_offsets", "_time_s")
+
+    repeats = 1  # the rules of the tz database do not change after 2100
+
+    def __init__(self, offsets: Offsets, time_s: int) -> None:
+        self._offsets, self._time_s = offsets, time_s
+
+    def make(self, chunk: int) -> int:
+        start = FIRST_DAY + chunk * CHUNK
+        found = bytearray(CHUNK // 8 + 1)
+        for low_s, high_s in gaps(self._offsets, (start - 3) * DAY_S, (start + CHUNK + 3) * DAY_S):
+            for day in range(-((self._time_s - low_s) // DAY_S), (high_s - 1 - self._time_s) // DAY_S + 1):
+                if start <= day < start + CHUNK:
+                    found[day - start >> 3] |= 1 << (day - start & 7)
+        return int.from_bytes(found, "little")
+
+
+@lru_cache(maxsize=64)
+def _jumped_days(zone: tzinfo, time_s: int) -> Days:
+    return _JumpedDays(offsets_for(zone), time_s)
 
 
 def _check(name: str, value: object, most: int) -> None:

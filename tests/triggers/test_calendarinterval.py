@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from time import perf_counter
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -461,6 +462,53 @@ def test_the_dates_are_what_a_calendar_says(
             if later:
                 assert trigger.next_us(low_us) == later[0]
                 assert trigger.next_us((low_us + later[0]) // 2) == later[0]
+
+
+@calm
+@given(
+    start=starts | st.sampled_from([date(1900, 3, 31), date(2300, 1, 30)]),
+    step=steps,
+    second=seconds,
+    key=st.sampled_from(KEYS),
+    overflow=overflows,
+    dst=dsts,
+    from_year=st.integers(1, 9000),
+    years=st.integers(150, 9000),
+    odd_us=st.integers(0, 366 * 86_400_000_000),
+)
+def test_a_count_of_centuries_is_the_sum_of_those_of_decades(
+    start: date,
+    step: tuple[int, int],
+    second: int,
+    key: str,
+    overflow: Overflow,
+    dst: Dst,
+    from_year: int,
+    years: int,
+    odd_us: int,
+) -> None:
+    """The dates of a long span that clocks jump over are counted in sets of days, those of a short one as they come."""
+    months, days = step
+    trigger = CalendarIntervalTrigger(
+        months=months,
+        days=days,
+        hour=second // 3600,
+        minute=second % 3600 // 60,
+        start_date=start,
+        timezone=key,
+        overflow=overflow,
+        dst=dst,
+    )
+    upto_year = min(from_year + years, 9998)
+    bounds = [*range(from_year, upto_year, 70), upto_year]
+    instants = [from_datetime(datetime(year, 1, 1, tzinfo=UTC)) + odd_us for year in bounds]
+    whole = trigger.count_us(instants[0], instants[-1])
+    assert whole == sum(trigger.count_us(low, high) for low, high in pairwise(instants))
+    expected_us = trigger.last_us(instants[-1])
+    if expected_us is not None and expected_us > instants[0]:
+        assert trigger.count_us(instants[0], expected_us - 1) == whole - 1
+    upto = trigger.backlog(instants[0], instants[-1])
+    assert upto.times == whole
 
 
 @calm
