@@ -232,7 +232,7 @@ class Runs:
 
     def finish(self, finishes: Sequence[Finish]) -> None:
         """Runs ended."""
-        plain: list[tuple[Any, ...]] = []
+        well: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
         latest_us = 0
         over: set[int] = set()
@@ -242,8 +242,8 @@ class Runs:
             finished_us = finish.finished_us
             uid = run.token
             what = outcome(finish)
-            if what is NOTHING:
-                plain.append((str(finish.state), finish.started_us, finished_us, uid, run.fire_us, run.attempt))
+            if what is NOTHING and finish.state is RunState.SUCCEEDED:
+                well.append((finish.started_us, finished_us, uid, run.fire_us, run.attempt))
             else:
                 rows.append((str(finish.state), finish.started_us, finished_us, *what, uid, run.fire_us, run.attempt))
             if finished_us > latest_us:
@@ -253,8 +253,8 @@ class Runs:
         if not finishes:
             return
         with self._database.writing("record how runs ended") as cursor:
-            if plain:
-                self._sql.finish_plain(cursor, plain)
+            if well:
+                self._sql.finish_well(cursor, well)
             if rows:
                 self._sql.finish(cursor, rows)
             if over:

@@ -129,11 +129,12 @@ class Statements:
         taken_back = f"{key} AND state = '{RunState.SUBMITTED}'"
         self.withdraw = update(runs, key_columns, "submitted_us = NULL", taken_back)
         self.hand_over = update(runs, f"now_us int, {key_columns}", "submitted_us = <now_us>", taken_back)
-        # Most runs leave nothing but that they ended.
-        self.finish_plain = update(
+        # Most runs leave nothing but that they ended well.
+        self.finish_well = update(
             runs,
-            f"state word, started_us int, finished_us int, {key_columns}",
-            "state = <state>, started_us = coalesce(<started_us>, started_us), finished_us = <finished_us>",
+            f"started_us int, finished_us int, {key_columns}",
+            f"state = '{RunState.SUCCEEDED}', started_us = coalesce(<started_us>, started_us), "
+            "finished_us = <finished_us>",
             f"{key} AND finished_us IS NULL",
         )
         self.finish = update(
