@@ -19,6 +19,7 @@ from schedcore.events import EVENT_ALL, SchedulerEvent
 from schedcore.executors.base import BaseExecutor
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
+from schedcore.schedulers._closing import limit_of
 from schedcore.schedulers.base import register_exit_hook
 from schedcore.schedulers.loop import LoopScheduler, is_stopping
 from schedcore.wakeup import Done, Wakeup
@@ -73,6 +74,7 @@ class QtScheduler(LoopScheduler):
         From any thread, before start, twice, and from a job, which is not waited for. The Qt thread must not wait for a
         thread that waits in here.
         """
+        timeout = limit_of(timeout)
         inside = self._waits_for_itself()
         first = self._begin_shutdown()
         if first:

@@ -10,6 +10,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from schedcore.errors import ConfigurationError
 from schedcore.executors.base import BaseExecutor, RunExecutor
 from schedcore.run import Run
 from schedcore.schedulers._pump import Pump
@@ -17,7 +18,19 @@ from schedcore.schedulers._pump import Pump
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["close", "quiesce", "stop_executor"]
+__all__ = ["close", "limit_of", "quiesce", "stop_executor"]
+
+
+def limit_of(timeout: float | None) -> float | None:
+    """What is given as the ``timeout`` of a shutdown, in seconds; None also for longer than anybody can wait.
+
+    Raises ``ConfigurationError`` before anything is stopped.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout != timeout:
+        raise ConfigurationError(f"timeout must be a number of seconds, or None for no limit, not {timeout!r}")
+    return None if timeout > threading.TIMEOUT_MAX / 2 else timeout
 
 
 def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:

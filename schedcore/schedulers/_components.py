@@ -59,6 +59,7 @@ def make_stores(specs: Mapping[str, Any]) -> dict[str, JobStore]:
 def add_executor(
     scheduler: BaseScheduler, executor: BaseExecutor | str, alias: str, options: Mapping[str, Any]
 ) -> None:
+    _check_alias(alias)
     made = _make(executor, options, "executors", alias, plugins.EXECUTORS)
     _check(made, BaseExecutor, f"executors.{alias}", "an executor")
     with scheduler._lock:
@@ -91,6 +92,7 @@ def remove_executor(scheduler: BaseScheduler, alias: str, shutdown: bool) -> Non
 def add_jobstore(
     scheduler: BaseScheduler, jobstore: BaseJobStore | str, alias: str, options: Mapping[str, Any]
 ) -> None:
+    _check_alias(alias)
     made = _make(jobstore, options, "jobstores", alias, plugins.JOBSTORES)
     _check(made, BaseJobStore, f"jobstores.{alias}", "a job store")
     pump = Pump(scheduler, alias, _as_job_store(made))
@@ -161,6 +163,11 @@ def _as_job_store(store: BaseJobStore) -> JobStore:
     from schedcore.jobstores.simple import SimpleStore
 
     return SimpleStore(store)
+
+
+def _check_alias(alias: object) -> None:
+    if not isinstance(alias, str) or not alias:
+        raise ConfigurationError(f"alias must be a text of at least one character, not {alias!r}")
 
 
 def no_such_alias(what: str, alias: str, known: Iterable[str]) -> KeyError:

@@ -159,6 +159,7 @@ def make_trigger(
     trigger: BaseTrigger | str | None, trigger_args: dict[str, Any], timezone: tzinfo, timeline: Timeline
 ) -> EngineTrigger:
     """A trigger from an instance, an alias with its arguments, or None (once, now), bound to now where it left its start out."""
+    named = trigger
     if trigger is None:
         trigger = "date"
     if isinstance(trigger, str):
@@ -172,7 +173,7 @@ def make_trigger(
         try:
             made = cls(**trigger_args)
         except TypeError as error:
-            raise _bad_trigger_args(trigger, cls, trigger_args, error) from error
+            raise _bad_trigger_args(named, trigger, cls, trigger_args, error) from error
         kind = type(made)
         if kind not in _grids:
             made = as_grid(made)
@@ -182,8 +183,9 @@ def make_trigger(
         return made if timeline.is_system else _anchored(made, timeline)
     if trigger_args:
         names = ", ".join(repr(name) for name in trigger_args)
+        what = "a class" if isinstance(trigger, type) else "an instance already"
         raise InvalidTriggerError(
-            f"{names}: arguments for a trigger go with its alias; this trigger is an instance already ({trigger!r})"
+            f"{names}: arguments for a trigger go with its alias; this trigger is {what} ({trigger!r})"
         )
     if isinstance(trigger, type) or not callable(getattr(trigger, "get_next_fire_time", None)):
         raise InvalidTriggerError(
@@ -220,7 +222,8 @@ def _anchored(trigger: EngineTrigger, timeline: Timeline) -> EngineTrigger:
     return trigger.anchored(now.steady_us if trigger.elapsed else now.wall_us)
 
 
-def _bad_trigger_args(alias: str, cls: type, given: dict[str, Any], error: TypeError) -> Exception:
+def _bad_trigger_args(named: Any, alias: str, cls: type, given: dict[str, Any], error: TypeError) -> Exception:
+    from difflib import get_close_matches
     from inspect import signature
 
     known = list(signature(cls).parameters)
@@ -228,7 +231,12 @@ def _bad_trigger_args(alias: str, cls: type, given: dict[str, Any], error: TypeE
         if name not in known:
             if name == "timezone":
                 continue
-            return UnknownOptionError(name, known, f"{alias} trigger")
+            # What is no argument of the call is taken for one of the trigger's.
+            near = get_close_matches(name, [*known, *signature(Definitions.define_as_in_add_job).parameters], n=1)
+            unknown = UnknownOptionError(name, near or known, f"{alias} trigger")
+            if named is None and not near:
+                unknown.args = (f"{unknown}; no trigger is named: name one, such as 'interval'",)
+            return unknown
     return InvalidTriggerError(f"{alias} trigger: {error}")
 
 

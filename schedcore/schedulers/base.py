@@ -61,7 +61,7 @@ from schedcore.run import Finish, Run, RunRecord, current_run
 from schedcore.schedulers import _components, _listing, _program, _starting
 from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.schedulers._changes import Changes
-from schedcore.schedulers._closing import close, quiesce, stop_executor
+from schedcore.schedulers._closing import close, limit_of, quiesce, stop_executor
 from schedcore.schedulers._definition import UNSET, Definitions, Unset
 from schedcore.schedulers._jobs import Jobs
 from schedcore.schedulers._program import register_exit_hook
@@ -309,6 +309,7 @@ class BaseScheduler(ABC):
         itself. Returns the runs that were cut short. Schedulers on an event loop return an awaitable of them.
         """
         notice_fork()
+        timeout = limit_of(timeout)
         # Those of this life: a listener that hears of its end may begin another.
         closed, cut = self._closed, self._cut
         first = self._begin_shutdown()
@@ -554,6 +555,8 @@ class BaseScheduler(ABC):
         jobstore: str | None = None
         for number, arguments in enumerate(jobs):
             try:
+                if not isinstance(arguments, Mapping):
+                    raise ConfigurationError(f"a job must be a mapping of the arguments of add_job, not {arguments!r}")
                 record, next_run, its = self._definitions.define_as_in_add_job(**arguments)
                 if jobstore not in (None, its):
                     raise ConfigurationError(f"jobs for {its!r} and for {jobstore!r}: add_jobs adds to one job store")

@@ -36,7 +36,7 @@ from schedcore.errors import SchedulerNotRunningError
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
 from schedcore.schedulers._calls import Teller
-from schedcore.schedulers._closing import close
+from schedcore.schedulers._closing import close, limit_of
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._right_of_way import RightOfWay
 from schedcore.schedulers.base import CLOSING_S, STILL_CLOSING, BaseScheduler
@@ -112,6 +112,7 @@ class LoopScheduler(BaseScheduler):
         Nothing fires from the call on, whether anybody waits or not. See ``BaseScheduler.shutdown`` for ``wait`` and
         ``timeout`` (s). Inside a job of this scheduler's there is nothing to wait for, because the job would wait for itself.
         """
+        timeout = limit_of(timeout)
         inside = self._in_own_job()
         first = self._begin_shutdown()
         if first:

@@ -52,10 +52,11 @@ class TestAddJobs:
             ([*jobs("new"), {"func": work, "kwargs": 5, "id": "x"}], JobArgumentsError),
             ([*jobs("new"), *jobs("x", replace_existing=True)], ConfigurationError),
             ([*jobs("new"), *jobs("x", jobstore="other")], ConfigurationError),
+            ([*jobs("new"), work], ConfigurationError),
         ],
     )
     def test_all_or_none(
-        self, store: str, tmp_path: Path, started: bool, bad: list[dict[str, Any]], error: type[Exception]
+        self, store: str, tmp_path: Path, started: bool, bad: list[Any], error: type[Exception]
     ) -> None:
         scheduler = make(store, tmp_path)
         scheduler.add_jobs(jobs("a"))

@@ -460,7 +460,13 @@ BAD_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
         UnknownOptionError,
         "unknown interval trigger option 'second'; did you mean 'seconds'?",
     ),
-    ({"seconds": 5}, UnknownOptionError, "unknown date trigger option 'seconds'"),
+    ({"seconds": 5}, UnknownOptionError, "no trigger is named: name one, such as 'interval'"),
+    (
+        {"trigger": "interval", "seconds": 5, "replace_exsisting": True},
+        UnknownOptionError,
+        "unknown interval trigger option 'replace_exsisting'; did you mean 'replace_existing'?",
+    ),
+    ({"trigger": IntervalTrigger, "seconds": 5}, InvalidTriggerError, "this trigger is a class"),
     (
         {"trigger": IntervalTrigger(seconds=5), "seconds": 5},
         InvalidTriggerError,
@@ -797,6 +803,8 @@ class TestParts:
         scheduler.add_executor("debug", "d")
         with pytest.raises(ConfigurationError, match="an executor with the alias 'd' exists already; remove it first"):
             scheduler.add_executor("debug", "d")
+        with pytest.raises(ConfigurationError, match="alias must be a text of at least one character, not 3"):
+            scheduler.add_executor("debug", 3)  # type: ignore[arg-type]
         scheduler.add_job(nothing, "interval", seconds=10, executor="d", id="x")
         scheduler.advance(10)
         assert log.executed("x") == [seconds(10)]
@@ -814,6 +822,8 @@ class TestParts:
         scheduler.add_jobstore(store, "m")
         with pytest.raises(ConfigurationError, match="a job store with the alias 'm' exists already; remove it first"):
             scheduler.add_jobstore("memory", "m")
+        with pytest.raises(ConfigurationError, match="alias must be a text of at least one character, not 3"):
+            scheduler.add_jobstore("memory", 3)  # type: ignore[arg-type]
         scheduler.add_job(nothing, "interval", seconds=10, jobstore="m", id="x")
         scheduler.advance(10)
         scheduler.remove_jobstore("m")

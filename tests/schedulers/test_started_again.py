@@ -10,7 +10,12 @@ from datetime import UTC, datetime
 import pytest
 
 from schedcore.adapters.asyncio import AsyncIOScheduler
-from schedcore.errors import SchedulerAlreadyRunningError, SchedulerNotRunningError, SchedulerStartError
+from schedcore.errors import (
+    ConfigurationError,
+    SchedulerAlreadyRunningError,
+    SchedulerNotRunningError,
+    SchedulerStartError,
+)
 from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, EVENT_SCHEDULER_STARTED, SchedulerEvent
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.blocking import BlockingScheduler
@@ -212,6 +217,16 @@ def test_a_listener_that_would_end_the_program_does_not_end_the_start() -> None:
     loop.run_until_complete(main())
     loop.close()
     assert here not in heard
+
+
+@pytest.mark.asyncio
+async def test_a_limit_that_is_none_stops_nothing() -> None:
+    async with AsyncIOScheduler() as scheduler:
+        with pytest.raises(
+            ConfigurationError, match="timeout must be a number of seconds, or None for no limit, not '5'"
+        ):
+            scheduler.shutdown(timeout="5")  # type: ignore[arg-type]
+        assert scheduler.running
 
 
 def test_a_start_for_which_there_is_no_thread_can_be_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

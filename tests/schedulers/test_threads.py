@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from schedcore.errors import ConfigurationError
 from schedcore.events import (
     EVENT_JOB_ERROR,
     EVENT_JOB_EXECUTED,
@@ -182,6 +183,22 @@ class TestShutdown:
         assert [run.job.id for run in cut] == ["x"]
         job.go_on.set()
         assert job.ended.wait(LIMIT_S)
+
+    @pytest.mark.parametrize("timeout", ["5", True, float("nan")])
+    def test_with_a_limit_that_is_none(self, background: Callable[..., BackgroundScheduler], timeout: Any) -> None:
+        scheduler = background()
+        with pytest.raises(ConfigurationError, match="timeout must be a number of seconds, or None for no limit, not"):
+            scheduler.shutdown(timeout=timeout)
+        assert scheduler.running
+
+    def test_with_a_limit_beyond_all_clocks(self, background: Callable[..., BackgroundScheduler]) -> None:
+        scheduler = background()
+        job = Job()
+        scheduler.add_job(job)
+        assert job.begun.wait(LIMIT_S)
+        threading.Timer(0.01, job.go_on.set).start()
+        assert scheduler.shutdown(timeout=float("inf")) == []
+        assert job.ended.is_set()
 
     def test_from_a_job(self, background: Callable[..., BackgroundScheduler]) -> None:
         scheduler = background()
