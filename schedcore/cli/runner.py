@@ -33,9 +33,9 @@ from schedcore.allowed import DEFAULT
 from schedcore.cli import stores
 from schedcore.cli.board import EVENTS, Board, Level, View
 from schedcore.cli.lines import LibraryHandler, LineWriter
-from schedcore.cli.register import check, is_register, sync
+from schedcore.cli.register import REGISTER, check, is_register, sync
 from schedcore.cli.stores import StorePlace
-from schedcore.cli.tomlfile import STARTUP, ScheduleFile
+from schedcore.cli.tomlfile import RUN_COMMAND, STARTUP, ScheduleFile
 from schedcore.cli.words import amount, duration, short_path
 from schedcore.errors import FailureError, JobStoreInUseError, MissingExtraError, UnknownOptionError, UsageError
 from schedcore.executors.command import kill_running, terminate_running
@@ -213,8 +213,8 @@ def _naming(file: ScheduleFile, place: StorePlace) -> Mapping[str, Any]:
     """A store's options. What the file itself says is to be run may be: whoever writes it runs programs anyway."""
     if place.kind not in _HOLDS_REFERENCES or "allowed_refs" in place.options:
         return place.options
-    named = sorted({job.func for job in file.jobs if job.func is not None and job.jobstore == place.alias})
-    return {**place.options, "allowed_refs": [DEFAULT, *named]}
+    named = {RUN_COMMAND if job.func is None else job.func for job in file.jobs if job.jobstore == place.alias}
+    return {**place.options, "allowed_refs": [DEFAULT, REGISTER, *sorted(named)]}
 
 
 def _component(file: ScheduleFile, section: str, alias: str, options: Mapping[str, Any]) -> Any:

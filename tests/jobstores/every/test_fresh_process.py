@@ -92,6 +92,10 @@ def found_by(options: dict[str, Any], serializer: str) -> dict[str, Any]:
         scheduler.shutdown()
 
 
+# Commands are run by who says that they may be.
+ALLOWED = ["default", "schedcore.executors.command:run_command"]
+
+
 def add_all(scheduler: VirtualScheduler, serializer: str) -> None:
     for name, trigger in triggers().items():
         scheduler.add_job(work, trigger, id=f"trigger: {name}")
@@ -129,12 +133,12 @@ def test_a_fresh_process_finds_what_was_stored(kind: Kind, tmp_path: Path) -> No
         folder = tmp_path / serializer
         folder.mkdir()
         place = kind.place(folder)
-        scheduler = scheduler_of(place.store(serializer=serializer_of(serializer)))
+        scheduler = scheduler_of(place.store(serializer=serializer_of(serializer), allowed_refs=ALLOWED))
         scheduler.start(paused=True)
         add_all(scheduler, serializer)
         scheduler.shutdown()
         expected.append(json.loads(what_never_was_bytes(serializer)))
-        cases.append((place.options, serializer))
+        cases.append(({**place.options, "allowed_refs": ALLOWED}, serializer))
     answers = ask_child(CHILD, cases, tmp_path)
     for (_, serializer), found, wanted in zip(cases, answers, expected, strict=True):
         assert found.keys() == wanted.keys()

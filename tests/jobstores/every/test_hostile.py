@@ -63,6 +63,19 @@ def data(path: Path) -> dict[str, tuple[dict[str, Any], str]]:
         "os.system": ({"func": "os:system", **touched(path)}, "'os:system' runs programs or code"),
         "posix.system": ({"func": "posix:system", **touched(path)}, "'posix:system' runs programs or code"),
         "exec": ({"func": "builtins:exec", "args": [f"__import__('os').system({touch!r})"]}, "runs programs or code"),
+        "a pipe": ({"func": "imaplib:IMAP4_stream", **touched(path)}, "'imaplib:IMAP4_stream' runs programs or code"),
+        "a file": ({"func": "codecs:open", "args": [str(path), "w"]}, "'codecs:open' runs programs or code, or changes files"),
+        "a command": (
+            {"func": "schedcore.executors.command:run_command", **touched(path)},
+            "'schedcore.executors.command:run_command' runs programs or code",
+        ),
+        "a scheduler": (
+            {
+                "func": "schedcore:BackgroundScheduler",
+                "args": [{"executors": {"default": {"class": "subprocess:Popen", "args": ["touch", str(path)]}}}],
+            },
+            "'schedcore:BackgroundScheduler' runs programs or code",
+        ),
         "a detour": ({"func": "json:decoder.scanner.re.enum.sys.exit", "args": []}, "leads into"),
         "an attribute": ({"func": "collections:abc.sys.modules.clear", "args": []}, "leads into"),
         "__globals__": ({"func": "json:dumps.__globals__.clear", "args": []}, "leads through __globals__"),
