@@ -306,6 +306,12 @@ class RolledDays(Days):
         return _longest_run(self._closed, self._most)
 
     @property
+    def targets(self) -> Days:
+        """The days to which others may be moved: open ones beside closed ones."""
+        beside = (1, 1) if self.forward else (-1, -1)
+        return CommonDays((self._opened, Smeared((self._closed,), *beside)))
+
+    @property
     def knows_the_first(self) -> bool:
         """Whether it is known which days before the first chunk are closed, from which some of it may be reached."""
         return self._closed.repeats == EVERY_CHUNK or not self.forward or not self._closed.chunk(0) & 1

@@ -207,7 +207,9 @@ def look(
     sets = (*small, *sets, *last)
     # What comes to other times each day is not stepped along, which may take years of days.
     times_of_day = () if known else _windows_of(minutes, seconds)
-    drifting = next((window for window in windows if drifts(window[0])), None) if times_of_day else None
+    rarest = max(windows, default=(0, 0, 0))
+    # What comes less often than the lattice is asked first whether it comes to one of the times of the day.
+    drifting = rarest if times_of_day and rarest[0] > period_us and drifts(rarest[0]) else None
     if times_of_day and drifts(period_us):
         wanted += times_of_day
     until_day = None if until_us is None else until_us // _DAY_US

@@ -241,7 +241,11 @@ def moved_boxes(
     boxes = boxes_of(trigger)
     rolled = roll(_EVERY_DAY)
     found = _moved(boxes, clocks, rolled) if rolled.reach <= FAR_DAYS else None
-    found = shared(_anyday(boxes, clocks) if found is None or len(found) > _MOVES else found, opened())
+    if found is not None and len(found) <= _MOVES:
+        found = shared(found, opened())
+    else:
+        found = shared(boxes, opened())
+        found += shared(_anyday(boxes, clocks), local_span_boxes(zone, ANY_MINUTE, rolled.targets))
     if boxes and clocks.jumps is not None:
         # It may be moved into a gap, and so to its end, be that of a day that is closed.
         minutes = reduce(lambda mask, gap: mask | 1 << gap[2] % DAY_S // 60, clocks.gaps, 0)
@@ -259,7 +263,7 @@ def _moved(boxes: Sequence[Box], clocks: Clocks, rolled: RolledDays) -> tuple[Bo
     found = []
     for box in boxes:
         period_us, sets = box.period_us, day_sets(box)
-        if period_us > _DAY_US and drifts(period_us) and len(by_days) * len(by_s) <= _MOVES:
+        if drifts(period_us) and len(by_days) * len(by_s) <= _MOVES:
             # Where it is depends on the day from which it comes.
             for days, seconds in ((each, by) for each in by_days for by in (by_s if each else (0,))):
                 later_us = days * _DAY_US + seconds * _SECOND_US

@@ -427,6 +427,14 @@ def test_a_tolerance_is_exact_to_the_second() -> None:
     assert within(AndTrigger([one, other], tolerance=60), 2026, 60) is not None
 
 
+def test_what_hardly_drifts_never_comes_near_whatever_drifts_beside_it() -> None:
+    """A microsecond a day: the search went from window to window of the other interval until it was given up."""
+    daily = IntervalTrigger(days=1, seconds=0.000001, start_date="2025-03-14T12:07:34Z")
+    hours = CronTrigger.from_crontab("56 */6 31W 2,4,6,9,11 sun#5", "Europe/Berlin", dst="literal")
+    other = IntervalTrigger(minutes=1, seconds=1, start_date="2021-01-19T14:07:31Z")
+    assert within(AndTrigger([daily, hours, other], tolerance=1), 2041, 60) is None
+
+
 def test_clocks_that_change_at_the_same_instant_agree_within_a_tolerance() -> None:
     daily = CalendarIntervalTrigger(
         days=1, hour=18, minute=58, start_date="2024-01-31", timezone="Europe/Dublin", dst="shift"
