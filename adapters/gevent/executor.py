@@ -7,8 +7,8 @@ from contextvars import Context
 from gevent import GreenletExit
 from gevent.hub import Hub, getcurrent
 
+from schedcore.adapters.gevent._awaiting import GRACE_S, Awaiting
 from schedcore.adapters.gevent._greenlets import Greenlets
-from schedcore.adapters.gevent.awaiting import GRACE_S, Awaiting
 from schedcore.adapters.gevent.places import hub_here, is_alive
 from schedcore.executors.base import ExecutorHost, failed
 from schedcore.executors.pool import PoolExecutor, RunPool, whole_number
