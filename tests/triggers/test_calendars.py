@@ -585,6 +585,31 @@ def test_a_search_ends_with_what_is_known_of_holidays(at: str) -> None:
             assert MOST_STEPS - EFFORT.left < 1000
 
 
+@pytest.mark.parametrize(
+    "calendar",
+    [
+        Holidays("US"),
+        ~Holidays("GB"),
+        Dates("2026-01-05", ("2026-02-27", "2026-03-02"), ("2026-03-01", "2026-03-09")),
+        Holidays("DE") | Dates(("2027-05-01", "2028-05-01")) & WEEKEND,
+    ],
+    ids=str,
+)
+def test_a_span_is_a_stretch_of_days_of_one_kind(calendar: Calendar) -> None:
+    first = (date(2024, 11, 1) - date(1970, 1, 1)).days
+    count = 2000
+    closed = calendar.closed_days(first, count)
+    longest = 0
+    for day in range(first, first + count):
+        span = calendar.span(day * 86_400 + 5)
+        assert span.since_s <= day * 86_400 < (day + 1) * 86_400 <= span.until_s
+        low, high = max(span.since_s // 86_400 - first, 0), min(span.until_s // 86_400 - first, count)
+        whole = (1 << high - low) - 1
+        assert closed >> low & whole == (whole if span.closed else 0)
+        longest = max(longest, high - low)
+    assert longest > 30
+
+
 def test_holidays_are_unknown_in_long_spans() -> None:
     known = library.country_holidays("DE")
     day_s = 86_400

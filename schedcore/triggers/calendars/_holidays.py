@@ -48,14 +48,22 @@ class Holidays(Daily):
     def span(self, local_s: int) -> Span:
         day = local_s // DAY_S
         since, until = _known(self.country, self.subdivision)
-        if since <= day < until:
-            return super().span(local_s)
-        low, high = (until, day + FAR_DAYS) if day >= until else (day - FAR_DAYS, since)
+        if not since <= day < until:
+            low, high = (until, day + FAR_DAYS) if day >= until else (day - FAR_DAYS, since)
+            return Span(False, low * DAY_S, high * DAY_S)
+        year = civil(day)[0]
+        start = first_day(year)
+        holidays = _in_year(self.country, self.subdivision, year)
+        later = holidays >> day - start
+        if later & 1:
+            return Span(True, day * DAY_S, (day + 1) * DAY_S)
+        # From the last holiday of the year, or its beginning, to the next one, or its end.
+        low = start + (holidays & (1 << day - start) - 1).bit_length()
+        high = day + (later & -later).bit_length() - 1 if later else first_day(year + 1)
         return Span(False, low * DAY_S, high * DAY_S)
 
     def _closes(self, day: int) -> bool:
-        year = civil(day)[0]
-        return bool(_in_year(self.country, self.subdivision, year) >> day - first_day(year) & 1)
+        return self.span(day * DAY_S).closed
 
     def closed_days(self, first: int, count: int) -> int:
         found, day = 0, first
