@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -583,6 +584,37 @@ def test_a_search_ends_with_what_is_known_of_holidays(at: str) -> None:
             with pytest.raises(InvalidTriggerError, match=r"are excluded|no month within 100 years"):
                 trigger.next_us(us(at))
             assert MOST_STEPS - EFFORT.left < 1000
+
+
+def test_several_threads_may_ask_for_holidays_at_once() -> None:
+    """The library works out a year when it is first asked of it, and others went over what it had meanwhile."""
+    years = range(1990, 2090)
+    _holidays._in_year.cache_clear()
+    _holidays._holidays.cache_clear()
+    calendar = Holidays("US")
+    first = [(date(year, 1, 1) - date(1970, 1, 1)).days for year in years]
+    found: list[list[int]] = [[] for _ in range(4)]
+    together = threading.Barrier(len(found), timeout=60)
+
+    def ask(number: int) -> None:
+        together.wait()
+        found[number] = [calendar.closed_days(day, 365) for day in first]
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(found))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval_s)
+    known = library.country_holidays("US", years=years)
+    expected = [
+        sum(1 << place for place in range(365) if date(year, 1, 1) + timedelta(days=place) in known) for year in years
+    ]
+    assert found == [expected] * len(found)
 
 
 @pytest.mark.parametrize(
