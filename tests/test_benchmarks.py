@@ -141,8 +141,9 @@ def test_tiny_neighbour_in_a_framework(name: str) -> None:
 
 def test_tiny_search() -> None:
     figures = triggers.searching("schedcore", 3)
-    assert {name.rpartition("_worst_ms")[0] for name in figures if name.endswith("_worst_ms")} == set(KINDS)
+    assert {name.removesuffix("_median_ms") for name in figures if name.endswith("_median_ms")} == set(KINDS)
     assert all(figures[f"{kind}_worst_ms"] >= figures[f"{kind}_median_ms"] >= 0 for kind in KINDS)
+    assert all(figures[f"{kind}_later_worst_ms"] >= figures[f"{kind}_later_99_percent_ms"] >= 0 for kind in KINDS)
 
 
 def test_tiny_bare_database() -> None:

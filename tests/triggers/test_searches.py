@@ -28,9 +28,9 @@ BOUNDS = {
     "rrule": (0, 50),
     "businessday": (20, 200),
     "excluding": (100, 300),
-    "and": (5, 300),
-    "and_near": (15, 1_500),
-    "nested": (100, 6_000),
+    "and": (3, 100),
+    "and_near": (10, 300),
+    "nested": (80, 1_500),
 }
 
 
