@@ -27,10 +27,8 @@ from schedcore.triggers.cron._search import first_day
 
 __all__ = ["BusinessDayTrigger"]
 
-# Years that are searched for a month that has an n-th business day.
+# Years that are searched for a month that has an n-th business day, and of which the runs of a backlog are counted.
 _YEARS_LIMIT = 100
-# Fire times of one backlog that are walked; beyond that its count is a lower bound.
-_MAX_WALK = 1200
 # Steps of a search (``_effort``) for the open days of a month, and of a year.
 _MONTH_STEPS, _YEAR_STEPS = 4, 4
 # Months that are looked at one by one, and years after them, before it pays to know which years have such a day. A calendar of a
@@ -232,13 +230,16 @@ class BusinessDayTrigger(Zoned):
         return None
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
-        times, last_us, at_us = 0, None, after_us
-        for _ in range(_MAX_WALK):
-            next_us = self.next_us(at_us)
-            if next_us is None or next_us > upto_us:
-                return Backlog(times, last_us, next_us)
-            times, last_us, at_us = times + 1, next_us, next_us
-        return Backlog(times, last_us, self.next_us(at_us))
+        low_us, high_us = max(after_us, self._from_us - 1), min(upto_us, self._upto_us)
+        if low_us >= high_us:
+            return Backlog(0, None, self.next_us(upto_us))
+        first, last = self._month_of(low_us) // 12, self._month_of(high_us) // 12
+        # Of more years than these the count is a lower bound.
+        years = range(first, min(last, first + _YEARS_LIMIT) + 1)
+        times = [at_us for year in years for at_us in self._in_year(year) if low_us < at_us <= high_us]
+        last_us = times[-1] if times else None
+        known_us = upto_us if years[-1] == last else after_us if last_us is None else last_us
+        return Backlog(len(times), last_us, self.next_us(known_us))
 
     def _rule(self) -> tuple[object, ...]:
         return (
