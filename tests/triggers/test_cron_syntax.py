@@ -244,6 +244,7 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
         ("* * * 5#2 *", "month", 8, "'#' cannot stand here"),
         ("@dayly", "crontab", 1, "crontab '@dayly', column 1: no schedule is called '@dayly'; did you mean '@daily'?"),
         ("@daily x", "crontab", 8, "nothing may follow @daily"),
+        ("@every 5m", "crontab", 1, "no schedule is called '@every'"),
         (
             "@reboot",
             "crontab",

@@ -368,10 +368,6 @@ def field_texts(source: Crontab) -> dict[str, str]:
 
 def _macro(text: str, words: list[tuple[str, int]]) -> str:
     name, column = words[0]
-    if len(words) > 1:
-        raise InvalidTriggerError(
-            f"crontab {text!r}, column {words[1][1]}: nothing may follow {name}", field="crontab", column=words[1][1]
-        )
     if name.lower() == "@reboot":
         raise InvalidTriggerError(
             "crontab '@reboot' names no time: it means once, when cron starts; add the job with trigger 'date' and "
@@ -379,14 +375,17 @@ def _macro(text: str, words: list[tuple[str, int]]) -> str:
             field="crontab",
             column=column,
         )
-    try:
-        return MACROS[name.lower()]
-    except KeyError:
+    if name.lower() not in MACROS:
         raise InvalidTriggerError(
             f"crontab {text!r}, column {column}: no schedule is called {name!r}{did_you_mean(name, MACROS)}",
             field="crontab",
             column=column,
-        ) from None
+        )
+    if len(words) > 1:
+        raise InvalidTriggerError(
+            f"crontab {text!r}, column {words[1][1]}: nothing may follow {name}", field="crontab", column=words[1][1]
+        )
+    return MACROS[name.lower()]
 
 
 def split_crontab(line: str) -> tuple[str, str]:
