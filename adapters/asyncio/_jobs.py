@@ -87,9 +87,11 @@ class CoroutineJobs(LoopJobs):
         """End the runs whose tasks were cancelled before their first step: their coroutines were not entered, and cannot tell."""
         for number in numbers:
             task = self._tasks.get(number)
-            run = self._waiting.get(number)
-            if run is not None and task is not None and task.done() and self._waiting.pop(number, None) is not None:
-                del self._tasks[number]
+            if task is None or not task.done():
+                continue
+            del self._tasks[number]
+            run = self._waiting.pop(number, None)
+            if run is not None:
                 self._over(number, Finish(run, RunState.CANCELLED, None, self._wall_us()))
 
     async def _drive(self, number: int, run: Run, call: Callable[..., Awaitable[Any]]) -> None:
