@@ -91,7 +91,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
                 next_due_us = dispatch_us(trigger, next_us, random, job.id)
         if trigger.omits:
             left_out = omitted(trigger, fire_us, next_us, ())
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
+    except BaseException as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
         failure = contained(error)
         return _set_aside(claim, now_us, f"its trigger raised {error_text(failure)}", failure)
     # The common case: one fire time is due.

@@ -70,17 +70,19 @@ def error_text(error: BaseException) -> str:
     return f"{name}: {message}" if message else name
 
 
-def contained(error: Exception | SystemExit) -> Exception:
+def contained(error: BaseException) -> Exception:
     """What somebody's code raised, as a failure of that code.
 
-    ``sys.exit()`` is one as well: it would end the scheduler's thread, without a word. In the main thread it is raised again,
-    because a signal handler may have raised it there, for the whole program.
+    What is no ``Exception`` (``sys.exit()``, a cancellation) is one as well: it would end the scheduler's thread, without a word.
+    ``SystemExit`` and ``KeyboardInterrupt`` are raised again in the main thread, because a signal handler may have raised them
+    there, for the whole program.
     """
-    if not isinstance(error, SystemExit):
+    if isinstance(error, Exception):
         return error
-    if threading.current_thread() is threading.main_thread():
+    if isinstance(error, SystemExit | KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
         raise error
-    failure = RuntimeError(f"it called sys.exit({error.code!r})")
+    what = f"called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"raised {error_text(error)}"
+    failure = RuntimeError(f"it {what}")
     failure.__cause__ = error
     return failure
 

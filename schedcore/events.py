@@ -319,5 +319,5 @@ class EventBus:
             if mask & event.code:
                 try:
                     callback(event)
-                except (Exception, SystemExit) as error:  # noqa: BLE001  # a listener is anybody's code
+                except BaseException as error:  # noqa: BLE001  # a listener is anybody's code
                     self._logger().error("listener %r failed on %r", callback, event, exc_info=contained(error))

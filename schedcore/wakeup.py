@@ -50,14 +50,14 @@ class Wakeup(Protocol):
 def outcome_of(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
     """Make a call, in a worker thread; what ``done`` is to be told of it. For wakeups. Raises nothing that a store may raise.
 
-    ``SystemExit`` would end the worker, and who asked for the call would wait for ever; ``StopIteration`` is something that
-    futures and generators cannot carry. Both come back as a ``RuntimeError`` with the cause.
+    What is no ``Exception`` (``sys.exit()``, a cancellation) would end the worker, and whoever asked would wait for ever;
+    ``StopIteration`` is something that futures and generators cannot carry. Both come back as a ``RuntimeError`` with the cause.
     """
     try:
         return call(), None
-    except (StopIteration, SystemExit) as error:
+    except BaseException as error:  # noqa: BLE001  # it is handed to who asked for the call
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            return None, error
         failure = RuntimeError(f"the call ended with {error!r}")
         failure.__cause__ = error
         return None, failure
-    except Exception as error:  # noqa: BLE001  # it is handed to who asked for the call
-        return None, error

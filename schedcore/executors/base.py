@@ -104,7 +104,7 @@ class BaseExecutor(ABC):
                 self._submitted.setdefault(run.job.id, []).append(run)
             try:
                 self._do_submit_job(host.job_handle(run), [run.scheduled_at])
-            except (Exception, SystemExit) as error:  # noqa: BLE001 (a third party's refusal, whatever it is)
+            except BaseException as error:  # noqa: BLE001 (a third party's refusal, whatever it is)
                 failure = contained(error)
                 if self._take_back(run):
                     host.run_finished(failed(run, None, host.clock.wall_us(), failure))

@@ -10,7 +10,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from schedcore.errors import ConfigurationError
+from schedcore.errors import ConfigurationError, contained
 from schedcore.executors.base import BaseExecutor, RunExecutor
 from schedcore.run import Run
 from schedcore.schedulers._pump import Pump
@@ -67,8 +67,8 @@ def stop_executor(scheduler: BaseScheduler, executor: BaseExecutor, wait: bool, 
         if isinstance(executor, RunExecutor):
             return executor.shutdown(wait, timeout)
         executor.shutdown(wait)
-    except Exception:
-        scheduler._reports.logger.exception("executor %r failed to shut down", executor)
+    except BaseException as error:  # the others are shut down all the same
+        scheduler._reports.logger.error("executor %r failed to shut down", executor, exc_info=contained(error))
     return []
 
 
@@ -80,13 +80,13 @@ def _close_store(scheduler: BaseScheduler, pump: Pump) -> None:
             pump.opened = True
         if pump.opened:
             pump.settle()
-    except Exception as error:  # noqa: BLE001  # the other stores are closed all the same
-        scheduler._reports.store_failed(pump.alias, error, None)
+    except BaseException as error:  # noqa: BLE001  # the other stores are closed all the same
+        scheduler._reports.store_failed(pump.alias, contained(error), None)
     try:
         if pump.opened:
             pump.store.shutdown()
-    except Exception as error:  # noqa: BLE001  # the other stores are closed all the same
-        scheduler._reports.store_failed(pump.alias, error, None)
+    except BaseException as error:  # noqa: BLE001  # the other stores are closed all the same
+        scheduler._reports.store_failed(pump.alias, contained(error), None)
 
 
 def quiesce(scheduler: BaseScheduler, pumps: list[Pump], timeout: float | None) -> None:

@@ -345,7 +345,7 @@ class Jobs:
                     # It had a fire time when it was added, and has none now that it is started: its schedule is over.
                     self._scheduler._reports.logger.warning("job %r is dropped: %s", pending.job.id, error)
                 continue
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 if starting:
                     raise
                 self._job_refused(pump.alias, pending.job.id, contained(error))

@@ -44,7 +44,7 @@ class Orders:
                 order.make()
             except UsageError as error:
                 self._complain(order, error)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # a store or a trigger may be anybody's code
+            except BaseException as error:  # noqa: BLE001  # a store or a trigger may be anybody's code
                 # A store that is down raises again here, and the order is carried out when it is back. One that answers is not
                 # what failed.
                 store.next_due()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from schedcore._locks import make_event
 from schedcore.clock import STEP_US, Now
 from schedcore.engine import Claim, Decision, decide
-from schedcore.errors import error_text
+from schedcore.errors import contained, error_text
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
 from schedcore.run import Finish, Run, RunState, SkipReason
@@ -403,8 +403,8 @@ class Pump:
         result = CycleResult()
         try:
             self._step(result, now)
-        except Exception as error:  # noqa: BLE001  # a store may be anybody's code
-            result.error = error
+        except BaseException as error:  # noqa: BLE001  # a store may be anybody's code
+            result.error = contained(error)
         if not self.tried.is_set():
             self.tried.set()
         return result
@@ -482,8 +482,8 @@ class Pump:
                     self._correct = False
                     rearrange.rearrange(self.store, now, self.scheduler._random, self._complain, calendar=True)
                 result.due = self.store.next_due()
-            except Exception as error:  # noqa: BLE001  # a trigger or a store may be anybody's code
-                result.error = error
+            except BaseException as error:  # noqa: BLE001  # a trigger or a store may be anybody's code
+                result.error = contained(error)
             return result
 
         more = self._more
@@ -508,8 +508,8 @@ class Pump:
             try:
                 self._decide_and_commit(result, claims, now)
                 result.due = self.store.next_due()
-            except Exception as error:  # noqa: BLE001  # a trigger or a store may be anybody's code
-                result.error = error
+            except BaseException as error:  # noqa: BLE001  # a trigger or a store may be anybody's code
+                result.error = contained(error)
             result.more = more
             return result
 

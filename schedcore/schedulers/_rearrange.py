@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from schedcore.clock import CORRECTION_US, STEP_US, Now
 from schedcore.engine import dispatch_us, first_fire
-from schedcore.errors import SchedcoreError
+from schedcore.errors import SchedcoreError, contained
 from schedcore.job import JobEntry, JobState
 from schedcore.jobstores.base import JobStore
 from schedcore.triggers._zone_data import release
@@ -107,8 +107,8 @@ def rearrange(
             except SchedcoreError:
                 # It was removed meanwhile.
                 continue
-            except Exception as error:  # noqa: BLE001  # a trigger is anybody's code
-                complain(entry, error)
+            except BaseException as error:  # noqa: BLE001  # a trigger is anybody's code
+                complain(entry, contained(error))
         if len(page) < _PAGE:
             return
         last = page[-1]

@@ -60,7 +60,7 @@ class Runs:
                 if not isinstance(executor, RunExecutor):
                     self._not_told(batch)
                 executor.submit(batch)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 failure = contained(error)
                 if not scheduler._state:
                     # It was closed since.

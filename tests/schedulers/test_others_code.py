@@ -16,7 +16,8 @@ import pytest
 from schedcore.adapters.asyncio import AsyncIOScheduler
 from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError
 from schedcore.events import EVENT_ALL, EVENT_JOB_BROKEN, EVENT_SCHEDULER_FAILED, SchedulerEvent
-from schedcore.job import JobRecord
+from schedcore.executors.base import BaseExecutor
+from schedcore.job import Job, JobRecord
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.base import BaseScheduler
@@ -385,3 +386,101 @@ async def test_exporting_on_the_loop_waits_and_says_so(caplog: pytest.LogCapture
     warnings = [record.getMessage() for record in caplog.records if "waits for job store" in record.getMessage()]
     assert len(warnings) == 1
     assert warnings[0].startswith("export_jobs() waits")
+
+
+# --- what is no Exception ----------------------------------------------------------------------------------------------
+
+
+class Refusing(BaseExecutor):
+    """A third party's executor that raises."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        self.error = error
+
+    def _do_submit_job(self, job: Job, run_times: list[datetime]) -> None:
+        raise self.error("refused")
+
+
+class Failing(MemoryJobStore):
+    """A store that raises whenever it is asked what is due."""
+
+    def __init__(self, error: type[BaseException]) -> None:
+        super().__init__()
+        self.error = error
+
+    def fire(self, now: Any, limit: int, executors: Any) -> Any:
+        raise self.error("down")
+
+
+def add_listener(scheduler: BaseScheduler, error: type[BaseException]) -> None:
+    def listen(event: SchedulerEvent) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise error("heard")
+
+    scheduler.add_listener(listen)
+
+
+def add_trigger(scheduler: BaseScheduler, error: type[BaseException]) -> None:
+    trigger = Theirs(datetime(2020, 1, 1, tzinfo=UTC))
+    scheduler.add_job(work, trigger)
+
+    def fail() -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise error("asked")
+
+    trigger.hook = fail
+
+
+def add_executor(scheduler: BaseScheduler, error: type[BaseException]) -> None:
+    scheduler.add_executor(Refusing(error), "refusing")
+    scheduler.add_job(work, "interval", seconds=0.005, executor="refusing")
+
+
+def add_store(scheduler: BaseScheduler, error: type[BaseException]) -> None:
+    scheduler.add_jobstore(Failing(error), "failing")
+    scheduler.add_job(work, "interval", seconds=0.005, jobstore="failing")
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit, BaseException])
+@pytest.mark.parametrize("add", [add_listener, add_trigger, add_executor, add_store])
+def test_whatever_it_raises_the_other_jobs_run_on_and_it_can_be_shut_down(
+    add: Callable[[BaseScheduler, type[BaseException]], None], error: type[BaseException]
+) -> None:
+    runs = threading.Semaphore(0)
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.add_job(runs.release, "interval", seconds=0.005)
+    add(scheduler, error)
+    scheduler.start()
+    try:
+        for _ in range(10):
+            assert runs.acquire(timeout=PATIENCE_S)
+    finally:
+        # In a thread, because in the main one a listener's KeyboardInterrupt is the program's.
+        closer = threading.Thread(target=scheduler.shutdown, kwargs={"timeout": 1})
+        closer.start()
+        closer.join(PATIENCE_S)
+        assert not closer.is_alive()
+    assert scheduler._closed.wait(PATIENCE_S)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("error", [asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit, BaseException])
+@pytest.mark.parametrize("add", [add_listener, add_trigger])
+async def test_whatever_it_raises_beside_a_loop_the_other_jobs_run_on(
+    add: Callable[[BaseScheduler, type[BaseException]], None], error: type[BaseException]
+) -> None:
+    ran = 0
+
+    async def job() -> None:
+        nonlocal ran
+        ran += 1
+
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler.add_job(job, "interval", seconds=0.005)
+    add(scheduler, error)
+    scheduler.start()
+    try:
+        await until(lambda: ran >= 10)
+    finally:
+        async with asyncio.timeout(PATIENCE_S):
+            await scheduler.shutdown()
