@@ -39,6 +39,7 @@ _STAYS = {
     "_month_table",
     "_holidays",
     "_in_year",
+    "_all_easters",
 }
 
 

@@ -176,21 +176,31 @@ class _EasterDays(Days):
         return self.within(ALL_DAYS, chunk)
 
     def within(self, days: int, chunk: int) -> int:
-        from dateutil.easter import easter
-
-        start = FIRST_DAY + CHUNK * chunk
-        first = 2000 + 400 * chunk
-        years: Iterable[int] = range(first, first + 400)
         if days.bit_count() < 400:
-            years = {civil(start + day - offset)[0] for day in set_bits(days) for offset in self._offsets}
-        found = bytearray(CHUNK // 8 + 1)
-        for year in years:
-            if _EASTER_KNOWN_FROM <= year <= _EASTER_KNOWN_UPTO:
-                place = easter(year).toordinal() - _EPOCH_ORDINAL - start
-                if 0 <= place < CHUNK:
-                    found[place >> 3] |= 1 << (place & 7)
-        easters = int.from_bytes(found, "little")
+            start = FIRST_DAY + CHUNK * chunk
+            easters = _easters(chunk, {civil(start + day - by)[0] for day in set_bits(days) for by in self._offsets})
+        else:
+            easters = _all_easters(chunk)
         return days & reduce(lambda mask, by: mask | (easters << by if by > 0 else easters >> -by), self._offsets, 0)
+
+
+def _easters(chunk: int, years: Iterable[int]) -> int:
+    """The Easter Sundays of some years, as far as they are in a chunk of days."""
+    from dateutil.easter import easter
+
+    found = bytearray(CHUNK // 8 + 1)
+    for year in years:
+        if _EASTER_KNOWN_FROM <= year <= _EASTER_KNOWN_UPTO:
+            place = easter(year).toordinal() - _EPOCH_ORDINAL - FIRST_DAY - CHUNK * chunk
+            if 0 <= place < CHUNK:
+                found[place >> 3] |= 1 << (place & 7)
+    return int.from_bytes(found, "little")
+
+
+@lru_cache(maxsize=32)
+def _all_easters(chunk: int) -> int:
+    first = 2000 + 400 * chunk
+    return _easters(chunk, range(first, first + 400))
 
 
 @lru_cache(maxsize=64)
