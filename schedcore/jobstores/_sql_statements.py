@@ -16,6 +16,8 @@ __all__ = ["GONE", "Statements"]
 
 # The state of a row whose job is over and only names its runs; see the module's docstring there.
 GONE = "gone"
+# Characters of a text that are fetched. Ours are far shorter; a row that somebody else wrote may hold any.
+_LONGEST_TEXT = 2**20
 
 
 class Statements:
@@ -31,11 +33,11 @@ class Statements:
 
         jobs, runs = names.jobs, names.runs
         live, failed = backend.live, backend.failed
-        entry = "uid, version, state, fire_us, due_us, reason"
+        entry = f"uid, version, state, fire_us, due_us, substr(reason, 1, {_LONGEST_TEXT}) AS reason"
         # Wherever somebody else has left them, they can be counted on: a number too many fails the whole batch.
         next_fence, next_version = f"fence = (fence & {2**62 - 1}) + 1", f"version = (version & {2**30 - 1}) + 1"
         add = Batch(
-            "insert",
+            "insert new",
             jobs,
             ("id text", "payload bytes", "state word", "elapsed int", "fire_us int", "due_us int", "reason text"),
             "<id>, <payload>, 1, 1, <state>, <elapsed>, <fire_us>, <due_us>, <reason>",
@@ -194,9 +196,12 @@ class Statements:
         )
         self.delete_run = backend.many(Batch("delete", runs, tuple(key_columns.split(", ")), where=key))
 
+        reason, *texts = [
+            f"substr(r.{name}, 1, {_LONGEST_TEXT})" for name in ("reason", "error", "traceback", "result", "output")
+        ]
         record = (
-            "SELECT coalesce(j.id, j.former_id), r.fire_us, r.attempt, r.state, r.reason, r.times, r.until_us, r.submitted_us, "
-            "r.started_us, r.finished_us, r.error, r.traceback, r.result, r.output, r.exit_code "
+            f"SELECT coalesce(j.id, j.former_id), r.fire_us, r.attempt, r.state, {reason}, r.times, r.until_us, "
+            f"r.submitted_us, r.started_us, r.finished_us, {', '.join(texts)}, r.exit_code "
             "FROM {runs} r %s {jobs} j ON j.uid = r.job_uid %s"
             "ORDER BY r.fire_us DESC, r.job_uid DESC, r.attempt DESC LIMIT ?"
         )

@@ -329,6 +329,17 @@ class ServerTests:
         assert found is not None
         assert found.reason == reason.replace("\0", "\ufffd").replace("\udc80", "?")
 
+    def test_texts_that_are_too_long_are_not_fetched_whole(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry("a")])
+        run_due(store, T0)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE schedcore_jobs_runs SET output = repeat('o', 3000000), error = output")
+            connection.exec_driver_sql("UPDATE schedcore_jobs SET reason = repeat('r', 3000000)")
+        (run,) = store.runs("a")
+        (listed,) = store.list_entries()
+        assert [len(text or "") for text in (run.output, listed.reason)] == [2**20, 2**20]
+
     def test_numbers_at_the_end_of_their_range(self, place: Place, engine: sa.Engine) -> None:
         """One such row, which somebody else must have written, fails neither what is done with others nor the next start."""
         scheduler = VirtualScheduler(

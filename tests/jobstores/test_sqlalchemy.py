@@ -665,6 +665,16 @@ class TestSetAside:
         (run,) = store.runs()
         assert (run.job_id, run.reason, run.output, run.exit_code, run.times) == ("\ufffd", "5", "\ufffd", None, 1)
 
+    def test_texts_that_are_too_long_are_not_fetched_whole(self, url: str, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(url))
+        store.add_entries([entry("a")])
+        run_due(store, T0)
+        query(url, "UPDATE schedcore_jobs_runs SET output = printf('%.*c', 3000000, 'o')")
+        query(url, "UPDATE schedcore_jobs SET reason = printf('%.*c', 3000000, 'r')")
+        (run,) = store.runs("a")
+        (listed,) = store.list_entries()
+        assert [len(text or "") for text in (run.output, listed.reason)] == [2**20, 2**20]
+
     def test_pausing_it_keeps_its_record(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
         store.add_entries([entry("bad")])
