@@ -95,6 +95,8 @@ _TRIGGERS = ("interval", "cron", "date", "trigger")
 _POLICY = (*JobDefaults._fields, "executor")
 _COMMAND_ONLY = ("shell", "cwd", "env", "stdin", "user", "timeout")
 _FUNC_ONLY = ("args", "kwargs")
+# As tables; for what is written in the job itself, as in a call of ``add_job``.
+_TRIGGER_EXAMPLES = {"interval": "{ minutes = 5 }", "cron": "{ hour = 3 }"}
 _JOB_KEYS = (
     *("id", "name", "func", "command", "jobstore", "paused"),
     *(_FUNC_ONLY + _COMMAND_ONLY + _TRIGGERS + _POLICY),
@@ -535,6 +537,14 @@ class _Reader:
         zone: str | None,
     ) -> JobSpec:
         path: Path = ("jobs", number)
+        for trigger, example in _TRIGGER_EXAMPLES.items():
+            for key in given:
+                if (
+                    key in inspect.signature(plugins.load(plugins.TRIGGERS, trigger)).parameters
+                    and key not in _JOB_KEYS
+                ):
+                    right = f"write a table for the trigger, such as {trigger} = {example}"
+                    self.fail(f"{key} belongs to a trigger, and not to the job; {right}", (*path, key))
         self.refuse_unknown(given, _JOB_KEYS, path, "job option")
         if ("func" in given) == ("command" in given):
             problem = "both func and command" if "func" in given else "neither func nor command"

@@ -324,6 +324,15 @@ class TestErrors:
                 'or command = ["program", "argument"]',
             ),
             (JOB + "max_instance = 2", "3:1: unknown job option 'max_instance'; did you mean 'max_instances'?"),
+            (
+                JOB + 'trigger = "interval"\nseconds = 2',
+                "4:1: seconds belongs to a trigger, and not to the job; write a table for the trigger, such as "
+                "interval = { minutes = 5 }",
+            ),
+            (
+                JOB + "hour = 2",
+                "3:1: hour belongs to a trigger, and not to the job; write a table for the trigger, such as cron = { hour = 3 }",
+            ),
             (JOB + "timeout = 2", "3:1: timeout is for jobs with command, and this one has func"),
             ("[[jobs]]\ncommand = 'x'\nargs = [1]", "3:1: args is for jobs with func, and this one has command"),
             (
