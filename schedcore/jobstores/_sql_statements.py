@@ -37,7 +37,7 @@ class Statements:
         # Wherever somebody else has left them, they can be counted on: a number too many fails the whole batch.
         next_fence, next_version = f"fence = (fence & {2**62 - 1}) + 1", f"version = (version & {2**30 - 1}) + 1"
         add = Batch(
-            "insert new",
+            "insert",
             jobs,
             ("id text", "payload bytes", "state word", "elapsed int", "fire_us int", "due_us int", "reason text"),
             "<id>, <payload>, 1, 1, <state>, <elapsed>, <fire_us>, <due_us>, <reason>",
