@@ -420,6 +420,18 @@ def test_a_year_of_excluded_minutes_is_one_short_question() -> None:
     assert (excluded.first_us, excluded.last_us) == (start_us, end_us - 60_000_000)
 
 
+def test_what_a_rule_has_excluded_is_counted_though_it_has_to_be_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_excluding, "_MOST_COUNTED", 4000)
+    minutely = RRuleTrigger("FREQ=MINUTELY", dtstart="2026-01-01T00:00:00", timezone="UTC")
+    trigger = minutely.excluding(WEEKEND)
+    friday, monday = us("2026-01-02T23:59Z"), us("2026-01-05T00:00Z")
+    assert trigger.excluded(friday, monday) == Excluded(2880, friday + 60_000_000, monday - 60_000_000)
+    # Of a longer stretch the first part.
+    start, end = us("2026-02-01T00:00Z"), us("2027-02-01T00:00Z")
+    found = minutely.excluding(Dates(("2026-02-01", "2027-01-31"))).excluded(start - 1, end)
+    assert found == Excluded(4_000, start, start + 3_999 * 60_000_000)
+
+
 def test_what_is_longer_than_that_is_a_lower_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_excluding, "MAX_SPANS", 100)
     trigger = IntervalTrigger(minutes=1, start_date="2024-01-01", timezone="UTC").excluding(Times("18:00", "08:00"))

@@ -38,8 +38,12 @@ __all__ = ["MAX_SPANS", "Excluding"]
 MAX_SPANS = 4000
 # Microseconds. A schedule that is closed for so long never runs (50 years; holidays are not known much farther).
 _FURTHEST_US = 18_263 * DAY_S * 1_000_000
+# Days. What is open so soon after the last holidays that are known may be so because nobody knows better (ten years).
+_SOON = 3653
 # Seconds. No clocks go back so far.
 _BACK_S = 2 * DAY_S
+# Excluded fire times of a trigger that has to walk, which are put on record at once.
+_MOST_COUNTED = 50_000
 # Steps of a search (``_effort``) for each look at a span.
 _SPAN_STEPS = 5
 # Spans that are looked at one by one before it pays to know where the others are.
@@ -248,9 +252,9 @@ class Excluding(Zoned):
         raise InvalidTriggerError(text, field="calendar")
 
     def _is_unknown(self, at_us: int) -> bool:
-        """Whether an instant is open at most because nobody knows better."""
+        """Whether an instant comes so soon after the days that are known that it may be open because nobody knows better."""
         until = self.calendar.known_until
-        return until is not None and self._shown(at_us)[0] >= until * DAY_S
+        return until is not None and until <= self._shown(at_us)[0] // DAY_S < until + _SOON
 
     def last_us(self, upto_us: int) -> int | None:
         """The last fire time not later than ``upto_us``. Raises ``LookupError`` where that cannot be found."""
@@ -334,6 +338,11 @@ class Excluding(Zoned):
                     backlog = child.backlog(at_us, end_us)
                     times += backlog.times
                     last_us = backlog.last_us or next_us
+                    following_us = child.next_us(last_us)
+                    if following_us is not None and following_us <= end_us:  # it has not counted all of them
+                        if times >= _MOST_COUNTED:
+                            break
+                        end_us = last_us
             at_us = end_us
         return Excluded(times, first_us, last_us) if times else None
 
