@@ -75,6 +75,8 @@ class Box(NamedTuple):
     clocks: tuple[tuple[tzinfo, int], ...] = ()
     #: Windows that come again and again: period, offset of the beginning, and width (end inclusive), in microseconds.
     windows: tuple[tuple[int, int, int], ...] = ()
+    #: Whether it holds something of which less is known than that it does not repeat with the calendar.
+    vague: bool = False
 
     def shared(self, other: Box) -> Box | None:
         """What two boxes have in common; None when it is known to be nothing."""
@@ -99,12 +101,18 @@ class Box(NamedTuple):
             clocks = together
         days = self.days + tuple(each for each in other.days if each not in self.days)
         windows = self.windows + tuple(each for each in other.windows if each not in self.windows)
-        return Box(period_us, offset_us, minutes, seconds, days, from_us, upto_us, clocks, windows)
+        vague = self.vague or other.vague
+        return Box(period_us, offset_us, minutes, seconds, days, from_us, upto_us, clocks, windows, vague)
 
     @property
     def periodic(self) -> bool:
         """Whether all repeats with the calendar after 400 years, from the second of them on."""
-        return not self.windows and CHUNK * _DAY_US % self.period_us == 0 and repeating_from(self.days) <= 1
+        return (
+            not self.vague
+            and not self.windows
+            and CHUNK * _DAY_US % self.period_us == 0
+            and repeating_from(self.days) <= 1
+        )
 
 
 #: Nothing is known.
@@ -186,6 +194,7 @@ def _around(one: Box, other: Box) -> Box:
         (),
         min(one.from_us, other.from_us),
         max(one.upto_us, other.upto_us),
+        vague=not (one.periodic and other.periodic),
     )
 
 
@@ -216,6 +225,7 @@ def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
                 upto_us=box.upto_us + distance_us,
                 clocks=clocks,
                 windows=windows,
+                vague=not box.periodic,
             )
             found.append(one)
             if minutes & changes:

@@ -197,7 +197,7 @@ def look(
 
     ``known_from``: the day from which the days of the box are known.
     """
-    period_us, offset_us, minutes, seconds, _, from_us, upto_us, _, windows = box
+    period_us, offset_us, minutes, seconds, _, from_us, upto_us, _, windows, _ = box
     upto_us = min(upto_us, LAST_US)
     sets = day_sets(box)
     at_us = max(at_us, from_us)

@@ -291,6 +291,7 @@ def _moved(boxes: Sequence[Box], clocks: Clocks, rolled: RolledDays) -> tuple[Bo
                 (Smeared(sets, by_days[0] - beside, by_days[-1] + beside),) if sets else (),
                 box.from_us + from_us,
                 box.upto_us + upto_us,
+                vague=not box.periodic,
             )
         )
     if boxes and not rolled.knows_the_first:
@@ -309,7 +310,7 @@ def _anyday(boxes: Sequence[Box], clocks: Clocks) -> tuple[Box, ...]:
     seconds = reduce(lambda mask, box: mask | box.seconds, boxes, 0)
     finest_us = gcd(*(box.period_us for box in boxes), *(box.offset_us for box in boxes))
     period_us, offset_us = lattice_of(mask, seconds) if finest_us % _SECOND_US == 0 else (1, 0)
-    return (Box(period_us, offset_us, mask, seconds),)
+    return (Box(period_us, offset_us, mask, seconds, vague=not all(box.periodic for box in boxes)),)
 
 
 # --- what a trigger is ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._bits import first_multiple
-from schedcore.triggers._boxes import Box, times_near
+from schedcore.triggers._boxes import Box, near, times_near
 from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
 from schedcore.triggers._effort import MOST_STEPS
 from schedcore.triggers._finder import Finder
@@ -425,6 +425,31 @@ def test_a_tolerance_is_exact_to_the_second() -> None:
     other = CronTrigger.from_crontab("18 0,11,15,21,23 * 2 *", "Africa/Cairo", dst="literal")
     assert within(AndTrigger([one, other], tolerance=1), 2026, 60) is None
     assert within(AndTrigger([one, other], tolerance=60), 2026, 60) is not None
+
+
+def test_what_is_moved_does_not_come_round_with_the_calendar() -> None:
+    """The interval comes to other days in each 400 years: from 2041 on it was said never to meet the others again."""
+    interval = IntervalTrigger(days=37, seconds=1, start_date="2010-07-11T19:07:51Z")
+    moved = interval.excluding(Dates(("2026-01-01", "2040-12-31"), "2026-04-12"), "next")
+    nights = CronTrigger(
+        month=12, day="last", day_of_week="sat,sun", hour=2, second="*", timezone="America/Nuuk", dst="literal"
+    )
+    found_us = AndTrigger([moved, nights]).next_us(from_datetime(datetime(2041, 7, 31, 23, tzinfo=UTC)))
+    assert found_us is not None
+    assert interval.next_us(found_us - 1) == nights.next_us(found_us - 1) == found_us
+    assert found_us > from_datetime(datetime(2441, 8, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(("hours", "seconds", "comes_round"), [(1, 0, True), (1, 1, False), (25, 1, False)])
+def test_boxes_know_whether_all_comes_round_after_400_years(hours: int, seconds: int, comes_round: bool) -> None:
+    boxes = boxes_of(IntervalTrigger(hours=hours, seconds=seconds, start_date="2024-01-01T05:00:00Z"))
+    whole_year = Dates(("2026-01-01", "2026-12-31"))
+    moved = IntervalTrigger(hours=hours, seconds=seconds, start_date="2024-01-01T05:00:00Z").excluding(
+        whole_year, "next"
+    )
+    assert Finder(boxes).periodic is comes_round
+    assert Finder(near(boxes, 3_600_000_000)).periodic is comes_round
+    assert comes_round or not Finder(boxes_of(moved)).periodic
 
 
 def test_what_hardly_drifts_never_comes_near_whatever_drifts_beside_it() -> None:
