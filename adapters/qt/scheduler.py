@@ -19,9 +19,8 @@ from schedcore.events import EVENT_ALL, SchedulerEvent
 from schedcore.executors.base import BaseExecutor
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
-from schedcore.schedulers._closing import limit_of
 from schedcore.schedulers.base import register_exit_hook
-from schedcore.schedulers.loop import LoopScheduler, is_stopping
+from schedcore.schedulers.loop import LoopScheduler, is_stopping, limit_of
 from schedcore.wakeup import Done, Wakeup
 
 __all__ = ["QtScheduler"]

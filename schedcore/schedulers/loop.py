@@ -42,7 +42,7 @@ from schedcore.schedulers._right_of_way import RightOfWay
 from schedcore.schedulers.base import CLOSING_S, STILL_CLOSING, BaseScheduler
 from schedcore.wakeup import MAX_WAIT_S, Done
 
-__all__ = ["STOP_TIMEOUT_S", "LoopScheduler", "Teller", "close", "is_stopping"]
+__all__ = ["STOP_TIMEOUT_S", "LoopScheduler", "Teller", "close", "is_stopping", "limit_of"]
 
 
 # Seconds. How long jobs may go on, unless it is said, when their program is being stopped.
