@@ -189,14 +189,15 @@ class Smeared(Days):
     def __init__(self, sets: tuple[Days, ...], least: int, most: int) -> None:
         self._sets, self._least, self._most = sets, least, most
         repeats = repeating_from(sets)
-        self.repeats = repeats if repeats == EVERY_CHUNK else min(repeats + 1, NO_CHUNK)
+        self.repeats = repeats if repeats <= 1 else min(repeats + 1, NO_CHUNK)
 
     def make(self, chunk: int) -> int:
         here = before = after = common_days(self._sets, chunk)
         repeats = repeating_from(self._sets)
         if repeats != EVERY_CHUNK:
             # What comes over from the chunks beside it is a few days, for which those that have no like are not made.
-            before = common_days(self._sets, min(chunk - 1, 1)) if chunk > 0 and repeats == 1 else ALL_DAYS
+            # Those that repeat have what comes over from the first one in each.
+            before = here | common_days(self._sets, 0) if chunk > 0 and repeats == 1 else ALL_DAYS
             after = common_days(self._sets, 1) if chunk >= 0 and repeats == 1 else ALL_DAYS
         earlier, later = max(-self._least, 0), max(self._most, 0)
         found = here << later
@@ -283,7 +284,7 @@ class RolledDays(Days):
         self._sources, self._opened, self._closed = sources, opened, closed
         self._most, self.forward = most, forward
         repeats = repeating_from((sources, opened, closed))
-        self.repeats = repeats if repeats == EVERY_CHUNK else min(repeats + 1, NO_CHUNK)
+        self.repeats = repeats if repeats <= 1 else min(repeats + 1, NO_CHUNK)
 
     def make(self, chunk: int) -> int:
         most = self._most
@@ -322,7 +323,10 @@ class RolledDays(Days):
         if not self.forward:
             after = days.chunk(chunk + 1) & (1 << most) - 1
             return here | after << CHUNK
-        before = here if days.repeats == EVERY_CHUNK else days.chunk(chunk - 1) if chunk else ALL_DAYS
+        before = here
+        if days.repeats != EVERY_CHUNK:
+            # Chunks that repeat have what comes over from the first one in each.
+            before = ALL_DAYS if not chunk else here | days.chunk(0) if days.repeats == 1 else days.chunk(chunk - 1)
         return here << most | before >> CHUNK - most
 
 
