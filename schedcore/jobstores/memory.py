@@ -242,6 +242,7 @@ class MemoryJobStore(JobStore):
             places = self._places
             lives = self._live
             orphans = self._orphans
+            claimed = self._claimed
             for heap, now_us in ((self._steady, now.steady_us), (self._wall, now.wall_us)):
                 limit_key = (now_us + 1) << _SERIAL_BITS
                 while len(runs) + len(claims) < limit and heap and heap[0] < limit_key:
@@ -289,7 +290,7 @@ class MemoryJobStore(JobStore):
                         break
                     del places[key]
                     jobs[job_id] = entry
-                    self._claimed += mine
+                    claimed += mine
                     heappop(heap)
                     claims.append(claim)
         if len(claims) > 1 and claims[0].job.trigger.elapsed != claims[-1].job.trigger.elapsed:
@@ -307,7 +308,9 @@ class MemoryJobStore(JobStore):
                 job = claim.job
                 job_id = job.id
                 self._serial = serial = self._serial + 1
-                its = [Run(job, alias, fire_us, 1, serial) for fire_us in fires]
+                its: list[Run] = []
+                for fire_us in fires:
+                    its.append(_new(Run, (job, alias, fire_us, 1, serial)))
                 new: JobEntry | None = None
                 if next_us is not None and due_us is not None:
                     new = JobEntry(job, _ACTIVE, next_us, due_us)
