@@ -40,6 +40,7 @@ __all__ = [
     "SchedulerStartError",
     "SerializationError",
     "TransientJobError",
+    "UnknownAliasError",
     "UnknownOptionError",
     "UnknownPluginError",
     "UsageError",
@@ -116,6 +117,12 @@ class UnknownOptionError(ConfigurationError, TypeError):
     def __init__(self, option: str, known: Iterable[str], where: str = "scheduler") -> None:
         super().__init__(f"unknown {where} option {option!r}{did_you_mean(option, known)}")
         self.option = option
+
+
+class UnknownAliasError(UsageError, KeyError):
+    """No executor or job store of the scheduler has this alias."""
+
+    __str__ = Exception.__str__
 
 
 class UnknownPluginError(UsageError, LookupError):

@@ -8,7 +8,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from schedcore import config, plugins
-from schedcore.errors import ConfigurationError, UsageError, did_you_mean
+from schedcore.errors import ConfigurationError, UnknownAliasError, did_you_mean
 from schedcore.events import (
     EVENT_EXECUTOR_ADDED,
     EVENT_EXECUTOR_REMOVED,
@@ -172,10 +172,4 @@ def _check_alias(alias: object) -> None:
 
 def no_such_alias(what: str, alias: str, known: Iterable[str]) -> KeyError:
     """What is raised where no executor or job store has an alias."""
-    return _LookupError(f"no {what} has the alias {alias!r}{did_you_mean(str(alias), known)}")
-
-
-class _LookupError(UsageError, KeyError):
-    """An alias that nothing has."""
-
-    __str__ = Exception.__str__
+    return UnknownAliasError(f"no {what} has the alias {alias!r}{did_you_mean(str(alias), known)}")

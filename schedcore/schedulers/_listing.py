@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
+from schedcore.errors import ConfigurationError
 from schedcore.job import Job
 from schedcore.run import RunRecord
 
@@ -40,6 +41,8 @@ def get_runs(
     scheduler: BaseScheduler, job_id: str | None, jobstore: str | None, failed: bool, limit: int
 ) -> list[RunRecord]:
     """See ``BaseScheduler.get_runs``."""
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ConfigurationError(f"limit must be a whole number from 1 up, not {limit!r}")
     if jobstore is not None and jobstore not in scheduler._pumps:
         raise scheduler._no_such_store(jobstore)
     scheduler._catch_up(jobstore, "get_runs")

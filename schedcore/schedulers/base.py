@@ -622,7 +622,7 @@ class BaseScheduler(ABC):
     def get_runs(
         self, job_id: str | None = None, jobstore: str | None = None, *, failed: bool = False, limit: int = 100
     ) -> list[RunRecord]:
-        """Run records, latest fire time first: of one job or all, of one job store or all."""
+        """Run records, latest fire time first, up to ``limit``: of one job or all, of one job store or all."""
         return _listing.get_runs(self, job_id, jobstore, failed, limit)
 
     def modify_job(self, job_id: str, jobstore: str | None = None, **changes: Any) -> Job:

@@ -22,6 +22,7 @@ from schedcore.errors import (
     ReferenceLookupError,
     SchedulerAlreadyRunningError,
     SchedulerNotRunningError,
+    UnknownAliasError,
     UnknownOptionError,
     UnknownPluginError,
 )
@@ -751,6 +752,17 @@ class TestIdentity:
 
 
 class TestListing:
+    @pytest.mark.parametrize("limit", [0, -1, 1.5, True, "10", None])
+    def test_a_limit_that_is_no_number_of_runs(self, virtual: Make, limit: Any) -> None:
+        with pytest.raises(
+            ConfigurationError, match="limit must be a whole number from 1 up, not " + re.escape(repr(limit))
+        ):
+            virtual().get_runs(limit=limit)
+
+    def test_an_alias_that_no_job_store_has(self, virtual: Make) -> None:
+        with pytest.raises(UnknownAliasError, match=r"no job store has the alias 'defualt'; did you mean 'default'\?"):
+            virtual().get_runs(jobstore="defualt")
+
     def test_by_next_run_time_then_those_without(self, virtual: Make) -> None:
         scheduler = virtual(jobstores={"other": MemoryJobStore()})
         scheduler.add_job(nothing, "interval", seconds=30, id="c")
