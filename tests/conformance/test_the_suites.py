@@ -197,17 +197,16 @@ class NoErrors(ThreadWakeup):
 
 class NoExits(ThreadWakeup):
     def _call(self, call: Callable[[], Any], done: Done) -> None:
-        try:
-            super()._call(lambda: _not_exit(call), done)
-        except KeyError:
-            pass
+        exits: list[SystemExit] = []
 
+        def noted() -> Any:
+            try:
+                return call()
+            except SystemExit as error:
+                exits.append(error)
+                raise
 
-def _not_exit(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except SystemExit as error:
-        raise KeyboardInterrupt from error
+        super()._call(noted, lambda result, error: None if exits else done(result, error))
 
 
 class OneAtATime(ThreadWakeup):
