@@ -76,20 +76,17 @@ class Timeline:
     called anywhere.
     """
 
-    __slots__ = ("_clock", "_is_system", "_mono_s", "_wall_us", "ahead_us")
+    __slots__ = ("_is_system", "_wall_us", "ahead_us", "clock", "mono_s")
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        #: The clock that it looks at.
+        self.clock = clock
         #: How far the steady timeline is ahead of the wall.
         self.ahead_us = 0
         self._is_system = type(clock) is SystemClock
         self._wall_us = clock.wall_us()
-        self._mono_s = clock.monotonic_s()
-
-    @property
-    def clock(self) -> Clock:
-        """The clock that it looks at."""
-        return self._clock
+        #: When it was looked at last, on the clock's monotonic scale.
+        self.mono_s = clock.monotonic_s()
 
     @property
     def is_system(self) -> bool:
@@ -98,22 +95,22 @@ class Timeline:
 
     def now(self) -> Now:
         """The current instant, without looking for a step."""
-        wall_us = self._clock.wall_us()
+        wall_us = self.clock.wall_us()
         ahead_us = self.ahead_us
         return tuple.__new__(Now, (wall_us, wall_us + ahead_us if ahead_us else wall_us))
 
     def look(self) -> tuple[Now, int]:
         """The current instant, and by how many microseconds the wall was stepped since the last look (0: it just ran)."""
-        wall_us = self._clock.wall_us()
-        mono_s = self._clock.monotonic_s()
-        step_us = (wall_us - self._wall_us) - round((mono_s - self._mono_s) * 1e6)
+        wall_us = self.clock.wall_us()
+        mono_s = self.clock.monotonic_s()
+        step_us = (wall_us - self._wall_us) - round((mono_s - self.mono_s) * 1e6)
         self._wall_us = wall_us
-        self._mono_s = mono_s
+        self.mono_s = mono_s
         if -STEP_US < step_us < STEP_US:
             step_us = 0
         else:
             self.ahead_us = max(0, self.ahead_us - step_us)
-        return Now(wall_us, wall_us + self.ahead_us), step_us
+        return tuple.__new__(Now, (wall_us, wall_us + self.ahead_us)), step_us
 
 
 def from_datetime(value: datetime) -> int:

@@ -259,7 +259,7 @@ class WorkerPool(Generic[T, R]):
                 number = numbers.get()
                 with self._lock:
                     self._idle -= 1
-                    if number is not None:
+                    if number is not None and numbers.qsize():
                         self._reinforce()
             if number is None:
                 with self._lock:

@@ -356,7 +356,7 @@ class Pump:
 
     def _hand_over_singles(self, runs: list[Run]) -> None:
         """Submit runs of which each is of another job, and within its ``max_instances``."""
-        if self._is_paused():
+        if not self.scheduler._dispatches and self._is_paused():
             self._hand_over(runs)
             return
         self.handed += len(runs)
@@ -415,7 +415,9 @@ class Pump:
         if not self.opened:
             store.start(scheduler, self.alias)
             self.opened = True
-        result.added = self.write_changes(not (store.traits.blocking or scheduler._opens_stores_in_start))
+        # Whoever puts something off touches the store, so most steps need no more than a glance.
+        if self._looks or self._failures or self.has_put_off:
+            result.added = self.write_changes(not (store.traits.blocking or scheduler._opens_stores_in_start))
         if self.finished or self.begun or self._unwritten:
             self._write_back(result)
         recovers = self._unsure
@@ -429,7 +431,7 @@ class Pump:
                 self._correct = False
                 self._looks = True
                 rearrange.rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
-            opens = self._compare_notes(now)
+            opens = store.traits.durable and self._compare_notes(now)
             # What waited while the store was opened, or away, begins after a short step, and not behind a thousand others.
             limit = BLOCKING_BATCH if store.traits.blocking and not recovers else BATCH
             result.fired, claims = store.fire(now, limit, scheduler._executors)
@@ -441,7 +443,7 @@ class Pump:
             if opens and result.committed is not None and result.committed.runs:
                 # The first runs begin before the time is noted and it is asked what is due next: another cycle follows at once.
                 result.more = True
-            else:
+            elif self._compared:
                 self._note_time(now)
         # Else when what is due now was handed over; but after a failure the step is well only if this is, too.
         if store.traits.blocking or self._failures or not self.health.ok or result.undecided:
@@ -583,7 +585,7 @@ class Pump:
 
     def _compare_notes(self, now: Now) -> bool:
         """A durable store remembers the time and the zone data with which it was used last. Whether this was the time to ask."""
-        if self._compared or not self.store.traits.durable:
+        if self._compared:
             return False
         rearrange.after_opening(self.store, now, self.scheduler._random, self._complain)
         self._compared = True

@@ -57,7 +57,7 @@ class Runs:
             try:
                 if executor is None:
                     raise LookupError(f"the executor {alias!r} is missing")
-                if not isinstance(executor, RunExecutor):
+                if self.tells_start and not isinstance(executor, RunExecutor):
                     self._not_told(batch)
                 executor.submit(batch)
             except BaseException as error:

@@ -57,7 +57,7 @@ class Ticker:
         now, step_us = scheduler._timeline.look()
         if step_us:
             self._clock_stepped(step_us)
-        mono_s = scheduler._timeline.clock.monotonic_s()
+        mono_s = scheduler._timeline.mono_s
         for pump in scheduler._pumps.values():
             try:
                 pump.tick(now, mono_s)
@@ -65,17 +65,19 @@ class Ticker:
                 scheduler._reports.logger.exception("job store %r: a step failed", pump.alias)
                 pump.failed(error)
         self._last_tick_s = scheduler._timeline.clock.monotonic_s()
-        self.rearm()
+        self._arm_next(self._last_tick_s)
 
     def rearm(self) -> None:
         """Arm the wakeup for the next time at which there is something to do."""
+        self._arm_next(self._scheduler._timeline.clock.monotonic_s())
+
+    def _arm_next(self, mono_s: float) -> None:
         scheduler = self._scheduler
         wakeup = scheduler._wakeup
         if wakeup is None:
             return
         min_gap_s = scheduler._min_gap_s
         now = scheduler._timeline.now()
-        mono_s = scheduler._timeline.clock.monotonic_s()
         delay_s = scheduler._max_wait_s
         more = False
         for pump in scheduler._pumps.values():
