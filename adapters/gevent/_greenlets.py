@@ -7,9 +7,7 @@ before it is reported a run is in ``_live`` under its number; the queue holds th
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -18,6 +16,7 @@ from gevent import Greenlet, GreenletExit
 from gevent.hub import Hub, getcurrent
 
 from schedcore.adapters.gevent.places import Gate, is_alive, is_thread_of
+from schedcore.executors.queue import RunQueue
 from schedcore.run import Finish, Run, current_run
 
 __all__ = ["Greenlets"]
@@ -26,7 +25,7 @@ __all__ = ["Greenlets"]
 _TURN_S = 0.002
 
 
-class Greenlets:
+class Greenlets(RunQueue):
     """Calls ``report(work(run))`` for each run, in one of up to ``max_workers`` greenlets of the hub. ``work`` raises nothing.
 
     ``drained`` is called in the hub's thread when it was closed and nothing is left. See ``schedcore.executors.pool.RunPool``.
@@ -40,47 +39,28 @@ class Greenlets:
         report: Callable[[Finish], None],
         drained: Callable[[], object],
     ) -> None:
+        super().__init__()
         self._hub = hub
         self._max_workers = max_workers
         self._work = work
         self._report = report
         self._drained = drained
-        self._live: dict[int, Run] = {}
-        self._queue: deque[int] = deque()
         self._begun: dict[int, Greenlet[..., None]] = {}
         # Runs whose job waits in ``join``, which does not wait for them.
         self._inside: set[int] = set()
         # Who waits for the last run to be over; True: in one of the runs.
         self._gates: list[tuple[Gate, bool]] = []
-        self._next = 0
         self._workers = 0
         self._coming = False
-        self._closed = False
-
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed
-
-    def live(self) -> list[Run]:
-        """The runs that were taken and are not over, in order. From any thread."""
-        return list(self._live.copy().values())
 
     def submit(self, runs: Sequence[Run]) -> None:
         """Queue runs, in order."""
-        first = self._next
-        self._next = first + len(runs)
-        numbers = range(first, self._next)
-        self._live.update(zip(numbers, runs, strict=True))
-        self._queue.extend(numbers)
+        self._put(runs)
         self._reinforce_soon()
 
     def withdraw(self) -> list[Run]:
         """Take back what has not begun, in order."""
-        runs: list[Run] = []
-        with suppress(IndexError):
-            while True:
-                runs.append(self._live.pop(self._queue.popleft()))
+        runs = self._take_back()
         self._look_soon()
         return runs
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
@@ -19,6 +18,7 @@ from schedcore.adapters.twisted._awaiting import Awaiting
 from schedcore.executors.base import ExecutorHost, call_run, failed
 from schedcore.executors.loop import LOOK_S
 from schedcore.executors.pool import PoolExecutor, RunPool
+from schedcore.executors.queue import RunQueue
 from schedcore.run import Finish, Run
 
 __all__ = ["PoolThreads", "Threads"]
@@ -57,7 +57,7 @@ class Threads(PoolExecutor):
         return cut
 
 
-class PoolThreads:
+class PoolThreads(RunQueue):
     """Calls ``report(work(run))`` for each run. ``max_workers``: at a time; None: as many as the pool has threads, less two.
 
     ``refuse(run, error)`` gives the end of a run for which ``work`` raised. ``between`` is called in the thread after each run.
@@ -72,55 +72,31 @@ class PoolThreads:
         refuse: Callable[[Run, BaseException], Finish],
         between: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__()
         self._pool = pool
         self._max_workers = max_workers
         self._work = work
         self._report = report
         self._refuse = refuse
         self._between = between
-        self._queue: deque[int] = deque()
-        # By number from ``submit`` until just before they are reported, in order of submission.
-        self._live: dict[int, Run] = {}
-        self._next = 0
-        self._closed = False
         self._lock = threading.Lock()
         self._left = threading.Condition(self._lock)  # a drain has ended, or its job waits for the others
         self._drains = 0  # asked for, and not over
         self._begun: set[int] = set()  # the threads in which a drain is
         self._inside: set[int] = set()  # those of them whose job calls ``join``
 
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed
-
-    def live(self) -> list[Run]:
-        """The runs that were taken and are not over, in order. From any thread."""
-        return list(self._live.copy().values())
-
     def submit(self, runs: Sequence[Run]) -> None:
         """Queue runs, in order. From any thread. Raises ``RuntimeError``, and has taken none, when closed."""
         with self._lock:
             if self._closed or self._pool.joined:
                 raise RuntimeError("the reactor's thread pool was stopped" if self._pool.joined else "it was shut down")
-            first = self._next
-            self._next = first + len(runs)
-            numbers = range(first, self._next)
-            self._live.update(zip(numbers, runs, strict=True))
-            self._queue.extend(numbers)
+            self._put(runs)
             self._reinforce()
 
     def withdraw(self) -> list[Run]:
         """Take back what has not begun, in order."""
-        runs: list[Run] = []
         with self._left:
-            # One by one: a drain may take the next at any moment.
-            while self._queue:
-                try:
-                    number = self._queue.popleft()
-                except IndexError:
-                    break
-                runs.append(self._live.pop(number))
+            runs = self._take_back()
             self._left.notify_all()
         return runs
 

@@ -356,7 +356,7 @@ class Pump:
 
     def _hand_over_singles(self, runs: list[Run]) -> None:
         """Submit runs of which each is of another job, and within its ``max_instances``."""
-        if not self.scheduler._dispatches and self._is_paused():
+        if self._is_paused():
             self._hand_over(runs)
             return
         self.handed += len(runs)
