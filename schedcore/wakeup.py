@@ -7,16 +7,19 @@ thread, for Qt the main thread, for the background scheduler a thread of its own
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["MAX_WAIT_S", "MIN_GAP_S", "Done", "Wakeup", "outcome_of"]
+__all__ = ["MAX_WAIT_S", "MIN_GAP_S", "Done", "Wakeup", "outcome_of", "timer_slack_s"]
 
 # Seconds. Longest single wait: the clocks are compared at least this often, so that steps and suspends are noticed, and no
 # framework's timer can overflow (Qt: 32-bit milliseconds; Windows: 4,294,967 s).
 MAX_WAIT_S = 30.0
 # Seconds. Under load the scheduler wakes at most this often; what falls due in between is dispatched together.
 MIN_GAP_S = 0.001
+# Seconds. More slack than this is somebody's wish to save power, and is left to him.
+_MAX_TIMER_SLACK_S = 0.0002
 
 #: Receives the result of a blocking call, or what it raised; exactly one of them counts.
 Done = Callable[[Any, Exception | None], None]
@@ -61,3 +64,18 @@ def outcome_of(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
         failure = RuntimeError(f"the call ended with {error!r}")
         failure.__cause__ = error
         return None, failure
+
+
+def timer_slack_s() -> float:
+    """Seconds by which the system lets waits of the calling thread last longer; 0 where it does not tell. For wakeups.
+
+    Linux groups timers that lie close together: a wait nearly always lasts 50 µs longer than asked for, unless the thread's slack
+    was changed (prctl(2), PR_SET_TIMERSLACK; proc(5), timerslack_ns). A wakeup that asks so much sooner is on time; what goes
+    off too soon by it finds nothing due yet, and waits for the rest.
+    """
+    try:
+        with open(f"/proc/{threading.get_native_id()}/timerslack_ns", "rb") as file:
+            slack_s = int(file.read()) / 1e9
+    except (OSError, ValueError):
+        return 0.0
+    return slack_s if slack_s <= _MAX_TIMER_SLACK_S else 0.0

@@ -9,7 +9,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from schedcore.wakeup import Done, outcome_of
+from schedcore.wakeup import Done, outcome_of, timer_slack_s
 
 __all__ = ["AsyncIOWakeup", "finish_future", "is_over", "is_running_here", "is_the_programs"]
 
@@ -49,6 +49,7 @@ class AsyncIOWakeup:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._timer: asyncio.Handle | None = None
+        self._slack_s = timer_slack_s()
         # A loop calls in a copy of the context of who asks for the call, and here that may be a job.
         self._context = Context()
         # Strong references, because a loop keeps weak ones only.
@@ -57,6 +58,8 @@ class AsyncIOWakeup:
     def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if delay_s > self._slack_s:
+            delay_s -= self._slack_s
         if delay_s > 0:
             self._timer = self._loop.call_later(delay_s, callback, context=self._context)
         else:

@@ -106,14 +106,14 @@ class Pump:
 
     # -- the scheduler's thread --------------------------------------------------------------------------------------------
 
-    def tick(self, now: Now, mono_s: float) -> None:
-        """Make a step if there is one to make."""
+    def tick(self, now: Now, mono_s: float) -> bool:
+        """Make a step if there is one to make; whether there was."""
         if self._held and self.scheduler._dispatches:
             self._release_held()
         if self.busy or self.closed or (self._failures and mono_s < self._retry_at_s):
-            return
+            return False
         if not self._has_work(now):
-            return
+            return False
         if self.touched:
             self.touched = False
             self._looks = True
@@ -128,6 +128,7 @@ class Pump:
                 self._decide_elsewhere(result.undecided, now)
             elif result.due is None and result.error is None:
                 self._look_ahead(result, now)
+        return True
 
     def _look_ahead(self, result: CycleResult, now: Now) -> None:
         """Ask what is due next after what is due now was handed over: that begins sooner by it."""

@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any
 
 from schedcore.schedulers._calls import CallPool, call_pool
-from schedcore.wakeup import Done, outcome_of
+from schedcore.wakeup import Done, outcome_of, timer_slack_s
 
 __all__ = ["ThreadWakeup"]
 
@@ -79,6 +79,7 @@ class ThreadWakeup:
         """Run until ``stop``. What a callback raises is logged; what would end the program passes through."""
         calls = self._calls
         longest_s = _MAIN_THREAD_WAIT_S if threading.current_thread() is threading.main_thread() else None
+        slack_s = timer_slack_s()
         while not self._stopping:
             deadline_s = self._deadline_s
             if not calls:
@@ -86,6 +87,8 @@ class ThreadWakeup:
                 if delay_s is None:
                     self._bell.acquire()
                 elif delay_s > 0:
+                    if delay_s > slack_s:
+                        delay_s -= slack_s  # what ends too soon by it is waited for again
                     self._bell.acquire(timeout=delay_s if longest_s is None else min(delay_s, longest_s))
             for _ in range(len(calls)):
                 self._make(calls.popleft())

@@ -38,7 +38,7 @@ class Ticker:
         self._armed_us = _NEVER_US
         self._armed_s = 0.0
         self._arm_failures = 0
-        self._last_tick_s = 0.0
+        self._last_step_s = 0.0
         # What the log has said last of what is due next: the job store and its instants.
         self._told: tuple[str | None, Due | None] | None = None
 
@@ -58,14 +58,19 @@ class Ticker:
         if step_us:
             self._clock_stepped(step_us)
         mono_s = scheduler._timeline.mono_s
+        # A tick that came a little early, and found nothing to do yet, holds nothing up.
+        worked = False
         for pump in scheduler._pumps.values():
             try:
-                pump.tick(now, mono_s)
+                worked = pump.tick(now, mono_s) or worked
             except Exception as error:
                 scheduler._reports.logger.exception("job store %r: a step failed", pump.alias)
                 pump.failed(error)
-        self._last_tick_s = scheduler._timeline.clock.monotonic_s()
-        self._arm_next(self._last_tick_s)
+                worked = True
+        mono_s = scheduler._timeline.clock.monotonic_s()
+        if worked:
+            self._last_step_s = mono_s
+        self._arm_next(mono_s)
 
     def rearm(self) -> None:
         """Arm the wakeup for the next time at which there is something to do."""
@@ -91,8 +96,8 @@ class Ticker:
         if more:
             delay_s = 0.0
         elif delay_s < min_gap_s:
-            # What falls due within a millisecond of the last tick is dispatched together.
-            delay_s = max(delay_s, min(min_gap_s, self._last_tick_s + min_gap_s - mono_s))
+            # What falls due within a millisecond of the last step is dispatched together.
+            delay_s = max(delay_s, min(min_gap_s, self._last_step_s + min_gap_s - mono_s))
         self._armed_us = now.wall_us + int(delay_s * 1e6)
         self._armed_s = mono_s + delay_s
         self._arm(wakeup, delay_s)
@@ -159,7 +164,7 @@ class Ticker:
             return
         min_gap_s = scheduler._min_gap_s
         mono_s = scheduler._timeline.clock.monotonic_s()
-        wait_s = self._last_tick_s + min_gap_s - mono_s
+        wait_s = self._last_step_s + min_gap_s - mono_s
         if wait_s <= 0 or wait_s > min_gap_s:
             scheduler._tick()
         elif mono_s + wait_s < self._armed_s:

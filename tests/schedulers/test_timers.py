@@ -1,0 +1,68 @@
+"""Wakeups that go off a little early or late, as the timers of systems do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from schedcore.testing import VirtualScheduler, VirtualWakeup
+from schedcore.wakeup import MIN_GAP_S, Wakeup, timer_slack_s
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+
+# Seconds: as much as the timer slack of Linux.
+_EARLY_S = 0.00005
+
+
+class EarlyWakeup(VirtualWakeup):
+    """Goes off too soon, but for waits that are shorter than what it is early by."""
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        super().arm(delay_s - _EARLY_S if delay_s > _EARLY_S else delay_s, callback)
+
+
+class EarlyScheduler(VirtualScheduler):
+    _min_gap_s: ClassVar[float] = MIN_GAP_S
+
+    def _create_wakeup(self) -> Wakeup:
+        self.virtual_wakeup = EarlyWakeup(self._virtual_clock)
+        return self.virtual_wakeup
+
+
+def test_a_wakeup_that_goes_off_early_makes_no_run_late() -> None:
+    """A tick that found nothing to do is no step: what is due 50 µs later does not wait for the millisecond between two steps."""
+    scheduler = EarlyScheduler(start=T0)
+    ran: list[datetime] = []
+    scheduler.add_job(lambda: ran.append(scheduler.clock.now()), "interval", seconds=0.25)
+    scheduler.start()
+    scheduler.advance(10)
+    scheduler.shutdown()
+    assert ran == [T0 + timedelta(seconds=0.25 * k) for k in range(1, 41)]
+
+
+def _set_slack(file: Path, slack_ns: int) -> float:
+    file.write_text(str(slack_ns))
+    return timer_slack_s()
+
+
+def test_the_slack_of_a_thread_is_what_the_system_says() -> None:
+    seen: list[float] = []
+
+    def look() -> None:
+        file = Path(f"/proc/{threading.get_native_id()}/timerslack_ns")
+        seen.extend((_set_slack(file, 20_000), _set_slack(file, 200_000), _set_slack(file, 40_000_000)))
+
+    if not Path("/proc/self/timerslack_ns").exists():
+        assert timer_slack_s() == 0
+        pytest.skip("this system tells no timer slack: waits are taken as they are")
+    # A thread of its own: the slack that is set is that of the thread.
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    # What is longer than any timer's resolution was set to save power.
+    assert seen == [pytest.approx(0.00002), pytest.approx(0.0002), 0.0]
