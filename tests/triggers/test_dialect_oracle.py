@@ -151,10 +151,12 @@ def test_two_restricted_day_fields_mean_either(day: list[Element], weekday: list
 
 
 @calm
-@given(step=st.integers(2, 31), weekday=some_weekdays)
-def test_a_day_field_that_begins_with_a_star_means_both(step: int, weekday: list[Element]) -> None:
-    expected = matching(lambda each: each.day % step == 1 % step and any(one.says(each) for one in weekday))
-    assert found(CronTrigger.from_crontab(f"0 0 */{step} * {listed(weekday, 'unix')}", "UTC")) == expected
+@given(step=st.integers(1, 31), more=st.lists(days, max_size=2), weekday=some_weekdays)
+def test_a_day_field_that_begins_with_a_star_means_both(step: int, more: list[Element], weekday: list[Element]) -> None:
+    day = [same(f"*/{step}", lambda each: each.day % step == 1 % step), *more]
+    expected = matching(lambda each: any(one.says(each) for one in day) and any(one.says(each) for one in weekday))
+    text = f"0 0 {listed(day, 'unix')} * {listed(weekday, 'unix')}"
+    assert found(CronTrigger.from_crontab(text, "UTC")) == expected
 
 
 @calm

@@ -304,6 +304,8 @@ def _assemble(fields: dict[str, FieldParser], either: bool) -> CronRule:
     assert isinstance(weekday, WeekdayParser)
     either = either and not day.star and not weekday.star
     nth, last, plain, days, named = weekday.nth_weekdays, weekday.last_weekdays, weekday.weekdays, day.mask, 0
+    # What stands in a list beside all days, as in ``*,15W``, adds none.
+    special = days != _ALL_DAYS
     if nth or last:
         # Where they can, named weekdays stand among the days of the month, so that one meaning has one form.
         if either:
@@ -317,7 +319,7 @@ def _assemble(fields: dict[str, FieldParser], either: bool) -> CronRule:
         minutes=fields["minute"].mask,
         hours=fields["hour"].mask,
         days=days,
-        last_day=day.last_day,
+        last_day=special and day.last_day,
         nth_weekdays=nth,
         last_weekdays=last,
         months=fields["month"].mask,
@@ -326,9 +328,9 @@ def _assemble(fields: dict[str, FieldParser], either: bool) -> CronRule:
         weeks=None,
         years=_all_or(fields["year"]) if "year" in fields else None,
         wildcard=fields["minute"].star or fields["hour"].star,
-        before_last=day.before_last,
-        nearest=day.nearest,
-        nearest_before_last=day.nearest_before_last,
+        before_last=day.before_last if special else 0,
+        nearest=day.nearest if special else 0,
+        nearest_before_last=day.nearest_before_last if special else 0,
         named_weekdays=named,
     )
 
