@@ -39,6 +39,7 @@ class Ticker:
         self._armed_s = 0.0
         self._arm_failures = 0
         self._last_step_s = 0.0
+        self._last_early_s = 0.0
         # What the log has said last of what is due next: the job store and its instants.
         self._told: tuple[str | None, Due | None] | None = None
 
@@ -53,13 +54,12 @@ class Ticker:
         scheduler = self._scheduler
         if not scheduler.running and scheduler._closed.is_set():
             return
+        worked = self.asked
         self.asked = False
         now, step_us = scheduler._timeline.look()
         if step_us:
             self._clock_stepped(step_us)
         mono_s = scheduler._timeline.mono_s
-        # A tick that came a little early, and found nothing to do yet, holds nothing up.
-        worked = False
         for pump in scheduler._pumps.values():
             try:
                 worked = pump.tick(now, mono_s) or worked
@@ -68,8 +68,12 @@ class Ticker:
                 pump.failed(error)
                 worked = True
         mono_s = scheduler._timeline.clock.monotonic_s()
-        if worked:
+        # A timer that went off a little early, with nothing to do yet, holds nothing up; but one that does so again and again
+        # (uvloop's have whole milliseconds, rounded to the nearest) must not spin.
+        if worked or mono_s - self._last_early_s < scheduler._min_gap_s:
             self._last_step_s = mono_s
+        else:
+            self._last_early_s = mono_s
         self._arm_next(mono_s)
 
     def rearm(self) -> None:

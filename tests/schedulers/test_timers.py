@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import pytest
 
+from schedcore.jobstores.base import StoreTraits
+from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.testing import VirtualScheduler, VirtualWakeup
 from schedcore.wakeup import MIN_GAP_S, Wakeup, timer_slack_s
 
@@ -26,12 +28,48 @@ class EarlyWakeup(VirtualWakeup):
         super().arm(delay_s - _EARLY_S if delay_s > _EARLY_S else delay_s, callback)
 
 
-class EarlyScheduler(VirtualScheduler):
-    _min_gap_s: ClassVar[float] = MIN_GAP_S
+class RoundingWakeup(VirtualWakeup):
+    """Rounds to the nearest millisecond, as uvloop's timers do: what is to wait half of one goes off at once."""
 
+    #: How often it went off at once, since time passed last.
+    at_once = 0
+
+    def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        rounded_s = round(delay_s, 3)
+        if rounded_s > 0:
+            self.at_once = 0
+        else:
+            self.at_once += 1
+            if self.at_once > 1000:
+                rounded_s = delay_s  # virtual time would stand still here for ever
+        super().arm(rounded_s, callback)
+
+
+class GappedScheduler(VirtualScheduler):
+    """Counts its ticks, between which there is to be a millisecond as with real time."""
+
+    _min_gap_s: ClassVar[float] = MIN_GAP_S
+    ticks = 0
+
+    def _tick(self) -> None:
+        self.ticks += 1
+        super()._tick()
+
+
+class EarlyScheduler(GappedScheduler):
     def _create_wakeup(self) -> Wakeup:
         self.virtual_wakeup = EarlyWakeup(self._virtual_clock)
         return self.virtual_wakeup
+
+
+class RoundingScheduler(GappedScheduler):
+    def _create_wakeup(self) -> Wakeup:
+        self.virtual_wakeup = RoundingWakeup(self._virtual_clock)
+        return self.virtual_wakeup
+
+
+class BlockingStore(MemoryJobStore):
+    traits = StoreTraits(blocking=True, durable=False)
 
 
 def test_a_wakeup_that_goes_off_early_makes_no_run_late() -> None:
@@ -43,6 +81,37 @@ def test_a_wakeup_that_goes_off_early_makes_no_run_late() -> None:
     scheduler.advance(10)
     scheduler.shutdown()
     assert ran == [T0 + timedelta(seconds=0.25 * k) for k in range(1, 41)]
+
+
+def test_a_timer_that_goes_off_early_again_and_again_does_not_spin() -> None:
+    scheduler = RoundingScheduler(start=T0)
+    ran: list[datetime] = []
+    scheduler.add_job(lambda: ran.append(scheduler.clock.now()), "interval", seconds=0.2503, id="a")
+    scheduler.start()
+    scheduler.advance(1)
+    ticks = scheduler.ticks
+    scheduler.advance(10)
+    scheduler.shutdown()
+    fires = [T0 + timedelta(seconds=0.2503 * k) for k in range(1, 44)]
+    assert len(ran) == len(fires)
+    assert all(timedelta(0) <= at - due <= timedelta(seconds=MIN_GAP_S) for at, due in zip(ran, fires, strict=True))
+    # For each run: one for it, one that is told of its end, and two that come too soon.
+    assert scheduler.ticks - ticks <= 4 * 40
+
+
+def test_a_busy_job_store_is_not_looked_at_more_than_once_a_millisecond() -> None:
+    scheduler = GappedScheduler(start=T0, jobstores={"default": BlockingStore()}, blocking="queued")
+    scheduler.start()
+    wakeup = scheduler.virtual_wakeup
+    assert wakeup is not None
+    scheduler.advance(1)
+    assert wakeup.blocked  # its first step is under way, and stays so
+    ticks = scheduler.ticks
+    for _ in range(1000):
+        scheduler.wakeup()
+        scheduler.advance(0.00001)
+    assert 1 <= scheduler.ticks - ticks <= 11
+    scheduler.shutdown()
 
 
 def _set_slack(file: Path, slack_ns: int) -> float:
