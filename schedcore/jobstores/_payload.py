@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC
 from types import FunctionType, MethodType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from schedcore import plugins
 from schedcore.allowed import AllowedRefs, limited, limits
@@ -29,7 +29,7 @@ from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import UnnameableCallableError, callable_name, ref_of, resolve, unbind
 from schedcore.serializers import PickleSerializer
 from schedcore.serializers import load as load_serializer
-from schedcore.serializers.base import Serializer
+from schedcore.serializers.base import Serializer, SerializerOfParts
 from schedcore.serializers.signed import SignedSerializer, is_signed
 from schedcore.triggers.base import Backlog, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
@@ -103,6 +103,14 @@ class Codec:
         """See ``encode``."""
         return encode(self.serializer, job, self.allowed)
 
+    def encode_all(self, jobs: Sequence[JobRecord]) -> list[bytes]:
+        """The payloads of jobs that are stored together. What many of them have in common is checked and encoded once."""
+        serializer = self.serializer
+        with limited(self.allowed):
+            if len(jobs) > 1 and "dumps_part" in vars(type(serializer)):
+                return _encode_in_parts(cast(SerializerOfParts, serializer), jobs)
+            return [_encode(serializer, job) for job in jobs]
+
     def decode(self, job_id: str, payload: object, *, import_func: bool = True) -> Loaded:
         """See ``decode``."""
         if isinstance(payload, Oversized):
@@ -173,36 +181,76 @@ def encode(serializer: Serializer, job: JobRecord, allowed: AllowedRefs | None =
 
 
 def _encode(serializer: Serializer, job: JobRecord) -> bytes:
-    data: dict[str, Any] = {"v": _VERSION, "id": job.id, "name": job.name}
+    try:
+        return serializer.dumps({**_call_fields(job), **_own_fields(job), **_trigger_fields(job)})
+    except SerializationError as error:
+        raise _refused(job, error) from error
+
+
+def _encode_in_parts(serializer: SerializerOfParts, jobs: Sequence[JobRecord]) -> list[bytes]:
+    """The same for jobs that are added by the thousand, with a handful of functions and triggers: each is encoded once."""
+    dumps_part, join_parts = serializer.dumps_part, serializer.join_parts
+    # By identity, which nothing else takes as long as the jobs are there.
+    calls: dict[tuple[int, str | None, int], bytes] = {}
+    triggers: dict[int, bytes] = {}
+    payloads = []
+    for job in jobs:
+        _, _, func, func_ref, _, _, trigger, policy = job
+        key = id(func), func_ref, id(policy)
+        try:
+            call = calls.get(key)
+            if call is None:
+                call = calls[key] = dumps_part(_call_fields(job))
+            own = dumps_part(_own_fields(job))
+            when = triggers.get(id(trigger))
+            if when is None:
+                when = triggers[id(trigger)] = dumps_part(_trigger_fields(job))
+            payloads.append(join_parts(call, own, when))
+        except SerializationError as error:
+            raise _refused(job, error) from error
+    return payloads
+
+
+def _call_fields(job: JobRecord) -> dict[str, Any]:
+    fields = {"v": _VERSION, "func": reference(job), "policy": _pack_policy(job.policy)}
     func = job.func
-    data["func"] = reference(job)
     if job.func_ref is None and func is not None and type(func) is not FunctionType:
         _, first = unbind(func)
         if first:
-            data["self"] = first[0]
-    if isinstance(job.trigger, UnknownTrigger):
+            fields["self"] = first[0]
+    return fields
+
+
+def _own_fields(job: JobRecord) -> dict[str, Any]:
+    return {"id": job.id, "name": job.name, "args": list(job.args), "kwargs": dict(job.kwargs)}
+
+
+def _trigger_fields(job: JobRecord) -> dict[str, Any]:
+    trigger = job.trigger
+    if isinstance(trigger, UnknownTrigger):
         raise BrokenJobError(job.id, "its trigger is not known; give it one")
-    data["args"] = list(job.args)
-    data["kwargs"] = dict(job.kwargs)
-    data["trigger"] = _pack_trigger(job.trigger)
-    data["policy"] = _pack_policy(job.policy)
-    try:
-        return serializer.dumps(data)
-    except SerializationError as error:
-        path = error.path
-        if path.startswith("self") and func is not None:
-            raise TransientJobError(
-                job.id, f"{callable_name(func)} is a method of an object, and that object cannot be stored"
-            ) from error
-        if path == "trigger":
-            kind = type(data["trigger"])
-            raise SerializationError(
-                f"job {job.id!r} cannot be stored: the trigger class {kind.__module__}.{kind.__qualname__} is not registered, so "
-                f"that no store could find it again; announce it in the entry-point group {plugins.TRIGGERS!r}, or use "
-                f'serializer="pickle"',
-                path=path,
-            ) from error
-        raise SerializationError(f"job {job.id!r} cannot be stored: {error}", path=path) from error
+    inner: Any = trigger.inner if isinstance(trigger, ForeignTrigger) else trigger
+    alias = plugins.alias_of(plugins.TRIGGERS, type(inner))
+    # A class that is not registered goes as it is, for a serializer that keeps objects; the others refuse it.
+    return {"trigger": inner if alias is None else {"type": alias, "state": inner.__getstate__()}}
+
+
+def _refused(job: JobRecord, error: SerializationError) -> Exception:
+    """What is raised for a job with something in it that a serializer refuses."""
+    path = error.path
+    if path.startswith("self") and job.func is not None:
+        return TransientJobError(
+            job.id, f"{callable_name(job.func)} is a method of an object, and that object cannot be stored"
+        )
+    if path == "trigger":
+        kind = type(_trigger_fields(job)["trigger"])
+        return SerializationError(
+            f"job {job.id!r} cannot be stored: the trigger class {kind.__module__}.{kind.__qualname__} is not registered, so "
+            f"that no store could find it again; announce it in the entry-point group {plugins.TRIGGERS!r}, or use "
+            f'serializer="pickle"',
+            path=path,
+        )
+    return SerializationError(f"job {job.id!r} cannot be stored: {error}", path=path)
 
 
 # What most jobs have: a third of a payload, were it said of each.
@@ -216,13 +264,6 @@ def _pack_policy(policy: JobPolicy) -> dict[str, Any]:
         return {}
     pairs = zip(JobPolicy._fields, policy, _USUAL, strict=True)
     return {name: value for name, value, usual in pairs if value != usual}
-
-
-def _pack_trigger(trigger: EngineTrigger) -> Any:
-    inner: Any = trigger.inner if isinstance(trigger, ForeignTrigger) else trigger
-    alias = plugins.alias_of(plugins.TRIGGERS, type(inner))
-    # A class that is not registered goes as it is, for a serializer that keeps objects; the others refuse it.
-    return inner if alias is None else {"type": alias, "state": inner.__getstate__()}
 
 
 # --- record -> record: without the way through the bytes ---

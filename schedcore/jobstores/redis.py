@@ -424,8 +424,9 @@ class RedisJobStore(OwnedStore):
                     payloads.append(doc.payload)
             # What stays as it is need not be said.
             line, due_us, is_live, is_broken = _indexes(doc)
-            known = self._known(job_id, old) or (None if old else Doc(job_id, 0))
-            was_in, was_due_us, was_live, was_broken = (None,) * 4 if known is None else _indexes(known)
+            known = self._known(job_id, old)
+            before = _indexes(known) if known is not None else _ANYWHERE if old else _NOWHERE
+            was_in, was_due_us, was_live, was_broken = before
             if line != was_in:
                 for other in _LINES if was_in is None else (was_in,):
                     if other and other != line:
@@ -541,7 +542,13 @@ def _doc(job_id: str, value: bytes | list[Any], payload: _Fetched) -> Doc:
     return unpack_doc(job_id, int(found[1]), text[found.end() :], definition)
 
 
-def _indexes(doc: Doc) -> tuple[int, int, bool, bool]:
+# None: it is not known.
+_Indexes = tuple[int | None, int | None, bool | None, bool | None]
+_NOWHERE: _Indexes = (0, 0, False, False)
+_ANYWHERE: _Indexes = (None, None, None, None)
+
+
+def _indexes(doc: Doc) -> _Indexes:
     """Where a document is found: its timeline (0: it has no job) and the instant there, whether live, whether broken."""
     _, _, uid, _, state, elapsed, _, due_us, _, _, _, live, past = doc
     is_live = bool(live or past)

@@ -222,14 +222,15 @@ class SQLAlchemyJobStore(JobStore):
     # -- jobs -----------------------------------------------------------------------------------------------------------
 
     def add_entries(self, entries: Sequence[JobEntry], skipped: Sequence[RunRecord] = ()) -> None:
-        codec = self.codec
+        for entry in entries:
+            self._check_id(entry.job.id)
+        payloads = self.codec.encode_all([entry.job for entry in entries])
         rows = []
-        for job, state, fire_us, due_us, reason in entries:
-            self._check_id(job.id)
+        for (job, state, fire_us, due_us, reason), payload in zip(entries, payloads, strict=True):
             rows.append(
                 (
                     job.id,
-                    codec.encode(job),
+                    payload,
                     str(state),
                     int(job.trigger.elapsed),
                     fire_us,

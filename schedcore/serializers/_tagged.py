@@ -107,8 +107,14 @@ class TaggedSerializer(ABC):
         than ``MAX_DEPTH`` levels (a value that contains itself has no end of them), and more than
         ``max_bytes`` bytes.
         """
+        payload = self._written(self._write, data, root)
+        refuse_size(payload, root, self.max_bytes)
+        return payload
+
+    def _written(self, write: Callable[[Any], bytes], data: object, root: str) -> bytes:
+        """The bytes that ``write`` makes of *data* as simpler data. Raises what ``dumps`` does, but for the size."""
         try:
-            payload = self._write(self._pack(data, MAX_DEPTH))
+            return write(self._pack(data, MAX_DEPTH))
         except Refused as error:
             refuse(error, root)
         except UnicodeEncodeError:
@@ -117,8 +123,6 @@ class TaggedSerializer(ABC):
             raise SerializationError("the call stack has no room left to store the value", path=root) from error
         except RuntimeError as error:
             raise SerializationError(f"the value was changed while it was stored: {error}", path=root) from error
-        refuse_size(payload, root, self.max_bytes)
-        return payload
 
     def loads(self, payload: bytes | bytearray | memoryview) -> Any:
         """The data of which ``dumps`` made these bytes.

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol
 
 from schedcore.errors import SerializationError
 
-__all__ = ["MAX_BYTES", "Refused", "Serializer", "place", "refuse", "refuse_size"]
+__all__ = ["MAX_BYTES", "Refused", "Serializer", "SerializerOfParts", "place", "refuse", "refuse_size"]
 
 #: Bytes of one record, by default and in both directions. A row that is larger is a mistake or an attack.
 MAX_BYTES = 16 * 1024 * 1024
@@ -40,6 +40,20 @@ class Serializer(Protocol):
     def loads(self, payload: bytes) -> Any:
         """The data of which ``dumps`` made these bytes. Raises ``SerializationError`` for bytes that do not
         come from there."""
+
+
+class SerializerOfParts(Serializer, Protocol):
+    """One that makes a record of parts as well, so that a part that many records share is made once. Its subclasses do so only if
+    they say so again: they may have made ``dumps`` their own.
+    """
+
+    def dumps_part(self, fields: dict[str, Any]) -> bytes:
+        """One or several fields of a record, by names that are text without ``$``. Raises what ``dumps`` of them raises, but for
+        the size of the record.
+        """
+
+    def join_parts(self, *parts: bytes) -> bytes:
+        """What ``dumps`` makes of the dictionary that has the fields of all these parts."""
 
 
 class Refused(Exception):

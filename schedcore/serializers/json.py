@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import Any, NoReturn
 
 from schedcore.errors import SerializationError
 from schedcore.serializers._tagged import MAX_BYTES, MAX_DEPTH, VERSION, TaggedSerializer
+from schedcore.serializers.base import refuse_size
 
 __all__ = ["MAX_BYTES", "MAX_DEPTH", "JSONSerializer"]
 
 _HEAD = f'{{"v":{VERSION},"d":'
+_HEAD_OF_PARTS = _HEAD.encode() + b"{"
 # JSON brackets: three for a level at most ($dict), two for a typed leaf, one for the envelope.
 _MAX_BRACKETS = 3 * MAX_DEPTH + 3
 
@@ -30,7 +32,19 @@ _LEVEL = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 # An escape for half of a surrogate pair. ``dumps`` never writes one.
 _SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*+\\u[dD][89a-fA-F]")
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")).encode
+
+def _make_encode() -> Callable[[Any], str]:
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # an interpreter that does without
+        return encoder.encode
+    # ``encode`` makes one of these for each call, which takes longer than to encode a small record.
+    quoted = json.encoder.encode_basestring
+    chunks = make(None, encoder.default, quoted, None, ":", ",", False, False, False)
+    return lambda packed: "".join(chunks(packed, 0))
+
+
+_encode = _make_encode()
 
 
 class JSONSerializer(TaggedSerializer):
@@ -47,6 +61,16 @@ class JSONSerializer(TaggedSerializer):
     def _write(self, packed: Any) -> bytes:
         return f"{_HEAD}{_encode(packed)}}}".encode()
 
+    def dumps_part(self, fields: dict[str, Any]) -> bytes:
+        """See ``SerializerOfParts``."""
+        return self._written(_write_fields, fields, "")
+
+    def join_parts(self, *parts: bytes) -> bytes:
+        """See ``SerializerOfParts``."""
+        payload = b"".join((_HEAD_OF_PARTS, b",".join(parts), b"}}"))
+        refuse_size(payload, "", self.max_bytes)
+        return payload
+
     def _read(self, payload: bytes) -> Any:
         _check_depth(payload)
         text = payload.decode("utf-8")
@@ -57,6 +81,10 @@ class JSONSerializer(TaggedSerializer):
 
     def _sort_key(self, packed: Any) -> str:
         return _encode(packed)
+
+
+def _write_fields(packed: dict[str, Any]) -> bytes:
+    return _encode(packed)[1:-1].encode()
 
 
 def _no_constant(name: str) -> NoReturn:

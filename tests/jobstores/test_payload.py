@@ -15,11 +15,12 @@ import pytest
 
 from schedcore import plugins
 from schedcore.engine import Claim, decide
-from schedcore.errors import BrokenJobError, SerializationError, TransientJobError
+from schedcore.errors import BrokenJobError, ReferenceNotAllowedError, SerializationError, TransientJobError
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.jobstores import _payload
-from schedcore.jobstores._payload import UnknownTrigger, decode, encode
-from schedcore.serializers import JSONSerializer, PickleSerializer
+from schedcore.jobstores._payload import Codec, UnknownTrigger, decode, encode
+from schedcore.serializers import PickleSerializer
+from schedcore.serializers.json import JSONSerializer
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 from schedcore.triggers.interval import IntervalTrigger
@@ -192,6 +193,88 @@ class TestTriggers:
     def test_one_that_could_not_be_loaded(self) -> None:
         with pytest.raises(BrokenJobError, match="its trigger is not known"):
             encode(JSON, record(trigger=UnknownTrigger()))
+
+
+class Reversed(JSONSerializer):
+    """A user's own, made from ours."""
+
+    __slots__ = ()
+
+    def dumps(self, data: object, root: str = "") -> bytes:
+        return super().dumps(data, root)[::-1]
+
+    def loads(self, payload: bytes | bytearray | memoryview) -> Any:
+        return super().loads(bytes(payload)[::-1])
+
+
+class TestTogether:
+    """Jobs that are stored in one step, with parts that several of them have."""
+
+    @pytest.mark.parametrize("serializer", [JSON, PICKLE, Reversed()], ids=["json", "pickle", "a subclass of json"])
+    @pytest.mark.parametrize("signing_key", [None, b"sixteen bytes of" * 2], ids=["plain", "signed"])
+    def test_each_is_as_if_it_were_alone(self, serializer: Any, signing_key: bytes | None) -> None:
+        codec = Codec(serializer, signing_key=signing_key)
+        hourly = IntervalTrigger(hours=1, start_date="2026-01-01", timezone="UTC")
+        often = JobPolicy(max_instances=3).intern()
+        jobs = [
+            record(
+                trigger=trigger, policy=policy, id=f"{number}", args=(number, "é"), kwargs={"a": [number]}, func=func
+            )
+            for number, (trigger, policy, func) in enumerate(
+                (as_grid(trigger), policy, func)
+                for trigger in (hourly, *triggers().values())
+                for policy in (JobPolicy().intern(), often)
+                for func in (task, Service.made, task)
+            )
+        ]
+        jobs.append(record(ref=f"{THIS}:service.method", func=service.method, id="by its text", name="other"))
+        payloads = codec.encode_all(jobs)
+        assert payloads == [codec.encode(job) for job in jobs]
+        for job, payload in zip(jobs, payloads, strict=True):
+            loaded = codec.decode(job.id, payload)
+            assert loaded.reason is None
+            assert loaded.record == job._replace(func_ref=loaded.record.func_ref)
+
+    def test_methods_of_two_objects(self) -> None:
+        one, other = [1], [2]
+        jobs = [record(func.append) for func in (one, other, one)]
+        loaded = [decode(PICKLE, "job", payload).record.func for payload in Codec(PICKLE).encode_all(jobs)]
+        assert [func.__self__ for func in loaded if func is not None] == [[1], [2], [1]]  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("place", [0, 1, 2])
+    @pytest.mark.parametrize(
+        ("parts", "error", "told"),
+        [
+            ({"args": ({"a": object()},)}, SerializationError, r"'bad' cannot be stored: args\[0\]\['a'\]: .*object"),
+            ({"kwargs": {"a": "\ud800"}}, SerializationError, r"'bad' cannot be stored: kwargs\['a'\]: .*surrogate"),
+            (
+                {"kwargs": {"a": "x" * 5000}},
+                SerializationError,
+                "'bad' cannot be stored: .* at most 4,000 may be stored",
+            ),
+            ({"trigger": as_grid(EveryHour(7))}, SerializationError, "'bad' .*EveryHour is not registered"),
+            ({"trigger": UnknownTrigger()}, BrokenJobError, "'bad' is set aside: its trigger is not known"),
+            ({"func": lambda: None}, TransientJobError, "'bad' .*lambda"),
+            ({"func": service.method}, TransientJobError, "'bad' .*is a method of an object, and that object"),
+            ({"func": print}, ReferenceNotAllowedError, "builtins:print"),
+        ],
+        ids=[
+            "argument",
+            "half a character",
+            "size",
+            "class of trigger",
+            "no trigger",
+            "lambda",
+            "method",
+            "not allowed",
+        ],
+    )
+    def test_one_that_is_refused(self, place: int, parts: dict[str, Any], error: type[Exception], told: str) -> None:
+        codec = Codec(JSONSerializer(max_bytes=4000), allowed_refs=[f"{THIS}:*"])
+        jobs = [record(id="a"), record(id="b")]
+        jobs.insert(place, record(**{"id": "bad", **parts}))
+        with pytest.raises(error, match=told):
+            codec.encode_all(jobs)
 
 
 class TestOptions:
