@@ -6,8 +6,9 @@ version of the key. ``payloads/<uid>``: a definition. ``wall/…``, ``elapsed/�
 because etcd reads in one direction only; ``runs/<id>``: which of them are the job's. ``notes/…``, ``schema``, ``owner`` and
 ``term``.
 
-**One transaction for many jobs**: around all of them one that compares the owner, and in it one for each job that compares the
-version of its document. So a job that was changed since is left out, and the others are written.
+**One transaction for many jobs** compares the owner and the versions of all documents, which cost less side by side. If a job was
+changed since, there is a second one, and in it one for each job with its own comparison: so that job is left out, and the others
+are written.
 
 **The owner's key** has a lease, and goes with it. ``term`` stays, and its version grows each time that the store is taken: that
 tells who lost the lease and takes the store again whether somebody else had it meanwhile.
@@ -23,7 +24,11 @@ import json
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http.client import HTTPConnection, HTTPException
+from io import BytesIO
+from itertools import islice
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.jobstores._clients import given_client
@@ -33,9 +38,11 @@ from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
 
 try:
+    import requests
     from etcd3gw.client import Etcd3Client
     from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
-    from requests.utils import get_netrc_auth
+    from requests.utils import get_netrc_auth, select_proxy
+    from urllib3.util import wait_for_read
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'etcd'", "etcd") from error
 
@@ -243,14 +250,9 @@ class EtcdJobStore(KeyedStore):
     def _get_all(self, keys: Sequence[bytes]) -> Iterator[dict[str, Any]]:
         """What is there of some keys."""
         for first in range(0, len(keys), _WIDTH * _WIDTH):
-            some = keys[first : first + _WIDTH * _WIDTH]
-            inner = [
-                {"request_txn": {"success": [_get(key) for key in some[at : at + _WIDTH]]}}
-                for at in range(0, len(some), _WIDTH)
-            ]
-            for group in self._transaction([], inner).get("responses", []):
-                for answer in group["response_txn"].get("responses", []):
-                    yield from _found(answer)
+            some = [_get(key) for key in keys[first : first + _WIDTH * _WIDTH]]
+            for answer in _ungrouped(self._transaction([], _grouped(some)).get("responses", [])):
+                yield from _found(answer)
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -325,40 +327,56 @@ class EtcdJobStore(KeyedStore):
     # -- writing ----------------------------------------------------------------------------------------------------------
 
     def _apply(self, steps: Sequence[Step], together: bool) -> list[bool]:
-        compare = [self._is_mine()]
-        success: list[Any] = []
-        for step in steps:
-            fits: list[_Compare] = []
-            requests = [self._request(op) for op in step.ops]
-            if step.doc_id is not None:
-                key = self._key(Named("jobs", step.doc_id))
-                fits = [_has_version(key, step.old)]
-                if step.text is not None:
-                    requests.append(_put(key, step.text))
-                elif step.old:
-                    requests.append(_delete(key))
-                if step.tell:
-                    requests.append(_get(self._key(Named("runs", step.doc_id))))
-            if together:
-                compare += fits
-            success.append({"request_txn": {"compare": [] if together else fits, "success": requests}})
-        answer = self._transaction(compare, success, [_get(self._owner_key)])
+        parts = [self._parts_of(step) for step in steps]
+        fits = [fit for part_fits, _ in parts for fit in part_fits]
+        answers = self._as_owner(fits, _grouped([request for _, requests in parts for request in requests]))
+        done = [answers is not None] * len(steps)
+        if answers is not None:
+            flat = _ungrouped(answers)
+            told = [list(islice(flat, len(requests)))[-1:] for _, requests in parts]
+        elif together or len(steps) == 1:
+            return done
+        else:
+            # Somebody else changed one of them.
+            each = [{"request_txn": {"compare": fits, "success": requests}} for fits, requests in parts]
+            made = [answer["response_txn"] for answer in self._as_owner([], each) or ()]
+            done = [bool(one.get("succeeded")) for one in made]
+            told = [one.get("responses", [])[-1:] for one in made]
+        for step, fine, last in zip(steps, done, told, strict=True):
+            if fine and step.tell and step.doc_id is not None:
+                there = _found(last[0])
+                self._learn_ledger(step.doc_id, _value(there[0]) if there else None)
+        return done
+
+    def _parts_of(self, step: Step) -> tuple[list[_Compare], list[Any]]:
+        """What has to be so for a step, and what is then done; last, where it is to tell of a ledger, that."""
+        requests = [self._request(op) for op in step.ops]
+        if step.doc_id is None:
+            return [], requests
+        key = self._key(Named("jobs", step.doc_id))
+        if step.text is not None:
+            requests.append(_put(key, step.text))
+        elif step.old:
+            requests.append(_delete(key))
+        if step.tell:
+            requests.append(_get(self._key(Named("runs", step.doc_id))))
+        return [_has_version(key, step.old)], requests
+
+    def _as_owner(self, compare: Sequence[_Compare], success: Sequence[Any]) -> list[Any] | None:
+        """The answers to requests that are made if the store is ours and the comparisons hold; None: one of those does not."""
+        answer = self._transaction([self._is_mine(), *compare], success, [_get(self._owner_key)])
         if answer.get("succeeded"):
-            answers = [one["response_txn"] for one in answer["responses"]]
-            for step, made in zip(steps, answers, strict=True):
-                if step.tell and step.doc_id is not None and made.get("succeeded"):
-                    there = _found(made["responses"][-1])
-                    self._learn_ledger(step.doc_id, _value(there[0]) if there else None)
-            return [bool(made.get("succeeded")) for made in answers]
+            answers: list[Any] = answer.get("responses", [])
+            return answers
         found = _found(answer["responses"][0])
         holder = _value(found[0]).decode("utf-8", "replace") if found else None
         if holder == self._owner:
-            return [False] * len(steps)
+            return None
         if holder is not None:
             raise self._in_use(holder)
         # Nobody's: its lease ran out while the server, or this process, stood still.
         self._begin_anew(self._take())
-        return self._apply(steps, together)
+        return self._as_owner(compare, success)
 
     def _request(self, op: Op) -> dict[str, Any]:
         key = self._key(op.key)
@@ -388,6 +406,22 @@ def _found(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _end(prefix: bytes) -> bytes:
     """The first key after all that begin with something that ends with a slash."""
     return prefix[:-1] + bytes([prefix[-1] + 1])
+
+
+def _grouped(requests: Sequence[Any]) -> Sequence[Any]:
+    """Requests as one transaction may have them: a few side by side, many in transactions inside of it."""
+    if len(requests) <= 2 * _WIDTH:
+        return requests
+    return [{"request_txn": {"success": requests[at : at + _WIDTH]}} for at in range(0, len(requests), _WIDTH)]
+
+
+def _ungrouped(answers: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The answers to requests that were grouped."""
+    for answer in answers:
+        if "response_txn" in answer:
+            yield from answer["response_txn"].get("responses", [])
+        else:
+            yield answer
 
 
 def _get(key: bytes) -> dict[str, Any]:
@@ -435,7 +469,51 @@ def _make_client(options: Mapping[str, Any]) -> Etcd3Client:
     if session.auth is None:
         session.auth = get_netrc_auth(url)
     session.trust_env = False
+    plain = client.protocol == "http" and session.auth is None and select_proxy(url, session.proxies) is None
+    if plain and options.get("session") is None:
+        client.session = _PlainSession(client.host, client.port)
     return client
+
+
+class _PlainSession(requests.Session):
+    """Speaks to one server, without TLS, a proxy or a password. What else requests does takes two thirds of the processor's time
+    for a call.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self._connection = HTTPConnection(host, port)
+
+    def request(self, method: str | bytes, url: str | bytes, *_: Any, **more: Any) -> requests.Response:
+        """``more``: ``json`` and ``timeout``, which are all that etcd3gw gives; what is raised is what requests raises."""
+        connection = self._connection
+        timeout_s = more.get("timeout")
+        body = None if more.get("json") is None else json.dumps(more["json"], separators=(",", ":")).encode()
+        answer = requests.Response()
+        try:
+            # The server closes connections that are idle for long, and when it ends.
+            if connection.sock is not None and wait_for_read(connection.sock, 0.0):
+                connection.close()
+            connection.timeout = timeout_s
+            if connection.sock is not None:
+                connection.sock.settimeout(timeout_s)
+            connection.request(str(method), urlsplit(str(url)).path, body, {"Content-Type": "application/json"})
+            said = connection.getresponse()
+            answer.raw = BytesIO(said.read())
+        except BaseException as error:
+            # An answer that is still to come would be taken for that to the next request.
+            connection.close()
+            if isinstance(error, TimeoutError):
+                raise requests.Timeout(error) from error
+            if isinstance(error, OSError | HTTPException):
+                raise requests.ConnectionError(error) from error
+            raise
+        answer.status_code, answer.reason, answer.encoding = said.status, said.reason, "utf-8"
+        return answer
+
+    def close(self) -> None:
+        self._connection.close()
+        super().close()
 
 
 def _close_session(session: Any) -> None:

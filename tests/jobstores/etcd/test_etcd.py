@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from etcd3gw.client import Etcd3Client
 from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
 
@@ -33,13 +35,15 @@ shared: Any = None
 
 
 def value_of(store: EtcdJobStore, key: bytes) -> bytes | None:
-    found = store._client.get(key)
+    with store._calling:
+        found = store._client.get(key)
     return found[0] if found else None
 
 
 def count(store: EtcdJobStore, kind: str) -> int:
     """Keys that begin with this."""
-    return len(store._client.get_prefix(f"{store._path}/{kind}/"))
+    with store._calling:
+        return len(store._client.get_prefix(f"{store._path}/{kind}/"))
 
 
 class InEtcd:
@@ -170,6 +174,38 @@ def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None
         EtcdJobStore(**options)
 
 
+@pytest.mark.parametrize(
+    ("options", "environment", "plain"),
+    [
+        ({}, {}, True),
+        ({}, {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}, True),
+        ({}, {"http_proxy": "http://127.0.0.1:9"}, False),
+        ({}, {"NETRC": "netrc"}, False),
+        ({"protocol": "https"}, {}, False),
+        ({"session": requests.Session()}, {}, False),
+    ],
+)
+def test_only_what_needs_no_more_goes_the_short_way(
+    options: dict[str, Any],
+    environment: dict[str, str],
+    plain: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proxies, passwords, certificates and sessions of the user's are matters of requests'."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    session = EtcdJobStore(host="127.0.0.1", **options)._client.session
+    assert (type(session) is not requests.Session) is plain
+    assert session.proxies.get("http") == environment.get("http_proxy") or plain
+    assert session.auth == (("me", "secret") if "NETRC" in environment else None)
+    session.close()
+
+
 # --- what is there -----------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +306,32 @@ def test_a_write_that_comes_late_is_refused(etcd: Etcd) -> None:
             store._apply([step], False)
         store._owner = mine
         assert count(store, "idle") == 0
+        scheduler.shutdown()
+
+
+def test_a_connection_that_the_server_closed_meanwhile_is_made_again(etcd: Etcd) -> None:
+    place = etcd.fresh()
+    with Proxy(place.port) as proxy:
+        store = EtcdJobStore(f"/{place.name}", host=place.host, port=proxy.port)
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        for _ in range(3):
+            proxy.cut()
+            assert store.get_entry("a") is None
+        scheduler.shutdown()
+
+
+def test_an_answer_that_came_too_late_is_not_taken_for_another(etcd: Etcd) -> None:
+    place = etcd.fresh()
+    with Proxy(place.port) as proxy:
+        store = EtcdJobStore(f"/{place.name}", host=place.host, port=proxy.port, timeout=0.5)
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        proxy.stall()
+        with pytest.raises(JobStoreError, match="ConnectionTimeoutError"):
+            store.get_entry("a")
+        proxy.accept()
+        assert store.get_entry("a") is None
         scheduler.shutdown()
 
 
