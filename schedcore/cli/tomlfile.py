@@ -101,6 +101,8 @@ _JOB_KEYS = (
     *("id", "name", "func", "command", "jobstore", "paused"),
     *(_FUNC_ONLY + _COMMAND_ONLY + _TRIGGERS + _POLICY),
 )
+# Seconds. No scheduler takes more.
+_LONGEST_S = 1e12
 _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
@@ -436,6 +438,8 @@ class _Reader:
         # "not <" refuses nan as well.
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
             self.wrong(path, value, right)
+        if value > _LONGEST_S:
+            self.wrong(path, value, f"write at most {_LONGEST_S:.0f}, which is 31,000 years")
         return value
 
     # -- the tables

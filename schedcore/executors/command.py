@@ -614,7 +614,7 @@ def _attend(
             undo.callback(_leave_nothing, child)
             reader = _Reader(process.stdout, tail)
             if timeout_s is not None:
-                timer = threading.Timer(timeout_s, out_of_time)
+                timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), out_of_time)
                 timer.daemon = True
                 timer.start()
             child.wait()

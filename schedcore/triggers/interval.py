@@ -87,7 +87,8 @@ class IntervalTrigger(Frozen, GridTrigger):
         jitter: float | None = None,
     ) -> None:
         try:
-            total = weeks * 604800 + days * 86400 + hours * 3600 + minutes * 60 + seconds
+            # In steps: a list or a text, which can be multiplied as well, meets a number before it fills the memory.
+            total = (((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds
         except TypeError:
             total = 0.0
         interval_us = _of_seconds.get(total) if type(total) is int else None
@@ -321,9 +322,7 @@ def _sum(weeks: object, days: object, hours: object, minutes: object, seconds: o
     interval_us = 0
     for (name, unit_us), value in zip(_UNIT_US.items(), (weeks, days, hours, minutes, seconds), strict=True):
         try:
-            if isinstance(value, str | bytes):
-                raise TypeError
-            interval_us += round(value * unit_us)  # type: ignore[operator]
+            interval_us += round((value + 0) * unit_us)  # type: ignore[operator]  # a list and a text can be multiplied, too
         except (TypeError, ValueError, OverflowError):
             raise InvalidTriggerError(f"{name}: {value!r} is not a finite number", field=name) from None
     if interval_us <= 0:

@@ -391,6 +391,10 @@ class TestErrors:
                 "misfire_grace_time = 0",
                 '22: misfire_grace_time is 0; write a number of seconds, more than 0, or "none" to run however late',
             ),
+            (
+                "misfire_grace_time = 1e13",
+                "22: misfire_grace_time is 10000000000000.0; write at most 1000000000000, which is 31,000 years",
+            ),
             ("recovery = 'again'", '12: recovery is \'again\'; write "rerun" or "lost"'),
             ("executor = 'cpu'", "12: no [executors.cpu] in this file; known: default"),
             ("jobstore = 'defalt'", "12: no [jobstores.defalt] in this file; did you mean 'default'?"),

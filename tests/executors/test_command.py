@@ -341,6 +341,10 @@ class TestTimeout:
     def test_within(self) -> None:
         assert run_command(["echo", "quick"], timeout=60).output == "quick\n"
 
+    @pytest.mark.parametrize("timeout", [1e10, 1e300, 10**400], ids=["1e10", "1e300", "1e400"])
+    def test_a_limit_that_no_lock_can_wait_for_is_none(self, timeout: float) -> None:
+        assert run_command(["echo", "quick"], timeout=timeout).output == "quick\n"
+
     def test_sigterm_to_the_whole_group(self) -> None:
         with pytest.raises(CommandTimeoutError) as caught:
             run_command("echo begun; sleep 1000 | sleep 1000", timeout=0.2)
