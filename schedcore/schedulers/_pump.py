@@ -82,6 +82,7 @@ class Pump:
         self._turn = threading.RLock()
         self._writes = False  # whether whoever has the turn is at it
         self.touched = True  # somebody changed what is due; set by any thread
+        self.stale = False  # likewise, but nothing that is due before the next tick, which looks at it
         self.busy = False
         self.opened = False
         self.tried = make_event()  # whether its first cycle is over
@@ -114,8 +115,8 @@ class Pump:
             return False
         if not self._has_work(now):
             return False
-        if self.touched:
-            self.touched = False
+        if self.touched or self.stale:
+            self.touched = self.stale = False
             self._looks = True
         if self.store.traits.blocking:
             self._work_elsewhere(lambda: self._cycle(now))
@@ -150,6 +151,7 @@ class Pump:
             self.finished
             or self.begun
             or self.touched
+            or self.stale
             or self.orders
             or self._unwritten
             or self._unsure

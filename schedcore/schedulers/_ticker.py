@@ -147,11 +147,16 @@ class Ticker:
 
     def touch(self, pump: Pump, due_us: int, trigger: EngineTrigger) -> None:
         """Something in this store is due at ``due_us`` now: wake up in time for it."""
-        pump.touched = True
+        scheduler = self._scheduler
         if trigger.elapsed:
-            due_us -= self._scheduler._timeline.ahead_us
-        if due_us < self._armed_us and not self.asked and self._scheduler._wakeup is not None:
-            self._scheduler._ask()
+            due_us -= scheduler._timeline.ahead_us
+        # A look costs a server's store two queries. Jobs that are added in the middle of one, again and again, need none each.
+        if pump.store.traits.blocking and due_us - scheduler.clock.wall_us() > scheduler._max_wait_s * 1e6:
+            pump.stale = True
+            return
+        pump.touched = True
+        if due_us < self._armed_us and not self.asked and scheduler._wakeup is not None:
+            scheduler._ask()
 
     def ask(self) -> None:
         """Have the scheduler's thread look at things soon."""

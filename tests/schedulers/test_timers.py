@@ -13,7 +13,7 @@ import pytest
 from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.testing import VirtualScheduler, VirtualWakeup
-from schedcore.wakeup import MIN_GAP_S, Wakeup, timer_slack_s
+from schedcore.wakeup import MAX_WAIT_S, MIN_GAP_S, Wakeup, timer_slack_s
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -111,6 +111,42 @@ def test_a_busy_job_store_is_not_looked_at_more_than_once_a_millisecond() -> Non
         scheduler.wakeup()
         scheduler.advance(0.00001)
     assert 1 <= scheduler.ticks - ticks <= 11
+    scheduler.shutdown()
+
+
+def test_jobs_that_are_added_in_the_middle_of_a_look_for_due_ones_need_none_each() -> None:
+    """Each such look is two queries to a server, which who adds has to wait for."""
+
+    class Scheduler(GappedScheduler):
+        _max_wait_s: ClassVar[float] = MAX_WAIT_S
+
+    scheduler = Scheduler(start=T0, jobstores={"default": BlockingStore()}, blocking="queued")
+    ran: list[str] = []
+    scheduler.start()
+    wakeup = scheduler.virtual_wakeup
+    assert wakeup is not None
+
+    def make_steps(seconds: float) -> int:
+        """How many steps there are in a time."""
+        steps = 0
+        for _ in range(100):
+            scheduler.advance(seconds / 100)
+            steps += wakeup.run_blocked()
+        return steps
+
+    make_steps(1)
+    scheduler.wakeup()
+    scheduler.advance(0.01)
+    for name, seconds in (("soon", 45), ("late", 100)):
+        assert wakeup.blocked, "a step is under way"
+        scheduler.add_job(ran.append, "interval", [name], seconds=seconds, max_instances=9)
+    assert make_steps(1) == 1, "another one followed"
+    make_steps(43)
+    assert ran == []
+    make_steps(2)
+    assert ran == ["soon"]
+    make_steps(55)
+    assert ran == ["soon", "soon", "late"]
     scheduler.shutdown()
 
 
