@@ -4,13 +4,14 @@
 drain a queue cost a sixth of that (``python -m benchmarks`` shows both). They end at ``close``. They are daemons,
 because it is the scheduler's exit hook that waits for them, and for running jobs only.
 
-*Who starts whom.* Starting a thread takes a while when others hold the interpreter, and the one who submits is the
-scheduler's loop. It therefore starts one worker at most; each worker, before its first item and whenever it wakes,
-starts another one if more is queued than the idle ones will take. That also mends the one race there is: a worker that
-has taken an item but still counts as idle.
+*Who starts whom.* Each item is to have a worker, as far as there may be so many. Starting a thread takes a while when others
+hold the interpreter: the new one has to get it, and then the one that started it. So none is started by the worker of the first
+item, which is waited for. Whoever submits, which is the scheduler's loop, starts one if there is none, and another one if there
+are more items than workers; that one does the same before its first item, and so on.
 
-*What is live.* Items are kept by number from ``submit`` until the moment before they are reported; the queue holds the
-numbers. So ``live`` is exact at any time, and no item can be reported twice.
+*What is live.* Items are kept by number from ``submit`` until their worker is ready for another; the queue holds the numbers. So
+it is known at any time, whatever a worker is just about to do, whether there are more items than workers. From the moment before
+an item is reported something else is in its place: ``live`` is exact too, and no item can be reported twice.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from queue import Empty
 from time import monotonic
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 __all__ = ["ThreadMaker", "Worker", "WorkerPool", "daemon_thread"]
 
@@ -30,6 +31,9 @@ _logger = logging.getLogger("schedcore.executors")
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+# In the place of an item that is being reported.
+_OVER: Any = object()
 
 
 class Worker(Protocol):
@@ -96,7 +100,6 @@ class WorkerPool(Generic[T, R]):
         self._threads: list[Worker] = []  # all that were started
         self._active: set[Worker] = set()  # those that have not ended
         self._waiting: set[Worker] = set()  # workers whose item called ``join``
-        self._idle = 0
         self._stops = 0  # None entries put and not yet obeyed
         self._closed = False
 
@@ -107,7 +110,7 @@ class WorkerPool(Generic[T, R]):
 
     def live(self) -> list[T]:
         """The items that were taken and are not over, in order of submission. From any thread."""
-        return list(self._live.copy().values())
+        return [item for item in self._live.copy().values() if item is not _OVER]
 
     def submit(self, items: Sequence[T]) -> None:
         """Queue items, in order.
@@ -128,12 +131,9 @@ class WorkerPool(Generic[T, R]):
                     undo.callback(self._forget, numbers)
                     self._start_worker()
                     undo.pop_all()
-                for number in numbers:
-                    put(number)
-            else:
-                for number in numbers:
-                    put(number)
-                self._reinforce()
+            for number in numbers:
+                put(number)
+            self._reinforce()
 
     def _forget(self, numbers: range) -> None:
         for number in numbers:
@@ -178,7 +178,7 @@ class WorkerPool(Generic[T, R]):
             if inside and me is not None:
                 self._waiting.add(me)
                 self._ended.notify_all()
-                if self._queue.qsize() > self._stops + self._idle:
+                if len(self._live) > len(self._active):
                     self._start_worker()
             try:
                 while self._active.difference(self._waiting if inside else ()):
@@ -200,22 +200,33 @@ class WorkerPool(Generic[T, R]):
 
     def _start_worker(self) -> None:
         """Called with the lock held."""
-        thread: Worker = self._make_thread(lambda: self._run(thread), f"{self._name}-{len(self._threads)}")
+        is_first = not self._active
+        # Whether it is a worker is settled by whoever asks first: the thread as it begins, or this one where it could not be
+        # started. (Ctrl-C may come when it was.)
+        settle = threading.Lock().acquire
+
+        def run() -> None:
+            if settle(blocking=False):
+                self._run(thread, is_first)
+
+        thread: Worker = self._make_thread(run, f"{self._name}-{len(self._threads)}")
         try:
             self._threads.append(thread)
             self._active.add(thread)
             thread.start()
-        # The system has none to give; or it is Ctrl-C, and a worker that was started for all that says so itself (``_run``).
         except BaseException:
-            self._threads.remove(thread)
-            self._active.discard(thread)
+            if settle(blocking=False):
+                self._threads.remove(thread)
+                self._active.discard(thread)
+            elif self._closed:
+                self._stop_one()
             raise
         if self._closed:
             self._stop_one()
 
-    def _reinforce(self, taking: int = 0) -> None:
-        """Start a worker if more is queued than the idle ones will take, and ``taking``. Called with the lock held."""
-        if len(self._threads) < self._max and self._queue.qsize() - self._stops - self._idle > taking:
+    def _reinforce(self) -> None:
+        """Start a worker if there are more items than workers. Called with the lock held."""
+        if len(self._active) < len(self._live) and len(self._threads) < self._max:
             try:
                 self._start_worker()
             except RuntimeError as error:  # those that there are go on
@@ -224,16 +235,12 @@ class WorkerPool(Generic[T, R]):
                 text = "%s goes on with %d of %d threads: %s"
                 _logger.log(level, text, self._name, len(self._threads), self._max, error)
 
-    def _run(self, worker: Worker) -> None:
+    def _run(self, worker: Worker, is_first: bool) -> None:
         self._here.worker = worker
         try:
-            with self._lock:
-                if worker not in self._active:  # Ctrl-C came as it was started
-                    self._threads.append(worker)
-                    self._active.add(worker)
-                    if self._closed:
-                        self._stop_one()
-                self._reinforce(taking=1)
+            if not is_first:
+                with self._lock:
+                    self._reinforce()
             self._drain()
         finally:
             if self._end is not None:
@@ -251,16 +258,7 @@ class WorkerPool(Generic[T, R]):
         between = self._between
         ready = self._begin is None
         while True:
-            try:
-                number = numbers.get_nowait()
-            except Empty:
-                with self._lock:
-                    self._idle += 1
-                number = numbers.get()
-                with self._lock:
-                    self._idle -= 1
-                    if number is not None and numbers.qsize():
-                        self._reinforce()
+            number = numbers.get()
             if number is None:
                 with self._lock:
                     if self._queue.qsize() >= self._stops:
@@ -280,7 +278,7 @@ class WorkerPool(Generic[T, R]):
             # what becomes of the item.
             except BaseException as error:  # noqa: BLE001
                 result = self._refuse(item, error)
-            del live[number]
+            live[number] = _OVER
             try:
                 report(result)
             except Exception:
@@ -289,3 +287,4 @@ class WorkerPool(Generic[T, R]):
             del item, result
             if between is not None:
                 between()
+            del live[number]

@@ -81,7 +81,7 @@ def test_an_idle_worker_is_used_again(recorder: Recorder) -> None:
     pool = recorder.pool(4)
     for number in range(5):
         pool.submit([number])
-        wait_for(lambda number=number: len(recorder.results) == number + 1 and pool._idle == 1)  # type: ignore[misc]
+        wait_for(lambda number=number: len(recorder.results) == number + 1 and not pool._live)  # type: ignore[misc]
     assert recorder.results == [0, 2, 4, 6, 8]
     assert threads() == 1
 
@@ -242,7 +242,7 @@ def test_a_system_without_threads_refuses_the_first_and_slows_down_the_others(
 
 
 def test_a_worker_that_looks_idle_but_is_not_is_not_counted_on(recorder: Recorder) -> None:
-    # The moment of the test above, held still: the worker has the gate in hand and has not said so yet.
+    # The moment of the test above, held still: the worker has the gate in hand and has not come to it yet.
     class SlowQueue:
         def __init__(self) -> None:
             self.inner: SimpleQueue[int | None] = SimpleQueue()
@@ -256,19 +256,110 @@ def test_a_worker_that_looks_idle_but_is_not_is_not_counted_on(recorder: Recorde
 
     pool = recorder.pool(2)
     queue = pool._queue = SlowQueue()  # type: ignore[assignment]
-    pool.submit([1])
-    wait_for(lambda: pool._idle == 1 and queue.qsize() == 0)
-    if recorder.results == []:  # it was idle before its first item came
-        queue.go_on.set()
-        wait_for(lambda: recorder.results and pool._idle == 1)
-        queue.go_on.clear()
     pool.submit(["gate"])
     wait_for(lambda: queue.qsize() == 0)
-    pool.submit([5])
     assert threads() == 1
+    pool.submit([5])
+    assert threads() == 2
     queue.go_on.set()
     wait_for(lambda: 10 in recorder.results)
     assert "gate" not in recorder.results
+
+
+def test_nor_is_one_that_reports(recorder: Recorder) -> None:
+    go_on = threading.Event()
+
+    def report(result: object) -> None:
+        recorder.results.append(result)
+        if result == "slow":
+            assert go_on.wait(WAIT_S)
+
+    pool: WorkerPool[object, object] = WorkerPool(2, recorder.work, report, lambda item, error: repr(error), "test")
+    recorder.pools.append(pool)
+    pool.submit(["slow"])
+    wait_for(lambda: recorder.results)
+    assert pool.live() == []  # it is over for whoever asks
+    pool.submit([5])
+    wait_for(lambda: recorder.results == ["slow", 10])
+    go_on.set()
+
+
+def test_the_first_item_waits_for_no_thread_but_its_own(recorder: Recorder) -> None:
+    # Each other thread is started only when it has begun: whoever waits for that start must not be its worker.
+    begun = threading.Event()
+
+    class Late(threading.Thread):
+        def start(self) -> None:
+            if self.name != "test-0":
+                assert begun.wait(WAIT_S)
+            super().start()
+
+    pool: WorkerPool[object, object] = WorkerPool(
+        4,
+        recorder.work,
+        recorder.results.append,
+        lambda item, error: repr(error),
+        "test",
+        make_thread=lambda call, name: Late(target=call, name=name, daemon=True),
+    )
+    recorder.pools.append(pool)
+    pool.submit([begun.set, 1, 2, 3])
+    wait_for(lambda: len(recorder.results) == 4)
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_an_item_that_takes_long_holds_up_no_other(recorder: Recorder, used: bool) -> None:
+    pool = recorder.pool(4)
+    if used:
+        pool.submit([0])
+        wait_for(lambda: not pool._live)
+    pool.submit(["gate", "gate", "gate", 1, 2, 3])
+    wait_for(lambda: {2, 4, 6} <= set(recorder.results))
+    assert "gate" not in recorder.results
+    assert threads() == 4
+
+
+@pytest.mark.parametrize("begins", ["never", "before", "after"])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_start_that_is_interrupted(recorder: Recorder, used: bool, begins: str) -> None:
+    # Ctrl-C comes as a thread is started: it is not, or runs already, or will when nobody counts on it any more.
+    interrupted: list[threading.Thread] = []
+
+    class Started(threading.Thread):
+        def start(self) -> None:
+            chosen = self.name == f"test-{int(used)}" and not interrupted
+            if chosen:
+                interrupted.append(self)
+            if not chosen or begins == "before":
+                super().start()
+            if chosen:
+                raise Interrupted
+
+    pool: WorkerPool[object, object] = WorkerPool(
+        2,
+        recorder.work,
+        recorder.results.append,
+        lambda item, error: repr(error),
+        "test",
+        make_thread=lambda call, name: Started(target=call, name=name, daemon=True),
+    )
+    recorder.pools.append(pool)
+    if used:
+        pool.submit(["gate"])
+        wait_for(lambda: recorder.begun)
+    with pytest.raises(Interrupted):
+        pool.submit([1])
+    if begins == "after":
+        threading.Thread.start(interrupted[0])
+        interrupted[0].join(WAIT_S)
+        assert not interrupted[0].is_alive()
+    pool.submit([2])
+    wait_for(lambda: 4 in recorder.results)
+    recorder.gate.set()
+    pool.close()
+    assert pool.join(WAIT_S)
+    assert threads() == 0
+    assert (2 in recorder.results) == used  # without any thread nothing is taken
 
 
 def test_after_join_the_threads_are_gone(recorder: Recorder) -> None:
