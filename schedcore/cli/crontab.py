@@ -52,6 +52,7 @@ _FORM = "minute hour day-of-month month day-of-week command"
 _NAME = r"""(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[A-Za-z_][^\s="']*))"""
 _VARIABLE = re.compile(rf"[ \t]*(?P<name>{_NAME})[ \t]*=[ \t]*(?P<value>.*)")
 _WORD = re.compile(r"[^ \t]+")
+_OTHER_BLANK = re.compile(r"[^\S \t]")
 _STDIN = re.compile(r"(?<!\\)%")
 _EXPANSION = re.compile(r"\$(?:\w|\{)")
 _LIKE_A_COMMAND = re.compile(r"[./~$\"'].*|.*[A-Za-z_]{4}.*")
@@ -293,11 +294,17 @@ class _Parser:
     def _job(self, number: int, line: str) -> CrontabJob:
         words = list(_WORD.finditer(line))
         first = words[0]
-        if first.group().startswith("@"):
-            count = 1
+        count = 1 if first.group().startswith("@") else 5
+        blank = _OTHER_BLANK.search(line, 0, words[:count][-1].end())
+        if blank is not None:
+            self.fail(
+                number,
+                blank.start(),
+                f"the blank U+{ord(blank.group()):04X} separates nothing for cron; write a space or a tab",
+            )
+        if count == 1:
             self._check_nickname(number, first)
         else:
-            count = 5
             self._check_first(number, line, first)
             if len(words) < count:
                 self.fail(
@@ -390,7 +397,9 @@ class _Parser:
             at = start + (error.column or 1) - 1
             wrong = next((word.group() for word in words[:5] if word.start() <= at < word.end()), "")
             hint = ""
-            if error.column and _LIKE_A_COMMAND.fullmatch(wrong):
+            if "~" in wrong:
+                hint = "; for a number that is picked once (cronie's a~b) write H(a-b)"
+            elif error.column and _LIKE_A_COMMAND.fullmatch(wrong):
                 hint = f"; if {wrong!r} begins the command, one of the five fields before it is missing"
             raise FileSyntaxError(self.path, number, at + 1, f"{without_column(error)}{hint}") from error
 

@@ -254,6 +254,23 @@ class TestErrors:
             ),
             ("0 0 * * *", "tab:1:10: the command is missing after the schedule '0 0 * * *'"),
             ("@daily  ", "tab:1:9: the command is missing after the schedule '@daily'"),
+            (
+                "0\N{NO-BREAK SPACE}3 * * * x",
+                "tab:1:2: the blank U+00A0 separates nothing for cron; write a space or a tab",
+            ),
+            (
+                "0\N{NO-BREAK SPACE}3\N{NO-BREAK SPACE}* * * x",
+                "tab:1:2: the blank U+00A0 separates nothing for cron; write a space or a tab",
+            ),
+            (
+                "@daily\N{EM SPACE}x y",
+                "tab:1:7: the blank U+2003 separates nothing for cron; write a space or a tab",
+            ),
+            (
+                "0~30 * * * * x",
+                "tab:1:2: minute of '0~30 * * * *': '~' cannot stand here; a list is separated by ','; "
+                "for a number that is picked once (cronie's a~b) write H(a-b)",
+            ),
             ("@dayly x", "tab:1:1: cron knows no schedule '@dayly'; did you mean '@daily'?"),
             ("@Daily x", "tab:1:1: cron knows no schedule '@Daily'; did you mean '@daily'?"),
             (
