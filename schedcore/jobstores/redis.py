@@ -174,7 +174,6 @@ class RedisJobStore(OwnedStore):
                 f"the key {self._jobs_key!r} is there, and was not written by schedcore; give another jobs_key",
             )
         self._take()
-        self._redis.hset(self._meta_key, "schema", SCHEMA_VERSION)
         self._renewal = Renewal(self._renew, self._alias)
 
     def _open_to_read(self) -> None:
@@ -200,7 +199,8 @@ class RedisJobStore(OwnedStore):
             before = holder
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
-            holder, last = self._take_lease(keys=[self._owner_key, self._meta_key], args=[mine, _LEASE_MS, before])
+            args = [mine, _LEASE_MS, before, SCHEMA_VERSION]
+            holder, last = self._take_lease(keys=[self._owner_key, self._meta_key], args=args)
             if holder == mine:
                 alone = last in self._names_of_mine
                 self._owner, self._names_of_mine = owner, {mine}

@@ -145,6 +145,24 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
     scheduler.shutdown()
 
 
+def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> None:
+    """As by FLUSHALL, or by the restart of a server that keeps nothing."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="before")
+    store._redis.flushdb()
+    with pytest.raises(JobStoreError, match="look again") as caught:
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
+    assert caught.value.transient
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
+    scheduler.shutdown()
+    scheduler = scheduler_on(make())
+    start_paused(scheduler)
+    assert [job.id for job in scheduler.get_jobs()] == ["after"]
+    scheduler.shutdown()
+
+
 def test_a_batch_that_the_client_sends_twice_is_made_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a client of the user's does that did not learn what became of it: it is told what the first one did."""
     store = make()
