@@ -1,21 +1,28 @@
 """Gives a third party's trigger, which has the one method of 3.x, the two answers of an ``EngineTrigger``, in bounded time.
 
-The answers are found by walking, at most ``MAX_STEPS`` calls at a time; a backlog longer than that is cut short by asking for
-the first fire time at or after the end of it. Counts of such a backlog are then a lower bound, which is what can be known.
+The answers are found by walking, at most ``MAX_STEPS`` calls at a time, and no new one after ``WALK_S``; a backlog longer than
+that is cut short by asking for the first fire time at or after the end of it. Counts of such a backlog are then a lower bound,
+which is what can be known.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
+from time import monotonic
 from typing import Any
 
 from schedcore.clock import from_datetime, to_datetime
+from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._zones import FIRST_US, LAST_US
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 
 __all__ = ["MAX_STEPS", "ForeignTrigger", "as_grid"]
 
 # Calls into a third party's trigger that one decision may make. At some 2 us a call this is 2 ms of its time.
 MAX_STEPS = 1000
+# Seconds. What a trigger whose calls take long may keep the other jobs waiting: one that asks a database, or thinks. None that
+# computes comes near to it, so that what is answered does not depend on the machine.
+WALK_S = 0.25
 
 
 def as_grid(trigger: BaseTrigger) -> EngineTrigger:
@@ -42,7 +49,14 @@ class ForeignTrigger(EngineTrigger):
             raise TypeError(
                 f"{type(self.inner).__name__}.get_next_fire_time returned {answer!r}, not a datetime or None"
             )
-        return from_datetime(answer)
+        answer_us = from_datetime(answer)
+        if not FIRST_US <= answer_us <= LAST_US:  # it could be shown in no zone, and not even in UTC
+            raise InvalidTriggerError(
+                f"{type(self.inner).__name__}.get_next_fire_time returned {answer!r}; what can be scheduled goes from "
+                f"0001-01-03 to 9999-12-30 00:00 UTC, and None is for a schedule that has ended",
+                field="trigger",
+            )
+        return answer_us
 
     def _zoned(self, instant_us: int) -> datetime:
         return to_datetime(instant_us).astimezone(self.timezone)
@@ -58,16 +72,18 @@ class ForeignTrigger(EngineTrigger):
     def backlog(self, after_us: int, upto_us: int) -> Backlog:
         last_us: int | None = None
         at_us = after_us
-        for count in range(MAX_STEPS):
+        count, until_s = 0, monotonic() + WALK_S
+        while count < MAX_STEPS and (monotonic() < until_s or not count):
             next_us = self.next_us(at_us)
             if next_us is None or next_us > upto_us or next_us <= at_us:
                 return Backlog(count, last_us, next_us)
             last_us = at_us = next_us
+            count += 1
         beyond_us = self.first_us(upto_us + 1)
         if beyond_us is None or beyond_us <= upto_us:
             # The trigger does not skip when asked to; the rest of the backlog is left for the next decision.
             beyond_us = self.next_us(at_us)
-        return Backlog(MAX_STEPS, last_us, beyond_us)
+        return Backlog(count, last_us, beyond_us)
 
     def anchored(self, now_us: int) -> ForeignTrigger:
         inner = self.inner.anchored(now_us) if isinstance(self.inner, BaseTrigger) else self.inner

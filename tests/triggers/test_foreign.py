@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
-from schedcore.triggers.base import BaseTrigger, EngineTrigger
+from schedcore.clock import from_datetime
+from schedcore.errors import InvalidTriggerError
+from schedcore.triggers import foreign as module
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 from schedcore.triggers.calendars import BusinessDayTrigger, Moments, Predicate, Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
@@ -70,3 +73,45 @@ def test_what_runs_code_of_a_users(trigger: BaseTrigger, foreign: bool) -> None:
 )
 def test_what_searches(trigger: BaseTrigger, searches: bool) -> None:
     assert as_grid(trigger).searches is searches
+
+
+class Answers(BaseTrigger):
+    def __init__(self, answer: datetime) -> None:
+        self.answer = answer
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        datetime.min.replace(tzinfo=UTC),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=12))),
+        datetime.max.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=12))),
+    ],
+    ids=str,
+)
+def test_a_time_that_no_zone_can_show_is_refused(answer: datetime) -> None:
+    with pytest.raises(
+        InvalidTriggerError, match=r"Answers\.get_next_fire_time returned .*None is for a schedule that"
+    ):
+        as_grid(Answers(answer)).first_us(0)
+
+
+def test_a_backlog_of_one_whose_calls_take_long_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    time_s = 0.0
+
+    class Slow(Theirs):
+        def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+            nonlocal time_s
+            time_s += 0.1
+            return super().get_next_fire_time(previous_fire_time, now)
+
+    monkeypatch.setattr(module, "monotonic", lambda: time_s)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    after_us, last_us, upto_us, next_us = (from_datetime(start + timedelta(hours=hours)) for hours in (0, 3, 500, 501))
+    assert as_grid(Slow()).backlog(after_us, upto_us) == Backlog(3, last_us, next_us + 1)
+    monkeypatch.setattr(module, "WALK_S", 0.0)
+    assert as_grid(Slow()).backlog(after_us, upto_us).times == 1
