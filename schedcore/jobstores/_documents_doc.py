@@ -104,7 +104,7 @@ class Doc(NamedTuple):
         if past or reason is not None or fire_us is None or due_us is None:
             return to_json(self._values())
         # Each run writes this twice, and an encoder takes twice the time for it.
-        runs = ",".join([_packed_run(*run) for run in live])
+        runs = ",".join([_packed_run(*run) for run in live]) if live else ""
         return (
             f'[1,{_quoted(uid)},{version},"{state}",{"true" if elapsed else "false"},'
             f"{fire_us},{due_us},null,{last_us},[{runs}],[]]"

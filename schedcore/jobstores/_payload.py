@@ -227,7 +227,7 @@ def _own_fields(job: JobRecord) -> dict[str, Any]:
 
 def _trigger_fields(job: JobRecord) -> dict[str, Any]:
     trigger = job.trigger
-    if isinstance(trigger, UnknownTrigger):
+    if type(trigger) is UnknownTrigger:
         raise BrokenJobError(job.id, "its trigger is not known; give it one")
     inner: Any = trigger.inner if isinstance(trigger, ForeignTrigger) else trigger
     alias = plugins.alias_of(plugins.TRIGGERS, type(inner))

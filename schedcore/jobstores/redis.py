@@ -199,7 +199,7 @@ class RedisJobStore(OwnedStore):
             before = holder
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
-            args = [mine, _LEASE_MS, before, SCHEMA_VERSION]
+            args: list[bytes | int | str] = [mine, _LEASE_MS, before, SCHEMA_VERSION]
             holder, last = self._take_lease(keys=[self._owner_key, self._meta_key], args=args)
             if holder == mine:
                 alone = last in self._names_of_mine
@@ -410,16 +410,16 @@ class RedisJobStore(OwnedStore):
         lines: list[str] = []
         failed: list[str] = []
         for old, doc, its_records, keeps_payload in changes:
-            job_id = doc.id
+            job_id, revision = doc[:2]
             ids.append(job_id)
             revisions.append(str(old))
             if doc.empty:
                 sizes.append(0)
             else:
-                text = f"{doc.revision} {doc.pack()}"
+                text = f"{revision} {doc.pack()}"
                 texts.append(text)
                 sizes.append(len(text))
-                if isinstance(doc.payload, bytes) and not keeps_payload:
+                if not keeps_payload and isinstance(doc.payload, bytes):
                     payload_ids.append(job_id)
                     payloads.append(doc.payload)
             # What stays as it is need not be said.

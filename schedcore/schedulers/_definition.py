@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CHANGES",
     "UNSET",
+    "Batch",
     "Definitions",
     "Options",
     "Unset",
@@ -71,6 +72,8 @@ _OPTIONS = ("misfire_grace_time", "coalesce", "max_instances", "max_catchup", "r
 Options = tuple[float | Unset | None, bool | Unset, int | Unset, int | Unset, str | Unset]
 _NO_OPTIONS: Options = (UNSET, UNSET, UNSET, UNSET, UNSET)
 
+# The types of options by which a trigger is shared.
+_SHARED_VALUES = frozenset({int, str})
 # Classes with an alias that answer in closed form: to ask the abstract class about each trigger takes longer.
 _grids: set[type] = set()
 
@@ -87,10 +90,15 @@ class Definitions:
         # By executor: those of jobs that have no options of their own.
         self._policies: dict[str, JobPolicy] = {}
 
+    def make_trigger(self, trigger: BaseTrigger | str | None, trigger_args: dict[str, Any]) -> EngineTrigger:
+        """The function ``make_trigger`` with the scheduler's time zone and clock."""
+        scheduler = self._scheduler
+        return make_trigger(trigger, trigger_args, scheduler._timezone or scheduler.timezone, scheduler._timeline)
+
     def define(
         self,
         func: Callable[..., Any] | str,
-        trigger: BaseTrigger | str | None,
+        grid: EngineTrigger,
         args: Iterable[Any] | None,
         kwargs: Mapping[str, Any] | None,
         id: str | None,
@@ -99,11 +107,8 @@ class Definitions:
         next_run_time: datetime | str | Unset | None,
         jobstore: str,
         executor: str,
-        trigger_args: dict[str, Any],
     ) -> tuple[JobRecord, Any]:
         """What the arguments of ``add_job`` say: the job, and its next run (UNSET, None or an instant). Raises what that does."""
-        scheduler = self._scheduler
-        grid = make_trigger(trigger, trigger_args, scheduler._timezone or scheduler.timezone, scheduler._timeline)
         policy = self._policies.get(executor) if isinstance(executor, str) else None
         if policy is None:
             policy = policy_with(self.default_policy, {"executor": executor})
@@ -118,14 +123,24 @@ class Definitions:
         if next_run_time is UNSET or next_run_time is None:
             pass
         elif isinstance(next_run_time, (datetime, str)):
-            next_run = instant_of(next_run_time, scheduler.timezone, "next_run_time")  # type: ignore[assignment]
+            next_run = instant_of(next_run_time, self._scheduler.timezone, "next_run_time")  # type: ignore[assignment]
         else:
             raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
         if not isinstance(jobstore, str):
             raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
         return record, next_run
 
-    def define_as_in_add_job(
+
+class Batch:
+    """Defines jobs that are added together. Triggers of theirs that are said in the same words are one, so that it is made, and
+    stored, once.
+    """
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._triggers: dict[tuple[Any, ...], EngineTrigger] = {}
+
+    def define(
         self,
         func: Callable[..., Any] | str,
         trigger: BaseTrigger | str | None = None,
@@ -145,14 +160,27 @@ class Definitions:
         recovery: str | Unset = UNSET,
         **trigger_args: Any,
     ) -> tuple[JobRecord, Any, str]:
-        """``define`` with the names and defaults of ``add_job``; and the job store. For ``add_jobs``."""
+        """``Definitions.define`` with the names and defaults of ``add_job``; and the job store."""
         if replace_existing:
             raise ConfigurationError("replace_existing: add_jobs only adds; add_job updates a job that is there")
+        grid = self._make_trigger(trigger, trigger_args)
         options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
-        record, next_run = self.define(
-            func, trigger, args, kwargs, id, name, options, next_run_time, jobstore, executor, trigger_args
+        record, next_run = self._definitions.define(
+            func, grid, args, kwargs, id, name, options, next_run_time, jobstore, executor
         )
         return record, next_run, jobstore
+
+    def _make_trigger(self, trigger: BaseTrigger | str | None, trigger_args: dict[str, Any]) -> EngineTrigger:
+        # See ``_find_shared``; here also one that begins now.
+        if type(trigger) is not str or not _SHARED_VALUES.issuperset(map(type, trigger_args.values())):
+            return self._definitions.make_trigger(trigger, trigger_args)
+        key = trigger, *trigger_args.items()
+        grid = self._triggers.get(key)
+        if grid is None:
+            grid = self._definitions.make_trigger(trigger, trigger_args)
+            if grid.plain:
+                self._triggers[key] = grid
+        return grid
 
 
 def make_trigger(
@@ -200,9 +228,8 @@ def _find_shared(alias: str, options: Mapping[str, Any], timezone: tzinfo) -> En
     A cron expression takes 5 us to read, and thousands of jobs share a handful of schedules. Only for numbers and text: other
     values may be equal and not the same, as local times are that occur twice.
     """
-    for value in options.values():
-        if type(value) is not int and type(value) is not str:
-            return None
+    if not _SHARED_VALUES.issuperset(map(type, options.values())):
+        return None
     try:
         return _shared_trigger(alias, timezone, **options)
     except TypeError:  # what is wrong is told where it is made
@@ -232,7 +259,7 @@ def _bad_trigger_args(named: Any, alias: str, cls: type, given: dict[str, Any], 
             if name == "timezone":
                 continue
             # What is no argument of the call is taken for one of the trigger's.
-            near = get_close_matches(name, [*known, *signature(Definitions.define_as_in_add_job).parameters], n=1)
+            near = get_close_matches(name, [*known, *signature(Batch.define).parameters], n=1)
             unknown = UnknownOptionError(name, near or known, f"{alias} trigger")
             if named is None and not near:
                 unknown.args = (f"{unknown}; no trigger is named: name one, such as 'interval'",)
@@ -397,8 +424,8 @@ def check_changes(changes: Mapping[str, Any]) -> None:
 
 def instant_of(value: Any, timezone: tzinfo, name: str) -> int:
     """Microseconds of a date, datetime or ISO 8601 text; naive ones are local time in ``timezone``."""
-    from schedcore.triggers._zones import to_instant
-
     if isinstance(value, datetime) and value.tzinfo is not None:
         return from_datetime(value)
+    from schedcore.triggers._zones import to_instant
+
     return to_instant(value, timezone, name)

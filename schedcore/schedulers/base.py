@@ -62,7 +62,7 @@ from schedcore.schedulers import _components, _listing, _program, _starting
 from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.schedulers._changes import Changes
 from schedcore.schedulers._closing import close, limit_of, quiesce, stop_executor
-from schedcore.schedulers._definition import UNSET, Definitions, Unset
+from schedcore.schedulers._definition import UNSET, Batch, Definitions, Unset
 from schedcore.schedulers._jobs import Jobs
 from schedcore.schedulers._program import register_exit_hook
 from schedcore.schedulers._pump import Pump, StoreHealth
@@ -540,8 +540,9 @@ class BaseScheduler(ABC):
         ``ReferenceLookupError``, ``UnknownOptionError``, ``ConflictingIdError``, ``TransientJobError``, ``ConfigurationError``.
         """
         options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
+        grid = self._definitions.make_trigger(trigger, trigger_args)
         record, next_run = self._definitions.define(
-            func, trigger, args, kwargs, id, name, options, next_run_time, jobstore, executor, trigger_args
+            func, grid, args, kwargs, id, name, options, next_run_time, jobstore, executor
         )
         return self._jobs.add(record, next_run, jobstore, replace_existing, id is not None)
 
@@ -553,11 +554,12 @@ class BaseScheduler(ABC):
         """
         found: list[tuple[JobRecord, Any, bool]] = []
         jobstore: str | None = None
+        batch = Batch(self._definitions)
         for number, arguments in enumerate(jobs):
             try:
-                if not isinstance(arguments, Mapping):
+                if type(arguments) is not dict and not isinstance(arguments, Mapping):
                     raise ConfigurationError(f"a job must be a mapping of the arguments of add_job, not {arguments!r}")
-                record, next_run, its = self._definitions.define_as_in_add_job(**arguments)
+                record, next_run, its = batch.define(**arguments)
                 if jobstore not in (None, its):
                     raise ConfigurationError(f"jobs for {its!r} and for {jobstore!r}: add_jobs adds to one job store")
             except Exception as error:

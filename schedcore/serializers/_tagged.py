@@ -170,8 +170,10 @@ class TaggedSerializer(ABC):
                     if type(key) is not str or key[:1] == "$":
                         break
                     its = type(item)
-                    plain = its in atoms or (its is int and -_INT_LIMIT <= item < _INT_LIMIT)
-                    packed[key] = item if plain else self._pack(item, depth - 1)
+                    if its in atoms or (its is int and -_INT_LIMIT <= item < _INT_LIMIT):
+                        packed[key] = item
+                    else:
+                        packed[key] = self._pack_items(item, depth - 1) if its is list else self._pack(item, depth - 1)
                 else:
                     return packed
             except Refused as error:

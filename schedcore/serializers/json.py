@@ -68,7 +68,8 @@ class JSONSerializer(TaggedSerializer):
     def join_parts(self, *parts: bytes) -> bytes:
         """See ``SerializerOfParts``."""
         payload = b"".join((_HEAD_OF_PARTS, b",".join(parts), b"}}"))
-        refuse_size(payload, "", self.max_bytes)
+        if len(payload) > self.max_bytes:
+            refuse_size(payload, "", self.max_bytes)
         return payload
 
     def _read(self, payload: bytes) -> Any:

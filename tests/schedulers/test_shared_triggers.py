@@ -90,6 +90,33 @@ def test_a_third_partys_trigger_is_made_for_each_job(
     one, other = (add(scheduler, "counted", every=5).trigger for _ in range(2))
     assert one is not other
     assert Counted.made == 2
+    scheduler.add_jobs([{"func": nothing, "trigger": "counted", "every": 5}] * 2)
+    assert Counted.made == 4
+
+
+def test_jobs_that_are_added_together_begin_together(scheduler: VirtualScheduler) -> None:
+    words = {"trigger": "interval", "seconds": 10}
+    first, second, slower, calendar = (
+        job.trigger
+        for job in scheduler.add_jobs(
+            [{"func": nothing, **options} for options in (words, words, {**words, "seconds": 11}, {"trigger": "cron"})]
+        )
+    )
+    assert first is second
+    assert len({first, slower, calendar}) == 3
+    scheduler.advance(4)
+    (later,) = scheduler.add_jobs([{"func": nothing, **words}])
+    assert later.next_run_time == T0 + timedelta(seconds=14)
+
+
+def test_in_a_batch_equal_values_are_told_apart_too(scheduler: VirtualScheduler) -> None:
+    twice = datetime.fromisoformat("2026-10-25T02:30:00")
+    zone = ZoneInfo("Europe/Berlin")
+    words = {"func": nothing, "trigger": "interval", "hours": 1, "timezone": zone}
+    jobs = scheduler.add_jobs({**words, "start_date": twice.replace(fold=fold)} for fold in (0, 1))
+    assert [job.next_run_time.astimezone(UTC).hour for job in jobs if job.next_run_time is not None] == [0, 1]
+    with pytest.raises(InvalidTriggerError):
+        scheduler.add_jobs({"func": nothing, "trigger": "interval", "seconds": 1, "jitter": it} for it in (1, "x"))
 
 
 def test_an_interval_knows_its_first_fire_time_only_where_it_is_counted_from_now() -> None:
