@@ -144,7 +144,7 @@ class EtcdJobStore(KeyedStore):
                 f"there are keys under {self._path!r} that were not written by schedcore; give another path",
             )
         self._take()
-        self._transaction([self._is_mine()], [_put(self._schema_key, SCHEMA_VERSION.encode())])
+        self._note_schema()
         self._halfway = True
         self._settle()
         self._renewal = Renewal(self._renew, self._alias)
@@ -182,12 +182,18 @@ class EtcdJobStore(KeyedStore):
                 before = int(answer["responses"][1]["response_put"].get("prev_kv", {}).get("version", 0))
                 last, self._term = self._term, before + 1
                 self._owner, self._lease, self._names_of_mine = mine, lease, {mine}
+                if not before:
+                    # All that was there has gone: who comes next has to know what is written from now on.
+                    self._note_schema()
                 return before == last
             found = _found(answer["responses"][0])
             holder = _value(found[0]).decode("utf-8", "replace") if found else None
             if holder is not None and holder not in self._names_of_mine and not is_gone(holder):
                 raise self._in_use(holder)
         raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
+
+    def _note_schema(self) -> None:
+        self._transaction([self._is_mine()], [_put(self._schema_key, SCHEMA_VERSION.encode())])
 
     def _is_mine(self) -> _Compare:
         return _has_value(self._owner_key, self._owner)

@@ -22,7 +22,7 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.jobstores._keyed import Named, Op, Step, Timed
-from schedcore.jobstores.etcd import EtcdJobStore
+from schedcore.jobstores.etcd import EtcdJobStore, _end, _text
 from schedcore.run import Finish, RunState
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
@@ -55,10 +55,12 @@ class InEtcd:
         return None if found is None else found.decode()
 
     def put_owner(self, text: str) -> None:
-        self.store._client.put(self.store._owner_key, text)
+        with self.store._calling:
+            self.store._client.put(self.store._owner_key, text)
 
     def drop_owner(self) -> None:
-        ((_, found),) = self.store._client.get(self.store._owner_key, metadata=True)
+        with self.store._calling:
+            ((_, found),) = self.store._client.get(self.store._owner_key, metadata=True)
         self.store._post("/lease/revoke", {"ID": found["lease"]})
         assert self.owner() is None
 
@@ -66,7 +68,8 @@ class InEtcd:
         return value_of(self.store, f"{self.store._path}/jobs/{job_id}".encode())
 
     def put_document(self, job_id: str, value: bytes) -> None:
-        self.store._client.put(f"{self.store._path}/jobs/{job_id}", value)
+        with self.store._calling:
+            self.store._client.put(f"{self.store._path}/jobs/{job_id}", value)
 
     def count(self, kind: str) -> int:
         return count(self.store, kind)
@@ -127,6 +130,24 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
     scheduler.shutdown()
     assert value_of(store, store._owner_key) is None
     store._client.session.close()
+
+
+def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> None:
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="before")
+    everything = {"key": _text(store._prefix), "range_end": _text(_end(store._prefix))}
+    store._post("/kv/deleterange", everything)
+    with pytest.raises(JobStoreError, match="look again") as caught:
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
+    assert caught.value.transient
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
+    scheduler.shutdown()
+    scheduler = scheduler_on(make())
+    start_paused(scheduler)
+    assert [job.id for job in scheduler.get_jobs()] == ["after"]
+    scheduler.shutdown()
 
 
 # --- clients -----------------------------------------------------------------------------------------------------------
@@ -364,8 +385,9 @@ def test_one_that_somebody_else_wrote_keeps_no_other_from_being_written(make: Ma
         scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
     now_us = int(time.time() * 1e6)
     claims = store.acquire(Now(now_us, now_us), 10)
-    key = f"{store._path}/jobs/b"
-    store._client.put(key, value_of(store, key.encode()) or b"")
+    key = store._prefix + b"jobs/b"
+    # Through the store, whose own calls come from other threads.
+    store._post("/kv/put", {"key": _text(key), "value": _text(value_of(store, key) or b"")})
     committed = store.commit([decide(claim, now_us) for claim in claims], now_us)
     assert sorted(run.job.id for run in committed.runs) == ["a", "c"]
     assert [decision.claim.job.id for decision in committed.dropped] == ["b"]
