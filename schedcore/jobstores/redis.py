@@ -38,6 +38,7 @@ from schedcore.triggers._zones import FIRST_US, LAST_US
 try:
     import redis
     from redis.backoff import NoBackoff
+    from redis.exceptions import ClusterDownError, TryAgainError
     from redis.retry import Retry
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'redis'", "redis") from error
@@ -62,6 +63,18 @@ _PAST_PAYLOADS = 4
 _ANY_BYTES = 1 << 40
 # Changes written by one call of the script, unless they are together.
 _PIECE = 250
+# Errors that a later try may not meet again: there is no way to the server, or it has no room, is a replica for now, cannot write
+# to its disk, has too few replicas, or runs a script of somebody else's.
+_PASSING = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    OSError,
+    redis.OutOfMemoryError,
+    redis.ReadOnlyError,
+    ClusterDownError,
+    TryAgainError,
+)
+_PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
 # The places of these keys among those of the script ``WRITE``.
 _WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(5, 10)
 _LINES = (_WALL, _ELAPSED, _IDLE)
@@ -232,8 +245,8 @@ class RedisJobStore(OwnedStore):
     def _explain(self, error: Exception) -> tuple[str, bool] | None:
         if not isinstance(error, redis.RedisError | OSError):
             return None
-        away = isinstance(error, redis.ConnectionError | redis.TimeoutError | OSError | redis.BusyLoadingError)
-        return error_text(error), away and not isinstance(error, redis.AuthenticationError)
+        passing = isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES)
+        return error_text(error), passing and not isinstance(error, redis.AuthenticationError)
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 

@@ -163,6 +163,33 @@ def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> N
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"maxmemory": 1}, "used memory > 'maxmemory'"),
+        ({"min-replicas-to-write": 1}, "NOREPLICAS"),
+        ({"replicaof": True}, "read only replica"),
+    ],
+)
+def test_what_a_server_does_not_write_now_it_may_write_later(make: Make, settings: dict[str, Any], said: str) -> None:
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    client = store._redis
+    try:
+        for name, value in settings.items():
+            client.replicaof("127.0.0.1", 1) if name == "replicaof" else client.config_set(name, value)
+        with pytest.raises(JobStoreError, match=said) as caught:
+            scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+        assert caught.value.transient
+    finally:
+        client.config_set("maxmemory", 0)
+        client.config_set("min-replicas-to-write", 0)
+        client.replicaof("NO", "ONE")
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    scheduler.shutdown()
+
+
 def test_a_batch_that_the_client_sends_twice_is_made_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a client of the user's does that did not learn what became of it: it is told what the first one did."""
     store = make()
