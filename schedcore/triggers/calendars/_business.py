@@ -17,7 +17,7 @@ from schedcore.triggers._values import check_version, is_other_release, zone_sta
 from schedcore.triggers._where import WallRule, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog
-from schedcore.triggers.calendars._calendar import Calendar, LocalSet, days_of
+from schedcore.triggers.calendars._calendar import SOON, Calendar, LocalSet, days_of
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import Weekdays
 from schedcore.triggers.calendars._windows import clock
@@ -179,16 +179,19 @@ class BusinessDayTrigger(Zoned):
             for year in range(following, following + _FEW_YEARS):
                 yield from self._in_year(year)
             day = first_day(following + _FEW_YEARS)
-        while True:
-            assert day is not None
-            day = next_common(days, day)
-            if day is None:
-                return
+        while day is not None and (day := next_common(days, day)) is not None:
             year = civil(day)[0]
             if year > month // 12 + _YEARS_LIMIT:
-                raise InvalidTriggerError(f"no month within {_YEARS_LIMIT} years has such a day: {self}", field="nth")
+                break
             yield from self._in_year(year)
             day = first_day(year + 1)
+        if day is None:
+            # It is no "never" where what is not known yet may be such a day.
+            until = self.calendar.known_until
+            soon = None if until is None else next_common(days, until)
+            if until is None or soon is None or soon >= until + SOON:
+                return
+        raise InvalidTriggerError(f"no month within {_YEARS_LIMIT} years has such a day: {self}", field="nth")
 
     def _days(self) -> Days:
         """The local days on which it may fire."""

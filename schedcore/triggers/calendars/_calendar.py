@@ -13,11 +13,14 @@ from schedcore.triggers._local import DAY_S
 from schedcore.triggers._values import check_version
 from schedcore.triggers.base import Frozen
 
-__all__ = ["EPOCH", "FAR_DAYS", "Calendar", "Daily", "LocalSet", "Span", "days_of"]
+__all__ = ["EPOCH", "FAR_DAYS", "SOON", "Calendar", "Daily", "LocalSet", "Span", "days_of"]
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
 #: Where a calendar has no more to say, a span says so of this many days at once (60 years).
 FAR_DAYS = 21_915
+#: Days. So soon after the last days that are known, what is open or closed may be so because nobody knows better: for 28 years,
+#: in which every date comes on each day of the week.
+SOON = 10_227
 
 
 class Span(NamedTuple):

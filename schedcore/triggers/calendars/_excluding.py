@@ -25,7 +25,7 @@ from schedcore.triggers._values import (
 from schedcore.triggers._where import WallRule, boxes_of, local_span_boxes, moved_boxes, moved_rules, wall_rules
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed
-from schedcore.triggers.calendars._calendar import EPOCH, Calendar, LocalSet, days_of
+from schedcore.triggers.calendars._calendar import EPOCH, SOON, Calendar, LocalSet, days_of
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import iso
 from schedcore.triggers.calendars._zoned import SECOND_US, Zoned
@@ -38,8 +38,6 @@ __all__ = ["MAX_SPANS", "Excluding"]
 MAX_SPANS = 4000
 # Microseconds. A schedule that is closed for so long never runs (50 years; holidays are not known much farther).
 _FURTHEST_US = 18_263 * DAY_S * 1_000_000
-# Days. What is open so soon after the last holidays that are known may be so because nobody knows better (ten years).
-_SOON = 3653
 # Seconds. No clocks go back so far.
 _BACK_S = 2 * DAY_S
 # Excluded fire times of a trigger that has to walk, which are put on record at once.
@@ -233,6 +231,8 @@ class Excluding(Zoned):
             if (number >= _FEW or far) and at_us >= KNOWN_US:
                 found_us = self._finder().at_or_after(at_us, [_STEPS])
                 if found_us is None:
+                    if self._may_be_open_yet(at_us):
+                        break
                     return None
                 if found_us > at_us:
                     at_us = self._child.next_us(found_us - 1)
@@ -254,7 +254,15 @@ class Excluding(Zoned):
     def _is_unknown(self, at_us: int) -> bool:
         """Whether an instant comes so soon after the days that are known that it may be open because nobody knows better."""
         until = self.calendar.known_until
-        return until is not None and until <= self._shown(at_us)[0] // DAY_S < until + _SOON
+        return until is not None and until <= self._shown(at_us)[0] // DAY_S < until + SOON
+
+    def _may_be_open_yet(self, at_us: int) -> bool:
+        """Whether it is closed for ever from an instant on only because nobody knows better."""
+        until = self.calendar.known_until
+        if until is None or self._shown(at_us)[0] // DAY_S < until:
+            return False
+        found_us = self._finder().at_or_after(self._midnight_us(until), [_STEPS])
+        return found_us is not None and self._is_unknown(found_us)
 
     def last_us(self, upto_us: int) -> int | None:
         """The last fire time not later than ``upto_us``. Raises ``LookupError`` where that cannot be found."""

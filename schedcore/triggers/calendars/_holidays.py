@@ -9,9 +9,9 @@ from threading import Lock
 from typing import Any
 
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
-from schedcore.triggers._days import ALL_DAYS, CHUNK, EVERY_CHUNK, FIRST_DAY, NO_CHUNK, Days, EitherDays, OtherDays
+from schedcore.triggers._days import CHUNK, EVERY_CHUNK, FIRST_DAY, NO_CHUNK, Days, EitherDays, OtherDays, RangeDays
 from schedcore.triggers._local import DAY_S, civil
-from schedcore.triggers.calendars._calendar import FAR_DAYS, Daily, LocalSet, Span
+from schedcore.triggers.calendars._calendar import FAR_DAYS, SOON, Daily, LocalSet, Span
 from schedcore.triggers.cron._search import first_day
 
 __all__ = ["Holidays"]
@@ -148,19 +148,6 @@ class _HolidayDays(Days):
         return found << max(first_day(library.start_year) - first_day(first), 0)
 
 
-class _DaysFrom(Days):
-    """All days from one on."""
-
-    __slots__ = ("_first",)
-
-    def __init__(self, first: int) -> None:
-        self._first = first
-        self.repeats = _chunk_after(first)
-
-    def make(self, chunk: int) -> int:
-        return ALL_DAYS & -1 << min(max(self._first - FIRST_DAY - chunk * CHUNK, 0), CHUNK)
-
-
 def _chunk_after(day: int) -> int:
     """The first chunk of days that has none before a day."""
     return min(max(-((FIRST_DAY - day) // CHUNK), EVERY_CHUNK), NO_CHUNK)
@@ -168,6 +155,9 @@ def _chunk_after(day: int) -> int:
 
 @lru_cache(maxsize=64)
 def _days_of(country: str, subdivision: str | None) -> tuple[Days, Days]:
-    """The days that may be open, and those that may be closed."""
+    """The days that may be open, and those that may be closed. Those soon after the last that are known may be either; from then
+    on all are taken to be open, as by ``span``, lest whoever searches finds a day that may be the one in each month for ever.
+    """
     known = _HolidayDays(country, subdivision)
-    return OtherDays(known), EitherDays([known, _DaysFrom(_known(country, subdivision)[1])])
+    until = _known(country, subdivision)[1]
+    return OtherDays(known), EitherDays([known, RangeDays([(until, until + SOON - 1)])])
