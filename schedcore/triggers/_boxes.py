@@ -173,7 +173,12 @@ def _places(step_us: int, first_us: int, whole_us: int, unit_us: int) -> int:
 
 def shared(one: Sequence[Box], other: Sequence[Box]) -> tuple[Box, ...]:
     """What two sets of boxes have in common; none: nothing."""
-    found = [both for a in one for b in other if (both := a.shared(b)) is not None]
+    found = [
+        both
+        for a in one
+        for b in other
+        if a.minutes & b.minutes and a.seconds & b.seconds and (both := a.shared(b)) is not None
+    ]
     return tuple(found) if len(found) <= _MANY else tuple(one)
 
 
@@ -209,7 +214,10 @@ def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
         times = [(ANY_SECOND, ANY_MINUTE, -days, days)]
         clocks = box.clocks if days == 1 else ()
         changes = 0
-        if days == 1:
+        if 1 < days <= FAR_DAYS:
+            # To the minute: of more than a day the seconds are not worth five times as many boxes.
+            times = times_near(box.minutes, ANY_SECOND, -(-distance_us // _MINUTE_US) * 60)
+        elif days == 1:
             times = times_near(box.minutes, box.seconds, -(-distance_us // _SECOND_US))
             # Near to a change of the clocks, other offsets hold than there.
             changes = _around_changes(tuple(zone for zone, _ in clocks), -(-distance_us // _MINUTE_US))

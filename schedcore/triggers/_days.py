@@ -112,30 +112,34 @@ def _chunk(days: Days, chunk: int) -> int:
 @lru_cache(maxsize=_KEPT)
 def common_days(sets: tuple[Days, ...], chunk: int) -> int:
     """What several sets have in common in a chunk; all days for none."""
-    found = ALL_DAYS
-    others = [each for each in sets if each.repeats > 1]
-    if len(others) < len(sets):
-        # What repeats is the same for all chunks but the first.
-        steady = tuple(each for each in sets if each.repeats <= 1)
-        if others:
-            found = common_days(steady, min(chunk, 1))
-        else:
-            others = list(steady)
-    for each in others:
+    steady, others, _ = _sorted_out(sets)
+    # What repeats is the same for all chunks but the first.
+    found = common_days(steady, min(chunk, 1)) if others and steady else ALL_DAYS
+    for each in others or steady:
         if not found:  # the others need not be made
             break
         found = each.within(found, chunk)
     return found
 
 
+@lru_cache(maxsize=4 * _KEPT)
+def _sorted_out(sets: tuple[Days, ...]) -> tuple[tuple[Days, ...], tuple[Days, ...], int]:
+    """The sets that repeat from the second chunk on, the others, and from which chunk on all of them do."""
+    others = tuple([each for each in sets if each.repeats > 1])
+    steady = tuple([each for each in sets if each.repeats <= 1]) if others else sets
+    return steady, others, repeating_from(sets)
+
+
 def repeating_from(sets: Sequence[Days]) -> int:
     """From which chunk on what they have in common is always the same."""
-    return max((each.repeats for each in sets), default=EVERY_CHUNK)
+    return max([each.repeats for each in sets], default=EVERY_CHUNK)
 
 
-@lru_cache(maxsize=_KEPT)
-def _repeats(sets: tuple[Days, ...]) -> int:
-    return repeating_from(sets)
+@lru_cache(maxsize=8 * _KEPT)
+def _first_common(sets: tuple[Days, ...], chunk: int) -> int | None:
+    """The place of the first day that several sets have in common in a chunk."""
+    days = common_days(sets, chunk)
+    return (days & -days).bit_length() - 1 if days else None
 
 
 @lru_cache(maxsize=_KEPT)
@@ -152,12 +156,16 @@ def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> i
 
     ``until``: no day after this one is asked for; the answer may be one at which there is nothing.
     """
-    repeats = _repeats(sets)
+    repeats = _sorted_out(sets)[2]
     chunk, place = divmod(day - FIRST_DAY, CHUNK)
     whole = not place
     while True:
-        text = _common_text(sets, chunk if chunk < repeats else repeats)
-        if text:
+        like = chunk if chunk < repeats else repeats
+        soonest = _first_common(sets, like)
+        if soonest is not None and soonest >= place:
+            return FIRST_DAY + chunk * CHUNK + soonest
+        if soonest is not None:
+            text = _common_text(sets, like)
             first, rest = place >> 3, place & 7
             found = int.from_bytes(text[first : first + 64], "little") >> rest  # the near ones, and then all
             if not found:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from math import gcd
 
-from schedcore.triggers._bits import first_multiple, lowest, runs
+from schedcore.triggers._bits import every, first_multiple, lowest, runs
 from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, Box, day_lattice, day_sets, is_empty
 from schedcore.triggers._days import CHUNK, FIRST_DAY, CrossedDays, Days, next_common
 from schedcore.triggers._local import DAY_S
@@ -18,7 +18,7 @@ _SECOND_US = 1_000_000
 _MINUTE_US = 60_000_000
 _DAY_US = DAY_S * _SECOND_US
 # Times of the day that a lattice is tried against, each for the days on which it comes to it.
-_MOST_TIMES = 128
+_MOST_TIMES = 192
 # Windows of the day that a lattice is tried against at once.
 _MOST_WINDOWS = 48
 
@@ -77,8 +77,7 @@ def _met_days(
     """The days on which a lattice, and windows that come again and again, come to some times of the day: sets that are small,
     sets to be asked last, about the days that others leave, and whether the small ones have all that there is to know.
     """
-    step_us = gcd(period_us, _DAY_US)
-    times = _times_on(step_us, offset_us % step_us, minutes, seconds)
+    on_us = gcd(period_us, _DAY_US)
     low_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
     high_us = _MINUTE_US * (minutes.bit_length() - 1) + _SECOND_US * seconds.bit_length() - 1
     small: list[Days] = []
@@ -90,6 +89,7 @@ def _met_days(
         step_us = gcd(each_us, _DAY_US)
         period = each_us // step_us  # days after which all comes again
         wide_us = high_us - low_us + width_us
+        times = _times_on(on_us, offset_us % on_us, minutes, seconds)
         if times is not None and len(times) * (width_us // step_us + 1) <= _MOST_TIMES:
             # day * _DAY_US + time is to be from begin_us + k * each_us to width_us later
             inverse = pow(_DAY_US // step_us, -1, period) if period > 1 else 0
@@ -108,9 +108,10 @@ def _met_days(
     return tuple(small), tuple(last), known
 
 
+@lru_cache(maxsize=64)
 def _times_on(step_us: int, first_us: int, minutes: int, seconds: int) -> list[int] | None:
     """The times of the day of some minutes and seconds that are on a lattice whose step divides the day; None: too many."""
-    in_a_minute = min(_MINUTE_US // step_us + 1, seconds.bit_count() * (_SECOND_US // step_us + 1))
+    in_a_minute = min(-(-_MINUTE_US // step_us), seconds.bit_count() * -(-_SECOND_US // step_us))
     if minutes.bit_count() * in_a_minute > _MOST_TIMES:
         return None
     return [
@@ -124,25 +125,37 @@ def _times_on(step_us: int, first_us: int, minutes: int, seconds: int) -> list[i
 
 @lru_cache(maxsize=256)
 def _windows_of(minutes: int, seconds: int) -> tuple[tuple[tuple[int, int, int], ...], ...]:
-    """Some minutes of the day and seconds of the minute as windows; none where they are too many, or all there are."""
-    if minutes == ANY_MINUTE and seconds == ANY_SECOND:
-        return ()
-    if (minutes & ~(minutes << 1)).bit_count() > _MOST_WINDOWS:
-        return ()
-    spans = runs(seconds)
-    stretches = runs(minutes)
-    if seconds == ANY_SECOND or minutes.bit_count() * len(spans) > _MOST_WINDOWS:
-        found = [(low * _MINUTE_US, high * _MINUTE_US) for low, high in stretches]
-    else:
-        found = [
-            (minute * _MINUTE_US + a * _SECOND_US, minute * _MINUTE_US + b * _SECOND_US)
-            for low, high in stretches
-            for minute in range(low, high)
-            for a, b in spans
-        ]
-    if len(found) > _MOST_WINDOWS:
-        return ()
-    return (tuple((_DAY_US, low_us, high_us - low_us - 1) for low_us, high_us in found),)
+    """Some minutes of the day and seconds of the minute as windows, in sets each of which is to be met; none for what has too
+    many windows, or all there are.
+    """
+    found = []
+    whole = 1440
+    for part in (2, 2, 2, 2, 2, 3, 3, 5):  # those that are the same each hour are windows of the hour
+        part_of = whole // part
+        if minutes == every(part_of, 0, 1440) * (minutes & (1 << part_of) - 1):
+            whole = part_of
+    if len(runs(minutes & (1 << whole) - 1)) > _MOST_WINDOWS:  # what they are in any hour
+        whole = 60
+        minutes = reduce(lambda mask, hour: mask | minutes >> 60 * hour, range(24), 0) & (1 << 60) - 1
+    if minutes != ANY_MINUTE:
+        stretches = [(low * 60, high * 60) for low, high in runs(minutes & (1 << whole) - 1)]
+        in_each = [(low, high) for low, high in runs(seconds)]
+        if seconds != ANY_SECOND and sum(high - low for low, high in stretches) // 60 * len(in_each) <= _MOST_WINDOWS:
+            stretches = [
+                (at + low, at + high)
+                for first, last in stretches
+                for at in range(first, last, 60)
+                for low, high in in_each
+            ]
+            seconds = ANY_SECOND
+        found.append((60 * whole, stretches))
+    if seconds != ANY_SECOND:
+        found.append((60, runs(seconds)))
+    return tuple(
+        tuple((turn * _SECOND_US, low * _SECOND_US, (high - low) * _SECOND_US - 1) for low, high in stretches)
+        for turn, stretches in found
+        if len(stretches) <= _MOST_WINDOWS
+    )
 
 
 def _until_all(wanted: Sequence[Sequence[tuple[int, int, int]]], at_us: int, step_us: int) -> int | None:

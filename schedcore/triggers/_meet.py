@@ -55,6 +55,8 @@ _DAY_US = DAY_S * _SECOND_US
 _CYCLE_US = (146_097 + 8) * _DAY_US
 # From here on the rules of the tz database are the same each year.
 _STABLE_US = 4_102_444_800 * _SECOND_US  # 2100
+# Times that each trigger is asked before it pays to know where they can meet.
+_FEW = 3
 # Searches that are remembered.
 _KEPT = 256
 
@@ -141,7 +143,7 @@ class Meeting:
     With a tolerance it is the fire times of the first trigger from which each other one has a fire time no farther away.
     """
 
-    __slots__ = ("_finder", "_found", "_lost_at", "_most_leaps", "_names", "_parts", "_tolerance_us", "exact", "never")
+    __slots__ = ("_found", "_known_finder", "_lost_at", "_names", "_parts", "_tolerance_us", "exact", "never")
 
     #: The one trigger that fires when all do, where there is such a one: it answers in closed form.
     exact: GridTrigger | None
@@ -154,28 +156,41 @@ class Meeting:
         self._found: tuple[int, int | None] = (LAST_US + 1, None)  # a question and its answer, which holds in between
         # A search that ended without an answer: from where to where the first candidate is the same, and what was said.
         self._lost_at: tuple[int, int, str] | None = None
+        self._known_finder: Finder | None = None
         self.exact = None
         self.never = False
-        boxes: tuple[Box, ...] = ANYWHERE
         if tolerance_us:
-            self._parts = tuple(triggers)
-            first = boxes_of(triggers[0])
-            boxes = reduce(shared, (near(boxes_of(each), tolerance_us) for each in triggers[1:]), first)
-            if any(_never_near(first, boxes_of(each), tolerance_us) for each in triggers[1:]):
-                boxes = ()
+            self._parts = (triggers[0], *_cheapest_first(triggers[1:]))
         else:
             parts = _merged([each for trigger in triggers for each in _children(trigger)])
-            self._parts = tuple(parts or ())
+            self._parts = tuple(_cheapest_first(parts or ()))
             self.never = parts is None
-            boxes = reduce(shared, map(boxes_of, self._parts), boxes) if parts else ()
             if len(self._parts) == 1 and isinstance(self._parts[0], GridTrigger):
                 self.exact = self._parts[0]
-        self._finder = Finder(boxes)
-        self._most_leaps = MAX_LEAPS * (_TO_A_PROOF if self._finder.periodic else 1)
+
+    def _finder(self) -> Finder:
+        """Looks where they can meet at most; made when they do not meet at once."""
+        finder = self._known_finder
+        if finder is None:
+            finder = self._known_finder = Finder(self._all_boxes())
+        return finder
+
+    def _all_boxes(self) -> tuple[Box, ...]:
+        if self.never:
+            return ()
+        near_us = self._tolerance_us
+        each = [boxes_of(part) for part in self._parts]
+        if not near_us:
+            return reduce(shared, each, ANYWHERE)
+        first, *others = each
+        if any(_never_near(first, boxes, near_us) for boxes in others):
+            return ()
+        return reduce(shared, (near(boxes, near_us) for boxes in others), first)
 
     def boxes(self) -> tuple[Box, ...]:
         """Where they can meet at most; none: nowhere."""
-        return () if self._finder.is_empty() else self._finder.boxes
+        finder = self._finder()
+        return () if finder.is_empty() else finder.boxes
 
     def next_us(self, after_us: int, budget: list[int] | None = None) -> int | None:
         """The first meeting later than ``after_us``, or None when there is none.
@@ -187,11 +202,10 @@ class Meeting:
             lost = self._lost_at
             if budget is None and lost is not None and lost[0] <= after_us < lost[1]:
                 raise InvalidTriggerError(lost[2], field="triggers")
-            search = self._next_near if self._tolerance_us else self._next
             from_us = max(after_us, FIRST_US - 1)
             try:
                 with EFFORT:
-                    answer_us = search(from_us, [self._most_leaps] if budget is None else budget)
+                    answer_us = (self._next_near if self._tolerance_us else self._next)(from_us, budget)
             except InvalidTriggerError as error:
                 if budget is None and not EFFORT.depth:
                     # Up to the next fire time of the first trigger the question is the same.
@@ -200,11 +214,47 @@ class Meeting:
             self._found = after_us, answer_us
         return answer_us
 
-    def _next(self, after_us: int, budget: list[int]) -> int | None:
+    def _soon(self, after_us: int) -> tuple[bool, int | None]:
+        """A few leaps without boxes, which take longer to make: most that ever meet do so soon, and of most that never do one has
+        ended, or never fires. Whether that was enough, and the answer, or else from where to search on.
+        """
+        parts, near_us = self._parts, self._tolerance_us
+        at_us: int | None = after_us + 1
+        quick = [part for part in parts if not part.searches]
+        if len(quick) < len(parts):
+            # What searches may come to an end of its own, where no answer of it is needed.
+            return any(part.next_us(max(after_us - near_us, FIRST_US - 1)) is None for part in quick), None
+        asked = agreed = 0  # questions; parts in a row that fire at the candidate, or near it
+        while asked < (_FEW if near_us else 1) * len(parts):
+            assert at_us is not None
+            number = asked % len(parts)
+            apart_us = near_us if number else 0
+            answer_us = parts[number].next_us(at_us - apart_us - 1)
+            EFFORT.left -= 1
+            asked += 1
+            if answer_us is None or answer_us > LAST_US:
+                return True, None
+            if not near_us or not number:
+                agreed = agreed + 1 if answer_us == at_us else 1
+                at_us = answer_us
+            elif answer_us <= at_us + near_us:
+                agreed += 1
+            else:
+                at_us, agreed = answer_us - near_us, 0
+                asked += len(parts) - 1 - number  # the first one is asked again
+            if agreed == len(parts):
+                return True, at_us
+        return False, at_us
+
+    def _next(self, after_us: int, budget: list[int] | None) -> int | None:
         if self.never:
             return None
+        enough, at_us = self._soon(after_us)
+        if enough:
+            return at_us
+        at_us = at_us or after_us + 1
+        budget = [self._most_leaps()] if budget is None else budget
         limit_us = self._limit_us(after_us)
-        at_us: int | None = after_us + 1
         while True:
             if at_us is not None and at_us >= KNOWN_US:
                 at_us = self._sieved(at_us, budget)
@@ -227,24 +277,31 @@ class Meeting:
     def _sieved(self, at_us: int, budget: list[int]) -> int | None:
         """Where there may be a meeting, from an instant on. A long look counts as several leaps."""
         steps = [MAX_STEPS]
-        found_us = self._finder.at_or_after(at_us, steps)
+        found_us = self._finder().at_or_after(at_us, steps)
         EFFORT.left -= MAX_STEPS - steps[0]
         budget[0] -= (MAX_STEPS - steps[0]) // _STEPS_OF_A_LEAP
         return found_us
 
+    def _most_leaps(self) -> int:
+        return MAX_LEAPS * (_TO_A_PROOF if self._finder().periodic else 1)
+
     def _limit_us(self, after_us: int) -> int:
         """Where a search ends that found nothing: all has come round by then, or time is up."""
-        return max(after_us, _STABLE_US) + _CYCLE_US if self._finder.periodic else LAST_US
+        return max(after_us, _STABLE_US) + _CYCLE_US if self._finder().periodic else LAST_US
 
     def _begun(self, at_us: int) -> bool:
         """Whether a cycle of the calendar has passed since all parts began."""
         return all((part.next_us(FIRST_US - 1) or 0) + _CYCLE_US < at_us for part in self._parts)
 
-    def _next_near(self, after_us: int, budget: list[int]) -> int | None:
+    def _next_near(self, after_us: int, budget: list[int] | None) -> int | None:
+        enough, at_us = self._soon(after_us)
+        if enough:
+            return at_us
         first, *others = self._parts
         near_us = self._tolerance_us
+        budget = [self._most_leaps()] if budget is None else budget
         limit_us = self._limit_us(after_us)
-        at_us = first.next_us(after_us)
+        at_us = first.next_us(after_us if at_us is None else at_us - 1)
         while at_us is not None:
             if at_us > limit_us and self._begun(at_us):
                 return None
@@ -331,6 +388,18 @@ def _never_near(one: Sequence[Box], other: Sequence[Box], distance_us: int) -> b
             if min(rest, step - rest) <= distance_us:
                 return False
     return True
+
+
+def _cheapest_first(triggers: Sequence[EngineTrigger]) -> list[EngineTrigger]:
+    """First those that answer without a search: where one of them never fires, the others need not be asked."""
+    return sorted(triggers, key=_depth)
+
+
+def _depth(trigger: EngineTrigger) -> int:
+    """How many triggers deep it is."""
+    inner: Sequence[EngineTrigger] = getattr(trigger, "_children", ())
+    child: EngineTrigger | None = getattr(trigger, "_child", None)
+    return 1 + max(map(_depth, inner), default=0) if child is None else 1 + _depth(child)
 
 
 def _children(trigger: EngineTrigger) -> Iterator[EngineTrigger]:
