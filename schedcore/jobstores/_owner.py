@@ -13,7 +13,9 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -35,10 +37,22 @@ class Owner:
             {
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
+                "counted": _counted(),
                 "since": datetime.now(UTC).isoformat(" ", "seconds"),
                 "token": uuid4().hex,
             }
         )
+
+
+def _counted() -> list[str]:
+    """Whose numbers processes have here: each boot of a machine, and each container on it, counts its own, and several may call
+    themselves the same.
+    """
+    found: list[str] = []
+    with suppress(OSError):
+        found.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        found.append(os.readlink("/proc/self/ns/pid"))
+    return found
 
 
 def _data(text: str | bytes) -> dict[str, Any]:
@@ -67,13 +81,17 @@ def is_gone(text: str | bytes) -> bool:
     """Whether an owner was a process of this machine that is no more."""
     data = _data(text)
     pid = data.get("pid")
-    if data.get("host") != socket.gethostname() or type(pid) is not int or pid <= 0 or pid == os.getpid():
+    if os.name != "posix":  # elsewhere the signal 0 is one that is sent
+        return False
+    if (data.get("host"), data.get("counted")) != (socket.gethostname(), _counted()):
+        return False
+    if type(pid) is not int or pid <= 0 or pid == os.getpid():
         return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except OSError:
+    except (OSError, OverflowError):
         return False
     return False
 
