@@ -13,6 +13,7 @@ from typing import Any
 
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._effort import EFFORT, MOST_STEPS
 from schedcore.triggers._zones import FIRST_US, LAST_US
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 
@@ -23,6 +24,9 @@ MAX_STEPS = 1000
 # Seconds. What a trigger whose calls take long may keep the other jobs waiting: one that asks a database, or thinks. None that
 # computes comes near to it, so that what is answered does not depend on the machine.
 WALK_S = 0.25
+# Steps of a search (``_effort``) that a second in a call stands for: all calls of one question to an ``and``, or to an exclusion,
+# have five seconds.
+_STEPS_PER_S = MOST_STEPS // 5
 
 
 def as_grid(trigger: BaseTrigger) -> EngineTrigger:
@@ -42,7 +46,9 @@ class ForeignTrigger(EngineTrigger):
         self.timezone = zone if isinstance(zone, tzinfo) else UTC
 
     def _ask(self, previous: datetime | None, now: datetime) -> int | None:
+        begin_s = monotonic()
         answer = self.inner.get_next_fire_time(previous, now)
+        EFFORT.left -= int((monotonic() - begin_s) * _STEPS_PER_S)
         if answer is None:
             return None
         if not isinstance(answer, datetime):

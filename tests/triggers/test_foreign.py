@@ -100,18 +100,36 @@ def test_a_time_that_no_zone_can_show_is_refused(answer: datetime) -> None:
         as_grid(Answers(answer)).first_us(0)
 
 
-def test_a_backlog_of_one_whose_calls_take_long_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> BaseTrigger:
+    """A trigger each call of which takes 0.1 seconds."""
     time_s = 0.0
 
     class Slow(Theirs):
         def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
             nonlocal time_s
             time_s += 0.1
+            assert time_s < 100
             return super().get_next_fire_time(previous_fire_time, now)
 
     monkeypatch.setattr(module, "monotonic", lambda: time_s)
+    return Slow()
+
+
+def test_a_backlog_of_one_whose_calls_take_long_is_cut_short(
+    slow: BaseTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start = datetime(2026, 1, 1, tzinfo=UTC)
     after_us, last_us, upto_us, next_us = (from_datetime(start + timedelta(hours=hours)) for hours in (0, 3, 500, 501))
-    assert as_grid(Slow()).backlog(after_us, upto_us) == Backlog(3, last_us, next_us + 1)
+    assert as_grid(slow).backlog(after_us, upto_us) == Backlog(3, last_us, next_us + 1)
     monkeypatch.setattr(module, "WALK_S", 0.0)
-    assert as_grid(Slow()).backlog(after_us, upto_us).times == 1
+    assert as_grid(slow).backlog(after_us, upto_us).times == 1
+
+
+def test_so_is_what_is_searched_with_its_help(slow: BaseTrigger) -> None:
+    after_us = from_datetime(datetime(2026, 1, 1, 0, 30, tzinfo=UTC))
+    assert AndTrigger([slow, CRON], tolerance=3600).next_us(after_us) is not None
+    with pytest.raises(InvalidTriggerError, match="did not meet"):
+        AndTrigger([slow, CRON]).next_us(after_us)
+    with pytest.raises(InvalidTriggerError, match="no fire time was found"):
+        as_grid(slow).excluding(Predicate(lambda day: True)).next_us(after_us)
