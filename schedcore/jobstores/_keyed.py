@@ -331,6 +331,10 @@ class KeyedStore(OwnedStore):
                 self._remember_ledger(*ledgers[number])
         return written
 
+    def _refuses_in_one_step(self, ids: Sequence[str]) -> bool:
+        """What takes several steps is undone if one is refused; to ask beforehand takes longer than to write."""
+        return True
+
     def _replaced(self, changes: Sequence[Change]) -> list[Doc | None]:
         """The document that each change replaces; None: it is another one by now."""
         known: dict[str, Doc] = {}

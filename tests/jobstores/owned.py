@@ -427,6 +427,29 @@ class KeyedTests(FencedTests):
             again.add_entries([entry._replace(job=entry.job._replace(id=name)) for name in ("new", "job7")])
         other.shutdown()
 
+    def test_a_large_batch_meets_ids_that_are_taken(self, make: Make, inside: KeyedInside) -> None:
+        """Nobody asks beforehand whether they are: what was written of it is undone."""
+        store = make()
+        scheduler, at, claims = claimed(store)
+        (run, _) = store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us).runs
+        scheduler.remove_job("a")
+        entry = store.get_entry("b")
+        assert entry is not None
+        before = {kind: inside.count(kind) for kind in ("jobs", "payloads", "wall", "elapsed", "live", "runs")}
+        assert before["jobs"] == 2  # the run of the removed one is still on its way
+        entries = [entry._replace(job=entry.job._replace(id=f"job{number}")) for number in range(self.batch)]
+        with pytest.raises(ConflictingIdError, match="b"):
+            store.add_entries([*entries, entry])
+        assert [found.job.id for found in store.list_entries()] == ["b"]
+        assert {kind: inside.count(kind) for kind in before} == before
+        assert inside.count("adding") == 0
+        # One that was removed while it ran is not in the way, and its run ends as that of the job that it was.
+        store.add_entries([*entries, entry._replace(job=entry.job._replace(id="a"))])
+        assert (inside.count("jobs"), inside.count("adding")) == (self.batch + 2, 0)
+        store.finish([Finish(run, RunState.SUCCEEDED, at.wall_us, at.wall_us)])
+        assert [record.state for record in store.runs("a")] == [RunState.SUCCEEDED]
+        scheduler.shutdown()
+
     def test_many_runs_of_one_job_end_at_once(self, make: Make, inside: KeyedInside) -> None:
         store = make(history=self.kept)
         scheduler = scheduler_on(store)
