@@ -140,6 +140,8 @@ class MongoDBJobStore(DocumentStore):
         probe = _make_client(self._connect_args) if self._given is None else self._given
         try:
             self._use(probe)
+        except ConfigurationError:
+            raise
         except (mongo_errors.PyMongoError, TypeError, ValueError) as error:
             raise ConfigurationError(f"there can be no such database or collection: {error}") from error
         finally:

@@ -227,7 +227,10 @@ class ZooKeeperJobStore(KeyedStore):
             self._names_of_mine.add(mine)
             transaction.create(self._owner_path, mine, ephemeral=True)
             if term is None:
-                raise JobStoreError(self._alias, f"the node {self._term_path} was deleted")
+                raise JobStoreError(
+                    self._alias,
+                    f"the node {self._term_path} is not there: it was deleted, or the path that hosts= ends with is not there",
+                )
             transaction.set_data(self._term_path, mine, term[1].version)
             *_, last = self._gather([transaction.commit_async()])[0]
             if not isinstance(last, Exception):

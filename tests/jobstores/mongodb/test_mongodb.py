@@ -147,7 +147,7 @@ def test_a_client_of_the_users_is_not_closed(mongodb: MongoDB) -> None:
         ({"hots": "x"}, "the MongoDB client cannot be made: .*hots"),
         ({"client": 5}, "must be a pymongo.MongoClient"),
         ({"client": pymongo.MongoClient(connect=False), "host": "x"}, r"\(host\) do not go with client="),
-        ({"client": pymongo.MongoClient(connect=False, w=0)}, "not acknowledged"),
+        ({"client": pymongo.MongoClient(connect=False, w=0)}, "^client: its writes are not acknowledged"),
         ({"host": "mongodb://localhost/?w=0"}, "not acknowledged"),
         ({"database": ""}, "database must be text"),
         ({"database": "a b"}, "no such database"),

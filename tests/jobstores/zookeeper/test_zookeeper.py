@@ -214,6 +214,12 @@ def test_nodes_of_somebody_elses_and_of_another_version(make: Make, client: Any)
     assert sorted(client.get_children(store._path)) == ["my job", "schema"]
 
 
+def test_a_chroot_that_is_not_there(make: Make, arguments: dict[str, Any]) -> None:
+    message = "the node /jobs/term is not there: .* the path that hosts= ends with is not there"
+    with pytest.warns(UserWarning, match="chroot"), pytest.raises(JobStoreError, match=message):
+        scheduler_on(make(hosts=f"{arguments['hosts']}/nothing/there", path="jobs")).start()
+
+
 def test_strange_nodes_are_passed_over(make: Make, client: Any) -> None:
     store = make()
     scheduler = scheduler_on(store)
