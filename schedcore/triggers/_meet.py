@@ -160,10 +160,10 @@ class Meeting:
         self.exact = None
         self.never = False
         if tolerance_us:
-            self._parts = (triggers[0], *_cheapest_first(triggers[1:]))
+            self._parts = tuple(triggers)
         else:
             parts = _merged([each for trigger in triggers for each in _children(trigger)])
-            self._parts = tuple(_cheapest_first(parts or ()))
+            self._parts = tuple(parts or ())
             self.never = parts is None
             if len(self._parts) == 1 and isinstance(self._parts[0], GridTrigger):
                 self.exact = self._parts[0]
@@ -388,18 +388,6 @@ def _never_near(one: Sequence[Box], other: Sequence[Box], distance_us: int) -> b
             if min(rest, step - rest) <= distance_us:
                 return False
     return True
-
-
-def _cheapest_first(triggers: Sequence[EngineTrigger]) -> list[EngineTrigger]:
-    """First those that answer without a search: where one of them never fires, the others need not be asked."""
-    return sorted(triggers, key=_depth)
-
-
-def _depth(trigger: EngineTrigger) -> int:
-    """How many triggers deep it is."""
-    inner: Sequence[EngineTrigger] = getattr(trigger, "_children", ())
-    child: EngineTrigger | None = getattr(trigger, "_child", None)
-    return 1 + max(map(_depth, inner), default=0) if child is None else 1 + _depth(child)
 
 
 def _children(trigger: EngineTrigger) -> Iterator[EngineTrigger]:

@@ -33,7 +33,17 @@ from schedcore.triggers._boxes import (
     turned,
 )
 from schedcore.triggers._clocks import Clocks, clocks_of
-from schedcore.triggers._days import DateSteps, DayLattice, Days, MonthSteps, RolledDays, Smeared, days_of_plan
+from schedcore.triggers._days import (
+    CommonDays,
+    DateSteps,
+    DayLattice,
+    Days,
+    EitherDays,
+    MonthSteps,
+    RolledDays,
+    Smeared,
+    days_of_plan,
+)
 from schedcore.triggers._finder import drifts
 from schedcore.triggers._local import DAY_S, Gap, civil
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone
@@ -209,7 +219,7 @@ def moved_rules(trigger: EngineTrigger, zone: tzinfo, roll: Callable[[Days], Rol
         found.append(WallRule(rule.minutes, rule.seconds, roll(rule.days), "cron", from_us, upto_us))
         if rule.gap == "skip" or clocks.jumps is None:
             continue
-        days = Smeared((clocks.jumps,), -2, 2)
+        days = CommonDays((Smeared((clocks.jumps,), -2, 2), Smeared((rule.days,), -1, 2)))
         for low_s, high_s, _ in clocks.gaps:
             if _overlaps(rule.minutes, low_s, high_s):
                 # A run that is moved out of a gap has another wall time, and may be of another day.
@@ -250,7 +260,9 @@ def moved_boxes(
         # It may be moved into a gap, and so to its end, be that of a day that is closed.
         minutes = reduce(lambda mask, gap: mask | 1 << gap[2] % DAY_S // 60, clocks.gaps, 0)
         seconds = reduce(lambda mask, gap: mask | 1 << gap[2] % 60, clocks.gaps, 0)
-        found += (Box(minutes=minutes, seconds=seconds, days=(clocks.jumps,)),)
+        sources = [Smeared(day_sets(box), -1, 1) for box in boxes if day_sets(box)]
+        reached = rolled if len(sources) < len(boxes) else roll(EitherDays(sources))
+        found += (Box(minutes=minutes, seconds=seconds, days=(clocks.jumps, Smeared((reached,), -1, 2))),)
     return found
 
 

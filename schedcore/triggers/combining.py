@@ -28,7 +28,7 @@ from schedcore.triggers._meet import MAX_LEAPS, Meeting, last_of, meeting_of
 from schedcore.triggers._old_states import OLD_VERSIONS
 from schedcore.triggers._values import check_version, pack_trigger, to_triggers, unpack_trigger
 from schedcore.triggers._where import boxes_of
-from schedcore.triggers._zones import FIRST_US, same_zone, to_jitter, to_zone, zone_state
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, Frozen, GridTrigger, Swallowed
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
 from schedcore.triggers.jitter import from_jitter_us
@@ -334,7 +334,10 @@ class OrTrigger(_Combination):
     :raises InvalidTriggerError: for what is no trigger.
     """
 
-    __slots__ = ()
+    __slots__ = ("_known",)
+
+    #: Of each child a question and its answer, which holds for all questions in between: most are asked again long before it.
+    _known: list[tuple[int, int | None]]
 
     def __init__(
         self,
@@ -347,6 +350,10 @@ class OrTrigger(_Combination):
         zone = children[0].timezone if timezone is None else to_zone(timezone)
         self._fill(children, zone, None if jitter is None else to_jitter(jitter))
 
+    def _fill(self, children: tuple[EngineTrigger, ...], zone: tzinfo, jitter_us: int | None) -> None:
+        super()._fill(children, zone, jitter_us)
+        object.__setattr__(self, "_known", [(LAST_US + 1, None)] * len(children))
+
     def _end(self, ends: Iterable[int | None]) -> int | None:
         known = list(ends)
         return max(end_us for end_us in known if end_us is not None) if None not in known else None
@@ -358,7 +365,17 @@ class OrTrigger(_Combination):
         return self._children
 
     def next_us(self, after_us: int) -> int | None:
-        return _least(child.next_us(after_us) for child in self._children)
+        known = self._known
+        best_us: int | None = None
+        for number, child in enumerate(self._children):
+            asked_us, answer_us = known[number]
+            if after_us < asked_us or (answer_us is not None and answer_us <= after_us):
+                answer_us = child.next_us(after_us)
+                if not child.foreign:
+                    known[number] = after_us, answer_us
+            if answer_us is not None and (best_us is None or answer_us < best_us):
+                best_us = answer_us
+        return best_us
 
     def first_us(self, at_us: int) -> int | None:
         answer_us = self.next_us(at_us - 1)

@@ -18,7 +18,7 @@ from schedcore.triggers._bits import first_multiple
 from schedcore.triggers._boxes import Box, near, times_near
 from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
 from schedcore.triggers._effort import MOST_STEPS
-from schedcore.triggers._finder import Finder
+from schedcore.triggers._finder import Finder, _windows_of
 from schedcore.triggers._local import civil, day_number
 from schedcore.triggers._where import boxes_of
 from schedcore.triggers._zones import FIRST_US
@@ -411,6 +411,80 @@ def test_what_is_near_to_some_times_of_the_day(
         for these, mask, least, most in near
     )
     assert found == any(abs(asked - each) <= distance for each in times)
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    hours=st.sets(st.integers(0, 23), min_size=1),
+    minutes=st.sets(st.integers(0, 59), min_size=1),
+    odd=st.sets(st.integers(0, 1439), max_size=2),
+    seconds=st.sets(st.integers(0, 59), min_size=1),
+)
+def test_windows_hold_all_times_that_they_are_of(
+    hours: set[int], minutes: set[int], odd: set[int], seconds: set[int]
+) -> None:
+    each = {60 * hour + minute for hour in hours for minute in minutes} | odd
+    sets = _windows_of(sum(1 << minute for minute in each), sum(1 << second for second in seconds))
+    times = {60 * minute + second for minute in each for second in seconds}
+    for windows in sets:
+        for second in times:
+            for at_us in (second * 1_000_000, second * 1_000_000 + 999_999):
+                assert any((at_us - begin_us) % turn_us <= width_us for turn_us, begin_us, width_us in windows)
+    if len(each) * len(seconds) < 40:
+        held = {
+            second
+            for second in range(86_400)
+            if all(
+                any((second * 1_000_000 - begin_us) % turn_us <= width_us for turn_us, begin_us, width_us in windows)
+                for windows in sets
+            )
+        }
+        assert held == times
+
+
+@pytest.mark.parametrize("days", [1.5, 3, 39])
+def test_a_tolerance_of_days_is_exact_to_the_minute(days: float) -> None:
+    """Both are on days that are near enough, and at times of them that are not: each year was tried, until all came round."""
+    first = CronTrigger(month=3, day=1, hour=5, timezone="UTC")
+    distance_s = round(days * 86_400)
+    after_s = 5 * 3600 + distance_s
+    for second, meets in ((after_s, True), (after_s + 120, False)):
+        hour, minute = second % 86_400 // 3600, second // 60 % 60
+        month, day = divmod(second // 86_400, 31)
+        other = CronTrigger(month=3 + month, day=1 + day, hour=hour, minute=minute, timezone="UTC")
+        found_us = within(AndTrigger([first, other], tolerance=distance_s), 2026, 10)
+        assert found_us == (from_datetime(datetime(2026, 3, 1, 5, tzinfo=UTC)) if meets else None)
+
+
+def test_days_that_may_be_holidays_are_not_tried_for_ever() -> None:
+    """No first open day is among the last ones; of each month in which holidays are not known yet, each day was tried."""
+    pytest.importorskip("holidays", reason="needs the extra holidays")
+    last = BusinessDayTrigger(-20, Weekdays("mon", "sun"), hour=17, timezone="UTC")
+    first = BusinessDayTrigger(1, Holidays("GB"), hour=16, timezone="Etc/GMT-1")
+    assert within(AndTrigger([last, first], tolerance=3600), 2026, 50) is None
+
+
+def test_what_is_far_away_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    yearly = BusinessDayTrigger(1, months=[12], timezone="UTC")
+    hourly = IntervalTrigger(hours=1, start_date="2025-12-10T00:00:00Z")
+    asked: list[int] = []
+    search = BusinessDayTrigger._search_us
+
+    def searched(self: BusinessDayTrigger, after_us: int) -> int | None:
+        asked.append(after_us)
+        return search(self, after_us)
+
+    monkeypatch.setattr(BusinessDayTrigger, "_search_us", searched)
+    either = OrTrigger([yearly, hourly])
+    start_us = at_us = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
+    for _ in range(100):
+        next_us = either.next_us(at_us)
+        assert next_us == at_us + 3_600_000_000
+        at_us = next_us
+    assert asked == [start_us]
+    assert either.next_us(start_us - 1) == start_us  # what came before is asked for again
+    assert yearly.next_us(at_us) == yearly.next_us(start_us) == from_datetime(datetime(2026, 12, 1, tzinfo=UTC))
+    assert asked == [start_us, start_us - 1]
 
 
 def within(trigger: EngineTrigger, year: int, leaps: int) -> int | None:

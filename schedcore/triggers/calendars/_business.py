@@ -136,6 +136,7 @@ class BusinessDayTrigger(Zoned):
         put(self, "_offsets", offsets_for(zone))
         put(self, "jitter_us", jitter_us)
         put(self, "zone_data_changed", False)
+        put(self, "_found", (LAST_US + 1, None))
 
     @property
     def foreign(self) -> bool:  # type: ignore[override]
@@ -210,13 +211,11 @@ class BusinessDayTrigger(Zoned):
         year, month, _ = civil(self._shown(at_us)[0] // DAY_S)
         return 12 * year + month - 1
 
-    def next_us(self, after_us: int) -> int | None:
+    def _search_us(self, after_us: int) -> int | None:
         after_us = max(after_us, self._from_us - 1)
         if after_us >= self._upto_us:
             return None
-        month = self._month_of(after_us)
-        with EFFORT:
-            at_us = next((each for each in self._times_from(month) if each > after_us), None)
+        at_us = next((each for each in self._times_from(self._month_of(after_us)) if each > after_us), None)
         return at_us if at_us is not None and at_us <= self._upto_us else None
 
     def last_us(self, upto_us: int) -> int | None:

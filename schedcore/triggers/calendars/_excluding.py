@@ -145,6 +145,7 @@ class Excluding(Zoned):
         put(self, "jitter_us", child.jitter_us)
         put(self, "end_us", child.end_us)
         put(self, "zone_data_changed", child.zone_data_changed)
+        put(self, "_found", (LAST_US + 1, None))
 
     @property
     def foreign(self) -> bool:  # type: ignore[override]
@@ -213,9 +214,8 @@ class Excluding(Zoned):
             return closed, since_us, until_us
         return closed, since_us, min(until_s - offset, end_s) * SECOND_US
 
-    def next_us(self, after_us: int) -> int | None:
-        with EFFORT:
-            return self._next_open(after_us) if self.roll == "skip" else self._next_rolled(after_us)
+    def _search_us(self, after_us: int) -> int | None:
+        return self._next_open(after_us) if self.roll == "skip" else self._next_rolled(after_us)
 
     def _next_open(self, after_us: int) -> int | None:
         first_us = at_us = self._child.next_us(after_us)
