@@ -40,6 +40,7 @@ try:
         KazooException,
         NodeExistsError,
         NoNodeError,
+        NotEmptyError,
         OperationTimeoutError,
         RolledBackError,
         RuntimeInconsistency,
@@ -407,6 +408,9 @@ class ZooKeeperJobStore(KeyedStore):
                 # A bucket that is there, or has gone with the one above it.
                 self._buckets.clear()
             elif at < first_op:
+                if isinstance(error, NotEmptyError):
+                    self._clear(Named("jobs", steps[docs[at - first_doc]].doc_id or ""))
+                    continue
                 if together:
                     return [False] * len(steps)
                 done[docs[at - first_doc]] = False
@@ -451,8 +455,17 @@ class ZooKeeperJobStore(KeyedStore):
             ops[at] = number, op._replace(verb="create")
         elif op.verb == "delete" and isinstance(error, NoNodeError):
             del ops[at]
+        elif op.verb == "delete" and isinstance(error, NotEmptyError):
+            self._clear(op.key)
         else:
             raise error
+
+    def _clear(self, key: Key) -> None:
+        """Delete what somebody else has put below a node of ours, which cannot be deleted otherwise."""
+        paths = [self._node(key)]
+        for path in paths:  # it grows
+            paths += [f"{path}/{name}" for name in self._children([path])[0]]
+        self._gather([self._ready().delete_async(path) for path in reversed(paths[1:])])
 
     # -- buckets ----------------------------------------------------------------------------------------------------------
 

@@ -369,7 +369,12 @@ def test_what_somebody_else_wrote_keeps_no_other_job_from_being_written(make: Ma
     # Somebody tidied up: nodes are not there that are to go, or there that are to come.
     client.delete(store._node(Timed("elapsed", 1_767_225_600_000_000, "c")))
     client.create(f"{store._path}/live/d")
+    # And put something below nodes that are to go, which the server does not delete then.
+    client.create(f"{store._node(Timed('elapsed', 1_767_225_600_000_000, 'a'))}/x/y", makepath=True)
+    client.create(f"{store._path}/jobs/d/x")
     committed = store.commit([decide(claim, now_us) for claim in claims], now_us)
     assert sorted(run.job.id for run in committed.runs) == ["a", "c", "d"]
     assert [decision.claim.job.id for decision in committed.dropped] == ["b"]
+    scheduler.remove_job("d")
+    assert [job.id for job in scheduler.get_jobs()] == ["b", "a", "c"]
     scheduler.shutdown()
