@@ -43,8 +43,11 @@ class LogLevel(StrEnum):
 
 
 @contextlib.contextmanager
-def _readable(debug: bool) -> Iterator[None]:
-    """Errors become one message and an exit code; with ``debug`` the traceback comes before it."""
+def _readable(debug: bool, prints: bool = True) -> Iterator[None]:
+    """Errors become one message and an exit code; with ``debug`` the traceback comes before it.
+
+    ``prints``: what the system says of no file is about standard output, and told by ``main``.
+    """
     try:
         yield
     except BrokenPipeError:
@@ -57,6 +60,8 @@ def _readable(debug: bool) -> Iterator[None]:
     except typer.Exit:
         raise
     except Exception as error:
+        if prints and isinstance(error, OSError) and error.filename is None:
+            raise
         if debug:
             traceback.print_exc()
         wrong = isinstance(error, UsageError) and not isinstance(error, MissingExtraError)
@@ -142,7 +147,7 @@ def run(
       schedcore run jobs.toml --for 60 --store memory
       schedcore run /etc/crontab --store /var/lib/schedcore/cron.sqlite
     """
-    with _readable(debug):
+    with _readable(debug, prints=False):
         from schedcore.cli import files
         from schedcore.cli.lines import LEVELS
         from schedcore.cli.runner import RunOptions, run_file

@@ -76,6 +76,15 @@ class TestFull:
         said = ask(world, option, redirect="> /dev/full", PYTHONUNBUFFERED=unbuffered)
         assert said == (1, "", "schedcore: cannot write to standard output: No space left on device\n")
 
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+    @pytest.mark.parametrize("command", [("jobs",), ("runs", "--json"), ("explain", "@daily"), ("next", "@daily")])
+    def test_that_a_report_cannot_be_written_is_no_surprise(self, world: World, command: tuple[str, ...]) -> None:
+        world.write(NAMED)
+        world.ask("run", world.file, "--for", "0")
+        asked = command if "@daily" in command else (*command, world.file)
+        said = ask(world, *asked, redirect="> /dev/full")
+        assert said == (1, "", "schedcore: cannot write to standard output: No space left on device\n")
+
 
 class TestEncoding:
     def test_no_line_is_lost_for_a_letter(self, world: World) -> None:
