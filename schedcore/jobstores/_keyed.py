@@ -13,8 +13,8 @@ says so with an empty one.
 
 **A ledger** lists the records of a job, by which they are counted, found and cut.
 
-**Batches beyond one request** (``add_jobs`` of thousands) are noted before they are begun. What is half done is undone: at once,
-or by who opens the store next.
+**Batches beyond one request** (thousands of jobs, or one with as many records) are noted before they are begun. What is half done
+is undone: at once, or by who opens the store next.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class Step(NamedTuple):
     ops: tuple[Op, ...]
     #: Its job's ledger is not known, and soon needed: ``_apply`` may bring it along (``_learn_ledger``).
     tell: bool = False
+    #: It is a part of the step that follows, and what becomes of that one counts.
+    ahead: bool = False
 
     @property
     def size(self) -> int:
@@ -327,7 +329,7 @@ class KeyedStore(OwnedStore):
         done = self._carry_out_together(steps, changes) if together else self._carry_out(steps)
         for number, fine in zip(numbers, done, strict=True):
             written[number] = fine
-            if fine and number in ledgers:
+            if number in ledgers and (all(done) if together else fine):
                 self._remember_ledger(*ledgers[number])
         return written
 
@@ -370,7 +372,7 @@ class KeyedStore(OwnedStore):
             if not all(made):
                 self._horizons.clear()
             self._move_horizons(step for step, fine in zip(batch, made, strict=True) if fine)
-            done += made
+            done += [fine for step, fine in zip(batch, made, strict=True) if not step.ahead]
         return done
 
     def _batches(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
@@ -378,10 +380,8 @@ class KeyedStore(OwnedStore):
         size = 0
         for step in steps:
             for part in self._parts(step):
-                if part is not step and part.doc_id is None:
-                    self._carry_out([part])
-                    continue
-                if batch and (len(batch) >= self._max_steps or size + part.size > self._max_bytes):
+                full = len(batch) >= self._max_steps or size + part.size > self._max_bytes
+                if batch and (full or part.ahead or batch[-1].ahead):
                     yield batch
                     batch, size = [], 0
                 batch.append(part)
@@ -402,12 +402,12 @@ class KeyedStore(OwnedStore):
         size = 0
         for op in ahead:
             if some and (len(some) >= self._max_ops or size + len(op.value) > self._max_bytes // 2):
-                parts.append(Step(None, 0, None, tuple(some)))
+                parts.append(Step(None, 0, None, tuple(some), ahead=True))
                 some, size = [], 0
             some.append(op)
             size += len(op.value) + 200
         if some:
-            parts.append(Step(None, 0, None, tuple(some)))
+            parts.append(Step(None, 0, None, tuple(some), ahead=True))
         return [*parts, step._replace(ops=rest)]
 
     # -- all or none --------------------------------------------------------------------------------------------------------
@@ -417,6 +417,10 @@ class KeyedStore(OwnedStore):
             return self._carry_out(steps, together=True)
         self._halfway = True
         self._note_batch(changes)
+        # Records that are written ahead of their job are found by its ledger, should the job come to nothing.
+        long = [step for step in steps if len(self._parts(step)) > 1]
+        ledgers = [op for step in long for op in step.ops if isinstance(op.key, Named) and op.key.kind == "runs"]
+        self._carry_out(_loose(ledgers, self._max_ops))
         done = self._carry_out(steps)
         if all(done):
             self._carry_out(_loose((Op("delete", key) for key in self._batch_keys()), self._max_ops))
@@ -453,6 +457,7 @@ class KeyedStore(OwnedStore):
                     self._docs.pop(doc.id, None)
                 if all(done):
                     break
+            self._delete_records_of(added)
         self._carry_out(_loose((Op("delete", key) for key in keys), self._max_ops))
 
     # -- records ----------------------------------------------------------------------------------------------------------
@@ -531,6 +536,24 @@ class KeyedStore(OwnedStore):
             self._ledger_size -= len(self._ledgers.pop(job_id))
         self._carry_out(_loose(ops, self._max_ops))
         return len(keys)
+
+    def _delete_records_of(self, uids: Mapping[str, str]) -> None:
+        """Delete the records of jobs that came to nothing; ``uids``: by id, under which others may have been."""
+        for job_id in uids:
+            self._ledger_size -= len(self._ledgers.pop(job_id, ()))
+        self._fetch_ledgers(uids)
+        ops: list[Op] = []
+        for job_id, uid in uids.items():
+            before = self._ledgers[job_id]
+            after = tuple(entry for entry in before if entry.uid != uid)
+            if len(after) < len(before):
+                ops += [Op("delete", entry.key(tree)) for entry in before if entry.uid == uid for tree in _trees(entry)]
+                key = Named("runs", job_id)
+                ops.append(Op("set", key, _pack_ledger(after)) if after else Op("delete", key))
+                self._remember_ledger(job_id, after)
+        # Not all of them need have been written.
+        there = self._values([op.key for op in ops])
+        self._carry_out(_loose((op for op in ops if op.key in there), self._max_ops))
 
     def _fetch_history(self, job_id: str | None, failed: bool, limit: int) -> list[RunRecord]:
         places: Iterator[tuple[int, str]]

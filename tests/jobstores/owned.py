@@ -21,7 +21,7 @@ from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobState
 from schedcore.jobstores._keyed import Step
 from schedcore.jobstores.base import JobStore
-from schedcore.run import Finish, RunState
+from schedcore.run import Finish, RunRecord, RunState, Skip, SkipReason, skip_record
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
@@ -426,6 +426,69 @@ class KeyedTests(FencedTests):
         with pytest.raises(ConflictingIdError):
             again.add_entries([entry._replace(job=entry.job._replace(id=name)) for name in ("new", "job7")])
         other.shutdown()
+
+    def test_a_job_is_added_with_more_records_than_one_request_holds(
+        self, make: Make, inside: KeyedInside, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whichever request its process dies before: nothing is left, also of the records that are written ahead of it."""
+        monkeypatch.setattr(self.store, "_max_ops", 60)
+        start_us = 1_767_225_600_000_000
+
+        def skipped(count: int) -> list[RunRecord]:
+            skips = [Skip(SkipReason.EXCLUDED, start_us + number, start_us + number, 1) for number in range(count)]
+            return [skip_record("a", skip, start_us) for skip in skips]
+
+        def kinds() -> dict[str, int]:
+            return {kind: inside.count(kind) for kind in ("jobs", "payloads", "idle", "history", "runs", "adding")}
+
+        store = make(history=200, history_age=None)
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(work, "interval", hours=1, id="a", next_run_time=None)
+        entry = store.get_entry("a")
+        assert entry is not None
+        scheduler.remove_job("a")
+        # One that has the same id was there before, and its record stays.
+        store.add_entries([entry], skipped(1))
+        scheduler.remove_job("a")
+        before = kinds()
+        assert (before["history"], before["runs"], before["jobs"]) == (1, 1, 0)
+        apply = self.store._apply  # type: ignore[attr-defined]
+        sent = limit = 0
+
+        def die(*some: Any) -> Any:
+            nonlocal sent
+            sent += 1
+            if sent > limit:
+                raise self.gone
+            return apply(*some)
+
+        written: set[int] = set()
+        while True:
+            sent = 0
+            failure: JobStoreError | None = None
+            with monkeypatch.context() as dying:
+                dying.setattr(self.store, "_apply", die)
+                try:
+                    store.add_entries([entry], skipped(150))
+                except JobStoreError as error:
+                    failure = error
+                if failure is None:
+                    break
+                assert failure.__cause__ is self.gone
+                written.add(inside.count("history"))
+                scheduler.shutdown()
+            store = make(history=200, history_age=None)
+            scheduler = scheduler_on(store)
+            start_paused(scheduler)
+            assert kinds() == before, (limit, kinds())
+            assert [record.times for record in store.runs()] == [record.times for record in store.runs("a")] == [1]
+            limit += 1
+        # It did die between the records.
+        assert written >= {1, 61, 121}
+        assert len(store.runs("a", limit=999)) == len(store.runs(limit=999)) == 151
+        assert kinds() == {"jobs": 1, "payloads": 1, "idle": 1, "history": 151, "runs": 1, "adding": 0}
+        scheduler.shutdown()
 
     def test_a_large_batch_meets_ids_that_are_taken(self, make: Make, inside: KeyedInside) -> None:
         """Nobody asks beforehand whether they are: what was written of it is undone."""
