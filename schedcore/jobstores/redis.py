@@ -187,6 +187,8 @@ class RedisJobStore(OwnedStore):
                 f"the key {self._jobs_key!r} is there, and was not written by schedcore; give another jobs_key",
             )
         self._take()
+        # A server that does not know it would be sent the first batch, however large, twice.
+        self._redis.script_load(WRITE)
         self._renewal = Renewal(self._renew, self._alias)
 
     def _open_to_read(self) -> None:

@@ -214,6 +214,19 @@ def test_a_batch_that_the_client_sends_twice_is_made_once(make: Make, monkeypatc
     scheduler.shutdown()
 
 
+def test_the_first_batch_is_sent_once(make: Make) -> None:
+    """A server that was just started knows no script; jobs are added by the thousand."""
+    store = make()
+    store._redis.script_flush()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    refused = store._redis.info("errorstats")
+    assert refused["errorstat_NOSCRIPT"]["count"]  # which a script that was not known leaves
+    scheduler.add_jobs([{"func": work, "trigger": "interval", "hours": 1}] * 3)
+    assert store._redis.info("errorstats") == refused
+    scheduler.shutdown()
+
+
 def test_a_write_that_comes_late_is_refused(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     """It timed out here and waits on its way: by the time that it comes the store has been taken anew."""
     place = redis_server.fresh()
