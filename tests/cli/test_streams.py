@@ -81,8 +81,8 @@ class TestFull:
     def test_that_a_report_cannot_be_written_is_no_surprise(self, world: World, command: tuple[str, ...]) -> None:
         world.write(NAMED)
         world.ask("run", world.file, "--for", "0")
-        asked = command if "@daily" in command else (*command, world.file)
-        said = ask(world, *asked, redirect="> /dev/full")
+        asked = [] if "@daily" in command else [world.file]
+        said = ask(world, *command, *asked, redirect="> /dev/full")
         assert said == (1, "", "schedcore: cannot write to standard output: No space left on device\n")
 
 
