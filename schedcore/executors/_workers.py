@@ -5,9 +5,9 @@ drain a queue cost a sixth of that (``python -m benchmarks`` shows both). They e
 because it is the scheduler's exit hook that waits for them, and for running jobs only.
 
 *Who starts whom.* Each item is to have a worker, as far as there may be so many. Starting a thread takes a while when others
-hold the interpreter: the new one has to get it, and then the one that started it. So none is started by the worker of the first
-item, which is waited for. Whoever submits, which is the scheduler's loop, starts one if there is none, and another one if there
-are more items than workers; that one does the same before its first item, and so on.
+hold the interpreter: the new one has to get it, and then the one that started it. So the worker that takes the first item starts
+none. Whoever submits, which is the scheduler's loop, starts one if there is none, and another one if there are more items than
+workers; that one does the same before its first item, and so on.
 
 *What is live.* Items are kept by number from ``submit`` until their worker is ready for another; the queue holds the numbers. So
 it is known at any time, whatever a worker is just about to do, whether there are more items than workers. From the moment before
@@ -126,14 +126,19 @@ class WorkerPool(Generic[T, R]):
             self._next = first + count
             numbers = range(first, first + count)
             self._live.update(zip(numbers, items, strict=True))
-            if items and not self._active:
-                with ExitStack() as undo:
-                    undo.callback(self._forget, numbers)
-                    self._start_worker()
-                    undo.pop_all()
+            if not items or self._active:
+                for number in numbers:
+                    put(number)
+                self._reinforce()
+                return
+            with ExitStack() as undo:
+                undo.callback(self._forget, numbers)
+                self._start_worker()
+                # As long as nobody has anything to do, which would keep this thread waiting for the interpreter.
+                self._reinforce()
+                undo.pop_all()
             for number in numbers:
                 put(number)
-            self._reinforce()
 
     def _forget(self, numbers: range) -> None:
         for number in numbers:

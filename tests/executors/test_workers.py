@@ -284,14 +284,13 @@ def test_nor_is_one_that_reports(recorder: Recorder) -> None:
     go_on.set()
 
 
-def test_the_first_item_waits_for_no_thread_but_its_own(recorder: Recorder) -> None:
-    # Each other thread is started only when it has begun: whoever waits for that start must not be its worker.
-    begun = threading.Event()
+def test_the_worker_of_the_first_item_starts_no_other(recorder: Recorder) -> None:
+    # The thread that starts one waits until that has got the interpreter, for which all those compete that are there already.
+    started_by: dict[str, str] = {}
 
-    class Late(threading.Thread):
+    class Noted(threading.Thread):
         def start(self) -> None:
-            if self.name != "test-0":
-                assert begun.wait(WAIT_S)
+            started_by[self.name] = threading.current_thread().name
             super().start()
 
     pool: WorkerPool[object, object] = WorkerPool(
@@ -300,11 +299,13 @@ def test_the_first_item_waits_for_no_thread_but_its_own(recorder: Recorder) -> N
         recorder.results.append,
         lambda item, error: repr(error),
         "test",
-        make_thread=lambda call, name: Late(target=call, name=name, daemon=True),
+        make_thread=lambda call, name: Noted(target=call, name=name, daemon=True),
     )
     recorder.pools.append(pool)
-    pool.submit([begun.set, 1, 2, 3])
-    wait_for(lambda: len(recorder.results) == 4)
+    pool.submit(["gate"] * 4)
+    wait_for(lambda: len(recorder.begun) == 4)
+    mine = threading.current_thread().name
+    assert started_by == {"test-0": mine, "test-1": mine, "test-2": "test-1", "test-3": "test-2"}
 
 
 @pytest.mark.parametrize("used", [False, True])
