@@ -30,13 +30,15 @@ from schedcore.schedulers._orders import Order, Orders
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["BATCH", "CycleResult", "Pump", "StoreHealth"]
+__all__ = ["BATCH", "BLOCKING_BATCH", "FIRST_BATCH", "CycleResult", "Pump", "StoreHealth"]
 
 # Jobs decided about in one tick: some 0.3 ms of a loop's time, after which it serves its sockets before the next batch. What
 # such a batch allocates and frees again stays below the garbage collector's threshold (700 objects); larger ones set it off.
 BATCH = 64
 # The same where the cycle is off the loop and each batch is two transactions.
 BLOCKING_BATCH = 1000
+# The first of these after a store was opened, or away: some more than a pool has threads. The first run waits for all of it.
+FIRST_BATCH = 16
 # Seconds before the first retry after a store failed; doubled each time up to the scheduler's jobstore_retry_interval.
 FIRST_RETRY_S = 0.1
 # Looks, a millisecond apart, for a run that is nowhere because it is just being reported.
@@ -435,8 +437,10 @@ class Pump:
                 self._looks = True
                 rearrange.rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
             opens = store.traits.durable and self._compare_notes(now)
-            # What waited while the store was opened, or away, begins after a short step, and not behind a thousand others.
-            limit = BLOCKING_BATCH if store.traits.blocking and not recovers else BATCH
+            limit = BATCH
+            if store.traits.blocking:
+                # What waited while the store was opened, or away, begins after a short step, and not behind a thousand others.
+                limit = FIRST_BATCH if recovers else BLOCKING_BATCH
             result.fired, claims = store.fire(now, limit, scheduler._executors)
             result.more = len(result.fired) + len(claims) >= limit
             if claims and self._may_hold_up(claims):

@@ -28,7 +28,7 @@ from schedcore.job import JobState
 from schedcore.jobstores._journal import knows_boots
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from schedcore.run import RunRecord, RunState, SkipReason
-from schedcore.schedulers._pump import BATCH, BLOCKING_BATCH
+from schedcore.schedulers._pump import BLOCKING_BATCH, FIRST_BATCH
 from schedcore.testing import EventLog, VirtualExecutor, VirtualScheduler
 from schedcore.testing.stores import work
 
@@ -144,7 +144,7 @@ class TestStopAndStart:
 
         monkeypatch.setattr(SQLAlchemyJobStore, "acquire", watched)
         scheduler, log = boot(5000)
-        assert limits[:2] == [BATCH, BLOCKING_BATCH]
+        assert limits[:2] == [FIRST_BATCH, BLOCKING_BATCH]
         assert len(log.executed()) == 1500
 
     @pytest.mark.parametrize("due", [True, False])
