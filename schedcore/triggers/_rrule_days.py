@@ -15,21 +15,10 @@ from functools import lru_cache, reduce
 from math import gcd
 
 from schedcore.triggers._bits import set_bits
-from schedcore.triggers._days import (
-    ALL_DAYS,
-    CHUNK,
-    EVERY_CHUNK,
-    FIRST_DAY,
-    NO_CHUNK,
-    DayLattice,
-    Days,
-    MonthSteps,
-    SomeYears,
-    YearDays,
-    common_days,
-    days_of_plan,
-)
+from schedcore.triggers._days import ALL_DAYS, CHUNK, EVERY_CHUNK, FIRST_DAY, NO_CHUNK, Days, common_days
 from schedcore.triggers._local import civil, day_number, month_length
+from schedcore.triggers._step_days import DayLattice, MonthSteps
+from schedcore.triggers._year_days import SomeYears, YearDays, days_of_plan
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import plan_for
 
@@ -81,20 +70,16 @@ def named_days(given: Mapping[str, str], freq: int, start: datetime) -> tuple[Da
         before = sum({1 << -day - 1 for day in month_days if -31 <= day < 0})
         found.append(_rule(days, months, last_day=bool(before & 1), before_last=before & ~1))
     if byday:
-        # As dateutil has it: a list with both kinds wants days that are of both.
-        weekdays = 0
-        numbered: list[tuple[int, int]] = []
+        # Each day of the list stands for itself, as the RFC has it; dateutil wants days of both kinds where there are both.
+        named: list[tuple[int, int]] = []
         for match in _BYDAY.finditer(byday):
-            weekday = _WEEKDAYS.index(match.group(2) or match.group(3))
             number = int(match.group(1) or match.group(4) or 0)
-            if number and freq <= _MONTHLY:
-                numbered.append((number, weekday))
-            else:
-                weekdays |= 1 << weekday
-        if weekdays:
+            named.append((number if freq <= _MONTHLY else 0, _WEEKDAYS.index(match.group(2) or match.group(3))))
+        if any(number for number, _ in named):
+            found.append(_nth_days(tuple(named), freq == _MONTHLY or "BYMONTH" in given))
+        else:
+            weekdays = sum({1 << weekday for _, weekday in named})
             found.append(_rule(_ALL_DAYS, _ALL_MONTHS, weekdays=weekdays))
-        if numbered:
-            found.append(_nth_days(tuple(numbered), freq == _MONTHLY or "BYMONTH" in given))
     if "BYWEEKNO" in given:
         weeks = tuple(week for week in _numbers(given["BYWEEKNO"]) if 1 <= abs(week) <= 53)
         found.append(_week_days(weeks, _WEEKDAYS.index(given.get("WKST", "MO")[:2])))
@@ -224,21 +209,22 @@ def _easter_days(offsets: tuple[int, ...]) -> tuple[Days, ...]:
 
 
 @lru_cache(maxsize=64)
-def _nth_days(numbered: tuple[tuple[int, int], ...], of_month: bool) -> Days:
-    """The n-th of a weekday, counted from the beginning or the end (n below 0), of each month or of the year."""
+def _nth_days(named: tuple[tuple[int, int], ...], of_month: bool) -> Days:
+    """The n-th of a weekday, counted from the beginning or the end (n below 0), of each month or of the year; all for n = 0."""
 
     @lru_cache(maxsize=14)
     def of_kind(leap: bool, first: int) -> int:
         found = start = 0
         lengths = [month_length(2000 if leap else 2001, month) for month in range(1, 13)]
         for length in lengths if of_month else (sum(lengths),):
-            for number, weekday in numbered:
-                if number > 0:
-                    place = (weekday - first - start) % 7 + 7 * (number - 1)
-                else:
-                    place = length - 1 - (first + start + length - 1 - weekday) % 7 + 7 * (number + 1)
-                if 0 <= place < length:
-                    found |= 1 << start + place
+            for number, weekday in named:
+                places = range((weekday - first - start) % 7, length, 7)
+                if not number:
+                    found |= sum(1 << start + place for place in places)
+                elif 0 < number <= len(places):
+                    found |= 1 << start + places[number - 1]
+                elif -len(places) <= number < 0:
+                    found |= 1 << start + places[number]
             start += length
         return found
 
