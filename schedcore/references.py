@@ -24,7 +24,7 @@ from types import BuiltinMethodType, CodeType, FunctionType, MethodType, ModuleT
 from typing import Any, NamedTuple
 
 from schedcore.allowed import limits
-from schedcore.errors import JobArgumentsError, ReferenceLookupError, error_text
+from schedcore.errors import JobArgumentsError, ReferenceLookupError, contained, error_text
 
 __all__ = [
     "Parameters",
@@ -85,9 +85,9 @@ def resolve(text: str) -> Any:
             raise ReferenceLookupError(
                 f"cannot resolve {text!r}: {where} has no attribute {name!r}{_near(name, dir(target))}"
             ) from error
-        except Exception as error:
+        except BaseException as error:
             raise ReferenceLookupError(
-                f"cannot resolve {text!r}: reading {name!r} raised {error_text(error)}"
+                f"cannot resolve {text!r}: reading {name!r} raised {error_text(_its_own(error))}"
             ) from error
         if limit is not None:
             limit.check_step(text, target)
@@ -228,11 +228,17 @@ def _import(module_name: str, text: str) -> ModuleType:
         raise ReferenceLookupError(
             f"cannot resolve {text!r}: importing {module_name!r} failed, as it needs {missing!r}, which is missing"
         ) from error
-    # SystemExit too: a script without a main guard must not end the scheduler that looks into it.
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise ReferenceLookupError(
-            f"cannot resolve {text!r}: importing {module_name!r} raised {error_text(error)}"
+            f"cannot resolve {text!r}: importing {module_name!r} raised {error_text(_its_own(error))}"
         ) from error
+
+
+def _its_own(error: BaseException) -> BaseException:
+    """What a module raised. Whatever it is, as SystemExit in a script without a main guard, it must not end the scheduler that
+    looks into it, nor keep it from other jobs; Ctrl-C is for the whole program.
+    """
+    return error if isinstance(error, SystemExit) else contained(error)
 
 
 def _near(word: str, known: Iterable[str]) -> str:

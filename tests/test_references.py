@@ -87,6 +87,8 @@ def sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTy
     (package / "syntax.py").write_text("def (")
     (package / "fails.py").write_text("raise RuntimeError('on fire')")
     (package / "script.py").write_text("import sys; sys.exit(3)")
+    (package / "quits.py").write_text("raise GeneratorExit('enough')")
+    (package / "lazy.py").write_text("def __getattr__(name):\n    if name == 'f':\n        raise SystemExit(4)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     import importlib
 
@@ -255,6 +257,8 @@ def test_a_function_that_its_module_no_longer_has_is_refused(sample: ModuleType)
         ("ref_package.syntax:f", "importing 'ref_package.syntax' raised SyntaxError"),
         ("ref_package.fails:f", "importing 'ref_package.fails' raised RuntimeError: on fire"),
         ("ref_package.script:f", "importing 'ref_package.script' raised SystemExit: 3"),
+        ("ref_package.quits:f", "importing 'ref_package.quits' raised RuntimeError: it raised GeneratorExit: enough"),
+        ("ref_package.lazy:f", "reading 'f' raised SystemExit: 4"),
     ],
 )
 def test_references_that_lead_nowhere(sample: ModuleType, text: Any, words: str) -> None:

@@ -24,7 +24,14 @@ from typing import Any, NamedTuple, cast
 
 from schedcore import plugins
 from schedcore.allowed import AllowedRefs, limited, limits
-from schedcore.errors import BrokenJobError, ConfigurationError, SerializationError, TransientJobError, error_text
+from schedcore.errors import (
+    BrokenJobError,
+    ConfigurationError,
+    SerializationError,
+    TransientJobError,
+    contained,
+    error_text,
+)
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import UnnameableCallableError, callable_name, ref_of, resolve, unbind
 from schedcore.serializers import PickleSerializer
@@ -374,9 +381,9 @@ def _decode(serializer: Serializer, job_id: str, payload: object, import_func: b
     try:
         trigger = _unpack_trigger(data.get("trigger"))
     # Whatever a third party's class raises, and whatever an altered state provokes.
-    except Exception as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001
         trigger = UnknownTrigger()
-        reason = f"its trigger cannot be loaded: {error}"
+        reason = f"its trigger cannot be loaded: {contained(error)}"
     func: Any = None
     if import_func and reason is None:
         try:

@@ -34,7 +34,7 @@ from enum import Enum, Flag
 from pathlib import PurePath
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
-from schedcore.errors import ConfigurationError, SerializationError, error_text
+from schedcore.errors import ConfigurationError, SerializationError, contained, error_text
 from schedcore.serializers.base import MAX_BYTES, Refused, refuse, refuse_size
 
 __all__ = ["ATOMS", "MAX_BYTES", "MAX_DEPTH", "VERSION", "TaggedSerializer", "show"]
@@ -147,8 +147,8 @@ class TaggedSerializer(ABC):
         except SerializationError:
             raise
         # Whatever the bytes provoke: the parser's errors, the constructors', those of registered classes.
-        except Exception as error:
-            raise SerializationError(f"not a record that can be read: {error_text(error)}") from error
+        except BaseException as error:
+            raise SerializationError(f"not a record that can be read: {error_text(contained(error))}") from error
 
     # --- data -> simpler data ---
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from schedcore.errors import SerializationError, error_text
+from schedcore.errors import SerializationError, contained, error_text
 from schedcore.serializers.base import MAX_BYTES, Refused, refuse, refuse_size
 
 __all__ = ["PickleSerializer"]
@@ -56,8 +56,8 @@ class PickleSerializer:
             raise SerializationError(f"the record has {len(payload):,} bytes, and at most {self.max_bytes:,} are read")
         try:
             return pickle.loads(payload)
-        except Exception as error:
-            raise SerializationError(f"not a pickle that can be loaded here: {_reason(error)}") from error
+        except BaseException as error:  # the code of the objects' classes may raise anything
+            raise SerializationError(f"not a pickle that can be loaded here: {_reason(contained(error))}") from error
 
     def _locate(self, data: object, refused: Refused, depth: int) -> None:
         """Add the steps, outermost first, that lead from *data* to the innermost part that cannot be

@@ -6,6 +6,7 @@ import functools
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 from types import ModuleType
@@ -45,6 +46,19 @@ class Service:
 
 
 service = Service()
+
+
+@dataclass
+class Quitting:
+    """An argument whose class has code that runs when it is loaded."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        pass
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
 
 class EveryHour(BaseTrigger):
@@ -377,6 +391,17 @@ class TestHostileRecords:
         monkeypatch.setitem(sys.modules, "schedcore_strange", Strange("schedcore_strange"))
         loaded = decode(JSON, "job", JSON.dumps(data(func="schedcore_strange:f")))
         assert "RuntimeError: no" in str(loaded.reason)
+
+    @pytest.mark.parametrize("serializer", [JSONSerializer([Quitting]), PICKLE], ids=["json", "pickle"])
+    def test_a_class_that_fails_in_any_way(self, serializer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        payload = serializer.dumps(data(args=[Quitting(1)]))
+
+        def fail(self: Quitting, *state: Any) -> None:
+            raise GeneratorExit("enough")
+
+        monkeypatch.setattr(Quitting, "__post_init__", fail)
+        monkeypatch.setattr(Quitting, "__setstate__", fail)
+        assert "it raised GeneratorExit: enough" in str(decode(serializer, "job", payload).reason)
 
     def test_a_damaged_pickle(self) -> None:
         assert decode(PICKLE, "job", b"\x80\x04").reason
