@@ -90,11 +90,6 @@ class Definitions:
         # By executor: those of jobs that have no options of their own.
         self._policies: dict[str, JobPolicy] = {}
 
-    def make_trigger(self, trigger: BaseTrigger | str | None, trigger_args: dict[str, Any]) -> EngineTrigger:
-        """The function ``make_trigger`` with the scheduler's time zone and clock."""
-        scheduler = self._scheduler
-        return make_trigger(trigger, trigger_args, scheduler._timezone or scheduler.timezone, scheduler._timeline)
-
     def define(
         self,
         func: Callable[..., Any] | str,
@@ -136,8 +131,8 @@ class Batch:
     stored, once.
     """
 
-    def __init__(self, definitions: Definitions) -> None:
-        self._definitions = definitions
+    def __init__(self, scheduler: BaseScheduler) -> None:
+        self._scheduler = scheduler
         self._triggers: dict[tuple[Any, ...], EngineTrigger] = {}
 
     def define(
@@ -165,21 +160,23 @@ class Batch:
             raise ConfigurationError("replace_existing: add_jobs only adds; add_job updates a job that is there")
         grid = self._make_trigger(trigger, trigger_args)
         options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
-        record, next_run = self._definitions.define(
+        record, next_run = self._scheduler._definitions.define(
             func, grid, args, kwargs, id, name, options, next_run_time, jobstore, executor
         )
         return record, next_run, jobstore
 
     def _make_trigger(self, trigger: BaseTrigger | str | None, trigger_args: dict[str, Any]) -> EngineTrigger:
         # See ``_find_shared``; here also one that begins now.
-        if type(trigger) is not str or not _SHARED_VALUES.issuperset(map(type, trigger_args.values())):
-            return self._definitions.make_trigger(trigger, trigger_args)
-        key = trigger, *trigger_args.items()
-        grid = self._triggers.get(key)
-        if grid is None:
-            grid = self._definitions.make_trigger(trigger, trigger_args)
-            if grid.plain:
-                self._triggers[key] = grid
+        key: tuple[Any, ...] | None = None
+        if type(trigger) is str and _SHARED_VALUES.issuperset(map(type, trigger_args.values())):
+            key = trigger, *trigger_args.items()
+            known = self._triggers.get(key)
+            if known is not None:
+                return known
+        scheduler = self._scheduler
+        grid = make_trigger(trigger, trigger_args, scheduler._timezone or scheduler.timezone, scheduler._timeline)
+        if key is not None and grid.plain:
+            self._triggers[key] = grid
         return grid
 
 
@@ -228,8 +225,9 @@ def _find_shared(alias: str, options: Mapping[str, Any], timezone: tzinfo) -> En
     A cron expression takes 5 us to read, and thousands of jobs share a handful of schedules. Only for numbers and text: other
     values may be equal and not the same, as local times are that occur twice.
     """
-    if not _SHARED_VALUES.issuperset(map(type, options.values())):
-        return None
+    for value in options.values():
+        if type(value) not in _SHARED_VALUES:
+            return None
     try:
         return _shared_trigger(alias, timezone, **options)
     except TypeError:  # what is wrong is told where it is made

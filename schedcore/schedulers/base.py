@@ -62,7 +62,7 @@ from schedcore.schedulers import _components, _listing, _program, _starting
 from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.schedulers._changes import Changes
 from schedcore.schedulers._closing import close, limit_of, quiesce, stop_executor
-from schedcore.schedulers._definition import UNSET, Batch, Definitions, Unset
+from schedcore.schedulers._definition import UNSET, Batch, Definitions, Unset, make_trigger
 from schedcore.schedulers._jobs import Jobs
 from schedcore.schedulers._program import register_exit_hook
 from schedcore.schedulers._pump import Pump, StoreHealth
@@ -540,7 +540,7 @@ class BaseScheduler(ABC):
         ``ReferenceLookupError``, ``UnknownOptionError``, ``ConflictingIdError``, ``TransientJobError``, ``ConfigurationError``.
         """
         options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
-        grid = self._definitions.make_trigger(trigger, trigger_args)
+        grid = make_trigger(trigger, trigger_args, self._timezone or self.timezone, self._timeline)
         record, next_run = self._definitions.define(
             func, grid, args, kwargs, id, name, options, next_run_time, jobstore, executor
         )
@@ -554,7 +554,7 @@ class BaseScheduler(ABC):
         """
         found: list[tuple[JobRecord, Any, bool]] = []
         jobstore: str | None = None
-        batch = Batch(self._definitions)
+        batch = Batch(self)
         for number, arguments in enumerate(jobs):
             try:
                 if type(arguments) is not dict and not isinstance(arguments, Mapping):
