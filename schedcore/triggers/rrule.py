@@ -105,6 +105,11 @@ _KEYS = (
     "WKST",
 )
 _Time = TypeVar("_Time")
+# What goes beyond it dateutil leaves out, without a word.
+_RANGES = {"BYMONTH": 12, "BYMONTHDAY": 31, "BYYEARDAY": 366, "BYWEEKNO": 53}
+_NUMBER = re.compile(r"[+-]?\d{1,15}", re.ASCII)
+# More digits than the years have seconds would do no good.
+_WHOLE = re.compile(r"0*[1-9]\d{0,14}", re.ASCII)
 _MOMENT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:T(\d\d)(\d\d)(\d\d)(Z?))?")
 
 
@@ -386,7 +391,7 @@ class _Line(NamedTuple):
     def localized(self, zone: tzinfo) -> str:
         """The line in local time."""
         if self.name in ("RDATE", "EXDATE"):
-            return f"{self.name}:" + ",".join(f"{moment:%Y%m%dT%H%M%S}" for moment in self.moments(zone))
+            return f"{self.name}:" + ",".join(map(_written, self.moments(zone)))
         parts = []
         for part in self.value.split(";"):
             key, _, value = part.partition("=")
@@ -394,7 +399,7 @@ class _Line(NamedTuple):
                 until = _moment(value, None, zone, "UNTIL")
                 if "T" not in value:  # the whole day
                     until += timedelta(days=1) - _SECOND
-                part = f"UNTIL={until:%Y%m%dT%H%M%S}"
+                part = f"UNTIL={_written(until)}"
             parts.append(part)
         return f"{self.name}:{';'.join(parts)}"
 
@@ -492,9 +497,25 @@ def _check_rule(name: str, value: str) -> None:
         )
     if "COUNT" in seen and "UNTIL" in seen:
         raise InvalidTriggerError(f"{name}: COUNT and UNTIL exclude each other", field=name)
+    for key, most in _RANGES.items():
+        for number in seen.get(key, "").split(","):
+            if not _NUMBER.fullmatch(number):
+                continue  # dateutil says what is wrong with it
+            value = int(number)
+            if not 1 <= (value if key == "BYMONTH" else abs(value)) <= most:
+                raise InvalidTriggerError(
+                    f"{name}: {key} has {number}, and goes from 1 to {most}"
+                    + ("" if key == "BYMONTH" else f", or from -1 to -{most} counted from the end"),
+                    field=name,
+                )
     for key in ("COUNT", "INTERVAL"):
-        if key in seen and not (seen[key].isdigit() and int(seen[key]) > 0):
+        if key in seen and not _WHOLE.fullmatch(seen[key]):
             raise InvalidTriggerError(f"{name}: {key} is {seen[key]!r}, and not a whole number from 1 up", field=name)
+
+
+def _written(local: datetime) -> str:
+    """As ``_parsed`` reads it. strftime writes the year 30 with two digits."""
+    return re.sub("[-:]", "", local.isoformat())
 
 
 def _parsed(text: str) -> datetime:

@@ -98,6 +98,13 @@ def test_clock_changes(dst: Any, after: str, answers: list[str]) -> None:
     assert walk(trigger, len(answers), after) == answers
 
 
+def test_years_of_three_digits() -> None:
+    trigger = RRuleTrigger(
+        "DTSTART:09300101T000000\nRRULE:FREQ=DAILY;UNTIL=09300104\nEXDATE:09300102T000000", timezone="UTC"
+    )
+    assert days(walk(trigger, 4, "0900-01-01T00:00Z")) == ["0930-01-01", "0930-01-03", "0930-01-04", "never"]
+
+
 def test_the_lines_of_an_event() -> None:
     trigger = RRuleTrigger(
         "DTSTART;TZID=Europe/Berlin:20260105T090000\n"
@@ -149,6 +156,13 @@ def test_a_rule_of_dateutil() -> None:
         ("FREQ=DAILY;", "'' is not understood"),
         ("FREQ=DAILY;INTERVAL=0", "INTERVAL is '0', and not a whole number from 1 up"),
         ("FREQ=DAILY;COUNT=-1", "COUNT is '-1'"),
+        ("FREQ=DAILY;COUNT=²", "COUNT is '²'"),
+        (f"FREQ=DAILY;INTERVAL={'9' * 5000}", "INTERVAL is '9"),
+        ("FREQ=YEARLY;BYMONTH=1,13", "BYMONTH has 13, and goes from 1 to 12"),
+        ("FREQ=YEARLY;BYMONTH=-1", "BYMONTH has -1, and goes from 1 to 12"),
+        ("FREQ=MONTHLY;BYMONTHDAY=0,1", "BYMONTHDAY has 0, and goes from 1 to 31, or from -1 to -31 counted from the end"),
+        ("FREQ=YEARLY;BYYEARDAY=-367", "BYYEARDAY has -367"),
+        ("FREQ=YEARLY;BYWEEKNO=54", "BYWEEKNO has 54"),
         ("FREQ=DAILY;COUNT=1000000", "at most 20000 can be counted"),
         ("FREQ=DAILY;COUNT=1;UNTIL=20260101", "COUNT and UNTIL exclude each other"),
         ("FREQ=DAILY;UNTIL=tomorrow", "UNTIL: 'TOMORROW' is not a date of RFC 5545"),
