@@ -244,7 +244,7 @@ class SQLite(Backend):
 
 def _beside(engine: sa.Engine, place: Collection[str], suffix: str) -> str:
     """The path of a file beside the database; empty: it is in memory."""
-    _, table = place
+    table = _folded(place[1])
     path = _path(engine, place)
     # Job stores with tables of their own may share a file.
     own = "" if table == "schedcore_jobs" else f".{table}"
@@ -256,8 +256,14 @@ def _path(engine: sa.Engine, place: Collection[str]) -> str:
     schema, _ = place
     with engine.connect() as connection:
         rows = connection.exec_driver_sql("PRAGMA database_list").fetchall()
-    path = next((str(row[2] or "") for row in rows if row[1] == (schema or "main")), "")
+    wanted = _folded(schema or "main")
+    path = next((str(row[2] or "") for row in rows if _folded(row[1]) == wanted), "")
     return os.path.realpath(path) if path else ""
+
+
+def _folded(name: str) -> str:
+    """A name as SQLite compares it: capital letters are small ones, but for those that ASCII does not have."""
+    return name.encode().lower().decode()
 
 
 def _writer(busy_ms: int) -> Callable[[Any, object], None]:

@@ -372,6 +372,27 @@ class TestOneOwner:
         with open_reader(url) as reader:
             assert len(reader.runs()) == 1
 
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ({}, {"tablename": "SchedCore_Jobs"}),
+            ({"tablename": "mine"}, {"tablename": "MINE"}),
+            ({"tableschema": "MAIN"}, {"tableschema": "main"}),
+            ({}, {"tableschema": "Main"}),
+        ],
+    )
+    def test_tables_whose_name_is_written_otherwise(
+        self, url: str, start: Start, one: dict[str, Any], other: dict[str, Any]
+    ) -> None:
+        """To SQLite they are the same."""
+        start(SQLAlchemyJobStore(url, **one)).add_entries([entry()])
+        with pytest.raises(JobStoreInUseError, match="is in use by another scheduler"):
+            start(SQLAlchemyJobStore(url, **other))
+
+    def test_tables_whose_names_sqlite_tells_apart(self, url: str, start: Start) -> None:
+        start(SQLAlchemyJobStore(url, tablename="jöbs")).add_entries([entry()])
+        assert start(SQLAlchemyJobStore(url, tablename="jÖbs")).list_entries() == []
+
     def test_the_same_object_for_two_schedulers(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
         with pytest.raises(JobStoreInUseError, match="give each scheduler a job store of its own"):
