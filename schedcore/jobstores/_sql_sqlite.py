@@ -244,7 +244,8 @@ class SQLite(Backend):
 
 def _beside(engine: sa.Engine, place: Collection[str], suffix: str) -> str:
     """The path of a file beside the database; empty: it is in memory."""
-    table = _folded(place[1])
+    _, name = place
+    table = _folded(name)
     path = _path(engine, place)
     # Job stores with tables of their own may share a file.
     own = "" if table == "schedcore_jobs" else f".{table}"
