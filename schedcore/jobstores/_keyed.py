@@ -9,7 +9,8 @@ A server makes a step whole or not at all, and only for who owns the store and i
 What is to be removed is told by the document that is replaced, so nothing is searched for.
 
 **Payloads** are kept by the uid of the job. One that has ended while it runs leaves its payload where it is, and the document
-says so with an empty one.
+says so with an empty one. Where a request cannot hold it, a payload is in pieces: they are written first, under names that no
+others have, and the key of the payload says which they are. Pieces that it does not name are deleted by who opens the store next.
 
 **A ledger** lists the records of a job, by which they are counted, found and cut.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -47,8 +49,12 @@ _HORIZON = 1000
 # Attempts to undo a batch that was half done.
 _TRIES = 10
 _FAILED = frozenset({RunState.FAILED, RunState.LOST})
+# Pieces of a payload at the most.
+_MOST_PIECES = 16
+# What a payload begins with that is in pieces. Then come, with a space between, what their names have in common and how many.
+_IN_PIECES = b"\0in pieces "
 
-Kind = Literal["jobs", "payloads", "runs", "notes", "idle", "live", "broken", "adding"]
+Kind = Literal["jobs", "payloads", "runs", "notes", "idle", "live", "broken", "adding", "pieces"]
 Tree = Literal["wall", "elapsed", "history", "failed"]
 
 
@@ -154,12 +160,15 @@ class KeyedStore(OwnedStore):
     _max_steps: ClassVar[int]
     _max_ops: ClassVar[int]
     _max_bytes: ClassVar[int]
+    #: Bytes of a payload beyond which it is kept in pieces of this size; None: never.
+    _piece_size: ClassVar[int | None] = None
 
     def _reset(self) -> None:
         super()._reset()
         self._ledgers: dict[str, _Ledger] = {}
         self._ledger_size = 0
         self._horizons: dict[Tree, _Horizon] = {}
+        self._pieces: dict[str, set[str]] | None = None  # that are there, by uid; None: they are to be read
         self._notes: dict[str, str] | None = None  # None: they are to be read
         self._notes_to_write: dict[str, str] = {}
         self._ends_to_come = False
@@ -170,6 +179,7 @@ class KeyedStore(OwnedStore):
         self._ledgers.clear()
         self._ledger_size = 0
         self._horizons.clear()
+        self._pieces = None
         self._notes = None
 
     def _settle(self) -> None:
@@ -190,8 +200,7 @@ class KeyedStore(OwnedStore):
 
     def _fetch(self, ids: Sequence[str]) -> Mapping[str, Doc]:
         docs = self._bare(ids)
-        keys = {key for doc in docs.values() for key in _payload_keys(doc)}
-        payloads = self._values(list(keys))
+        payloads = self._payloads(key for doc in docs.values() for key in _payload_keys(doc))
 
         def full(doc: Doc) -> Doc:
             past = tuple(
@@ -203,8 +212,76 @@ class KeyedStore(OwnedStore):
         return {job_id: full(doc) for job_id, doc in docs.items()}
 
     def _fetch_payloads(self, docs: Sequence[Doc]) -> Mapping[str, bytes | None]:
-        found = self._values([Named("payloads", doc.uid) for doc in docs])
+        found = self._payloads(Named("payloads", doc.uid) for doc in docs)
         return {doc.id: found.get(Named("payloads", doc.uid)) for doc in docs}
+
+    # -- pieces -----------------------------------------------------------------------------------------------------------
+
+    def _payloads(self, keys: Iterable[Key]) -> dict[Key, bytes]:
+        """Payloads, those that are in pieces put together; one of which some are missing is left as it is, and cannot be read."""
+        wanted = list(dict.fromkeys(keys))
+        found = dict(self._values(wanted))
+        for _ in range(_TRIES):
+            names = {key: _piece_keys(key, found[key]) for key in wanted if key in found}
+            wanted = []
+            for key, some in names.items():
+                values = self._values(some) if some else {}
+                if len(values) == len(some) > 0:
+                    found[key] = b"".join([values[piece] for piece in some])
+                elif some:
+                    wanted.append(key)
+            if not wanted or not self._read_only:
+                break
+            # Its owner has changed it meanwhile.
+            found.update(self._values(wanted))
+        return found
+
+    def _payload_ops(self, key: Named, payload: bytes, there: bool) -> list[Op]:
+        verb: Literal["set", "create"] = "set" if there else "create"
+        size = self._piece_size
+        if size is None or (len(payload) <= size and not payload.startswith(_IN_PIECES)):
+            return [Op(verb, key, payload)]
+        value = _IN_PIECES + f"{os.urandom(8).hex()} {-(-len(payload) // size)}".encode()
+        starts = range(0, len(payload), size)
+        pieces = [
+            Op("create", piece, payload[start : start + size])
+            for start, piece in zip(starts, _piece_keys(key, value), strict=True)
+        ]
+        return [*pieces, Op(verb, key, value)]
+
+    def _pieces_by_uid(self) -> dict[str, set[str]]:
+        if self._pieces is None:
+            self._pieces = {}
+            for name in [] if self._piece_size is None else self._names("pieces"):
+                self._pieces.setdefault(name.partition("-")[0], set()).add(name)
+        return self._pieces
+
+    def _drop_pieces(self, uid: str) -> list[Op]:
+        """What deletes the pieces that are there of a job's payload, also those that it does not name."""
+        return [Op("delete", Named("pieces", name)) for name in sorted(self._pieces_by_uid().get(uid, ()))]
+
+    def _follow_pieces(self, steps: Iterable[Step]) -> None:
+        """What was written and deleted."""
+        if self._pieces is None or self._piece_size is None:
+            return
+        for verb, key, _ in [op for step in steps for op in step.ops if op.key[0] == "pieces"]:
+            uid = key[-1].partition("-")[0]
+            if verb == "create":
+                self._pieces.setdefault(uid, set()).add(key[-1])
+            elif uid in self._pieces:
+                self._pieces[uid].discard(key[-1])
+                if not self._pieces[uid]:
+                    del self._pieces[uid]
+
+    def _delete_lost_pieces(self) -> None:
+        """Those whose job was not written any more."""
+        self._pieces = None
+        keys: list[Key] = [Named("payloads", uid) for uid in self._pieces_by_uid()]
+        named = {piece for key, value in self._values(keys).items() for piece in _piece_keys(key, value)}
+        lost = [op for key in keys for op in self._drop_pieces(key[-1]) if op.key not in named]
+        self._carry_out(_loose(lost, self._max_ops))
+
+    # -- due --------------------------------------------------------------------------------------------------------------
 
     def _due_docs(
         self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, limit: int | None, stale: list[Op] | None
@@ -319,7 +396,7 @@ class KeyedStore(OwnedStore):
             if old is None:
                 continue
             ledger, record_ops = self._keep_records(change.doc.id, change.records)
-            ops = (*_index_ops(change, old), *record_ops)
+            ops = (*self._index_ops(change, old), *record_ops)
             if record_ops:
                 ledgers[number] = change.doc.id, ledger
             text = None if change.doc.empty else _text(change.doc)
@@ -336,6 +413,21 @@ class KeyedStore(OwnedStore):
     def _refuses_in_one_step(self, ids: Sequence[str]) -> bool:
         """What takes several steps is undone if one is refused; to ask beforehand takes longer than to write."""
         return True
+
+    def _index_ops(self, change: Change, old: Doc) -> list[Op]:
+        """What changes besides the document itself, records left out."""
+        doc = change.doc
+        before, after = _index_keys(old), _index_keys(doc)
+        there, kept = _payload_keys(old), _payload_keys(doc)
+        ops = [Op("delete", key) for key in before if key not in after]
+        ops += [Op("create", key) for key in after if key not in before]
+        for key in there:
+            if key not in kept:
+                ops += [*self._drop_pieces(key.name), Op("delete", key)]
+        if doc.uid and isinstance(doc.payload, bytes) and not change.keeps_payload:
+            key = Named("payloads", doc.uid)
+            ops += [*self._drop_pieces(key.name), *self._payload_ops(key, doc.payload, key in there)]
+        return ops
 
     def _replaced(self, changes: Sequence[Change]) -> list[Doc | None]:
         """The document that each change replaces; None: it is another one by now."""
@@ -371,7 +463,9 @@ class KeyedStore(OwnedStore):
                 made = self._apply(batch, together)
             if not all(made):
                 self._horizons.clear()
-            self._move_horizons(step for step, fine in zip(batch, made, strict=True) if fine)
+            written = [step for step, fine in zip(batch, made, strict=True) if fine]
+            self._move_horizons(written)
+            self._follow_pieces(written)
             done += [fine for step, fine in zip(batch, made, strict=True) if not step.ahead]
         return done
 
@@ -390,12 +484,12 @@ class KeyedStore(OwnedStore):
             yield batch
 
     def _parts(self, step: Step) -> list[Step]:
-        """A step that one request cannot hold, as several: records first, which mean nothing until the document is written."""
-        if len(step.ops) <= self._max_ops and (step.size <= self._max_bytes or not _record_ops(step)):
+        """A step that one request cannot hold, as several: first what means nothing until the document is written."""
+        if len(step.ops) <= self._max_ops and (step.size <= self._max_bytes or not _ahead(step)):
             return [step]
         if step.doc_id is None:
             return [step]
-        ahead = _record_ops(step)
+        ahead = _ahead(step)
         rest = tuple(op for op in step.ops if op not in ahead)
         parts: list[Step] = []
         some: list[Op] = []
@@ -458,6 +552,7 @@ class KeyedStore(OwnedStore):
                 if all(done):
                     break
             self._delete_records_of(added)
+        self._delete_lost_pieces()
         self._carry_out(_loose((Op("delete", key) for key in keys), self._max_ops))
 
     # -- records ----------------------------------------------------------------------------------------------------------
@@ -666,7 +761,7 @@ def _due_key(doc: Doc) -> Key:
     return Timed("elapsed" if doc.elapsed else "wall", doc.due_us, doc.id)
 
 
-def _payload_keys(doc: Doc) -> list[Key]:
+def _payload_keys(doc: Doc) -> list[Named]:
     uids = [past.uid for past in doc.past if past.payload is not None]
     return [Named("payloads", uid) for uid in ([doc.uid, *uids] if doc.uid else uids)]
 
@@ -682,22 +777,17 @@ def _index_keys(doc: Doc) -> list[Key]:
     return keys
 
 
-def _index_ops(change: Change, old: Doc) -> list[Op]:
-    """What changes besides the document itself, records left out."""
-    doc = change.doc
-    before, after = _index_keys(old), _index_keys(doc)
-    there, kept = _payload_keys(old), _payload_keys(doc)
-    ops = [Op("delete", key) for key in before if key not in after]
-    ops += [Op("create", key) for key in after if key not in before]
-    ops += [Op("delete", key) for key in there if key not in kept]
-    if doc.uid and isinstance(doc.payload, bytes) and not change.keeps_payload:
-        key = Named("payloads", doc.uid)
-        ops.append(Op("set" if key in there else "create", key, doc.payload))
-    return ops
+def _piece_keys(key: Key, value: bytes) -> list[Key]:
+    """The pieces that a payload is in; none: it is whole."""
+    tag, _, count = value[len(_IN_PIECES) :].partition(b" ") if value.startswith(_IN_PIECES) else (b"", b"", b"")
+    if not count.isdigit() or len(count) > 2 or int(count) > _MOST_PIECES:
+        return []
+    return [Named("pieces", f"{key[-1]}-{tag.decode('ascii', 'replace')}-{number}") for number in range(int(count))]
 
 
-def _record_ops(step: Step) -> list[Op]:
-    return [op for op in step.ops if isinstance(op.key, Timed) and op.key.tree in ("history", "failed")]
+def _ahead(step: Step) -> list[Op]:
+    """What may be written before the document: records, and pieces of payloads."""
+    return [op for op in step.ops if op.key[0] in ("history", "failed") or (op.verb, op.key[0]) == ("create", "pieces")]
 
 
 def _loose(ops: Iterable[Op], at_once: int) -> list[Step]:

@@ -1,8 +1,9 @@
 """Jobs in ZooKeeper, through kazoo. What is kept, and why a run is made once, is in ``_keyed`` and ``_documents``.
 
 **Nodes**, all of them below ``path``. ``jobs/<id>``: a document, as JSON text; its revision is the node's version and 1.
-``payloads/<uid>``: a definition. ``idle/<id>``: what is not scheduled. ``live/<id>``, ``broken/<id>``. ``runs/<id>``: which
-records are the job's. ``notes/…``, ``schema``, ``owner``, ``term``. Names are percent-encoded.
+``payloads/<uid>``: a definition; of a large one ``pieces/<uid>-<tag>-<number>``. ``idle/<id>``: what is not scheduled.
+``live/<id>``, ``broken/<id>``. ``runs/<id>``: which records are the job's. ``notes/…``, ``schema``, ``owner``, ``term``. Names
+are percent-encoded.
 
 **Places in time.** ZooKeeper lists the children of a node all at once and in no order. So what is due (``wall``, ``elapsed``) and
 run records (``history``, ``failed``) lie in buckets of about 13 days, in them of 18 minutes, and in them of a second:
@@ -68,7 +69,7 @@ _TOP_US = 10**DIGITS - 1
 _WIDTH = 64
 _BUCKETS = 20_000
 
-_KINDS: tuple[Kind, ...] = ("jobs", "payloads", "runs", "notes", "idle", "live", "broken", "adding")
+_KINDS: tuple[Kind, ...] = ("jobs", "payloads", "runs", "notes", "idle", "live", "broken", "adding", "pieces")
 _TREES: tuple[Tree, ...] = ("wall", "elapsed", "history", "failed")
 _AWAY = (ConnectionLoss, SessionExpiredError, OperationTimeoutError, ConnectionClosedError, KazooTimeoutError, OSError)
 
@@ -84,13 +85,15 @@ class ZooKeeperJobStore(KeyedStore):
         on this machine. ``timeout``, 10 s unless given, is how long a session outlives its connection, and how long a call
         waits for an answer.
 
-    A definition may have a million bytes, which is what ZooKeeper takes in one request. ``serializer``, ``pickle_protocol``,
-    ``signing_key``, ``allowed_refs``, ``history``, ``history_age`` and ``read_only`` are as for ``SQLAlchemyJobStore``.
+    A definition may have eight million bytes. ZooKeeper takes one million in a request, and so large ones are kept in pieces.
+    ``serializer``, ``pickle_protocol``, ``signing_key``, ``allowed_refs``, ``history``, ``history_age`` and ``read_only`` are as
+    for ``SQLAlchemyJobStore``.
     """
 
     traits = StoreTraits(blocking=True, durable=True)
     _keeper: ClassVar[str] = "ZooKeeper"
-    _payload_limit: ClassVar[int | None] = 1_000_000
+    _piece_size: ClassVar[int | None] = 500_000
+    _payload_limit: ClassVar[int | None] = 8_000_000
     _max_steps: ClassVar[int] = 250
     _max_ops: ClassVar[int] = 1_000
     _max_bytes: ClassVar[int] = 400_000
@@ -152,8 +155,10 @@ class ZooKeeperJobStore(KeyedStore):
             self._make(["/" + "/".join(parts[: number + 1]) for number in range(len(parts))])
             self._make([self._term_path])
         self._take()
+        # Other releases may have made the store before there were all of these.
+        known = self._children([self._path])[0]
+        self._make([f"{self._path}/{name}" for name in (*_KINDS, *_TREES) if name not in known])
         if not there:
-            self._make([f"{self._path}/{name}" for name in (*_KINDS, *_TREES)])
             self._make([f"{self._path}/schema"], SCHEMA_VERSION.encode())
         self._halfway = True
         self._settle()

@@ -8,12 +8,8 @@ from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from schedcore.testing.stores import check_store, store_behaviours
 from tests.services import Place, ZooKeeper
 
-LACKS = {
-    "keeps arguments of a megabyte": "ZooKeeper takes a megabyte in one request, and a job that is larger is refused"
-}
 
-
-@pytest.mark.parametrize(("name", "left_out"), store_behaviours(ZooKeeperJobStore.traits, lacks=LACKS))
+@pytest.mark.parametrize(("name", "left_out"), store_behaviours(ZooKeeperJobStore.traits))
 def test_conformance(zookeeper: ZooKeeper, name: str, left_out: str | None) -> None:
     if left_out is not None:
         pytest.skip(left_out)
@@ -25,4 +21,4 @@ def test_conformance(zookeeper: ZooKeeper, name: str, left_out: str | None) -> N
         place = places[folder]
         return ZooKeeperJobStore(f"/{place.name}", hosts=f"{place.host}:{place.port}")
 
-    assert check_store(make, ZooKeeperJobStore.traits, lacks=LACKS, only=name) == [name]
+    assert check_store(make, ZooKeeperJobStore.traits, only=name) == [name]
