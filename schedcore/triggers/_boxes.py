@@ -14,17 +14,9 @@ from typing import NamedTuple
 
 from schedcore.triggers._bits import every, lowest, widened
 from schedcore.triggers._clocks import clocks_of, held_together
-from schedcore.triggers._days import (
-    CHUNK,
-    FIRST_DAY,
-    DayLattice,
-    Days,
-    EitherDays,
-    Smeared,
-    common_days,
-    repeating_from,
-)
+from schedcore.triggers._days import CHUNK, FIRST_DAY, Days, EitherDays, Smeared, common_days, repeating_from
 from schedcore.triggers._local import DAY_S
+from schedcore.triggers._step_days import DayLattice
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
 __all__ = [

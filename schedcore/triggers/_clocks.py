@@ -6,8 +6,9 @@ from datetime import tzinfo
 from functools import lru_cache, reduce
 from typing import NamedTuple
 
-from schedcore.triggers._days import FIRST_DAY, Changes, Days, InEffect, Jumps, Shown
+from schedcore.triggers._days import FIRST_DAY, Days
 from schedcore.triggers._local import DAY_S, gaps, is_fixed
+from schedcore.triggers._zone_days import Changes, InEffect, Jumps, Shown
 from schedcore.triggers.cron._dst import offsets_for
 
 __all__ = ["Clocks", "clocks_of", "held_together"]

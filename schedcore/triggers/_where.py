@@ -33,19 +33,12 @@ from schedcore.triggers._boxes import (
     turned,
 )
 from schedcore.triggers._clocks import Clocks, clocks_of
-from schedcore.triggers._days import (
-    CommonDays,
-    DateSteps,
-    DayLattice,
-    Days,
-    EitherDays,
-    MonthSteps,
-    RolledDays,
-    Smeared,
-    days_of_plan,
-)
+from schedcore.triggers._days import CommonDays, Days, EitherDays, Smeared
 from schedcore.triggers._finder import drifts
 from schedcore.triggers._local import DAY_S, Gap, civil
+from schedcore.triggers._open_days import RolledDays
+from schedcore.triggers._step_days import DateSteps, DayLattice, MonthSteps
+from schedcore.triggers._year_days import days_of_plan
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone
 from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger

@@ -16,11 +16,14 @@ from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._bits import first_multiple
 from schedcore.triggers._boxes import Box, near, times_near
-from schedcore.triggers._days import DayLattice, InEffect, MonthSteps, RangeDays, Shown, days_of_plan, next_common
+from schedcore.triggers._days import RangeDays, next_common
 from schedcore.triggers._effort import MOST_STEPS
 from schedcore.triggers._finder import Finder, _windows_of
 from schedcore.triggers._local import civil, day_number
+from schedcore.triggers._step_days import DayLattice, MonthSteps
 from schedcore.triggers._where import boxes_of
+from schedcore.triggers._year_days import days_of_plan
+from schedcore.triggers._zone_days import InEffect, Shown
 from schedcore.triggers._zones import FIRST_US
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger

@@ -10,9 +10,10 @@ from typing import Any
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._boxes import Box, shared
-from schedcore.triggers._days import Days, NthDays, next_common
+from schedcore.triggers._days import Days, next_common
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, day_number, month_length
+from schedcore.triggers._open_days import NthDays
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import WallRule, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state

@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from schedcore.errors import InvalidTriggerError, did_you_mean
-from schedcore.triggers._days import DayLattice, Days, OtherDays, RangeDays
+from schedcore.triggers._days import Days, OtherDays, RangeDays
 from schedcore.triggers._local import DAY_S, civil, day_number
+from schedcore.triggers._step_days import DayLattice
 from schedcore.triggers.calendars._calendar import FAR_DAYS, Daily, LocalSet, Span
 
 __all__ = ["Dates", "Weekdays", "iso"]

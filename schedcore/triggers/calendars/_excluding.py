@@ -10,10 +10,11 @@ from typing import Any, Literal, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers._boxes import ANYWHERE, KNOWN_US, Box, either, shared
-from schedcore.triggers._days import Days, EitherDays, RolledDays, together
+from schedcore.triggers._days import Days, EitherDays, together
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._finder import Finder
 from schedcore.triggers._local import DAY_S
+from schedcore.triggers._open_days import RolledDays
 from schedcore.triggers._values import (
     check_version,
     is_other_release,

@@ -77,7 +77,7 @@ class Plan:
 
     def __init__(self, rule: CronRule) -> None:
         self.rule = rule
-        #: For whoever works with the days of the rule as a whole (``schedcore.triggers._days``); made when first asked for.
+        #: For whoever works with the days of the rule as a whole (``schedcore.triggers._year_days``); made when first asked for.
         self.day_set: Any = None
         minutes = 0
         for hour in range(24):
