@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from schedcore.errors import ConfigurationError, SerializationError
 from schedcore.serializers._tagged import TaggedSerializer
-from schedcore.serializers.json import MAX_DEPTH, JSONSerializer
+from schedcore.serializers.json import MAX_DEPTH, JSONSerializer, _make_encode
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -202,6 +202,19 @@ def test_round_trip(value: object, kind: str) -> None:
 def test_a_path_class_and_its_base_may_both_be_registered() -> None:
     for value in (Path("a"), PurePosixPath("a"), PureWindowsPath("a")):
         assert same(round_trip(value), value)
+
+
+def test_an_interpreter_without_the_fast_encoder_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data: dict[str, Any] = {
+        'é\u2028"': [1, -(2**62), 1.5, 1e300, None, True, {}, [], "\0\x1f\\/"],
+        "": {"a": {"b": [[]]}},
+    }
+    written = _make_encode()(data)
+    monkeypatch.setattr(json.encoder, "c_make_encoder", None)
+    assert _make_encode()(data) == written
+    assert json.loads(written) == data
+    with pytest.raises(TypeError):
+        _make_encode()(object())
 
 
 def test_the_format() -> None:
