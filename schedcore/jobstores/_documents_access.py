@@ -128,11 +128,11 @@ class DocumentAccess(DocumentBackend):
         for first in range(0, len(changes), max(1, size)):
             some = changes[first : first + size]
             written += self._write(some, together)
-        for change, done in zip(changes, written, strict=True):
-            if done and not together and not change.doc.empty:
-                self._remember(change.doc)
+        for (_, doc, _, _), done in zip(changes, written, strict=True):
+            if done and not together and not doc.empty:
+                self._remember(doc)
             else:
-                self._docs.pop(change.doc.id, None)
+                self._docs.pop(doc.id, None)
         return written
 
     def _known(self, job_id: str, revision: int) -> Doc | None:

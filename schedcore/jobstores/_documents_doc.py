@@ -104,7 +104,7 @@ class Doc(NamedTuple):
         if past or reason is not None or fire_us is None or due_us is None:
             return to_json(self._values())
         # Each run writes this twice, and an encoder takes twice the time for it.
-        runs = ",".join([_packed_run(*run) for run in live]) if live else ""
+        runs = ",".join([_packed_run(run) for run in live]) if live else ""
         return (
             f'[1,{_quoted(uid)},{version},"{state}",{"true" if elapsed else "false"},'
             f"{fire_us},{due_us},null,{last_us},[{runs}],[]]"
@@ -139,7 +139,8 @@ class Change(NamedTuple):
     keeps_payload: bool = False  #: the payload that is there stays as it is
 
 
-def _packed_run(fire_us: int, attempt: int, state: RunState, submitted_us: int | None, started_us: int | None) -> str:
+def _packed_run(run: LiveRun) -> str:
+    fire_us, attempt, state, submitted_us, started_us = run
     submitted = "null" if submitted_us is None else submitted_us
     return f'[{fire_us},{attempt},"{state}",{submitted},{"null" if started_us is None else started_us}]'
 

@@ -115,8 +115,11 @@ class DocumentRuns(DocumentAccess):
         claim, all_fires, skips, next_us, next_due_us, broken, _ = decision
         job_id, revision, uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past = doc
         live += tuple([_new(LiveRun, (at_us, 1, _SUBMITTED, now_us, None)) for at_us in fires])
-        last_us = max((last_us, *all_fires, *[skip.last_us for skip in skips]))
-        records = tuple([(uid, skip_record(job_id, skip, now_us)) for skip in skips])
+        last_us = max((last_us, *all_fires))
+        records: tuple[tuple[str, RunRecord], ...] = ()
+        if skips:
+            last_us = max((last_us, *[skip.last_us for skip in skips]))
+            records = tuple([(uid, skip_record(job_id, skip, now_us)) for skip in skips])
         if broken is not None:
             # What was decided is done with. If nothing was, it is where the job goes on when it is mended.
             fire_us = None if all_fires or skips else instant(claim.fire_us)
