@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import pymongo
 import pytest
 
 from schedcore.clock import Now
+from schedcore.engine import decide
 from schedcore.errors import (
     ConfigurationError,
     ConflictingIdError,
@@ -22,11 +24,12 @@ from schedcore.errors import (
 )
 from schedcore.job import JobState
 from schedcore.jobstores._documents_doc import Change, Doc
+from schedcore.jobstores._owner import LEASE_S
 from schedcore.jobstores.mongodb import MongoDBJobStore
-from schedcore.run import RunRecord, RunState
+from schedcore.run import Finish, RunRecord, RunState
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import OTHER, OwnedTests
+from tests.jobstores.owned import OTHER, Inside, OwnedTests, due_jobs, now
 from tests.services import MongoDB
 
 Make = Callable[..., MongoDBJobStore]
@@ -83,21 +86,44 @@ class TestMongoDB(OwnedTests):
     def at_port(self, port: int) -> dict[str, Any]:
         return {"host": f"mongodb://127.0.0.1:{port}", "serverselectiontimeoutms": 30}
 
-    def test_who_lost_the_store_and_is_about_to_renew_its_lease(self, make: Make, inside: InMongoDB) -> None:
+    # Not looked at before each write: a lease that was renewed a moment ago is still one's own.
+
+    def test_who_lost_the_store_to_another_one_writes_no_more(self, make: Make, inside: Inside) -> None:
         store = make()
-        self.lose(store, inside, lambda: setattr(store, "_renewed", (0.0, 0.0)))
+        self.lose(store, inside, lambda: run_out(store, monotonic=True))
+
+    def test_who_lost_the_store_while_the_machine_slept_writes_no_more(self, make: Make, inside: InMongoDB) -> None:
+        store = make()
+        self.lose(store, inside, lambda: run_out(store, wall=True))
+
+    def test_who_is_told_of_the_loss_by_the_thread_that_renews_writes_no_more(
+        self, make: Make, inside: InMongoDB
+    ) -> None:
+        store = make()
+
+        def renew() -> None:
+            with pytest.raises(JobStoreInUseError):
+                store._renew()
+
+        self.lose(store, inside, renew)
+
+
+def run_out(store: MongoDBJobStore, *, monotonic: bool = False, wall: bool = False) -> None:
+    """The lease of a store is half over, by one of the two clocks."""
+    monotonic_s, wall_s = store._renewed
+    store._renewed = (monotonic_s - LEASE_S / 2 * monotonic, wall_s - LEASE_S / 2 * wall)
 
 
 # --- who owns it -------------------------------------------------------------------------------------------------------
 
 
 def test_a_lease_elsewhere_holds_until_it_is_over(store: MongoDBJobStore) -> None:
-    now = store._client.admin.command("ismaster")["localTime"]
-    store._meta.insert_one({"_id": "owner", "name": OTHER, "at": now})
+    server_now = store._client.admin.command("ismaster")["localTime"]
+    store._meta.insert_one({"_id": "owner", "name": OTHER, "at": server_now})
     scheduler = scheduler_on(store)
     with pytest.raises(JobStoreInUseError, match="process 1 on elsewhere"):
         scheduler.start()
-    store._meta.update_one({"_id": "owner"}, {"$set": {"at": now - timedelta(seconds=31)}})
+    store._meta.update_one({"_id": "owner"}, {"$set": {"at": server_now - timedelta(seconds=31)}})
     scheduler.start()
     scheduler.shutdown()
     assert store._meta.find_one("owner") is None
@@ -110,12 +136,92 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(store: MongoDBJobStore) 
     scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     old = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=1)
     store._meta.update_one({"_id": "owner"}, {"$set": {"at": old}})
-    store._renewed = (0.0, 0.0)
+    run_out(store, monotonic=True)
     scheduler.remove_job("a")
     found = store._meta.find_one("owner")
     assert found is not None
     assert found["at"] > old
     scheduler.shutdown()
+
+
+def test_what_somebody_else_has_changed_meanwhile_refuses_the_write_of_who_does_not_know_yet(
+    store: MongoDBJobStore,
+) -> None:
+    """The server's clock was set forward: the lease is over there, and holds here for some seconds more."""
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    due_jobs(scheduler, "ab")
+    at = now()
+    claims = store.acquire(at, 9)
+    store._meta.update_one({"_id": "owner"}, {"$set": {"at": datetime(2000, 1, 1)}})  # noqa: DTZ001 (as the server gives it)
+    other = again(store)
+    other_scheduler = scheduler_on(other)
+    start_paused(other_scheduler)
+    (claim,) = other.acquire(at, 1)
+    assert [run.job.id for run in other.commit([decide(claim, at.wall_us)], at.wall_us).runs] == ["a"]
+    committed = store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us)
+    assert [run.job.id for run in committed.runs] == ["b"]
+    assert [decision.claim.job.id for decision in committed.dropped] == ["a"]
+    assert [
+        run.job.id for run in other.commit([decide(one, at.wall_us) for one in other.acquire(at, 9)], at.wall_us).runs
+    ] == []
+    other_scheduler.shutdown()
+    scheduler.shutdown()
+
+
+class Commands(pymongo.monitoring.CommandListener):
+    """What a client asks of the server, and of which collection."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def started(self, event: pymongo.monitoring.CommandStartedEvent) -> None:
+        self.seen.append(f"{event.command_name} {event.command[event.command_name]}")
+
+    def succeeded(self, event: pymongo.monitoring.CommandSucceededEvent) -> None: ...
+
+    def failed(self, event: pymongo.monitoring.CommandFailedEvent) -> None: ...
+
+    def take(self) -> list[str]:
+        """Those since the last time."""
+        seen, self.seen = self.seen, []
+        return seen
+
+
+def test_what_is_asked_of_the_server(mongodb: MongoDB, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each command is a round trip, and a write is on the disks of a majority before it is answered."""
+    # So that the records of no job are counted: a tenth of what is kept may come before that.
+    monkeypatch.setattr(random, "randrange", lambda stop: 0)
+    place = mongodb.fresh()
+    commands = Commands()
+    client: Client
+    with pymongo.MongoClient(place.host, place.port, event_listeners=[commands]) as client:
+        store = MongoDBJobStore(place.name, client=client)
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        due_jobs(scheduler, "x")
+        entry = store.get_entry("x")
+        scheduler.remove_job("x")
+        scheduler.shutdown()
+        assert entry is not None
+        # By itself: a scheduler's thread asks for what is due whenever it likes.
+        store.start(scheduler, "default")
+        commands.take()
+        store.add_entries([entry._replace(job=entry.job._replace(id="one"))])
+        assert commands.take() == ["insert jobs"]
+        store.add_entries([entry._replace(job=entry.job._replace(id=f"job {number}")) for number in range(200)])
+        assert commands.take() == ["find jobs", "insert jobs"]
+        at = now()
+        claims = store.acquire(at, 500)
+        assert len(claims) == 201
+        assert commands.take() == ["find jobs"] * 2
+        runs = store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us).runs
+        assert commands.take() == ["update jobs"]
+        store.finish([Finish(run, RunState.SUCCEEDED, at.wall_us, at.wall_us) for run in runs])
+        assert commands.take() == ["insert jobs_runs", "update jobs"]
+        store.next_due()
+        assert commands.take() == ["find jobs"] * 2
+        store.shutdown()
 
 
 # --- clients -----------------------------------------------------------------------------------------------------------
@@ -296,6 +402,27 @@ def test_histories_are_cut(store: MongoDBJobStore) -> None:
     assert store._history.count_documents({}) == 0
 
 
+def test_texts_that_are_too_long_are_not_fetched_whole(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    due_jobs(scheduler, "ab")
+    scheduler.shutdown()
+    store.start(scheduler, "default")
+    at = now()
+    runs = store.commit([decide(claim, at.wall_us) for claim in store.acquire(at, 9)], at.wall_us).runs
+    store.finish([Finish(run, RunState.FAILED, at.wall_us, at.wall_us, exception=ValueError("é")) for run in runs])
+    for failed in (False, True):
+        assert [(record.state, record.error, record.result) for record in store.runs(failed=failed)] == [
+            (RunState.FAILED, "ValueError: é", None)
+        ] * 2
+    long = {"output": "é" * 3_000_000, "result": ["x" * 3_000_000], "traceback": 5, "exit_code": "x" * 3_000_000}
+    store._history.update_one({"job": "a"}, {"$set": long})
+    (run,) = store.runs("a")
+    assert (run.output, run.result, run.traceback, run.exit_code) == ("é" * 2**20, None, "5", None)
+    assert (run.error, run.finished_us) == ("ValueError: é", at.wall_us)
+    store.shutdown()
+
+
 # --- which write was made ----------------------------------------------------------------------------------------------
 
 
@@ -363,8 +490,6 @@ def test_what_was_emptied_and_not_deleted_is_nobodys(store: MongoDBJobStore) -> 
 def test_a_write_that_was_not_answered_cannot_come_late(
     store: MongoDBJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from schedcore.engine import decide
-
     scheduler = scheduler_on(store)
     start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
@@ -402,8 +527,6 @@ def test_a_write_that_was_not_answered_cannot_come_late(
 
 
 def test_a_decision_made_from_an_outdated_document_changes_nothing(store: MongoDBJobStore) -> None:
-    from schedcore.engine import decide
-
     scheduler = scheduler_on(store)
     start_paused(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
