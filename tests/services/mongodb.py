@@ -11,7 +11,7 @@ was compared, each driven with pymongo 4.20:
 
 What it is not: it has no sessions, transactions and change streams, does not know ``explain``, ``hello`` (pymongo's older
 greeting it knows) and updates by a pipeline, takes array filters, and keeps no index but unique ones: a query
-reads its whole collection. ``partialFilterExpression`` is accepted and ignored.
+that names no id reads its whole collection. ``partialFilterExpression`` is accepted and ignored.
 """
 
 from __future__ import annotations
