@@ -215,7 +215,11 @@ class MongoDBJobStore(DocumentStore):
     def _open(self) -> None:
         self._owner = Owner()
         there = self._connect()
-        if not there and self._jobs.find_one({}, {"_id": 1}) is not None:
+        # All that was there may have gone while a scheduler had it open, the version too: what it then wrote is ours.
+        if (
+            not there
+            and self._jobs.find_one({"$nor": [{"uid": _IS_TEXT, "w": {"$exists": True}}]}, {"_id": 1}) is not None
+        ):
             raise JobStoreError(
                 self._alias,
                 f"the collection {self._collection!r} is there, and was not written by schedcore; give another one",
@@ -276,6 +280,8 @@ class MongoDBJobStore(DocumentStore):
                     continue
                 holder = {"name": mine}
                 self._take_over()
+                if self._renewal is not None:
+                    self._make_indexes()  # they may have gone as well
             name, at = holder.get("name"), holder.get("at")
             if name != mine:
                 try:

@@ -144,6 +144,22 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(store: MongoDBJobStore) 
     scheduler.shutdown()
 
 
+def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="before")
+    store._client.drop_database(store._database)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
+    run_out(store, monotonic=True)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="later")
+    assert "due" in store._jobs.index_information()
+    scheduler.shutdown()
+    scheduler = scheduler_on(again(store))
+    start_paused(scheduler)
+    assert [job.id for job in scheduler.get_jobs()] == ["after", "later"]
+    scheduler.shutdown()
+
+
 def test_what_somebody_else_has_changed_meanwhile_refuses_the_write_of_who_does_not_know_yet(
     store: MongoDBJobStore,
 ) -> None:
