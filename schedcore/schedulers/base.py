@@ -547,7 +547,8 @@ class BaseScheduler(ABC):
         return self._jobs.add(record, next_run, jobstore, replace_existing, id is not None)
 
     def add_jobs(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
-        """Add many jobs to one job store in one step, all or none. Each mapping has the arguments of ``add_job``.
+        """Add many jobs to one job store in one step, all or none. Each mapping has the arguments of ``add_job``. Jobs whose
+        triggers are said in the same words, as an alias with its arguments, begin together.
 
         Raises what ``add_job`` raises, with a note of which one it was, and then no job is added. ``replace_existing`` has no
         place here: jobs that are there already are changed one by one, by ``add_job``.
