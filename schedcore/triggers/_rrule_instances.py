@@ -264,14 +264,24 @@ class Rule:
     def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
         """Where it fires at most, on the wall clock of a zone."""
         days = together(self.days)
+        minutes, seconds = self._picked_times()
         return either(
-            local_boxes(zone, self._minutes, self._seconds, days, moved=moved, lattice=lattice)
-            for lattice in self._lattices()
+            local_boxes(zone, minutes, seconds, days, moved=moved, lattice=lattice) for lattice in self._lattices()
         )
 
     def wall_rule(self, gap: Gap) -> WallRule:
         """Its times and days."""
-        return WallRule(self._minutes, self._seconds, CommonDays(self.days), gap)
+        return WallRule(*self._picked_times(), CommonDays(self.days), gap)
+
+    def _picked_times(self) -> tuple[int, int]:
+        """The minutes of the day and the seconds of the minute in which it has instances: ``BYSETPOS`` may pick the first or the
+        last time of days each of which has several.
+        """
+        if self._positions is None or self._freq > _DAILY or not self._minutes or not self._seconds:
+            return self._minutes, self._seconds
+        each = [(minute, second) for minute in self._times[0] for second in self._times[1]]
+        picked = [each[(position - (position > 0)) % len(each)] for position in self._positions]
+        return sum({1 << minute for minute, _ in picked}), sum({1 << second for _, second in picked})
 
     def _lattices(self) -> tuple[tuple[int, int], ...]:
         """Lattices that have all instances: period and offset, in local seconds. One for each time of an hour or a minute; where

@@ -490,6 +490,19 @@ def test_what_is_far_away_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked == [start_us, start_us - 1]
 
 
+def test_a_time_that_bysetpos_does_not_pick_is_no_fire_time() -> None:
+    """The interval comes to the same times of each Monday, of which the rule has but the last one: the other was tried."""
+    pytest.importorskip("dateutil", reason="needs the extra rrule")
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    rule = RRuleTrigger(
+        "FREQ=MONTHLY;BYDAY=MO;BYHOUR=0;BYMINUTE=0,59;BYSETPOS=-1", dtstart="2023-05-29T00:00:00", timezone="UTC"
+    )
+    for start, meets in (("2023-05-29T00:00:00Z", False), ("2023-05-29T00:59:00Z", True)):
+        weekly = IntervalTrigger(weeks=1, start_date=start)
+        assert (within(AndTrigger([weekly, rule], tolerance=1), 2026, 20) is not None) is meets
+
+
 def within(trigger: EngineTrigger, year: int, leaps: int) -> int | None:
     """The answer of a search that may take no more leaps."""
     assert isinstance(trigger, AndTrigger)
