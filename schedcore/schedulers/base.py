@@ -548,7 +548,7 @@ class BaseScheduler(ABC):
 
     def add_jobs(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
         """Add many jobs to one job store in one step, all or none. Each mapping has the arguments of ``add_job``. Jobs whose
-        triggers are said in the same words, as an alias with its arguments, begin together.
+        triggers are an alias with the same words and whole numbers begin together.
 
         Raises what ``add_job`` raises, with a note of which one it was, and then no job is added. ``replace_existing`` has no
         place here: jobs that are there already are changed one by one, by ``add_job``.
