@@ -8,7 +8,8 @@ There are three occasions, each rare enough for one look at every job:
   time it was noted: interval jobs go on from the new time, because the timeline on which they were ahead of it did not
   outlive the process; calendar jobs do if it was a correction while the scheduler was down;
 * the *zone data* are of another release than when the store was last open: calendar jobs whose next fire time is another now
-  get that. What is overdue stays due.
+  get that. What is overdue stays due. A store that notes nothing of them yet, because only paused schedulers have added to it,
+  has them in its triggers.
 
 A fire time that has a run on record is not run again by any of them: the store's records say so.
 """
@@ -16,6 +17,7 @@ A fire time that has a run on record is not run again by any of them: the store'
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from schedcore.clock import CORRECTION_US, STEP_US, Now
 from schedcore.engine import dispatch_us, first_fire
@@ -44,10 +46,12 @@ def after_opening(store: JobStore, now: Now, draw: Draw, complain: Complain) -> 
     back_us = 0 if noted is None else noted.wall_us - now.wall_us
     steady_back_us = 0 if noted is None else noted.steady_us - now.steady_us
     before, today = store.get_note(_ZONES), release()
-    other_zones = before is not None and today is not None and before != today
+    zones: Literal["all", "told"] | None = None
+    if today is not None and before != today:
+        zones = "told" if before is None else "all"
     elapsed, calendar = steady_back_us >= STEP_US, back_us >= CORRECTION_US
-    if elapsed or calendar or other_zones:
-        rearrange(store, now, draw, complain, calendar=calendar, elapsed=elapsed, zones=other_zones)
+    if elapsed or calendar or zones:
+        rearrange(store, now, draw, complain, calendar=calendar, elapsed=elapsed, zones=zones)
 
 
 def note(store: JobStore, now: Now) -> None:
@@ -75,9 +79,11 @@ def rearrange(
     *,
     calendar: bool = False,
     elapsed: bool = False,
-    zones: bool = False,
+    zones: Literal["all", "told"] | None = None,
 ) -> None:
-    """Compute next fire times afresh: earlier ones of ``calendar`` or ``elapsed`` jobs, any of calendar jobs for ``zones``."""
+    """Compute next fire times afresh: earlier ones of ``calendar`` or ``elapsed`` jobs; any of calendar jobs for ``zones``,
+    of all or of those whose trigger tells that it was stored with other zone data.
+    """
     last: JobEntry | None = None
     while True:
         page = store.list_entries(last, _PAGE)
@@ -85,7 +91,8 @@ def rearrange(
             trigger = entry.job.trigger
             if entry.state is not JobState.ACTIVE or entry.fire_us is None:
                 continue
-            if not (elapsed if trigger.elapsed else calendar or zones):
+            other_zones = zones == "all" or (zones == "told" and trigger.zone_data_changed)
+            if not (elapsed if trigger.elapsed else calendar or other_zones):
                 continue
             try:
                 now_us = now.steady_us if trigger.elapsed else now.wall_us
@@ -98,7 +105,7 @@ def rearrange(
                         trigger, fire_us = again, again_us
                 if fire_us is None or fire_us == entry.fire_us:
                     continue
-                later = zones and not trigger.elapsed and entry.fire_us > now.wall_us
+                later = other_zones and not trigger.elapsed and entry.fire_us > now.wall_us
                 if fire_us > entry.fire_us and not later:
                     continue
                 due_us = dispatch_us(trigger, fire_us, draw, entry.job.id)

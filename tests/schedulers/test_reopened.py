@@ -12,6 +12,7 @@ from schedcore.events import EVENT_JOB_EXECUTED
 from schedcore.jobstores.base import JobStore
 from schedcore.schedulers import _rearrange
 from schedcore.testing import EventLog, VirtualScheduler
+from schedcore.triggers import _zone_data
 
 pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
 
@@ -145,4 +146,31 @@ def test_other_zone_data_move_what_is_not_yet_due(world: World, monkeypatch: pyt
     assert job.next_run_time == T0 + timedelta(hours=5)
     scheduler.advance(6 * 3600)
     assert times(log, "cron") == times(log, "date") == [T0 + timedelta(hours=5)]
+    scheduler.shutdown()
+
+
+@pytest.mark.parametrize(("today", "hours"), [("2026a", 6), ("2026b", 5)])
+def test_what_a_paused_scheduler_has_added_is_moved_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, today: str, hours: int
+) -> None:
+    monkeypatch.setattr(_zone_data, "_version_of", lambda key: "2026a")
+    scheduler, _ = world.open(T0)
+    scheduler.start(paused=True)
+    scheduler.add_job(nothing, "cron", hour=18, id="cron", timezone="Europe/Berlin")
+    store: JobStore = scheduler._pumps["default"].store
+    entry = store.get_entry("cron")
+    assert entry is not None
+    assert entry.fire_us is not None
+    wrong_us = entry.fire_us + 3_600_000_000
+    assert store.replace_entry(entry, entry._replace(fire_us=wrong_us, due_us=wrong_us))
+    scheduler.shutdown()
+
+    # It has noted nothing of the zone data in the store, but the trigger has them with it.
+    monkeypatch.setattr(_zone_data, "_version_of", lambda key: today)
+    scheduler, _ = world.open(T0 + timedelta(minutes=1))
+    scheduler.start()
+    scheduler.advance(1)
+    job = scheduler.get_job("cron")
+    assert job is not None
+    assert job.next_run_time == T0 + timedelta(hours=hours)
     scheduler.shutdown()
