@@ -279,9 +279,12 @@ class Rule:
         """
         if self._positions is None or self._freq > _DAILY or not self._minutes or not self._seconds:
             return self._minutes, self._seconds
-        each = [(minute, second) for minute in self._times[0] for second in self._times[1]]
-        picked = [each[(position - (position > 0)) % len(each)] for position in self._positions]
-        return sum({1 << minute for minute, _ in picked}), sum({1 << second for _, second in picked})
+        minutes, seconds = self._times
+        picked = {(position - (position > 0)) % (len(minutes) * len(seconds)) for position in self._positions}
+        return (
+            sum({1 << minutes[number // len(seconds)] for number in picked}),
+            sum({1 << seconds[number % len(seconds)] for number in picked}),
+        )
 
     def _lattices(self) -> tuple[tuple[int, int], ...]:
         """Lattices that have all instances: period and offset, in local seconds. One for each time of an hour or a minute; where
