@@ -59,10 +59,6 @@ class _Untold(NamedTuple):
         return entry.fire_us == self.fire_us and entry.job.trigger == self.job.trigger
 
 
-# Jobs whose first fire times are yet to be told of; of more, those that were placed first are forgotten: they may be gone.
-_MAX_UNTOLD = 10_000
-
-
 class Jobs:
     """See the module's docstring. Every method may be called from any thread."""
 
@@ -125,17 +121,27 @@ class Jobs:
         scheduler = self._scheduler
         scheduler._check_loop()
         if not pump.opened or any(self.is_put_off(pump, record) for record, _, _ in jobs):
-            waiting = [
-                self._placed_now(record, next_run, False)
-                if entry is None
-                else Pending(record, next_run, False, Arrival(), entry)
-                for record, next_run, entry in jobs
-            ]
+            try:
+                waiting = [
+                    self._placed_now(record, next_run, False)
+                    if entry is None
+                    else Pending(record, next_run, False, Arrival(), entry)
+                    for record, next_run, entry in jobs
+                ]
+            except BaseException:
+                self._not_stored(pump, [record for record, _, _ in jobs])
+                raise
             return self.put_down(pump, waiting)
         scheduler._changes.make_way(pump.alias)
         now = scheduler._timeline.now()
-        entries = [self.placed(record, next_run, now) if entry is None else entry for record, next_run, entry in jobs]
-        self._hand_over(pump, entries)
+        try:
+            entries = [
+                self.placed(record, next_run, now) if entry is None else entry for record, next_run, entry in jobs
+            ]
+            self._hand_over(pump, entries)
+        except BaseException:
+            self._not_stored(pump, [record for record, _, _ in jobs])
+            raise
         scheduler._reports.added(pump.alias, entries)
         pump.touched = True
         scheduler._ask()
@@ -196,9 +202,13 @@ class Jobs:
 
     def put_down(self, pump: Pump, waiting: Sequence[Pending]) -> list[Job]:
         """Have jobs stored by the next cycle of their store. All or, when it raises, none."""
-        for item in waiting:
-            pump.store.check(item.job)
-        self.waiting.put(pump.alias, waiting)
+        try:
+            for item in waiting:
+                pump.store.check(item.job)
+            self.waiting.put(pump.alias, waiting)
+        except BaseException:
+            self._not_stored(pump, [item.job for item in waiting])
+            raise
         pump.touched = True
         self._scheduler._ask()
         return [self._handle(pump.alias, item) for item in waiting]
@@ -226,6 +236,9 @@ class Jobs:
                         return new, EVENT_JOB_MODIFIED
                 except JobLookupError:
                     break
+                except BaseException:
+                    self._not_stored(pump, [job])
+                    raise
         entry = pending.entry or self.placed(job, pending.next_run, now)
         self._hand_over(pump, (entry,))
         return entry, EVENT_JOB_ADDED
@@ -236,8 +249,18 @@ class Jobs:
             pump.store.add_entries(entries)
             return
         told, records = self._told(entries)
-        pump.store.add_entries(entries, records)
+        try:
+            pump.store.add_entries(entries, records)
+        except BaseException:
+            self._not_stored(pump, [entry.job for entry in entries])
+            raise
         self._are_on_record(pump, told)
+
+    def _not_stored(self, pump: Pump, jobs: Sequence[JobRecord]) -> None:
+        """Jobs that were placed have not come into the store: but for those that wait for it, nothing is to be told of them."""
+        for job in jobs:
+            if self._untold and not self.waiting.has(pump.alias, job.id):
+                self._take_back(job.id)
 
     def _told(self, entries: Sequence[JobEntry]) -> tuple[list[_Untold], list[RunRecord]]:
         """What is left out before the first fire times of jobs that are about to be stored, and the records of it."""
@@ -380,6 +403,7 @@ class Jobs:
         for job_id in gone:
             with suppress(JobLookupError):
                 pump.store.remove_job(job_id)
+        self._not_stored(pump, [pending.job for pending in waiting.values()])  # what was refused
         return [entry for entry in added if entry.job.id not in gone]
 
     def _placed_pending(self, pending: Pending, now: Now) -> Pending:
@@ -554,8 +578,6 @@ class Jobs:
     def _put_untold(self, job: JobRecord, at_us: int, fire_us: int) -> None:
         skips = omitted(job.trigger, at_us - 1, fire_us)
         if skips:
-            if len(self._untold) >= _MAX_UNTOLD:
-                self._untold.pop(next(iter(self._untold)), None)
             self._untold[job.id] = _Untold(job, fire_us, skips)
 
     def peek(self, alias: str, job_id: str) -> JobEntry | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from schedcore.errors import InvalidTriggerError
+from schedcore.errors import InvalidTriggerError, JobStoreError
 from schedcore.events import EVENT_JOB_ADDED, EVENT_JOB_SKIPPED
 from schedcore.job import JobState
 from schedcore.run import RunState
@@ -27,6 +27,7 @@ from schedcore.triggers.cron import CronTrigger
 
 FRIDAY = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WEEKEND = Weekdays("sat", "sun")
+NEVER = CronTrigger(year=2020, timezone="UTC")
 WORKDAYS = CronTrigger(hour=9, timezone="UTC").excluding(WEEKEND)
 Make = Callable[..., tuple[VirtualScheduler, EventLog]]
 Found = tuple[str | None, int, str]
@@ -201,6 +202,47 @@ def test_a_job_that_is_refused_or_gone_is_not_told_of(make: Make) -> None:
     scheduler.remove_job("x")
     scheduler.advance(3600)
     assert log.of(EVENT_JOB_SKIPPED) == []
+    scheduler.shutdown()
+
+
+@pytest.mark.parametrize("way", ["one", "several", "replacing"])
+def test_nothing_is_kept_of_jobs_that_are_refused(make: Make, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept until it is told is bounded by that: it is of jobs that are added, or wait for their store."""
+    scheduler, log = make()
+    scheduler.start()
+    store = scheduler._pumps["default"].store
+
+    def refuse(*args: Any) -> None:
+        raise JobStoreError("default", "it is full")
+
+    def add() -> None:
+        if way == "several":
+            scheduler.add_jobs([{"func": nothing, "trigger": WORKDAYS} for _ in range(3)])
+        else:
+            scheduler.add_job(nothing, WORKDAYS, id="x", replace_existing=way == "replacing")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "add_entries", refuse)
+        with pytest.raises(JobStoreError):
+            add()
+    with pytest.raises(InvalidTriggerError):
+        scheduler.add_jobs([{"func": nothing, "trigger": trigger} for trigger in (WORKDAYS, NEVER)])
+    assert not scheduler._jobs._untold
+    scheduler.advance(3600)
+    assert log.of(EVENT_JOB_SKIPPED) == []
+    scheduler.shutdown()
+
+
+@pytest.mark.slow
+def test_of_many_jobs_added_at_once_each_has_its_record(make: Make) -> None:
+    scheduler, log = make()
+    scheduler.start()
+    count = 10_001  # the first one of so many had none
+    scheduler.add_jobs([{"func": nothing, "trigger": WORKDAYS, "id": str(number)} for number in range(count)])
+    scheduler.advance(1)
+    assert len(log.of(EVENT_JOB_SKIPPED)) == count
+    if scheduler._pumps["default"].store.traits.durable:  # the other keeps a thousand records
+        assert [record.reason for record in scheduler.get_runs("0")] == ["excluded"]
     scheduler.shutdown()
 
 
