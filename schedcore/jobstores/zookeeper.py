@@ -357,28 +357,40 @@ class ZooKeeperJobStore(KeyedStore):
         while first < len(buckets):
             some = buckets[first : first + width]
             first += len(some)
-            lists = self._children([path for path, _ in some])
             if level == len(_LEVELS):
                 places: list[tuple[int, str]] = []
-                for (path, _), names in zip(some, lists, strict=True):
+                for (path, _), names in zip(some, self._children([path for path, _ in some]), strict=True):
                     if not names:
                         self._empty.add(path)
                     places += _parse_places(names, low, high)
                 places.sort(reverse=backwards)
                 yield from places
             else:
-                bits = _LEVELS[level]
-                inner: list[tuple[str, int]] = []
-                for (path, number), names in zip(some, lists, strict=True):
-                    if not names and level:
-                        self._empty.add(path)
-                    for name in names:
-                        start = _start(number, name, bits)
-                        if start is not None and start <= high and start + (1 << bits) > low:
-                            inner.append((f"{path}/{name}", start))
-                inner.sort(key=lambda bucket: bucket[1], reverse=backwards)
-                yield from self._below(inner, level + 1, low, high, width, backwards)
+                seen: set[str] = set()
+                while inner := self._inner(some, level, low, high, seen):
+                    inner.sort(key=lambda bucket: bucket[1], reverse=backwards)
+                    yield from self._below(inner, level + 1, low, high, width, backwards)
+                    if backwards or not self._read_only:
+                        break
+                    # What its owner moved on meanwhile may be in a bucket that was not there before.
+                    seen.update(path for path, _ in inner)
             width = min(_WIDTH, 2 * width)
+
+    def _inner(
+        self, buckets: Sequence[tuple[str, int]], level: int, low: int, high: int, seen: set[str]
+    ) -> list[tuple[str, int]]:
+        """The buckets in others, but for those that were seen."""
+        bits = _LEVELS[level]
+        found: list[tuple[str, int]] = []
+        for (path, number), names in zip(buckets, self._children([path for path, _ in buckets]), strict=True):
+            if not names and level:
+                self._empty.add(path)
+            for name in names:
+                start = _start(number, name, bits)
+                inner = f"{path}/{name}"
+                if start is not None and start <= high and start + (1 << bits) > low and inner not in seen:
+                    found.append((inner, start))
+        return found
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 

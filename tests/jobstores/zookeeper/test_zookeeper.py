@@ -24,6 +24,7 @@ from schedcore.errors import (
 )
 from schedcore.job import Job, JobState
 from schedcore.jobstores._keyed import Named, Op, Step, Timed
+from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
@@ -371,6 +372,33 @@ def test_pieces_that_are_not_there_leave_a_job_broken(make: Make, inside: InZooK
     assert [job.state for job in scheduler.get_jobs()] == [JobState.BROKEN]
     scheduler.remove_job("a")
     assert (inside.count("payloads"), inside.count("pieces")) == (0, 0)
+    scheduler.shutdown()
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_who_looks_sees_what_its_owner_moves_on_meanwhile(
+    make: Make, start: Callable[[JobStore], JobStore], level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To a bucket that was not there when buckets were listed, from one that others are still in."""
+    scheduler = scheduler_on(make())
+    start_paused(scheduler)
+    for name in "ab":
+        scheduler.add_job(work, "cron", hour=7, id=name, next_run_time="2099-01-01T00:00:00Z")
+    reader = start(make(read_only=True))
+    assert isinstance(reader, ZooKeeperJobStore)
+    children, listed = reader._children, [0]
+
+    def list_then_move(paths: list[str]) -> list[list[str]]:
+        found = children(paths)
+        if paths[0].startswith(f"{reader._path}/wall"):
+            if listed[0] == level:
+                scheduler.modify_job("a", next_run_time="2099-03-01T00:00:00Z")
+            listed[0] += 1
+        return found
+
+    monkeypatch.setattr(reader, "_children", list_then_move)
+    assert [entry.job.id for entry in reader.list_entries()] == ["b", "a"]
+    assert listed[0] > level
     scheduler.shutdown()
 
 
