@@ -111,13 +111,14 @@ for _, command in ipairs(batch.commands) do many(command[1], KEYS[command[2]], c
 
 -- Names, each with its text; and the names of those that have none.
 local function named(names, sizes)
-  local found, none = {}, {}
+  local found, none, last = {}, {}, 0
   for number, size in ipairs(sizes) do
     if size == 0 then
       none[#none + 1] = names[number]
     else
-      found[#found + 1] = names[number]
-      found[#found + 1] = text(size)
+      found[last + 1] = names[number]
+      found[last + 2] = text(size)
+      last = last + 2
     end
   end
   return found, none
@@ -129,16 +130,17 @@ many('HDEL', KEYS[3], gone)
 many('HDEL', KEYS[4], gone)
 
 local keys, fires, sizes = records.keys, records.fires, records.sizes
-local lines, places, failures, fresh = {}, {}, {}, {}
+local lines, places, failures, fresh, seen, last = {}, {}, {}, {}, {}, 0
 for number, there in ipairs(values_at(KEYS[10], keys)) do
   local key, line = keys[number], text(sizes[number])
-  if not there and not fresh[key] then
-    fresh[key] = true
+  if not there and not seen[key] then
+    seen[key] = true
     fresh[#fresh + 1] = number
-    lines[#lines + 1] = key
-    lines[#lines + 1] = line
-    places[#places + 1] = fires[number]
-    places[#places + 1] = key
+    lines[last + 1] = key
+    lines[last + 2] = line
+    places[last + 1] = fires[number]
+    places[last + 2] = key
+    last = last + 2
     if records.failed[number] == '1' then
       failures[#failures + 1] = fires[number]
       failures[#failures + 1] = key
