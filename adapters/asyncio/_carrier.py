@@ -25,6 +25,7 @@ from types import CodeType, coroutine
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary, getweakrefcount
 
+from schedcore._forks import notice_fork
 from schedcore.run import Run
 
 __all__ = ["Carriers", "Native"]
@@ -122,6 +123,7 @@ class Carriers:
 
     def _begin_some(self) -> _Suspended | None:
         """Make the first steps of some runs, until one suspends, which is returned."""
+        notice_fork()  # a child that has this loop as well is not to make the parent's runs
         task = asyncio.current_task(self._loop)
         assert task is not None
         # Type checkers do not know these attributes, which both of Python's implementations of tasks have.

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any
 
+from schedcore._forks import notice_fork
 from schedcore.adapters.asyncio._carrier import Carriers, Native
 from schedcore.adapters.asyncio.wakeup import is_over, is_running_here, is_the_programs
 from schedcore.executors.base import ExecutorHost, failed
@@ -59,6 +60,8 @@ class CoroutineJobs(LoopJobs):
         loop = self.loop
         assert loop is not None
         drive, tasks, make_task = self._drive, self._tasks, asyncio.Task
+        # Before any of them begins: a child that was forked since, and has this loop as well, is not to make the parent's runs.
+        loop.call_soon(notice_fork, context=Context())
         last: object = None
         call: Callable[..., Awaitable[Any]] | None = None
         for number in numbers:

@@ -10,11 +10,13 @@ the loop, which then begins it, or by a thread that takes it back. Only one of t
 from __future__ import annotations
 
 import threading
+import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
+from schedcore._forks import forget_after_fork
 from schedcore.executors.base import ExecutorHost, RunExecutor
 from schedcore.executors.pool import PoolExecutor
 from schedcore.run import Finish, Run, RunState
@@ -25,6 +27,9 @@ __all__ = ["LOOK_S", "LoopExecutor", "LoopJobs"]
 LOOK_S = 1.0
 # Seconds. A job that does not let itself be cancelled is not waited for longer.
 _GRACE_S = 1.0
+
+
+_started: weakref.WeakSet[LoopJobs] = weakref.WeakSet()
 
 
 class LoopJobs(RunExecutor):
@@ -59,6 +64,7 @@ class LoopJobs(RunExecutor):
 
     def start(self, scheduler: ExecutorHost, alias: str) -> None:
         super().start(scheduler, alias)
+        _started.add(self)
         # Of an earlier start: what waits is going to begin; what has begun ends, or has gone with its loop.
         self._live = self._waiting.copy()
         self._drained.clear()
@@ -112,6 +118,12 @@ class LoopJobs(RunExecutor):
             self._drained.wait(_GRACE_S)
         return cut
 
+    def forget(self) -> None:
+        """After a fork, in the child: the runs are the parent's, and what waits begins there."""
+        self._closed = True
+        self._waiting.clear()
+        self._live.clear()
+
     def _join(self, timeout: float | None) -> bool:
         """Wait until all runs are over; False when ``timeout`` s ran out first, or the loop is gone."""
         end_s = None if timeout is None else monotonic() + timeout
@@ -144,6 +156,14 @@ class LoopJobs(RunExecutor):
     def _look_if_drained(self) -> None:
         if not self._live:
             self._drained.set()
+
+
+def _after_fork_in_child() -> None:
+    for jobs in list(_started):
+        jobs.forget()
+
+
+forget_after_fork(_after_fork_in_child)
 
 
 class LoopExecutor(RunExecutor):

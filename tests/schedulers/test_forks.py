@@ -148,3 +148,60 @@ def test_a_loop_that_goes_on_in_the_child_fires_nothing_there() -> None:
         """
     )
     assert lines == ["0", "True True"]
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+@pytest.mark.parametrize("fork", ["fork", "os.fork"])
+def test_what_was_about_to_begin_on_a_loop_begins_in_the_parent_alone(fork: str, jobs: int) -> None:
+    """The child has the loop's callbacks as well, and among them those that were to begin runs."""
+    lines = said(
+        f"""
+        ran = []
+        child = None
+
+        async def job():
+            ran.append(os.getpid())
+
+        def look_in_child(turns=10):
+            if turns:
+                loop.call_soon(look_in_child, turns - 1)
+            else:
+                os._exit(len(ran))
+
+        class Scheduler(AsyncIOScheduler):
+            def _tick(self):
+                global child
+                super()._tick()
+                if child is None and len(self._executors["default"].live_runs()) == {jobs}:
+                    assert not ran
+                    child = {fork}()
+                    if child == 0:
+                        signal.alarm(20)
+                        look_in_child()
+
+        def look():
+            if len(ran) < {jobs} or not child:
+                loop.call_later(0.001, look)
+            else:
+                loop.stop()
+
+        async def main():
+            scheduler.start(paused=True)
+            for _ in range({jobs}):
+                scheduler.add_job(job)
+            scheduler.resume()
+
+        async def end():
+            await scheduler.shutdown()
+
+        loop = asyncio.new_event_loop()
+        scheduler = Scheduler(timezone="UTC")
+        loop.run_until_complete(main())
+        look()
+        loop.run_forever()
+        loop.run_until_complete(end())
+        loop.close()
+        print(ran == [os.getpid()] * {jobs}, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+    assert lines == ["True 0"]
