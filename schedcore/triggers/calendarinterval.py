@@ -18,12 +18,12 @@ repeat after 12, leap years after 400) and the jumps of the clocks in between th
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 from functools import lru_cache
 from itertools import takewhile
 from math import gcd
 from time import time_ns
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Never, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
@@ -42,8 +42,8 @@ from schedcore.triggers._local import (
 )
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed
-from schedcore.triggers.cron._changes import ClockChange
+from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
+from schedcore.triggers.cron._changes import ClockChange, jumped_over
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 
 __all__ = ["CalendarIntervalTrigger"]
@@ -65,7 +65,6 @@ _FURTHEST_US = 36525 * DAY_S * _SECOND_US
 _LONG_S = 54_787 * DAY_S
 # The day number of 2100-01-01, from which on the clocks of a zone do the same each year.
 _STABLE_DAY = 47_482
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
 
 
 class CalendarIntervalTrigger(Frozen, GridTrigger):
@@ -136,7 +135,10 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         jitter: float | None = None,
         overflow: Literal["skip", "clamp"] = "skip",
         dst: Gap = "skip",
+        **others: Never,
     ) -> None:
+        if others:
+            raise unknown_option(type(self), others)
         units = (years, months, weeks, days)
         for name, value in zip(_UNITS, units, strict=True):
             _check(name, value, 9999 if name == "years" else 4_000_000)
@@ -456,21 +458,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             at_us = jump_s * _SECOND_US if run_us is None else run_us
             if not after_us < at_us <= upto_us or len(found) >= limit:
                 continue
-            at = to_datetime(at_us).astimezone(self.timezone)
-            local = _EPOCH + timedelta(seconds=local_s)
-            reason = (
-                f"{local:%H:%M:%S} does not exist on {local:%Y-%m-%d} in {self.timezone}, where the clocks go forward; "
-            )
-            if run_us is None:
-                found.append(
-                    ClockChange(local, "gap: skipped", at, f"{reason}it does not run that day, because dst is 'skip'")
-                )
-            else:
-                found.append(
-                    ClockChange(
-                        local, "gap: moved", at, f"{reason}it runs at {at:%H:%M:%S}, because dst is {self.dst!r}"
-                    )
-                )
+            found.append(jumped_over(local_s, at_us, self.timezone, self.dst))
         return found
 
     def _in_gaps(self, after_us: int, upto_us: int) -> list[int]:

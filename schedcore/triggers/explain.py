@@ -34,7 +34,7 @@ from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.cron._changes import ClockChange
 from schedcore.triggers.cron._dst import offsets_for
 from schedcore.triggers.cron._fields import WEEKDAYS
-from schedcore.triggers.cron._reasons import not_at, readings
+from schedcore.triggers.cron._reasons import long_steps, not_at, readings
 from schedcore.triggers.foreign import as_grid
 from schedcore.triggers.interval import IntervalTrigger
 
@@ -268,14 +268,18 @@ def _in_a_gap(trigger: EngineTrigger, asked: str, local: datetime) -> Answer:
     """About a local time that does not exist."""
     around_us = from_datetime(local.replace(tzinfo=trigger.timezone, fold=1))
     beyond_us = from_datetime(local.replace(tzinfo=trigger.timezone, fold=0))
-    found = _changes(trigger, around_us, beyond_us, _CHANGES)
-    reasons = [change.reason for change in found if change.local == local]
+    reasons = []
+    for name, change in _jumped_over(trigger, local, around_us, beyond_us):
+        reasons.append(f"{name}{change.reason}")
+        at_us = from_datetime(change.at)
+        if (
+            change.kind == "gap: moved" and trigger.next_us(at_us - 1) != at_us
+        ):  # one that it is made of alone runs then
+            reasons += _reasons(trigger, at_us)
     if not reasons:
         shifts = ", ".join(_shifts_on(trigger.timezone, beyond_us)) or "over it"
-        reasons = [
-            f"it falls in the gap of {local:%Y-%m-%d} in {trigger.timezone}: the clocks go {shifts}; and it is no time of "
-            f"the schedule"
-        ]
+        no_time = "; and it is no time of the schedule" if _tells(trigger) else ""
+        reasons = [f"it falls in the gap of {local:%Y-%m-%d} in {trigger.timezone}: the clocks go {shifts}{no_time}"]
     return Answer(
         asked=asked,
         at=None,
@@ -284,6 +288,35 @@ def _in_a_gap(trigger: EngineTrigger, asked: str, local: datetime) -> Answer:
         before=_before(trigger, around_us),
         after=_after(trigger, around_us),
     )
+
+
+def _jumped_over(
+    trigger: EngineTrigger, local: datetime, after_us: int, upto_us: int
+) -> Iterator[tuple[str, ClockChange]]:
+    """What becomes of a local time that does not exist, where the trigger, or one that it is made of, names it."""
+    for change in _changes(trigger, after_us, upto_us, _CHANGES):
+        if change.local == local:
+            yield "", change
+    for name, child in _children(trigger):
+        for inner, change in _jumped_over(child, local, after_us, upto_us):
+            yield f"{name}{inner}", change
+
+
+def _tells(trigger: EngineTrigger) -> bool:
+    """Whether all local times that a trigger names and that do not exist can be asked for."""
+    children = [child for _, child in _children(trigger)]
+    return trigger.elapsed or hasattr(trigger, "changes") or (bool(children) and all(map(_tells, children)))
+
+
+def _children(trigger: EngineTrigger) -> Iterator[tuple[str, EngineTrigger]]:
+    """The triggers that a trigger is made of, and how each is called in a sentence about it."""
+    inner: BaseTrigger | None = getattr(trigger, "trigger", None)
+    if inner is not None:
+        yield "", as_grid(inner)
+    else:
+        children: Iterable[BaseTrigger] = getattr(trigger, "triggers", ())
+        for child in children:
+            yield f"{child}: ", as_grid(child)
 
 
 def _before(trigger: EngineTrigger, upto_us: int) -> datetime | None:
@@ -305,15 +338,11 @@ def _reasons(trigger: EngineTrigger, at_us: int) -> list[str]:
     found = [] if own is None else list(own(at_us))
     if found:
         return found
-    inner: BaseTrigger | None = getattr(trigger, "trigger", None)
     if trigger.excludes and trigger.excluded(at_us - 1, at_us + 1) is not None:
         return [f"excluded by {getattr(trigger, 'calendar', 'a calendar')}"]
-    children: Iterable[BaseTrigger] = (inner,) if inner is not None else getattr(trigger, "triggers", ())
-    for child in children:
-        grid = as_grid(child)
-        if grid.next_us(at_us - 1) != at_us:
-            name = "" if inner is not None else f"{child}: "
-            found += [f"{name}{reason}" for reason in _reasons(grid, at_us)]
+    for name, child in _children(trigger):
+        if child.next_us(at_us - 1) != at_us:
+            found += [f"{name}{reason}" for reason in _reasons(child, at_us)]
     if isinstance(trigger, IntervalTrigger) and not found:
         if at_us < from_datetime(trigger.start_date):
             found.append(f"it is before the start, {shown(trigger.start_date)}")
@@ -346,6 +375,8 @@ def _lint(trigger: EngineTrigger, now_us: int, zone_guessed: bool) -> Iterator[F
         yield from _clock_findings(trigger, now_us)
         yield from _jitter(trigger, now_us)
     if isinstance(trigger, CronTrigger):
+        for message in long_steps(trigger):
+            yield Finding(code="long-step", level="warning", message=message)
         for code, message in readings(trigger):
             yield Finding(code=code, level="note", message=message)
     if isinstance(trigger, IntervalTrigger) and trigger.interval_us % _DAY_US == 0:

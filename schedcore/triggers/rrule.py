@@ -13,10 +13,10 @@ Theory of operation. The text is read, and turned into local time, by ``_rrule_t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from time import time_ns
-from typing import Any, Literal, Self
+from typing import Any, Literal, Never, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
@@ -28,7 +28,8 @@ from schedcore.triggers._rrule_text import EPOCH, as_text, split, to_s
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import WallRule
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen, Swallowed
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen, Swallowed, unknown_option
+from schedcore.triggers.cron._changes import ClockChange, jumped_over
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 
 __all__ = ["RRuleTrigger"]
@@ -90,7 +91,10 @@ class RRuleTrigger(Frozen, EngineTrigger):
         end_date: date | datetime | str | None = None,
         jitter: float | None = None,
         dst: Literal["skip", "cron"] = "skip",
+        **others: Never,
     ) -> None:
+        if others:
+            raise unknown_option(type(self), others)
         lines = split(as_text(rule))
         stated = next((line for line in lines if line.name == "DTSTART"), None)
         if timezone is None:
@@ -199,20 +203,35 @@ class RRuleTrigger(Frozen, EngineTrigger):
         return self.dst == "skip" and not is_fixed(self.timezone)
 
     def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
+        if not self.omits:
+            return []
+        return [Swallowed(at_us, len(times)) for at_us, times in self._jumped_over(after_us, upto_us) if times]
+
+    def changes(self, after_us: int, upto_us: int, limit: int = 100) -> list[ClockChange]:
+        """The times that do not come as they are written, because the clocks jump over them: the first ``limit`` of those in
+        (``after_us``, ``upto_us``], by the instant of the jump. Of a span that is too long the first part.
+        """
+        found: list[ClockChange] = []
+        for at_us, times in self._jumped_over(after_us, upto_us):
+            found += [jumped_over(local_s, at_us, self.timezone, self.dst) for local_s in times[: limit - len(found)]]
+        return found
+
+    def _jumped_over(self, after_us: int, upto_us: int) -> Iterator[tuple[int, list[int]]]:
+        """The instants at which the clocks jump, and the local times of the rule that they jump over."""
         limit_us = LAST_US if self.end_us is None else min(self.end_us, LAST_US)
         from_s, upto_s = max(after_us, FIRST_US) // _SECOND_US, min(upto_us, limit_us) // _SECOND_US
-        if not self.omits or upto_s <= from_s or is_still(self._offsets, from_s, upto_s):
-            return []
-        found = []
+        if upto_s <= from_s or is_still(self._offsets, from_s, upto_s):
+            return
         for low_s, high_s in gaps(self._offsets, from_s, upto_s + 1)[:_MAX_GAPS]:
             at_s = wall_instant(self._offsets, low_s, "cron")
             assert at_s is not None
-            times, local_s = 0, self._rules.after(low_s - 1)
-            while local_s is not None and local_s < high_s and times < _MAX_WALK:
-                times, local_s = times + 1, self._rules.after(local_s)
-            if times and after_us < at_s * _SECOND_US:
-                found.append(Swallowed(at_s * _SECOND_US, times))
-        return found
+            times: list[int] = []
+            local_s = self._rules.after(low_s - 1)
+            while local_s is not None and local_s < high_s and len(times) < _MAX_WALK:
+                times.append(local_s)
+                local_s = self._rules.after(local_s)
+            if after_us < at_s * _SECOND_US:
+                yield at_s * _SECOND_US, times
 
     # -- being a value -------------------------------------------------------------------------------------------------
 

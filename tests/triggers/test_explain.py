@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
+from schedcore.triggers.calendars import BusinessDayTrigger, Weekdays
+from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.explain import Explanation, explain, shown
@@ -188,6 +190,37 @@ def test_gaps_and_overlaps_at_an_instant() -> None:
     assert reason.endswith("it runs at 02:30+02:00 and at 02:30+01:00, because dst is 'literal'")
     with pytest.raises(InvalidTriggerError, match="at: 'soon' is not a date"):
         answered("30 2 * * *", "soon")
+
+
+_JUMPED = "02:30 does not exist on 2026-03-29 in Europe/Berlin, where the clocks go from 02:00 to 03:00; it "
+_MOVED = f"{_JUMPED}runs at 03:00, the first time after the gap"
+_SKIPPED = f"{_JUMPED}does not run that day, because dst is 'literal'"
+_GAP = "it falls in the gap of 2026-03-29 in Europe/Berlin: the clocks go forward from 02:00 to 03:00"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "reasons"),
+    [
+        (OrTrigger([cron("30 2 * * *", BERLIN), cron("0 5 * * *", BERLIN)]), [f"30 2 * * *: {_MOVED}"]),
+        (
+            AndTrigger([cron("30 2 * * *", BERLIN, dst="literal"), cron("0 5 * * *", BERLIN)]),
+            [f"30 2 * * *: {_SKIPPED}"],
+        ),
+        (OrTrigger([cron("0 5 * * *", BERLIN)]), [f"{_GAP}; and it is no time of the schedule"]),
+        (cron("30 2 * * *", BERLIN).excluding(Weekdays("mon")), [_MOVED]),
+        (
+            cron("30 2 * * *", BERLIN).excluding(Weekdays("sun")),
+            [_MOVED, "2026-03-29 03:00:00 is closed and is left out: Sunday"],
+        ),
+        (BusinessDayTrigger(1, hour=2, minute=30, timezone=BERLIN), [_GAP]),
+    ],
+    ids=str,
+)
+def test_what_is_made_of_other_triggers_in_a_gap(trigger: BaseTrigger, reasons: list[str]) -> None:
+    answer = trigger.explain(now=NOW, at="2026-03-29T02:30").answer
+    assert answer is not None
+    assert not answer.fires
+    assert list(answer.reasons) == reasons
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,29 @@ def test_years_of_three_digits() -> None:
     assert days(walk(trigger, 4, "0900-01-01T00:00Z")) == ["0930-01-01", "0930-01-03", "0930-01-04", "never"]
 
 
+@pytest.mark.parametrize(
+    ("dst", "kind", "at", "then"),
+    [
+        ("skip", "gap: skipped", "03:00", "it does not run that day, because dst is 'skip'"),
+        ("cron", "gap: moved", "03:00", "it runs at 03:00:00, because dst is 'cron'"),
+    ],
+)
+def test_what_the_clocks_jump_over_can_be_asked_for(dst: Any, kind: str, at: str, then: str) -> None:
+    trigger = RRuleTrigger("FREQ=HOURLY;INTERVAL=2", dtstart="2026-03-28T00:30", timezone=BERLIN, dst=dst)
+    first, last = us("2026-01-01T00:00Z"), us("2027-12-31T00:00Z")
+    changes = trigger.changes(first, last)
+    assert [(f"{change.local}", change.kind, f"{change.at:%Y-%m-%d %H:%M}") for change in changes] == [
+        (f"{day} 02:30:00", kind, f"{day} {at}") for day in ("2026-03-29", "2027-03-28")
+    ]
+    assert (
+        changes[0].reason == f"02:30:00 does not exist on 2026-03-29 in {BERLIN}, where the clocks go forward; {then}"
+    )
+    assert trigger.changes(first, last, 1) == changes[:1]
+    answer = trigger.explain(at="2026-03-29T02:30").answer
+    assert answer is not None
+    assert answer.reasons == (changes[0].reason,)
+
+
 def test_the_lines_of_an_event() -> None:
     trigger = RRuleTrigger(
         "DTSTART;TZID=Europe/Berlin:20260105T090000\n"

@@ -10,7 +10,7 @@ from schedcore.clock import to_datetime
 from schedcore.triggers.cron._dst import Offsets, shown_before
 from schedcore.triggers.cron._search import Plan
 
-__all__ = ["ClockChange", "clock_changes"]
+__all__ = ["ClockChange", "clock_changes", "jumped_over"]
 
 _DAY_S = 86400
 # Seconds. No search goes further than this (100 years).
@@ -60,6 +60,17 @@ def clock_changes(
                 yield from _overlap(plan, zone, once, why, (low_s, high_s, begin_s, old, offset))
         shown_s = max(shown_s, end_s + offset)
         last = begin_s, offset
+
+
+def jumped_over(local_s: int, at_us: int, zone: tzinfo, dst: str) -> ClockChange:
+    """What became of a local time over which the clocks of a zone jump: left out where ``dst`` is ``"skip"``, else moved to
+    ``at_us``.
+    """
+    local, at = _local(local_s), to_datetime(at_us).astimezone(zone)
+    reason = f"{local:%H:%M:%S} does not exist on {local:%Y-%m-%d} in {zone}, where the clocks go forward; "
+    if dst == "skip":
+        return ClockChange(local, "gap: skipped", at, f"{reason}it does not run that day, because dst is 'skip'")
+    return ClockChange(local, "gap: moved", at, f"{reason}it runs at {at:%H:%M:%S}, because dst is {dst!r}")
 
 
 def _times(plan: Plan, low_s: int, high_s: int) -> Iterator[int]:
