@@ -363,14 +363,43 @@ _ADVICE = (
     ),
     ("Unescaped '\\' in a string", "write \\\\ for a backslash, or put the text into single quotes"),
     ("Expected newline or end", "each key = value stands on a line of its own"),
-    ("Unclosed array", "close it with ]"),
-    ("Unclosed inline table", "close it with }"),
+    (
+        "Found invalid character '\\n'",
+        "a text in single quotes ends on its line; one of several lines is written in triple quotes",
+    ),
+    ("Illegal character", "write it as \\uXXXX in double quotes, or leave it out"),
+    ("Found invalid character", "write it as \\uXXXX in double quotes, or leave it out"),
+    ("Escaped character is not", "write the letter itself"),
+    ('Expected "', "close the text with the quotes that it begins with"),
+    ("Unterminated string", "close the text with the quotes that it begins with"),
+    ("Invalid date or datetime", "give one that the calendar has, such as 2030-01-31T06:00:00"),
+    ("Cannot mutate", "a table in { } is complete; write what is missing into it"),
+    ("Unclosed array", "close it with ], and put a comma between two values"),
+    ("Unclosed inline table", "close it with }, on the same line, and put a comma between two values"),
     ("Invalid statement", "a line is key = value, [table], [[list of tables]] or a # comment"),
-    ("Invalid initial character for a key", "a key is made of A-Z a-z 0-9 _ -, or in quotes"),
+    (
+        "Invalid initial character for a key",
+        "a key is made of A-Z a-z 0-9 _ -, or in quotes; a table in { } stands on one line, with no comma at its end",
+    ),
 )
 
 
 def _syntax_error(text: str, path: str, message: str) -> FileSyntaxError:
+# How it says that a text is not closed, and what that begins with.
+_UNCLOSED = (("Expected \"'''\"", "'''"), ('Expected "\'"', "'"), ("Unterminated string", '"'))
+
+
+def _opening(text: str, message: str) -> tuple[int, int] | None:
+    """Where the text begins that ends nowhere, if it is that: ``tomllib`` names the end of the file."""
+    quotes = next((quotes for start, quotes in _UNCLOSED if message.startswith(start)), None)
+    if quotes is None:
+        return None
+    if quotes == '"' and text.count('"""') % 2:
+        quotes = '"""'
+    at = text.rfind(quotes)
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+
     match = _PLACE.search(message)
     lines = text.replace("\r\n", "\n").split("\n")
     line, column = len(lines), len(lines[-1]) + 1
@@ -379,6 +408,8 @@ def _syntax_error(text: str, path: str, message: str) -> FileSyntaxError:
         if match["line"]:
             line, column = int(match["line"]), int(match["column"])
     advice = next((advice for start, advice in _ADVICE if message.startswith(start)), "")
+        else:
+            line, column = _opening("\n".join(lines), message) or (line, column)
     return FileSyntaxError(path, line, column, f"not valid TOML: {message}{advice and '; ' + advice}")
 
 

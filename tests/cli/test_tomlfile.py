@@ -245,6 +245,27 @@ class TestErrors:
                 "2:6: not valid TOML: Cannot overwrite a value; a key can be given only once in a table",
             ),
             ("a = [1,", "1:8: not valid TOML: Unclosed array; close it with ]"),
+            (
+                "a = 'x'\nb = 'y\nc = 1\n",
+                """2:5: not valid TOML: Expected "'"; close the text with the quotes that it begins with""",
+            ),
+            (
+                "a = 1\r\nbc = '''y\nc = 1\n",
+                """2:6: not valid TOML: Expected "'''"; close the text with the quotes that it begins with""",
+            ),
+            (
+                'a = """x"""\nb = """y "z"\n\n',
+                "2:5: not valid TOML: Unterminated string; close the text with the quotes that it begins with",
+            ),
+            (
+                'a = """x"""\nb = "y',
+                "2:5: not valid TOML: Unterminated string; close the text with the quotes that it begins with",
+            ),
+            (
+                "a = 2021-02-29",
+                "1:5: not valid TOML: Invalid date or datetime; "
+                "give one that the calendar has, such as 2030-01-31T06:00:00",
+            ),
         ],
     )
     def test_syntax(self, text: str, message: str) -> None:
