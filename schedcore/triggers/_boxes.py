@@ -10,11 +10,21 @@ from collections.abc import Iterable, Sequence
 from datetime import tzinfo
 from functools import lru_cache, reduce
 from math import gcd
+from operator import or_
 from typing import NamedTuple
 
 from schedcore.triggers._bits import every, lowest, widened
 from schedcore.triggers._clocks import clocks_of, held_together
-from schedcore.triggers._days import CHUNK, FIRST_DAY, Days, EitherDays, Smeared, common_days, repeating_from
+from schedcore.triggers._days import (
+    CHUNK,
+    FIRST_DAY,
+    CommonDays,
+    Days,
+    EitherDays,
+    Smeared,
+    common_days,
+    repeating_from,
+)
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._step_days import DayLattice
 from schedcore.triggers._zones import FIRST_US, LAST_US
@@ -47,7 +57,7 @@ ANY_MINUTE = (1 << 1440) - 1
 ANY_SECOND = (1 << 60) - 1
 #: From here on the boxes hold.
 KNOWN_US = FIRST_DAY * _DAY_US
-# Boxes of one set; of more less is known: those of one of two triggers, or one box that holds all.
+# Boxes of one set; of more less is known: those of one of two triggers with a box that holds those of the other.
 _MANY = 256
 #: Days; of what is farther away nothing is known by days.
 FAR_DAYS = 40
@@ -171,27 +181,31 @@ def shared(one: Sequence[Box], other: Sequence[Box]) -> tuple[Box, ...]:
         for b in other
         if a.minutes & b.minutes and a.seconds & b.seconds and (both := a.shared(b)) is not None
     ]
-    return tuple(found) if len(found) <= _MANY else tuple(one)
+    if len(found) <= _MANY:
+        return tuple(found)
+    return shared(one, (_around(other),)) if len(other) > 1 else tuple(one)
 
 
 def either(sets: Iterable[Sequence[Box]]) -> tuple[Box, ...]:
     """All boxes of several sets, of which there are not too many."""
     found = [box for boxes in sets for box in boxes]
-    return tuple(found) if len(found) <= _MANY else (reduce(_around, found),)
+    return tuple(found) if len(found) <= _MANY else (_around(found),)
 
 
-def _around(one: Box, other: Box) -> Box:
-    """A box that holds two."""
-    step = gcd(one.period_us, other.period_us, one.offset_us - other.offset_us)
+def _around(boxes: Sequence[Box]) -> Box:
+    """A box that holds several."""
+    first_us = boxes[0].offset_us
+    step = gcd(*(box.period_us for box in boxes), *(box.offset_us - first_us for box in boxes))
+    sets = list({day_sets(box): None for box in boxes})
     return Box(
         step,
-        one.offset_us % step,
-        one.minutes | other.minutes,
-        one.seconds | other.seconds,
-        (),
-        min(one.from_us, other.from_us),
-        max(one.upto_us, other.upto_us),
-        vague=not (one.periodic and other.periodic),
+        first_us % step,
+        reduce(or_, (box.minutes for box in boxes)),
+        reduce(or_, (box.seconds for box in boxes)),
+        () if () in sets else (EitherDays([CommonDays(each) for each in sets]),),
+        min(box.from_us for box in boxes),
+        max(box.upto_us for box in boxes),
+        vague=not all(box.periodic for box in boxes),
     )
 
 

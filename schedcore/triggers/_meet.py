@@ -181,11 +181,11 @@ class Meeting:
         near_us = self._tolerance_us
         each = [boxes_of(part) for part in self._parts]
         if not near_us:
-            return reduce(shared, each, ANYWHERE)
+            return reduce(shared, sorted(each, key=len), ANYWHERE)
         first, *others = each
         if any(_never_near(first, boxes, near_us) for boxes in others):
             return ()
-        return reduce(shared, (near(boxes, near_us) for boxes in others), first)
+        return reduce(shared, sorted((near(boxes, near_us) for boxes in others), key=len), first)
 
     def boxes(self) -> tuple[Box, ...]:
         """Where they can meet at most; none: nowhere."""

@@ -71,8 +71,11 @@ class Calendar(Frozen):
         """Which of some days in a row are closed, as bits; of a calendar that closes whole days."""
         return sum(1 << place for place in range(count) if self.span((first + place) * DAY_S).closed)
 
-    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
-        """Where it is closed at most, or open at most: any of these sets. All of time, where nothing is known."""
+    def sets(self, closed: bool, unsure: bool = True) -> tuple[LocalSet, ...]:
+        """Where it is closed at most, or open at most: any of these sets. All of time, where nothing is known.
+
+        ``unsure``: whether what nobody knows yet may be either, and is not as ``span`` has it.
+        """
         return (LocalSet(),)
 
     def is_closed(self, when: date | datetime) -> bool:

@@ -49,14 +49,14 @@ class _Several(Calendar):
     def known_until(self) -> int | None:  # type: ignore[override]
         return min((each.known_until for each in self.calendars if each.known_until is not None), default=None)
 
-    def _united(self, closed: bool) -> tuple[LocalSet, ...]:
-        found = tuple({each: None for calendar in self.calendars for each in calendar.sets(closed)})
+    def _united(self, closed: bool, unsure: bool) -> tuple[LocalSet, ...]:
+        found = tuple({each: None for calendar in self.calendars for each in calendar.sets(closed, unsure)})
         return found if len(found) <= _MANY else (LocalSet(),)
 
-    def _common(self, closed: bool) -> tuple[LocalSet, ...]:
+    def _common(self, closed: bool, unsure: bool) -> tuple[LocalSet, ...]:
         found: tuple[LocalSet, ...] = (LocalSet(),)
         for calendar in self.calendars:
-            sets = calendar.sets(closed)
+            sets = calendar.sets(closed, unsure)
             if len(sets) * len(found) <= _MANY:
                 found = tuple(
                     LocalSet(one.days + other.days, one.minutes & other.minutes)
@@ -105,8 +105,8 @@ class AnyOf(_Several):
     def span(self, local_s: int) -> Span:
         return self._combine(local_s, True)
 
-    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
-        return self._united(True) if closed else self._common(False)
+    def sets(self, closed: bool, unsure: bool = True) -> tuple[LocalSet, ...]:
+        return self._united(True, unsure) if closed else self._common(False, unsure)
 
 
 class AllOf(_Several):
@@ -122,8 +122,8 @@ class AllOf(_Several):
     def span(self, local_s: int) -> Span:
         return self._combine(local_s, False)
 
-    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
-        return self._common(True) if closed else self._united(False)
+    def sets(self, closed: bool, unsure: bool = True) -> tuple[LocalSet, ...]:
+        return self._common(True, unsure) if closed else self._united(False, unsure)
 
 
 class Not(Calendar):
@@ -157,8 +157,8 @@ class Not(Calendar):
     def closed_days(self, first: int, count: int) -> int:
         return (1 << count) - 1 ^ self.calendar.closed_days(first, count)
 
-    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
-        return self.calendar.sets(not closed)
+    def sets(self, closed: bool, unsure: bool = True) -> tuple[LocalSet, ...]:
+        return self.calendar.sets(not closed, unsure)
 
     def __invert__(self) -> Calendar:
         return self.calendar

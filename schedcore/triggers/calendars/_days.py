@@ -38,7 +38,7 @@ class Dates(Daily):
             raise InvalidTriggerError("dates: give at least one date", field="dates")
         object.__setattr__(self, "_ranges", tuple(sorted(set(ranges))))
 
-    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
+    def sets(self, closed: bool, unsure: bool = True) -> tuple[LocalSet, ...]:
         return (LocalSet((_ranges_of(self._ranges, closed),)),)
 
     def span(self, local_s: int) -> Span:
@@ -106,7 +106,7 @@ class Weekdays(Daily):
             raise InvalidTriggerError("weekdays: give at least one day, and leave one open", field="weekdays")
         object.__setattr__(self, "_days", tuple(sorted(numbers)))
 
-    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
+    def sets(self, closed: bool, unsure: bool = True) -> tuple[LocalSet, ...]:
         return (LocalSet((_weekdays(tuple(day for day in range(7) if (day in self._days) is closed)),)),)
 
     def _closes(self, day: int) -> bool:

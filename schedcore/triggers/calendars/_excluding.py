@@ -189,7 +189,8 @@ class Excluding(Zoned):
 
     def _rolled(self, days: Days) -> RolledDays:
         calendar = self.calendar
-        return _rolled_days(days, calendar.sets(closed=False), calendar.sets(closed=True), self.roll == "next")
+        opened, closed = (calendar.sets(closed, unsure=False) for closed in (False, True))
+        return _rolled_days(days, opened, closed, self.roll == "next")
 
     def _finder(self) -> Finder:
         """Where it fires at most; made when a search takes long."""

@@ -42,8 +42,8 @@ class Holidays(Daily):
     def known_until(self) -> int | None:  # type: ignore[override]
         return _known(self.country, self.subdivision)[1]
 
-    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
-        return (LocalSet((_days_of(self.country, self.subdivision)[closed],)),)
+    def sets(self, closed: bool, unsure: bool = True) -> tuple[LocalSet, ...]:
+        return (LocalSet((_days_of(self.country, self.subdivision, closed, unsure),)),)
 
     def span(self, local_s: int) -> Span:
         day = local_s // DAY_S
@@ -154,10 +154,17 @@ def _chunk_after(day: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _days_of(country: str, subdivision: str | None) -> tuple[Days, Days]:
-    """The days that may be open, and those that may be closed. Those soon after the last that are known may be either; from then
-    on all are taken to be open, as by ``span``, lest whoever searches finds a day that may be the one in each month for ever.
+def _known_days(country: str, subdivision: str | None) -> Days:
+    return _HolidayDays(country, subdivision)
+
+
+@lru_cache(maxsize=64)
+def _days_of(country: str, subdivision: str | None, closed: bool, unsure: bool) -> Days:
+    """The days that may be closed, or open. Those soon after the last that are known may be either, where that is asked for; from
+    then on all are taken to be open, as by ``span``, lest whoever searches finds days that may be the first open one for ever.
     """
-    known = _HolidayDays(country, subdivision)
+    known = _known_days(country, subdivision)
+    if not closed:
+        return OtherDays(known)
     until = _known(country, subdivision)[1]
-    return OtherDays(known), EitherDays([known, RangeDays([(until, until + SOON - 1)])])
+    return EitherDays([known, RangeDays([(until, until + SOON - 1)])]) if unsure else known

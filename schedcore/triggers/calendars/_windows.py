@@ -36,7 +36,7 @@ class Times(Calendar):
     def by_day(self) -> bool:
         return False
 
-    def sets(self, closed: bool) -> tuple[LocalSet, ...]:
+    def sets(self, closed: bool, unsure: bool = True) -> tuple[LocalSet, ...]:
         start_s, end_s = (self._start_s, self._end_s) if closed else (self._end_s, self._start_s)
         start_s, end_s = start_s % DAY_S, end_s or DAY_S
         first, last = start_s // 60, (end_s - 1) // 60  # minutes that are closed, or open, in part at least
