@@ -249,9 +249,9 @@ def _anchored(trigger: EngineTrigger, timeline: Timeline) -> EngineTrigger:
 
 def _bad_trigger_args(named: Any, alias: str, cls: type, given: dict[str, Any], error: TypeError) -> Exception:
     from difflib import get_close_matches
-    from inspect import signature
+    from inspect import Parameter, signature
 
-    known = list(signature(cls).parameters)
+    known = [name for name, one in signature(cls).parameters.items() if one.kind is not Parameter.VAR_KEYWORD]
     for name in given:
         if name not in known:
             if name == "timezone":

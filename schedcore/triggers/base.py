@@ -14,17 +14,28 @@ it can neither drift nor double a fire time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self
 
 from schedcore.clock import from_datetime, to_datetime
+from schedcore.errors import UnknownOptionError
 from schedcore.triggers.jitter import from_jitter_us
 
 if TYPE_CHECKING:
     from schedcore.triggers.calendars import Calendar, Excluding
     from schedcore.triggers.explain import Explanation
 
-__all__ = ["Backlog", "BaseTrigger", "EngineTrigger", "Excluded", "Frozen", "GridTrigger", "Swallowed"]
+__all__ = [
+    "Backlog",
+    "BaseTrigger",
+    "EngineTrigger",
+    "Excluded",
+    "Frozen",
+    "GridTrigger",
+    "Swallowed",
+    "unknown_option",
+]
 
 
 # Microseconds (2038). From 1970 up to here a float of seconds is so near to an instant that it gives back the microsecond.
@@ -58,6 +69,17 @@ class Swallowed(NamedTuple):
 
     at_us: int
     times: int
+
+
+def unknown_option(cls: type, given: Iterable[str]) -> UnknownOptionError:
+    """What to raise for arguments that a trigger does not have: it is about the first of them.
+
+    Type checkers find them before: their type is ``Never``.
+    """
+    from inspect import Parameter, signature
+
+    known = [name for name, one in signature(cls).parameters.items() if one.kind is not Parameter.VAR_KEYWORD]
+    return UnknownOptionError(next(iter(given)), known, cls.__name__)
 
 
 class Frozen:

@@ -20,7 +20,7 @@ from datetime import tzinfo
 from itertools import combinations
 from math import prod
 from time import time_ns
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._boxes import KNOWN_US, Box, either
@@ -29,7 +29,16 @@ from schedcore.triggers._old_states import OLD_VERSIONS
 from schedcore.triggers._values import check_version, pack_trigger, to_triggers, unpack_trigger
 from schedcore.triggers._where import boxes_of
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, Frozen, GridTrigger, Swallowed
+from schedcore.triggers.base import (
+    Backlog,
+    BaseTrigger,
+    EngineTrigger,
+    Excluded,
+    Frozen,
+    GridTrigger,
+    Swallowed,
+    unknown_option,
+)
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
 from schedcore.triggers.jitter import from_jitter_us
 
@@ -211,7 +220,10 @@ class AndTrigger(_Combination):
         *,
         tolerance: float = 0,
         timezone: str | tzinfo | None = None,
+        **others: Never,
     ) -> None:
+        if others:
+            raise unknown_option(type(self), others)
         children = _together(to_triggers(triggers))
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1e9:
             raise InvalidTriggerError(
@@ -345,7 +357,10 @@ class OrTrigger(_Combination):
         jitter: float | None = None,
         *,
         timezone: str | tzinfo | None = None,
+        **others: Never,
     ) -> None:
+        if others:
+            raise unknown_option(type(self), others)
         children = _together(to_triggers(triggers))
         zone = children[0].timezone if timezone is None else to_zone(timezone)
         self._fill(children, zone, None if jitter is None else to_jitter(jitter))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import date, datetime, tzinfo
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from schedcore.clock import to_datetime
 from schedcore.triggers import _old_states
 from schedcore.triggers._zones import same_zone, to_instant, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger
+from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, unknown_option
 
 __all__ = ["DateTrigger"]
 
@@ -33,7 +33,11 @@ class DateTrigger(Frozen, GridTrigger):
     run_us: int
     _floating: bool
 
-    def __init__(self, run_date: date | datetime | str | None = None, timezone: str | tzinfo | None = None) -> None:
+    def __init__(
+        self, run_date: date | datetime | str | None = None, timezone: str | tzinfo | None = None, **others: Never
+    ) -> None:
+        if others:
+            raise unknown_option(type(self), others)
         if timezone is None and isinstance(run_date, datetime):
             timezone = run_date.tzinfo
         zone = to_zone(timezone)

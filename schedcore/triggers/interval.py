@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta, tzinfo
 from time import time_ns
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Never, Self
 
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger
+from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, unknown_option
 
 __all__ = ["IntervalTrigger"]
 
@@ -85,7 +85,10 @@ class IntervalTrigger(Frozen, GridTrigger):
         end_date: date | datetime | str | None = None,
         timezone: str | tzinfo | None = None,
         jitter: float | None = None,
+        **others: Never,
     ) -> None:
+        if others:
+            raise unknown_option(type(self), others)
         try:
             # In steps: a list or a text, which can be multiplied as well, meets a number before it fills the memory.
             total = (((weeks * 7 + days) * 24 + hours) * 60 + minutes) * 60 + seconds

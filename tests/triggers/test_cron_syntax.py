@@ -346,7 +346,7 @@ def test_wrong_calls() -> None:
         CronTrigger.from_str("cron[hour='5', foo='3']", "UTC")
     assert caught.value.column == 16
     with pytest.raises(TypeError):
-        CronTrigger(hours=5)  # type: ignore[call-arg]
+        CronTrigger(hours=5)  # type: ignore[arg-type]
 
 
 def test_an_error_counts_columns_in_the_text_as_it_was_given() -> None:

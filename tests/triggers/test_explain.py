@@ -240,6 +240,12 @@ def test_what_is_made_of_other_triggers_in_a_gap(trigger: BaseTrigger, reasons: 
         (cron("0 0 * * 0-6"), ["weekday-number"]),
         (cron("0 0 13 * fri"), ["either-day"]),
         (cron("0 0 */13 * fri"), []),
+        (cron("*/59 * * * *"), []),
+        (cron("*/60 * * * *"), ["long-step"]),
+        (cron("5,*/90 */24 * */12 *"), ["long-step"] * 3),
+        (cron("0-10/10 20-4/8 * * *"), []),
+        (cron("0-10/11 20-4/9 * * *"), ["long-step"] * 2),
+        (cron("0 0 0 * * ? */900", dialect="quartz"), []),
         (cron("0 0 15W * fri"), []),
         (cron("@weekly"), []),
         (cron("0 0 13 * fri", dialect="apscheduler3"), ["either-day"]),
@@ -392,3 +398,12 @@ def test_there_is_always_an_answer(text: str, dst: str, at: datetime, whole: boo
     if found.answer.at is not None:
         at_us = from_datetime(found.answer.at)
         assert found.answer.fires == (trigger.count_us(at_us - 1, at_us) == 1)
+
+
+def test_a_step_that_is_longer_than_its_range() -> None:
+    (found,) = cron("*/90 * * * *").explain(now=NOW).lint
+    assert found.level == "warning"
+    assert found.message == (
+        "*/90 is the first minute of the range alone, because the step is longer than that; what is to come every 90 minutes "
+        "is an interval"
+    )

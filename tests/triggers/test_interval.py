@@ -166,7 +166,7 @@ def test_wrong_arguments(arguments: dict[str, Any], field: str, message: str) ->
 
 def test_an_unknown_argument_is_refused() -> None:
     with pytest.raises(TypeError):
-        IntervalTrigger(second=5)  # type: ignore[call-arg]
+        IntervalTrigger(second=5)  # type: ignore[arg-type]
 
 
 def test_without_a_start_the_first_fire_time_is_one_interval_from_now() -> None:

@@ -18,11 +18,21 @@ from schedcore.triggers.cron._words import in_words
 if TYPE_CHECKING:
     from schedcore.triggers.cron._trigger import CronTrigger
 
-__all__ = ["not_at", "readings"]
+__all__ = ["long_steps", "not_at", "readings"]
 
 # A number that is a value of its field: neither a step nor "which one of the month".
 _NUMBER = re.compile(r"(?<![/#\d])\d")
 _HASH = re.compile(r"(?<![a-z])h(?![a-z])", re.IGNORECASE)
+_STEPPED = re.compile(r"(?:\*|(\d+)-(\d+))/(\d+)")
+# How many values there are, and what each of them is.
+_VALUES = {
+    "second": (60, "second"),
+    "minute": (60, "minute"),
+    "hour": (24, "hour"),
+    "day": (31, "day"),
+    "month": (12, "month"),
+    "day_of_week": (7, "day"),
+}
 
 
 def not_at(trigger: CronTrigger, at_us: int) -> list[str]:
@@ -118,6 +128,28 @@ def _hashed(name: str, text: str, rule: CronRule) -> str:
 
 
 # --- other readings -------------------------------------------------------------------------------------------------
+
+
+def long_steps(trigger: CronTrigger) -> Iterator[str]:
+    """What goes through a range in a step that is longer than it, as cron takes it: a sentence for each."""
+    source = trigger.source
+    if not isinstance(source, Crontab):
+        return  # the keyword form refuses it
+    for name, text in field_texts(source).items():
+        if name not in _VALUES:
+            continue
+        values, unit = _VALUES[name]
+        for element in text.split(","):
+            stepped = _STEPPED.fullmatch(element)
+            if stepped is None:
+                continue
+            first, last, step = stepped.groups()
+            width = values - 1 if first is None else (int(last) - int(first)) % values
+            if int(step) > width:
+                yield (
+                    f"{element} is the first {unit} of the range alone, because the step is longer than that; what is to "
+                    f"come every {int(step)} {unit}s is an interval"
+                )
 
 
 def readings(trigger: CronTrigger) -> Iterator[tuple[str, str]]:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from datetime import date, datetime, tzinfo
 from datetime import timezone as fixed_zone
-from typing import Any, ClassVar, Literal, NoReturn, Self
+from typing import Any, ClassVar, Literal, Never, NoReturn, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed
+from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
 from schedcore.triggers.cron._changes import ClockChange, clock_changes
 from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, Crontab, has_hash, parse_keywords, read
 from schedcore.triggers.cron._dst import (
@@ -144,7 +144,10 @@ class CronTrigger(Frozen, GridTrigger):
         timezone: str | tzinfo | None = None,
         jitter: float | None = None,
         dst: Literal["cron", "literal"] = "cron",
+        **others: Never,
     ) -> None:
+        if others:
+            raise unknown_option(type(self), others)
         given = (year, month, day, week, day_of_week, hour, minute, second)
         source = tuple(_text(name, value) for name, value in zip(KEYWORDS, given, strict=True))
         self._build(source, start_date, end_date, timezone, jitter, dst)
