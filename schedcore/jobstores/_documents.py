@@ -181,7 +181,8 @@ class DocumentStore(DocumentRecovery):
             return [self._entry(doc, loaded[doc.id]) for doc in docs]
 
     def _entry(self, doc: Doc, loaded: Loaded) -> JobEntry:
-        if loaded.reason is not None and doc.state is not JobState.BROKEN:
+        if loaded.reason is not None:
+            # What keeps it from being loaded now, though something else may have been the reason why it was set aside.
             return JobEntry(loaded.record, JobState.BROKEN, doc.fire_us, doc.due_us, loaded.reason)
         return JobEntry(loaded.record, doc.state, doc.fire_us, doc.due_us, doc.reason)
 

@@ -47,7 +47,8 @@ def entry(row: Sequence[Any], loaded: Loaded) -> JobEntry:
     _, _, state, fire_us, due_us, reason = row
     if instant(fire_us) != fire_us or instant(due_us) != due_us:
         return JobEntry(loaded.record, JobState.BROKEN, instant(fire_us), instant(due_us), DAMAGED)
-    if loaded.reason is not None and state != JobState.BROKEN:
+    if loaded.reason is not None:
+        # What keeps it from being loaded now, though something else may have been the reason why it was set aside.
         return JobEntry(loaded.record, JobState.BROKEN, fire_us, due_us, loaded.reason)
     return JobEntry(loaded.record, _STATES.get(state, JobState.BROKEN), fire_us, due_us, text(reason))
 

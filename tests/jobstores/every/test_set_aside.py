@@ -178,6 +178,21 @@ def test_what_cannot_be_loaded_waits_until_it_can(world: World) -> None:
 
 
 @pytest.mark.timeout(180)
+def test_the_reason_is_what_is_wrong_now(world: World) -> None:
+    """Who has put the module back is not told any more that it is missing, but what its function is called."""
+    damage(world)
+    scheduler, _ = world.boot(2.5, healthy=False)
+    scheduler.advance(3600)
+    assert REASONS["module"] in str(jobs_of(scheduler)["module"].reason)
+    world.write(AWAY, "def works(*args): ...\n")
+    wanted = f"module {AWAY!r} has no attribute 'work'; did you mean 'works'?"
+    assert wanted in str(jobs_of(scheduler)["module"].reason)
+    scheduler, log = world.boot(3.75, healthy=False)
+    assert wanted in str(jobs_of(scheduler)["module"].reason)
+    assert "module" not in told(log)
+
+
+@pytest.mark.timeout(180)
 def test_on_request(world: World) -> None:
     damage(world)
     scheduler, log = world.boot(2.5, healthy=False)
