@@ -113,8 +113,9 @@ class Codec:
     def encode_all(self, jobs: Sequence[JobRecord]) -> list[bytes]:
         """The payloads of jobs that are stored together. What many of them have in common is checked and encoded once."""
         serializer = self.serializer
+        plain = serializer.inner if isinstance(serializer, SignedSerializer) else serializer
         with limited(self.allowed):
-            if len(jobs) > 1 and "dumps_part" in vars(type(serializer)):
+            if len(jobs) > 1 and "dumps_part" in vars(type(plain)):
                 return _encode_in_parts(cast(SerializerOfParts, serializer), jobs)
             return [_encode(serializer, job) for job in jobs]
 

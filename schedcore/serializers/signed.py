@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from schedcore.errors import ConfigurationError, SerializationError
-from schedcore.serializers.base import Serializer
+from schedcore.serializers.base import Serializer, SerializerOfParts
 
 __all__ = ["MIN_KEY_BYTES", "SignedSerializer", "is_signed"]
 
@@ -44,7 +44,7 @@ class SignedSerializer:
     __slots__ = ("_keys", "inner")
 
     def __init__(self, inner: Serializer, keys: bytes | str | Sequence[bytes | str]) -> None:
-        several = [keys] if isinstance(keys, bytes | str) else list(keys)
+        several = list(keys) if isinstance(keys, Sequence) and not isinstance(keys, bytes | str | bytearray) else [keys]
         self.inner = inner
         self._keys: dict[bytes, bytes] = {}
         for key in several:
@@ -72,7 +72,17 @@ class SignedSerializer:
 
     def dumps(self, data: object, root: str = "") -> bytes:
         """The signed bytes. Raises what the serializer inside raises."""
-        payload = self.inner.dumps(data, root)
+        return self._signed(self.inner.dumps(data, root))
+
+    def dumps_part(self, fields: dict[str, Any]) -> bytes:
+        """See ``SerializerOfParts``, which the serializer inside has to be."""
+        return cast(SerializerOfParts, self.inner).dumps_part(fields)
+
+    def join_parts(self, *parts: bytes) -> bytes:
+        """See ``SerializerOfParts``."""
+        return self._signed(cast(SerializerOfParts, self.inner).join_parts(*parts))
+
+    def _signed(self, payload: bytes) -> bytes:
         name, secret = next(iter(self._keys.items()))
         return b"".join((_MARK, name, self._mac(secret, payload), payload))
 
@@ -93,6 +103,4 @@ class SignedSerializer:
         return self.inner.loads(content)
 
     def _mac(self, secret: bytes, payload: bytes) -> bytes:
-        mac = hmac.new(secret, self.inner.name.encode() + b"\0", hashlib.sha256)
-        mac.update(payload)
-        return mac.digest()
+        return hmac.digest(secret, b"%b\0%b" % (self.inner.name.encode(), payload), "sha256")
