@@ -79,6 +79,8 @@ class AllowedRefs:
     def __init__(self, patterns: Iterable[str] | None = None) -> None:
         if isinstance(patterns, str):
             patterns = [pattern for pattern in re.split(r"[,\s]+", patterns) if pattern]
+        elif patterns is not None and not isinstance(patterns, Iterable):
+            raise ConfigurationError(f"allowed_refs: {patterns!r} is no list of patterns")
         self._patterns = (DEFAULT,) if patterns is None else tuple(patterns)
         self._lenient = DEFAULT in self._patterns
         self._exact: set[str] = set()

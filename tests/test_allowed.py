@@ -203,6 +203,11 @@ def test_patterns_that_are_none(pattern: Any) -> None:
         AllowedRefs([pattern])
 
 
+def test_patterns_that_are_no_list() -> None:
+    with pytest.raises(ConfigurationError, match="allowed_refs: 5 is no list of patterns"):
+        AllowedRefs(5)  # type: ignore[arg-type]
+
+
 def test_what_is_missing_is_another_error(module: str) -> None:
     with pytest.raises(ReferenceLookupError, match="has no attribute 'nobody'"):
         found(f"{module}.jobs:nobody", [f"{module}.jobs:*"])

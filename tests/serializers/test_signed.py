@@ -77,6 +77,8 @@ def test_a_signature_holds_for_one_serializer_only() -> None:
         ("short", "not one of 5"),
         ([OLD, "short"], "not one of 5"),
         ([OLD, 5], "not a int"),
+        (5, "not a int"),
+        (bytearray(OLD), "not a bytearray"),
         ([], "give at least one key"),
     ],
 )
