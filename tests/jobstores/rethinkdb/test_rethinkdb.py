@@ -32,8 +32,9 @@ from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobEntry, JobState
 from schedcore.jobstores._documents import DocumentStore
 from schedcore.jobstores._documents_doc import Change, Doc
+from schedcore.jobstores._rethinkdb_rows import key_of
 from schedcore.jobstores.base import JobStore
-from schedcore.jobstores.rethinkdb import RethinkDBJobStore, _key
+from schedcore.jobstores.rethinkdb import RethinkDBJobStore
 from schedcore.run import Finish, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
@@ -156,7 +157,7 @@ def test_a_batch_is_one_query_in_which_each_row_is_compared(make: Make, server: 
 def test_large_batches_are_several_queries(
     make: Make, server: EvaluatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("schedcore.jobstores.rethinkdb._QUERY_BYTES", 20_000)
+    monkeypatch.setattr(RethinkDBJobStore, "_query_bytes", 20_000)
     store = make()
     scheduler = scheduler_on(store)
     start_paused(scheduler)
@@ -327,7 +328,7 @@ def test_a_url_and_its_timeout(server: EvaluatorServer, url: str, options: dict[
     store = RethinkDBJobStore("by_url", url=f"rethinkdb://admin@127.0.0.1:{server.port}{url}", **options)
     scheduler = scheduler_on(store)
     scheduler.start()
-    assert store._connection.connect_timeout == timeout_s
+    assert store._line.connection.connect_timeout == timeout_s
     scheduler.shutdown()
 
 
@@ -403,18 +404,18 @@ def test_a_row_that_nobody_of_us_wrote(make: Make, server: EvaluatorServer, chan
     scheduler.add_job(work, "interval", hours=1, id="bad")
     log = EventLog(scheduler)
     rows = table(store, server)
-    rows.alter(_key("bad"), **{"due_us": 0, **change})
-    payload = rows.rows[_key("bad")]["payload"]
+    rows.alter(key_of("bad"), **{"due_us": 0, **change})
+    payload = rows.rows[key_of("bad")]["payload"]
     scheduler.add_job(work, "interval", seconds=0.05, id="good")
     log.wait_for(lambda log: len(log.executed("good")) > 2)
     states = {job.id: job.state for job in scheduler.get_jobs()}
     assert states["good"] is JobState.ACTIVE
-    if rows.rows[_key("bad")]["elapsed"] is False:
+    if rows.rows[key_of("bad")]["elapsed"] is False:
         # Its index said that it was due, and its text did not.
         log.wait_for(lambda log: state_of(scheduler, "bad") is JobState.BROKEN)
-    assert rows.rows[_key("bad")]["payload"] == payload
+    assert rows.rows[key_of("bad")]["payload"] == payload
     scheduler.remove_job("bad")
-    assert _key("bad") not in rows.rows
+    assert key_of("bad") not in rows.rows
     scheduler.shutdown()
 
 
@@ -424,7 +425,7 @@ def test_what_was_set_aside_is_mended(make: Make, server: EvaluatorServer) -> No
     scheduler.start()
     log = EventLog(scheduler)
     scheduler.add_job(work, "interval", hours=1, id="bad")
-    table(store, server).alter(_key("bad"), due_us=0)
+    table(store, server).alter(key_of("bad"), due_us=0)
     scheduler.wakeup()
     log.wait_for(lambda log: state_of(scheduler, "bad") is JobState.BROKEN)
     scheduler.reschedule_job("bad", trigger="interval", seconds=0.05)
@@ -473,14 +474,14 @@ def test_strange_records_and_notes_are_passed_over(make: Make, server: Evaluator
     runs = table(store, server, "_runs")
     far = {"$reql_type$": "TIME", "epoch_time": 1e15, "timezone": "+00:00"}
     for number, text in enumerate((None, 5, "[" * 100_000, "{}", NESTED, far)):
-        place = {"key": _key("a"), "job": "a", "fire_us": number, "attempt": 1, "failed": True}
+        place = {"key": key_of("a"), "job": "a", "fire_us": number, "attempt": 1, "failed": True}
         runs.put({"id": f"x{number}", **place, "record": text})
     for failed in (False, True):
         assert store.runs("a", failed=failed) == store.runs(failed=failed) == [record]
     store.put_note("n", "text")
     assert store.get_note("n") == "text"
     for value in (far, NESTED, None):
-        table(store, server, "_meta").alter(_key("note: n"), value=value)
+        table(store, server, "_meta").alter(key_of("note: n"), value=value)
         assert store.get_note("n") is None
     assert store.get_note("none") is None
     scheduler.shutdown()
@@ -544,8 +545,8 @@ def test_each_write_of_a_batch_is_told_apart(make: Make, server: EvaluatorServer
     rows = table(store, server)
     # Somebody else changed some of them, and removed one.
     for name in "bd":
-        rows.alter(_key(name), rev=docs[name].revision + 1)
-    rows.drop(_key("f"))
+        rows.alter(key_of(name), rev=docs[name].revision + 1)
+    rows.drop(key_of("f"))
     record = RunRecord("x", 0, 1, RunState.FAILED)
 
     def change(name: str, uid: str | None = None) -> Change:
@@ -563,7 +564,7 @@ def test_each_write_of_a_batch_is_told_apart(make: Make, server: EvaluatorServer
     assert sorted(table(store, server, "_runs").rows) == ["of a:0:1", "of c:0:1"]
     # Together: none, and nothing of it is left.
     assert store._write([Change(0, Doc("g", 1, "uid")), Change(0, Doc("a", 1, "uid"))], True) == [True, False]
-    assert _key("g") not in rows.rows
+    assert key_of("g") not in rows.rows
     scheduler.shutdown()
 
 
@@ -586,7 +587,7 @@ def test_a_decision_made_from_an_outdated_row_changes_nothing(make: Make, server
     scheduler.add_job(work, "interval", hours=1, id="a", next_run_time=DUE)
     now_us = now().wall_us
     (claim,) = store.acquire(now(), 10)
-    table(store, server).alter(_key("a"), rev=1)
+    table(store, server).alter(key_of("a"), rev=1)
     committed = store.commit([decide(claim, now_us)], now_us)
     assert committed.runs == []
     assert [decision.claim.job.id for decision in committed.dropped] == ["a"]
@@ -645,7 +646,7 @@ def test_a_server_that_refuses_a_write_is_believed(
         return {**method(*arguments, **options), "errors": 1, "first_error": "no disk", "changes": []}
 
     number = next(number for number, name in _term_names() if name == term)
-    store._doubtful.add(_key("a"))
+    store._doubtful.add(key_of("a"))
     calls: dict[str, Callable[[], Any]] = {
         "INSERT": lambda: store.put_note("n", "x"),
         "REPLACE": lambda: store._write([Change(doc.revision, doc._replace(revision=doc.revision + 1))], False),
@@ -678,9 +679,9 @@ def test_an_answer_that_ends_in_the_middle_is_waited_for_no_longer_than_said(
     raw, other = socket.socketpair()
     with raw, other:
         other.sendall(part)
-        mine = store._connection._instance._socket._socket
-        monkeypatch.setattr("schedcore.jobstores.rethinkdb._is_open", lambda raw: True)
-        store._connection._instance._socket._socket = raw
+        mine = store._line.connection._instance._socket._socket
+        monkeypatch.setattr("schedcore.jobstores._rethinkdb_connection._is_open", lambda raw: True)
+        store._line.connection._instance._socket._socket = raw
         with pytest.raises(JobStoreError, match="timed out") as caught:
             store.list_entries()
         assert caught.value.transient
@@ -698,11 +699,11 @@ def test_an_answer_to_something_else_is_none(make: Make, server: EvaluatorServer
     raw, other = socket.socketpair()
     with raw, other:
         answer = b'{"t":1,"r":[5]}'
-        connection = store._connection
+        connection = store._line.connection
         mine, connection._instance._socket._socket = connection._instance._socket._socket, raw
         other.sendall(struct.pack("<QL", 12345, len(answer)) + answer)
         with pytest.raises(errors.ReqlDriverError, match="not asked"):
-            store._asked(connection, r.expr(1), 5.0)
+            store._line.ask_on(connection, r.expr(1), 5.0)
         mine.close()
     assert store.list_entries() == []
     scheduler.shutdown()

@@ -1,0 +1,77 @@
+"""Who has the tables of RethinkDB open: a row with a name and the end of its lease, by the server's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rethinkdb import r  # type: ignore[import-untyped, unused-ignore]
+
+from schedcore.errors import JobStoreInUseError
+from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
+from schedcore.jobstores._rethinkdb_rows import Row
+from schedcore.jobstores._rethinkdb_tables import Tables
+from schedcore.jobstores._rethinkdb_terms import field, text
+
+__all__ = ["OwnedTables"]
+
+
+class OwnedTables(Tables):
+    """Tables that are written for as long as the owner's row has our name."""
+
+    _owner: Owner
+    _renewal: Renewal | None
+
+    def _take(self) -> None:
+        mine = self._owner.text
+        gone = ""
+        for _ in range(2):
+            self._check(self._line.ask(self._taking(mine, gone)))
+            name = self._holder()
+            if name == mine:
+                return
+            if not is_gone(name):
+                break
+            gone = name
+        raise self._in_use(name)
+
+    def _taking(self, mine: str, gone: str) -> Any:
+        """Write the owner's row if it may be taken, by the server's clock. A row that nobody of us wrote is nobody's."""
+
+        def take_at(now: Any) -> Any:
+            new = {"id": "owner", "name": mine, "until": now.add(LEASE_S)}
+
+            def take(row: Any) -> Any:
+                name, until = field(row, "name"), field(row, "until")
+                over = r.branch(until.type_of().eq("PTYPE<TIME>"), until.lt(now), True)
+                return r.branch(name.eq(mine), new, name.eq(gone), new, over, new, row)
+
+            return self._meta.get("owner").replace(take)
+
+        # Bound to a variable, it is a constant for the function of the write, which has to be one of its row alone.
+        return r.now().do(take_at)
+
+    def _if_mine(self, parts: Sequence[Any]) -> list[Row]:
+        """Do it if this is still the owner; a name that is gone altogether is taken again."""
+        for _ in range(2):
+            mine = field(self._read_meta.get("owner"), "name").eq(self._owner.text)
+            results = self._line.ask(r.branch(mine, list(parts), None))
+            if results is not None:
+                return list(results)
+            self._take()
+        raise self._in_use(self._holder())
+
+    def _leaving(self) -> Any:
+        """Delete the owner's row, if it is ours."""
+        mine = self._owner.text
+
+        def leave(row: Any) -> Any:
+            return r.branch(field(row, "name").eq(mine), None, row)
+
+        return self._meta.get("owner").replace(leave)
+
+    def _holder(self) -> str:
+        return str(self._line.ask(text(self._read_meta.get("owner"), "name")))
+
+    def _in_use(self, holder: str) -> JobStoreInUseError:
+        return in_use(f"in {self._database}.{self._table}", holder, "a table", f"lease ends within {LEASE_S:.0f} s")
