@@ -25,7 +25,7 @@ from types import CodeType, coroutine
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakValueDictionary, getweakrefcount
 
-from schedcore._forks import notice_fork
+from schedcore.executors.loop import notice_fork
 from schedcore.run import Run
 
 __all__ = ["Carriers", "Native"]

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import Any
 
-from schedcore._forks import notice_fork
 from schedcore.adapters.asyncio._carrier import Carriers, Native
 from schedcore.adapters.asyncio.wakeup import is_over, is_running_here, is_the_programs
 from schedcore.executors.base import ExecutorHost, failed
-from schedcore.executors.loop import LoopJobs
+from schedcore.executors.loop import LoopJobs, notice_fork
 from schedcore.run import Finish, Run, RunState, current_run
 
 __all__ = ["CoroutineJobs"]

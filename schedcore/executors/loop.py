@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from schedcore._forks import forget_after_fork
+from schedcore._forks import forget_after_fork, notice_fork
 from schedcore.executors.base import ExecutorHost, RunExecutor
 from schedcore.executors.pool import PoolExecutor
 from schedcore.run import Finish, Run, RunState
 
-__all__ = ["LOOK_S", "LoopExecutor", "LoopJobs"]
+__all__ = ["LOOK_S", "LoopExecutor", "LoopJobs", "notice_fork"]
 
 # Seconds. How often a thread that waits for a loop looks whether that is still there.
 LOOK_S = 1.0
