@@ -14,7 +14,8 @@ import re
 from types import MappingProxyType
 
 from schedcore.cli.crontab import CrontabFile, CrontabJob, parse_crontab
-from schedcore.cli.tomlfile import CRONTAB, STARTUP, JobSpec, ScheduleFile, TriggerSpec, parse_toml
+from schedcore.cli.schedule import CRONTAB, STARTUP, JobSpec, ScheduleFile, TriggerSpec
+from schedcore.cli.tomlfile import parse_toml
 from schedcore.errors import ConfigurationError, FileSyntaxError
 
 __all__ = ["is_toml_file", "load", "parse"]

@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from schedcore.cli.schedule import STARTUP, JobSpec, ScheduleFile
 from schedcore.cli.stores import StorePlace
-from schedcore.cli.tomlfile import STARTUP, JobSpec, ScheduleFile, build_trigger
+from schedcore.cli.triggers import build_trigger
 from schedcore.errors import FileSyntaxError, InvalidTriggerError, JobArgumentsError, ReferenceLookupError, UsageError
 from schedcore.job import Job, JobState
 from schedcore.schedulers.base import BaseScheduler

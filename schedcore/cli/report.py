@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import IO, Any, NamedTuple
 
 from schedcore.cli.register import is_register
+from schedcore.cli.schedule import RUN_COMMAND
 from schedcore.cli.stores import Reader
-from schedcore.cli.tomlfile import RUN_COMMAND
 from schedcore.cli.words import (
     amount,
     clean,

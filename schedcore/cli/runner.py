@@ -34,8 +34,8 @@ from schedcore.cli import stores
 from schedcore.cli.board import EVENTS, Board, Level, View
 from schedcore.cli.lines import LibraryHandler, LineWriter
 from schedcore.cli.register import REGISTER, check, is_register, sync
+from schedcore.cli.schedule import RUN_COMMAND, STARTUP, ScheduleFile
 from schedcore.cli.stores import StorePlace
-from schedcore.cli.tomlfile import RUN_COMMAND, STARTUP, ScheduleFile
 from schedcore.cli.words import amount, duration, short_path
 from schedcore.errors import FailureError, JobStoreInUseError, MissingExtraError, UnknownOptionError, UsageError
 from schedcore.executors.command import kill_running, terminate_running

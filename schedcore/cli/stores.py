@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from schedcore import config, plugins
-from schedcore.cli.tomlfile import ScheduleFile
+from schedcore.cli.schedule import ScheduleFile
 from schedcore.cli.words import short_path
 from schedcore.errors import ConfigurationError, FailureError, did_you_mean
 from schedcore.job import JobEntry

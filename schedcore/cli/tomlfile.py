@@ -4,8 +4,8 @@
     timezone = "Europe/Berlin"
     job_defaults = { coalesce = true, misfire_grace_time = 3600 }
 
-    [jobstores.default]               # any job store: type = alias or class = "module:Class", and its
-    arguments type = "sqlalchemy"
+    [jobstores.default]               # any job store: with its arguments
+    type = "sqlalchemy"               # an alias; or class = "module:Class"
     url = "sqlite:///jobs.sqlite"
 
     [executors.cpu]                   # any executor, likewise
@@ -28,12 +28,6 @@ A job has exactly one of ``func`` and ``command``, and exactly one of ``interval
 says otherwise; a relative ``cwd`` starts from that folder.
 
 Everything unknown is refused by name, and every error is a ``FileSyntaxError`` with line and column.
-
-``tomllib`` drops the positions of what it has read, and its maintainers want it small. Considered instead:
-tomlkit (keeps the text, but its items know no positions), tomlkit-extras (adds lines, not columns, and a
-chain of dependencies), tree-sitter with its TOML grammar (a compiled dependency, for a file of some dozen
-lines). So ``tomllib`` reads, and judges the syntax; ``Positions`` then finds where each key and value stands.
-It scans text that is known to be valid, which keeps it small, and it is never asked for a value.
 """
 
 from __future__ import annotations
@@ -42,49 +36,22 @@ import inspect
 import os
 import re
 import tomllib
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterable, Mapping
+from datetime import date, time
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from schedcore import plugins
-from schedcore.cli.crontab import REBOOT, Note, slug, without_column
+from schedcore.cli.crontab import REBOOT, slug
+from schedcore.cli.positions import Path, Positions
+from schedcore.cli.schedule import CRONTAB, STARTUP, JobSpec, ScheduleFile, TriggerSpec
+from schedcore.cli.tomlsyntax import syntax_error
+from schedcore.cli.triggers import build
 from schedcore.config import JobDefaults, SchedulerConfig
-from schedcore.errors import (
-    ConfigurationError,
-    FileSyntaxError,
-    InvalidTriggerError,
-    SchedcoreError,
-    UnknownPluginError,
-    did_you_mean,
-)
-from schedcore.triggers.base import BaseTrigger
+from schedcore.errors import FileSyntaxError, InvalidTriggerError, did_you_mean
 
-__all__ = [
-    "CRONTAB",
-    "RUN_COMMAND",
-    "STARTUP",
-    "JobSpec",
-    "Note",
-    "Path",
-    "Positions",
-    "ScheduleFile",
-    "TriggerSpec",
-    "build_trigger",
-    "parse_toml",
-]
-
-#: The callable of every job that is a command.
-RUN_COMMAND = "schedcore.executors.command:run_command"
-#: The two kinds of trigger that are no plug-in alias: crontab text, and once at each start of the scheduler.
-CRONTAB = "crontab"
-STARTUP = "startup"
-
-#: Keys and list indexes that lead to a value: ``("jobs", 0, "cron", "hour")``.
-Path = tuple[str | int, ...]
+__all__ = ["parse_toml"]
 
 _TABLES = ("scheduler", "jobstores", "executors", "jobs")
 # The scheduler's own names are taken from it; what a file cannot say, or says elsewhere, is left out.
@@ -106,236 +73,6 @@ _LONGEST_S = 1e12
 _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriggerSpec:
-    """When a job runs: ``kind`` is a trigger's alias, ``CRONTAB`` (arguments ``expr`` and perhaps
-    ``timezone``) or ``STARTUP``.
-    """
-
-    kind: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    path: Path = field(default=(), compare=False)  #: where it stands in the file
-    origin: tuple[int, int] | None = field(default=None, compare=False)  #: line and column where crontab text begins
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSpec:
-    """One job. Either ``func`` or ``command`` is given, the other is None."""
-
-    id: str
-    name: str
-    func: str | None = None
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    command: tuple[str, ...] | str | None = None
-    shell: str | None = None
-    cwd: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
-    stdin: str | None = None
-    user: str | None = None
-    timeout: float | None = None
-    trigger: TriggerSpec
-    options: Mapping[str, Any] = field(default_factory=dict)  #: those that were given, as ``add_job`` takes them
-    jobstore: str = "default"
-    paused: bool = False
-    path: Path = field(default=(), compare=False)
-    line: int = field(default=0, compare=False)
-    column: int = field(default=0, compare=False)
-
-    def target(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-        """The reference, the positional and the keyword arguments of what ``add_job`` is to call."""
-        if self.func is not None:
-            return self.func, self.args, dict(self.kwargs)
-        options = {
-            "shell": self.shell,
-            "cwd": self.cwd,
-            "env": dict(self.env) or None,
-            "stdin": self.stdin,
-            "user": self.user,
-            "timeout": self.timeout,
-        }
-        command = self.command if isinstance(self.command, str) else list(self.command or ())
-        return RUN_COMMAND, (command,), {key: value for key, value in options.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleFile:
-    """What a schedule file says, whether TOML or a crontab."""
-
-    path: str
-    format: str  #: "toml" or "crontab"
-    folder: str  #: absolute; goes on ``sys.path`` while the file runs, so that functions beside it can be imported
-    scheduler: Mapping[str, Any] = field(default_factory=dict)
-    jobstores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    jobs: tuple[JobSpec, ...] = ()
-    notes: tuple[Note, ...] = ()
-    positions: Positions | None = field(default=None, compare=False, repr=False)
-
-    def configuration(self) -> dict[str, Any]:
-        """What a scheduler's constructor takes: its options, the job stores and the executors, as one nested
-        mapping.
-        """
-        return {
-            **self.scheduler,
-            "jobstores": {alias: dict(options) for alias, options in self.jobstores.items()},
-            "executors": {alias: dict(options) for alias, options in self.executors.items()},
-        }
-
-    def where(self, *path: str | int, value: bool = False) -> tuple[int, int]:
-        """Line and column of a key (or of its value), or of the nearest thing around it."""
-        if self.positions is not None:
-            return self.positions.of(path, value=value)
-        if len(path) > 1 and path[0] == "jobs" and isinstance(path[1], int):
-            return self.jobs[path[1]].line, self.jobs[path[1]].column
-        return 1, 0
-
-    def error(self, message: str, *path: str | int, value: bool = False) -> FileSyntaxError:
-        """An error that points into the file, for what only turns out to be wrong when the file is put to
-        work.
-        """
-        return FileSyntaxError(self.path, *self.where(*path, value=value), message)
-
-
-class Positions:
-    """Where the keys and values of a *valid* TOML text stand: 1-based lines and columns."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text.replace("\r\n", "\n")  # as tomllib does
-        self._at = 0
-        self._keys: dict[Path, int] = {}
-        self._values: dict[Path, int] = {}
-        self._lists: dict[Path, int] = {}  # tables written [[so]], and how many there are by now
-        self._starts = [0, *(match.end() for match in re.finditer("\n", self._text))]
-        self._document()
-
-    def of(self, path: Iterable[str | int], *, value: bool = False) -> tuple[int, int]:
-        """Line and column of a key, or with ``value`` of what stands behind it; of the nearest one around it
-        if it is not there.
-        """
-        rest = tuple(path)
-        places = self._values if value else self._keys
-        while rest:
-            offset = places.get(rest, self._keys.get(rest, self._values.get(rest)))
-            if offset is not None:
-                return self._line_and_column(offset)
-            rest = rest[:-1]
-        return 1, 1
-
-    def text_start(self, path: Iterable[str | int], text: str) -> tuple[int, int] | None:
-        """Where the first character of a string stands; None when columns in ``text`` are not columns in the
-        file (escapes).
-        """
-        offset = self._values.get(tuple(path), -1)
-        if offset >= 0 and self._text[offset] in "\"'" and self._text.startswith(text, offset + 1):
-            return self._line_and_column(offset + 1)
-        return None
-
-    def _line_and_column(self, offset: int) -> tuple[int, int]:
-        line = bisect_right(self._starts, offset)
-        return line, offset - self._starts[line - 1] + 1
-
-    _BLANK = re.compile(r"[ \t]*")
-    _NOTHING = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
-    _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-    _PLAIN = re.compile(r"[^,\]}#\n]*")
-    _TEXTS = (
-        re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"{3,5}', re.DOTALL),
-        re.compile(r"'''(?:[^']|'(?!''))*'{3,5}"),
-        re.compile(r'"(?:[^"\\\n]|\\.)*"'),
-        re.compile(r"'[^'\n]*'"),
-    )
-
-    def _skip(self, pattern: re.Pattern[str]) -> str:
-        match = pattern.match(self._text, self._at)
-        assert match is not None
-        self._at = match.end()
-        return match.group()
-
-    def _next_is(self, word: str) -> bool:
-        if self._text.startswith(word, self._at):
-            self._at += len(word)
-            return True
-        return False
-
-    def _string(self) -> str | None:
-        for pattern in self._TEXTS:
-            match = pattern.match(self._text, self._at)
-            if match is not None:
-                self._at = match.end()
-                return match.group()
-        return None
-
-    def _document(self) -> None:
-        table: Path = ()
-        self._skip(self._NOTHING)
-        while self._at < len(self._text):
-            start = self._at
-            if self._next_is("[["):
-                table = self._header(start, is_list=True)
-            elif self._next_is("["):
-                table = self._header(start, is_list=False)
-            else:
-                self._pair(table)
-            self._skip(self._NOTHING)
-
-    def _dotted(self) -> list[tuple[str, int]]:
-        parts = []
-        while True:
-            self._skip(self._BLANK)
-            start = self._at
-            quoted = self._string()
-            name = self._skip(self._BARE_KEY) if quoted is None else tomllib.loads(f"k = {quoted}")["k"]
-            parts.append((name, start))
-            self._skip(self._BLANK)
-            if not self._next_is("."):
-                return parts
-
-    def _header(self, start: int, *, is_list: bool) -> Path:
-        path: Path = ()
-        parts = self._dotted()
-        for number, (name, offset) in enumerate(parts, 1):
-            path = (*path, name)
-            self._keys.setdefault(path, offset)
-            self._values.setdefault(path, start)
-            if number == len(parts) and is_list:
-                self._lists[path] = self._lists.get(path, 0) + 1
-            if path in self._lists:
-                path = (*path, self._lists[path] - 1)
-                self._keys.setdefault(path, start)
-                self._values.setdefault(path, start)
-        self._at += 2 if is_list else 1
-        return path
-
-    def _pair(self, table: Path) -> None:
-        path = table
-        for name, offset in self._dotted():
-            path = (*path, name)
-            self._keys.setdefault(path, offset)
-        self._next_is("=")
-        self._skip(self._BLANK)
-        self._value(path)
-
-    def _value(self, path: Path) -> None:
-        self._values[path] = self._at
-        if self._next_is("["):
-            self._items("]", lambda index: self._value((*path, index)))
-        elif self._next_is("{"):
-            self._items("}", lambda index: self._pair(path))
-        elif self._string() is None:
-            self._skip(self._PLAIN)
-
-    def _items(self, end: str, item: Callable[[int], None]) -> None:
-        index = 0
-        self._skip(self._NOTHING)
-        while not self._next_is(end):
-            item(index)
-            index += 1
-            self._skip(self._NOTHING)
-            self._next_is(",")
-            self._skip(self._NOTHING)
-
-
 def parse_toml(text: str, path: str = "schedule.toml") -> ScheduleFile:
     """Read the TOML ``text`` of a schedule file. ``path`` is for messages, and its folder for relative paths.
 
@@ -345,72 +82,10 @@ def parse_toml(text: str, path: str = "schedule.toml") -> ScheduleFile:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _syntax_error(text, path, str(error)) from error
+        raise syntax_error(text, path, str(error)) from error
     except RecursionError as error:
         raise FileSyntaxError(path, 1, 0, "the values are nested too deeply") from error
     return _Reader(document, Positions(text), path).read()
-
-
-_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
-_ADVICE = (
-    ("Invalid value", 'text needs quotes: key = "text"'),
-    ("Expected '=' after", "write key = value; a key with other characters than A-Z a-z 0-9 _ - needs quotes"),
-    ("Cannot overwrite", "a key can be given only once in a table"),
-    ("Cannot declare", "each table is written once; a list of tables is written [[jobs]]"),
-    (
-        "Illegal character '\\n'",
-        "a text in single quotes ends on its line; one of several lines is written in triple quotes",
-    ),
-    ("Unescaped '\\' in a string", "write \\\\ for a backslash, or put the text into single quotes"),
-    ("Expected newline or end", "each key = value stands on a line of its own"),
-    (
-        "Found invalid character '\\n'",
-        "a text in single quotes ends on its line; one of several lines is written in triple quotes",
-    ),
-    ("Illegal character", "write it as \\uXXXX in double quotes, or leave it out"),
-    ("Found invalid character", "write it as \\uXXXX in double quotes, or leave it out"),
-    ("Escaped character is not", "write the letter itself"),
-    ('Expected "', "close the text with the quotes that it begins with"),
-    ("Unterminated string", "close the text with the quotes that it begins with"),
-    ("Invalid date or datetime", "give one that the calendar has, such as 2030-01-31T06:00:00"),
-    ("Cannot mutate", "a table in { } is complete; write what is missing into it"),
-    ("Unclosed array", "close it with ], and put a comma between two values"),
-    ("Unclosed inline table", "close it with }, on the same line, and put a comma between two values"),
-    ("Invalid statement", "a line is key = value, [table], [[list of tables]] or a # comment"),
-    (
-        "Invalid initial character for a key",
-        "a key is made of A-Z a-z 0-9 _ -, or in quotes; a table in { } stands on one line, with no comma at its end",
-    ),
-)
-
-
-def _syntax_error(text: str, path: str, message: str) -> FileSyntaxError:
-# How it says that a text is not closed, and what that begins with.
-_UNCLOSED = (("Expected \"'''\"", "'''"), ('Expected "\'"', "'"), ("Unterminated string", '"'))
-
-
-def _opening(text: str, message: str) -> tuple[int, int] | None:
-    """Where the text begins that ends nowhere, if it is that: ``tomllib`` names the end of the file."""
-    quotes = next((quotes for start, quotes in _UNCLOSED if message.startswith(start)), None)
-    if quotes is None:
-        return None
-    if quotes == '"' and text.count('"""') % 2:
-        quotes = '"""'
-    at = text.rfind(quotes)
-    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
-
-
-    match = _PLACE.search(message)
-    lines = text.replace("\r\n", "\n").split("\n")
-    line, column = len(lines), len(lines[-1]) + 1
-    if match is not None:
-        message = message[: match.start()]
-        if match["line"]:
-            line, column = int(match["line"]), int(match["column"])
-    advice = next((advice for start, advice in _ADVICE if message.startswith(start)), "")
-        else:
-            line, column = _opening("\n".join(lines), message) or (line, column)
-    return FileSyntaxError(path, line, column, f"not valid TOML: {message}{advice and '; ' + advice}")
 
 
 class _Reader:
@@ -750,7 +425,7 @@ class _Reader:
             if not table:
                 self.wrong(here, table, rights[key])
             spec = TriggerSpec(kind=key, arguments=MappingProxyType(table), path=here)
-        _build(spec, self.file, self.positions, zone, None)
+        build(spec, self.file, self.positions, zone, None)
         return spec
 
     def crontab(self, expr: str, path: Path, more: Mapping[str, Any]) -> TriggerSpec:
@@ -780,87 +455,3 @@ class _Reader:
 def _made_id(command: tuple[str, ...] | str) -> str:
     """An id for a command that was given none: the beginning of its text."""
     return slug(command if isinstance(command, str) else " ".join(command))
-
-
-def build_trigger(
-    file: ScheduleFile, job: JobSpec, *, timezone: str | None = None, now: datetime | None = None
-) -> BaseTrigger:
-    """The trigger of a job of ``file``. ``timezone`` is the scheduler's, for triggers that name none
-    (default: the file's); ``now`` is the start of the scheduler, for jobs that run at the start.
-
-    Raises ``FileSyntaxError`` at the argument that is wrong.
-    """
-    zone = timezone or file.scheduler.get("timezone")
-    return _build(job.trigger, file.path, file.positions or (job.line, job.column), zone, now, seed=job.id)
-
-
-def _build(
-    spec: TriggerSpec,
-    path: str,
-    positions: Positions | tuple[int, int],
-    zone: str | None,
-    now: datetime | None,
-    seed: str | None = None,
-) -> BaseTrigger:
-    def error(message: str, *keys: str | int, value: bool = True) -> FileSyntaxError:
-        if isinstance(positions, tuple):
-            return FileSyntaxError(path, *positions, message)
-        return FileSyntaxError(path, *positions.of((*spec.path, *keys), value=value), message)
-
-    if zone is None and "timezone" not in spec.arguments:
-        from schedcore.triggers._zones import local_zone
-
-        local_zone()  # where this machine's is not known, no line of the file is wrong
-    if spec.kind == CRONTAB:
-        from schedcore.triggers.cron import CronTrigger
-
-        try:
-            return CronTrigger.from_crontab(
-                spec.arguments["expr"], timezone=spec.arguments.get("timezone") or zone, seed=seed
-            )
-        except InvalidTriggerError as problem:
-            if spec.origin is not None and problem.column is not None:
-                line, column = spec.origin
-                raise FileSyntaxError(path, line, column + problem.column - 1, without_column(problem)) from problem
-            raise error(str(problem)) from problem
-    if spec.kind == STARTUP:
-        from schedcore.triggers.date import DateTrigger
-
-        return DateTrigger(now or datetime.now(UTC))
-
-    try:
-        cls = plugins.load(plugins.TRIGGERS, spec.kind)
-    except (UnknownPluginError, ConfigurationError, ImportError) as problem:
-        raise error(str(problem), "type") from problem
-    arguments = {
-        key: [_build(part, path, positions, zone, now) for part in value]
-        if isinstance(value, tuple) and all(isinstance(part, TriggerSpec) for part in value)
-        else value
-        for key, value in spec.arguments.items()
-    }
-    parameters = inspect.signature(cls).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        for key in arguments:
-            if key not in parameters:
-                hint = did_you_mean(key, parameters)
-                raise error(f"unknown argument {key!r} of trigger {spec.kind!r}{hint}", key, value=False)
-    if "timezone" in parameters and zone is not None:
-        arguments.setdefault("timezone", zone)
-    try:
-        trigger = cls(**arguments)
-    except InvalidTriggerError as problem:
-        name = problem.field
-        if name is None or name not in spec.arguments:
-            raise error(str(problem)) from problem
-        value = spec.arguments[name]
-        if isinstance(positions, Positions) and isinstance(value, str) and problem.column is not None:
-            start = positions.text_start((*spec.path, name), value)
-            if start is not None:
-                place = start[0], start[1] + problem.column - 1
-                raise FileSyntaxError(path, *place, without_column(problem)) from problem
-        raise error(str(problem), name) from problem
-    except (SchedcoreError, TypeError, ValueError, OverflowError) as problem:
-        raise error(f"trigger {spec.kind!r}: {problem}") from problem
-    if not isinstance(trigger, BaseTrigger):
-        raise error(f"trigger {spec.kind!r} is no trigger but a {type(trigger).__name__}", "type")
-    return trigger

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from schedcore.cli.files import load, parse
-from schedcore.cli.tomlfile import CRONTAB, RUN_COMMAND, STARTUP, TriggerSpec, build_trigger
+from schedcore.cli.schedule import CRONTAB, RUN_COMMAND, STARTUP, TriggerSpec
+from schedcore.cli.triggers import build_trigger
 from schedcore.errors import ConfigurationError, FileSyntaxError
 
 TOML = '[[jobs]]\nfunc = "m:f"\ninterval = { hours = 1 }\n'

@@ -14,17 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schedcore.config
-from schedcore.cli.tomlfile import (
-    CRONTAB,
-    RUN_COMMAND,
-    STARTUP,
-    JobSpec,
-    Positions,
-    ScheduleFile,
-    TriggerSpec,
-    build_trigger,
-    parse_toml,
-)
+from schedcore.cli.positions import Positions
+from schedcore.cli.schedule import CRONTAB, RUN_COMMAND, STARTUP, JobSpec, ScheduleFile, TriggerSpec
+from schedcore.cli.tomlfile import parse_toml
+from schedcore.cli.triggers import build_trigger
 from schedcore.config import JobDefaults
 from schedcore.errors import FileSyntaxError, InvalidTriggerError
 
