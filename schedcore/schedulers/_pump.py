@@ -93,6 +93,7 @@ class Pump:
         self._unwritten: list[Finish] = []
         self._unsure = True  # the store may hold what this scheduler does not know: recover first
         self._compared = False  # whether what a durable store noted was compared with today
+        self._zones_noted = False
         self._noted_us: int | None = None  # when the time was noted in it
         self._correct = False  # the clock was corrected: calendar jobs are to be looked at again
         self._due = Due(None, None)
@@ -597,6 +598,12 @@ class Pump:
         rearrange.after_opening(self.store, now, self.scheduler._random, self._complain)
         self._compared = True
         return True
+
+    def before_adding(self) -> None:
+        """Jobs are about to be put into the open store. Wherever it may be called."""
+        if self.store.traits.durable and not (self._compared or self._zones_noted):
+            rearrange.note_zones(self.store)
+            self._zones_noted = True
 
     def _note_time(self, now: Now) -> None:
         """Have a durable store remember when it was used, now and then."""

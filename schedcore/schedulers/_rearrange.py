@@ -26,7 +26,7 @@ from schedcore.job import JobEntry, JobState
 from schedcore.jobstores.base import JobStore
 from schedcore.triggers._zone_data import release
 
-__all__ = ["NOTE_EVERY_US", "after_opening", "note", "rearrange"]
+__all__ = ["NOTE_EVERY_US", "after_opening", "note", "note_zones", "rearrange"]
 
 # Microseconds. How often the time is noted in a durable store, at the least and while it is used.
 NOTE_EVERY_US = 60_000_000
@@ -52,6 +52,13 @@ def after_opening(store: JobStore, now: Now, draw: Draw, complain: Complain) -> 
     elapsed, calendar = steady_back_us >= STEP_US, back_us >= CORRECTION_US
     if elapsed or calendar or zones:
         rearrange(store, now, draw, complain, calendar=calendar, elapsed=elapsed, zones=zones)
+
+
+def note_zones(store: JobStore) -> None:
+    """Note the zone data in a durable store in which no jobs are yet: those that are added then need no look because of them."""
+    today = release()
+    if today is not None and store.get_note(_ZONES) is None and not store.list_entries(None, 1):
+        store.put_note(_ZONES, today)
 
 
 def note(store: JobStore, now: Now) -> None:

@@ -149,11 +149,26 @@ def test_other_zone_data_move_what_is_not_yet_due(world: World, monkeypatch: pyt
     scheduler.shutdown()
 
 
+def test_what_was_added_since_the_store_was_opened_needs_no_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[JobStore] = []
+    monkeypatch.setattr(_rearrange, "rearrange", lambda store, *_, **more: looks.append(store))
+    scheduler, log = world.open(T0)
+    scheduler.start(paused=True)
+    scheduler.add_job(nothing, "cron", hour=18, id="cron", timezone="Europe/Berlin")
+    scheduler.resume()
+    scheduler.advance(6 * 3600)
+    assert len(times(log, "cron")) == 1
+    scheduler.shutdown()
+    assert looks == []
+
+
+@pytest.mark.parametrize("noted", [False, True])
 @pytest.mark.parametrize(("today", "hours"), [("2026a", 6), ("2026b", 5)])
 def test_what_a_paused_scheduler_has_added_is_moved_too(
-    world: World, monkeypatch: pytest.MonkeyPatch, today: str, hours: int
+    world: World, monkeypatch: pytest.MonkeyPatch, today: str, hours: int, noted: bool
 ) -> None:
     monkeypatch.setattr(_zone_data, "_version_of", lambda key: "2026a")
+    monkeypatch.setattr(_rearrange, "release", lambda: "2026a" if noted else None)
     scheduler, _ = world.open(T0)
     scheduler.start(paused=True)
     scheduler.add_job(nothing, "cron", hour=18, id="cron", timezone="Europe/Berlin")
@@ -165,8 +180,9 @@ def test_what_a_paused_scheduler_has_added_is_moved_too(
     assert store.replace_entry(entry, entry._replace(fire_us=wrong_us, due_us=wrong_us))
     scheduler.shutdown()
 
-    # It has noted nothing of the zone data in the store, but the trigger has them with it.
+    # If nothing was noted of the zone data in the store, the trigger has them with it.
     monkeypatch.setattr(_zone_data, "_version_of", lambda key: today)
+    monkeypatch.setattr(_rearrange, "release", lambda: today)
     scheduler, _ = world.open(T0 + timedelta(minutes=1))
     scheduler.start()
     scheduler.advance(1)
