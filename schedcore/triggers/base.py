@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self
 
 from schedcore.clock import from_datetime, to_datetime
@@ -142,7 +142,7 @@ class BaseTrigger(ABC):
         *,
         now: datetime | None = None,
         count: int = 5,
-        at: datetime | str | None = None,
+        at: date | datetime | str | None = None,
         zone_guessed: bool = False,
     ) -> Explanation:
         """The schedule in words, its next fire times, whether and why it fires ``at`` an instant, and what may surprise;

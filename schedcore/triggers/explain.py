@@ -22,7 +22,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -145,15 +145,15 @@ def explain(
     *,
     now: datetime | None = None,
     count: int = 5,
-    at: datetime | str | None = None,
+    at: date | datetime | str | None = None,
     zone_guessed: bool = False,
 ) -> Explanation:
     """Explain a trigger.
 
     :param now: an aware datetime, from which on things are looked at; None: the current time.
     :param count: how many fire times to show.
-    :param at: an instant: why does the trigger fire at it, or not? A datetime or ISO 8601 text; without an offset it is local
-        time of the trigger.
+    :param at: an instant: why does the trigger fire at it, or not? A date, a datetime or ISO 8601 text; without an offset it is
+        local time of the trigger.
     :param zone_guessed: whether the trigger has the machine's own zone because nobody named one.
     :raises InvalidTriggerError: for an ``at`` that is no date.
     """
@@ -224,13 +224,16 @@ def _clock(local_s: int, dated: bool) -> str:
 # --- why not at an instant ------------------------------------------------------------------------------------------
 
 
-def _answer(trigger: EngineTrigger, at: datetime | str) -> Answer:
+def _answer(trigger: EngineTrigger, at: date | datetime | str) -> Answer:
     if isinstance(at, str):
         try:
             at = datetime.fromisoformat(at.strip())
         except ValueError:
             to_instant(at, trigger.timezone, "at")  # says what to write
             raise
+    elif not isinstance(at, datetime):
+        to_instant(at, trigger.timezone, "at")  # says what to give
+        at = datetime(at.year, at.month, at.day)  # noqa: DTZ001 - the wall clock's
     local = None if at.tzinfo is not None else at
     asked = shown(at) if local is None else f"{WEEKDAYS[at.weekday()][:3]} {at.isoformat(sep=' ')}"
     try:

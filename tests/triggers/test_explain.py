@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -161,7 +161,7 @@ def test_why_not(trigger: BaseTrigger, at: str, reasons: list[str]) -> None:
 
 
 def test_gaps_and_overlaps_at_an_instant() -> None:
-    def answered(text: str, at: str | datetime, **options: Any) -> tuple[bool, str]:
+    def answered(text: str, at: str | date | datetime, **options: Any) -> tuple[bool, str]:
         answer = cron(text, BERLIN, **options).explain(now=NOW, at=at).answer
         assert answer is not None
         return answer.fires, " | ".join(answer.reasons)
@@ -190,6 +190,9 @@ def test_gaps_and_overlaps_at_an_instant() -> None:
     assert reason.endswith("it runs at 02:30+02:00 and at 02:30+01:00, because dst is 'literal'")
     with pytest.raises(InvalidTriggerError, match="at: 'soon' is not a date"):
         answered("30 2 * * *", "soon")
+    assert answered("0 0 * * *", date(2026, 3, 29)) == (True, "")
+    with pytest.raises(InvalidTriggerError, match="at: 5 is of type int; give a date, a datetime or ISO 8601 text"):
+        answered("30 2 * * *", 5)  # type: ignore[arg-type]
 
 
 _JUMPED = "02:30 does not exist on 2026-03-29 in Europe/Berlin, where the clocks go from 02:00 to 03:00; it "
