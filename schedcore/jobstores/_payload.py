@@ -199,12 +199,12 @@ def _encode_in_parts(serializer: SerializerOfParts, jobs: Sequence[JobRecord]) -
     """The same for jobs that are added by the thousand, with a handful of functions and triggers: each is encoded once."""
     dumps_part, join_parts = serializer.dumps_part, serializer.join_parts
     # By identity, which nothing else takes as long as the jobs are there.
-    calls: dict[tuple[int, str | None, int], bytes] = {}
+    calls: dict[tuple[int, str | None, int, bool], bytes] = {}
     triggers: dict[int, bytes] = {}
     payloads = []
     for job in jobs:
-        _, _, func, func_ref, _, _, trigger, policy = job
-        key = id(func), func_ref, id(policy)
+        _, _, func, func_ref, args, kwargs, trigger, policy = job
+        key = id(func), func_ref, id(policy), bool(args or kwargs)
         try:
             call = calls.get(key)
             if call is None:
@@ -220,17 +220,23 @@ def _encode_in_parts(serializer: SerializerOfParts, jobs: Sequence[JobRecord]) -
 
 
 def _call_fields(job: JobRecord) -> dict[str, Any]:
+    """What many jobs have in common: the call, also that it has no arguments."""
     fields = {"v": _VERSION, "func": reference(job), "policy": _pack_policy(job.policy)}
     func = job.func
     if job.func_ref is None and func is not None and type(func) is not FunctionType:
         _, first = unbind(func)
         if first:
             fields["self"] = first[0]
+    if not (job.args or job.kwargs):
+        fields["args"], fields["kwargs"] = [], {}
     return fields
 
 
 def _own_fields(job: JobRecord) -> dict[str, Any]:
-    return {"id": job.id, "name": job.name, "args": list(job.args), "kwargs": dict(job.kwargs)}
+    job_id, name, _, _, args, kwargs, _, _ = job
+    if args or kwargs:
+        return {"id": job_id, "name": name, "args": list(args), "kwargs": dict(kwargs)}
+    return {"id": job_id, "name": name}
 
 
 def _trigger_fields(job: JobRecord) -> dict[str, Any]:

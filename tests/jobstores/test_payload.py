@@ -242,6 +242,11 @@ class TestTogether:
             )
         ]
         jobs.append(record(ref=f"{THIS}:service.method", func=service.method, id="by its text", name="other"))
+        jobs += [
+            record(id="without arguments"),
+            record(id="by name", kwargs={"a": 1}),
+            record(id="by place", args=(1,)),
+        ]
         payloads = codec.encode_all(jobs)
         assert payloads == [codec.encode(job) for job in jobs]
         for job, payload in zip(jobs, payloads, strict=True):
