@@ -156,6 +156,9 @@ def test_what_was_about_to_begin_on_a_loop_begins_in_the_parent_alone(fork: str,
     """The child has the loop's callbacks as well, and among them those that were to begin runs."""
     lines = said(
         f"""
+        import warnings
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 and later warn of forks beside threads
         ran = []
         child = None
 
