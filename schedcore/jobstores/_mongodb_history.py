@@ -1,0 +1,103 @@
+"""Run records in MongoDB: written, counted, cut and listed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from bson import Int64
+from pymongo import errors as mongo_errors
+
+from schedcore.jobstores._documents_doc import Change, read_record
+from schedcore.jobstores._mongodb_client import only_duplicates
+from schedcore.jobstores._mongodb_collections import LATEST_FIRST
+from schedcore.jobstores._mongodb_owner import OwnedCollections
+from schedcore.jobstores._mongodb_rows import RECORD_FIELDS, SHORT_RECORD, Row, plain, record_row
+from schedcore.run import RunRecord
+
+__all__ = ["History"]
+
+# Jobs whose number of records is kept in mind.
+_COUNTED = 10_000
+
+
+class History(OwnedCollections):
+    """The collection ``jobs_runs``."""
+
+    def _reset(self) -> None:
+        super()._reset()
+        # How many more records jobs have than are kept.
+        self._beyond: dict[str, int] = {}
+
+    def _write_records(self, changes: Sequence[Change], token: str) -> None:
+        rows = [record_row(uid, record, token) for change in changes for uid, record in change.records]
+        if rows:
+            try:
+                self._history.insert_many(rows, ordered=False)
+            except mongo_errors.BulkWriteError as error:
+                only_duplicates(error)
+
+    def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
+        ids = {f"{uid}:{fire_us}:{attempt}": (uid, fire_us) for uid, fire_us in keys}
+        found = self._history.find({"_id": {"$in": list(ids)}}, {"_id": 1})
+        return {ids[row["_id"]] for row in found}
+
+    def _cut(self, changes: Sequence[Change]) -> None:
+        """Delete the oldest records of jobs that have a tenth more of them than they should.
+
+        A job's are counted when a tenth of what is kept may be too many. After the start of a process nobody knows: then it is
+        done at random, so that those of a job which never runs often enough are counted too, and not those of all jobs at once.
+        """
+        beyond, keep = self._beyond, self._history_limit
+        often = keep // 10 + 1
+        many: list[str] = []
+        for change in changes:
+            if change.records:
+                job_id = change.doc.id
+                if job_id not in beyond:
+                    if len(beyond) >= _COUNTED:
+                        del beyond[next(iter(beyond))]
+                    beyond[job_id] = random.randrange(often)
+                beyond[job_id] += len(change.records)
+                if beyond[job_id] >= often:
+                    many.append(job_id)
+        if not many:
+            return
+        group: Row = {"_id": "$job", "count": {"$sum": 1}}
+        counts = {
+            row["_id"]: row["count"]
+            for row in self._history.aggregate([{"$match": {"job": {"$in": many}}}, {"$group": group}])
+        }
+        old: list[Any] = []
+        for job_id in many:
+            beyond[job_id] = counts.get(job_id, 0) - keep
+            if beyond[job_id] > 0:
+                rows = (
+                    self._history.find({"job": job_id}, {"_id": 1}).sort([("fire_us", -1), ("attempt", -1)]).skip(keep)
+                )
+                old += [row["_id"] for row in rows]
+                beyond[job_id] = 0
+        if old:
+            self._history.delete_many({"_id": {"$in": old}})
+
+    def _delete_records(self, before_us: int, limit: int) -> int:
+        old = self._history.find({"fire_us": {"$lt": Int64(before_us)}}, {"_id": 1}).sort("fire_us", 1).limit(limit)
+        ids = [row["_id"] for row in old]
+        if ids:
+            self._history.delete_many({"_id": {"$in": ids}})
+        return len(ids)
+
+    def _fetch_history(self, job_id: str | None, failed: bool, limit: int) -> list[RunRecord]:
+        wanted: Row = {}
+        if failed:
+            wanted["failed"] = True
+        if job_id is not None:
+            wanted["job"] = job_id
+            limit = min(limit, self._history_limit)
+        if limit < 1:
+            return []
+        first: list[Row] = [{"$match": wanted}, {"$sort": dict(LATEST_FIRST)}, {"$limit": limit}]
+        rows = self._history.aggregate([*first, {"$project": SHORT_RECORD}])
+        records = [read_record([row.get("job"), *(plain(row.get(name)) for name in RECORD_FIELDS)]) for row in rows]
+        return [record for record in records if record is not None]

@@ -1,0 +1,100 @@
+"""Who has the collections of MongoDB open: a document with a name, and the time of its last renewal by the server's clock."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pymongo
+from pymongo import errors as mongo_errors
+
+from schedcore.errors import JobStoreInUseError
+from schedcore.jobstores._mongodb_collections import Collections
+from schedcore.jobstores._mongodb_rows import Row
+from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
+
+__all__ = ["OwnedCollections"]
+
+# Seconds for letting go of the store, which ends by itself.
+_RELEASE_S = 2.0
+# When a lease was renewed that was not.
+_NEVER = (-math.inf, -math.inf)
+_RENEWED: Row = {"$currentDate": {"at": True}, "$inc": {"renewals": 1}}
+
+
+class OwnedCollections(Collections):
+    """Collections that are written for as long as the owner's document has our name."""
+
+    def _new_name(self) -> None:
+        """Under which the store is not taken yet."""
+        self._owner = Owner()
+        self._renewal: Renewal | None = None
+        self._renewed = _NEVER
+
+    def _take(self) -> None:
+        mine = self._owner.text
+        # The server's clock, and the only one that judges.
+        self._meta.update_one({"_id": "clock"}, {"$currentDate": {"at": True}}, upsert=True)
+        for _ in range(3):
+            sent = _clocks()
+            clock = self._meta.find_one({"_id": "clock"}) or {}
+            holder = self._meta.find_one({"_id": "owner"})
+            if holder is None:
+                try:
+                    self._meta.insert_one({"_id": "owner", "name": mine})
+                except mongo_errors.DuplicateKeyError:
+                    continue
+                holder = {"name": mine}
+                self._take_over()
+                if self._renewal is not None:
+                    self._make_indexes()  # they may have gone as well
+            name, at = holder.get("name"), holder.get("at")
+            if name != mine:
+                try:
+                    over = (clock["at"] - at).total_seconds() > LEASE_S
+                except (KeyError, TypeError):
+                    over = True
+                if not (over or is_gone(str(name))):
+                    raise self._in_use(name)
+            seen = {"_id": "owner", "name": {"$eq": name}, "renewals": {"$eq": holder.get("renewals")}}
+            if self._meta.update_one(seen, {"$set": {"name": mine}, **_RENEWED}).matched_count:
+                self._renewed = sent
+                if name != mine:
+                    self._take_over()
+                return
+        holder = self._meta.find_one({"_id": "owner"}) or {}
+        raise self._in_use(holder.get("name"))
+
+    def _renew(self) -> None:
+        sent = _clocks()
+        mine = {"_id": "owner", "name": self._owner.text}
+        if self._meta.update_one(mine, _RENEWED).matched_count:
+            self._renewed = sent
+        else:
+            self._renewed = _NEVER
+            self._take()
+
+    def _check_owner(self) -> None:
+        """Renew a lease that is half over. Raises if somebody else has taken the store."""
+        if any(not 0 <= now - then < LEASE_S / 2 for now, then in zip(_clocks(), self._renewed, strict=True)):
+            self._renew()
+
+    def _leave(self) -> None:
+        """Have nobody renew it any more, and let go of it, if it is ours."""
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.stop()
+        if not self._read_only:
+            try:
+                with pymongo.timeout(_RELEASE_S):
+                    self._meta.delete_one({"_id": "owner", "name": self._owner.text})
+            except mongo_errors.PyMongoError:
+                pass  # it ends by itself
+
+    def _in_use(self, holder: object) -> JobStoreInUseError:
+        place = f"in {self._database}.{self._collection}"
+        return in_use(place, str(holder), "a collection", f"lease ends within {LEASE_S:.0f} s")
+
+
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()
