@@ -73,6 +73,10 @@ class Days(ABC):
         """The chunk that stands for all that are the same as this one."""
         return min(chunk, self.repeats)
 
+    def ever(self) -> int:
+        """The days that any chunk after the first one has, and maybe more: without any of them, no chunk need be looked at."""
+        return self.chunk(0) | self.chunk(1) if self.repeats <= 1 else ALL_DAYS
+
     def within(self, days: int, chunk: int) -> int:
         """Those of some days of a chunk that are in the set."""
         return days & self.chunk(chunk)
@@ -126,6 +130,18 @@ def _first_common(sets: tuple[Days, ...], chunk: int) -> int | None:
 
 
 @lru_cache(maxsize=_KEPT)
+def _ever(sets: tuple[Days, ...]) -> int:
+    """The days that any chunk has of all of several sets, and maybe more."""
+    steady, others, _ = _sorted_out(sets)
+    found = ALL_DAYS
+    for each in (*steady, *others):
+        if not found:
+            break
+        found &= each.ever()
+    return found
+
+
+@lru_cache(maxsize=_KEPT)
 def _common_text(sets: tuple[Days, ...], chunk: int) -> bytes:
     """What several sets have in common in a chunk, eight days to a byte, or none at all: to look at some of them costs no copy
     of all.
@@ -155,7 +171,7 @@ def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> i
                 found = int.from_bytes(text[first:], "little") >> rest
             if found:
                 return FIRST_DAY + chunk * CHUNK + place + (found & -found).bit_length() - 1
-        if chunk >= LAST_CHUNK or (whole and chunk >= repeats):
+        if chunk >= LAST_CHUNK or (whole and chunk >= repeats) or (chunk >= 0 and repeats > 1 and not _ever(sets)):
             return None
         chunk, place, whole = chunk + 1, 0, True
         if until is not None and FIRST_DAY + chunk * CHUNK > until:
@@ -183,6 +199,9 @@ class CommonDays(Days):
 
     def make(self, chunk: int) -> int:
         return common_days(self._sets, chunk)
+
+    def ever(self) -> int:
+        return _ever(self._sets)
 
 
 @lru_cache(maxsize=256)
@@ -238,6 +257,14 @@ class Smeared(Days):
             # Those that repeat have what comes over from the first one in each.
             before = here | common_days(self._sets, 0) if chunk > 0 and repeats == 1 else ALL_DAYS
             after = common_days(self._sets, 1) if chunk >= 0 and repeats == 1 else ALL_DAYS
+        return self._moved(here, before, after)
+
+    def ever(self) -> int:
+        found = _ever(self._sets)
+        return self._moved(found, found, found)
+
+    def _moved(self, here: int, before: int, after: int) -> int:
+        """``before`` and ``after``: the days of the chunks beside the one that is here."""
         earlier, later = max(-self._least, 0), max(self._most, 0)
         found = here << later
         if earlier:

@@ -43,11 +43,21 @@ class DayLattice(Days):
                 low, high = bisect_left(self._days, -start), bisect_left(self._days, CHUNK - start)
                 found += [start + day for day in self._days[low:high]]
             return bits_at(found)
-        days = bits_at(sorted((day - first) % period for day in self._days))
-        while period < CHUNK:
-            days |= days << period
-            period *= 2
-        return days & ALL_DAYS
+        return _repeated(sorted((day - first) % period for day in self._days), period)
+
+    def ever(self) -> int:
+        # Chunks begin at all places of the period that are so many days apart.
+        step = gcd(self._period, CHUNK)
+        return ALL_DAYS if step == 1 else _repeated(sorted({day % step for day in self._days}), step)
+
+
+def _repeated(days: list[int], period: int) -> int:
+    """Some days of a chunk, and those that are a multiple of a period later."""
+    found = bits_at(days)
+    while period < CHUNK:
+        found |= found << period
+        period *= 2
+    return found & ALL_DAYS
 
 
 class CrossedDays(Days):

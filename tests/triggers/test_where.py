@@ -16,7 +16,7 @@ from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._bits import first_multiple
 from schedcore.triggers._boxes import Box, near, times_near
-from schedcore.triggers._days import RangeDays, next_common
+from schedcore.triggers._days import ALL_DAYS, CommonDays, RangeDays, Smeared, next_common
 from schedcore.triggers._effort import MOST_STEPS
 from schedcore.triggers._finder import Finder, _windows_of
 from schedcore.triggers._local import civil, day_number
@@ -414,6 +414,27 @@ def test_what_is_near_to_some_times_of_the_day(
         for these, mask, least, most in near
     )
     assert found == any(abs(asked - each) <= distance for each in times)
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(
+    period=st.sampled_from([7, 14, 21, 63, 100, 7 * 53, 9 * 773, 146_097, 400_000]),
+    other=st.sampled_from([1, 6, 9, 35]),
+    days=st.sets(st.integers(0, 500_000), min_size=1, max_size=3),
+    least=st.integers(-9, 9),
+    width=st.integers(0, 9),
+    chunk=st.integers(1, 19),
+)
+def test_no_chunk_has_days_that_never_come(
+    period: int, other: int, days: set[int], least: int, width: int, chunk: int
+) -> None:
+    lattices = DayLattice(period, *days), DayLattice(other, 4)
+    moved = Smeared(lattices, least, least + width)
+    inner = ALL_DAYS >> 40 << 20  # what comes over from the chunks beside it is not known of each
+    for each in (*lattices, CommonDays(lattices), moved, CommonDays((moved, *lattices))):
+        assert not each.chunk(chunk) & inner & ~each.ever()
+    weekly = DayLattice(7 * other, 3), DayLattice(7, 5)
+    assert not CommonDays(weekly).ever()
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
