@@ -10,6 +10,8 @@ implement: the same ten, and the way of a run through the store, in batches:
     finish(finishes)                    the outcomes (batched)
     withdraw(runs)                      those were taken back before they began: the scheduler stops
     recover(known)      -> recovered    what a scheduler that is gone has left, or a commit whose outcome was not learnt
+    renew()                             the owner lives (shared stores)
+    listen(callback)                    somebody else changed something (stores whose traits say ``notifies``)
 
 A claim names a *fence* (in its token): a commit whose fence no longer matches, because the job was changed, removed or claimed by
 somebody else since, is dropped for that job, and the job is claimed afresh.
@@ -21,7 +23,7 @@ framework's loop. Errors of a driver are raised as ``JobStoreError``, with the d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -52,6 +54,7 @@ class StoreTraits(NamedTuple):
     blocking: bool  #: calls may wait for I/O, and are kept off every loop
     durable: bool  #: jobs and runs outlive the process
     shareable: bool = False  #: any number of schedulers may use it at a time
+    notifies: bool = False  #: ``listen`` works
     precision_us: int = 1  #: instants are kept to this many microseconds
     #: It has a ``journal``, and knows of each run what became of it though the process is killed.
     journals: bool = False
@@ -252,6 +255,12 @@ class JobStore(BaseJobStore):
         (``schedcore.jobstores._recovery``). Claims that were not committed are dropped.
         """
         return Recovered([], [])
+
+    def renew(self) -> None:
+        """Tell the store that this scheduler lives."""
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Call ``callback``, from any thread, when somebody else changed what is due. Only where traits say ``notifies``."""
 
     def get_note(self, name: str) -> str | None:
         """What was noted under this name when the store was last used; None: nothing. Durable stores keep such notes."""
