@@ -15,10 +15,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no for
 LIMIT_S = 40.0
 
 PREAMBLE = """
-import asyncio, atexit, ctypes, os, signal, sys, time
+import asyncio, atexit, ctypes, logging, os, signal, sys, time
 from schedcore.adapters.asyncio import AsyncIOScheduler
 from schedcore.schedulers.background import BackgroundScheduler
 
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # in development mode it warns of callbacks that a busy machine makes slow
 libc = ctypes.PyDLL(None)  # its calls are made with the interpreter's lock, and ``fork`` without the interpreter's hooks
 # A thread that was asked to let another one have that lock waits until it has it, and in the child there is no other one.
 sys.setswitchinterval(1000)
