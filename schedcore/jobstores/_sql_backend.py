@@ -161,7 +161,7 @@ class Backend(ABC):
         """``create_engine`` with our errors."""
         try:
             return sa.create_engine(url, **arguments)
-        except (sa.exc.SQLAlchemyError, TypeError, ImportError) as error:
+        except (sa.exc.SQLAlchemyError, TypeError, ValueError, LookupError, ImportError) as error:
             raise ConfigurationError(f"the engine cannot be made: {error}") from error
 
     def connect_args(self, timeout_s: float) -> dict[str, Any]:

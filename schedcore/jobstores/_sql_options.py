@@ -48,7 +48,7 @@ def backend_and_engine(
 def _parsed(url: str | sa.URL) -> sa.URL:
     try:
         return sa.make_url(url)
-    except (sa.exc.ArgumentError, AttributeError) as error:
+    except (sa.exc.ArgumentError, AttributeError, ValueError) as error:
         raise ConfigurationError(
             f"url={url!r} is not a database URL; write for example 'sqlite:///jobs.sqlite'"
         ) from error

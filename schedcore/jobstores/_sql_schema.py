@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from schedcore.errors import JobStoreError
+from schedcore.errors import ConfigurationError, JobStoreError
 from schedcore.jobstores._sql_backend import Backend
 
 if TYPE_CHECKING:
@@ -45,10 +45,16 @@ def make_tables(
     def table(suffix: str, *parts: sa.schema.SchemaItem, **options: Any) -> sa.Table:
         full = f"{name}{suffix}"
         known = metadata.tables.get(full if schema is None else f"{schema}.{full}")
+        if known is not None:
+            if set(known.columns.keys()) != {part.name for part in parts if isinstance(part, sa.Column)}:
+                raise ConfigurationError(
+                    f"metadata: it has a table {known.fullname!r} with other columns; give another tablename"
+                )
+            return known
         options |= own(
             mysql_engine="InnoDB", mysql_charset="utf8mb4", mariadb_engine="InnoDB", mariadb_charset="utf8mb4"
         )
-        return sa.Table(full, metadata, *parts, schema=schema, **options) if known is None else known
+        return sa.Table(full, metadata, *parts, schema=schema, **options)
 
     formers = sa.text("former_id IS NOT NULL")
     jobs = table(
@@ -131,10 +137,16 @@ def check_tables(database: Database, *, create: bool) -> None:
         return
     if not create:
         raise JobStoreError(database.alias, "the database has no tables of schedcore; is it the right one?")
-    jobs, _, meta = database.tables
     with database.changing_tables("create the tables") as connection:
-        jobs.metadata.create_all(connection, tables=list(database.tables))
-        connection.execute(sa.insert(meta).values(name="schema", value=str(SCHEMA_VERSION)))
+        # Those that are there were made from the user's metadata, or by a start that was interrupted where each statement stands.
+        inspector = sa.inspect(connection)
+        for table in database.tables:
+            there = inspector.has_table(table.name, table.schema)
+            table.metadata.create_all(connection, tables=[table])
+            for index in table.indexes if there else ():
+                index.create(connection, checkfirst=True)
+            database.watch.renew()
+        connection.execute(sa.insert(database.tables[2]).values(name="schema", value=str(SCHEMA_VERSION)))
 
 
 def _steps_from(version: str) -> list[tuple[int, Step]] | None:
@@ -162,7 +174,11 @@ def _version(database: Database) -> str | None:
             if value is not None:
                 return str(value)
         for table in (jobs, runs):
-            if inspector.has_table(table.name, table.schema):
+            if not inspector.has_table(table.name, table.schema):
+                continue
+            if {column["name"] for column in inspector.get_columns(table.name, table.schema)} != {
+                *table.columns.keys()
+            }:
                 raise JobStoreError(
                     database.alias,
                     f"there is a table {table.name!r} that schedcore did not make; give another tablename, or another "

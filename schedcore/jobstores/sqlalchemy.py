@@ -71,9 +71,10 @@ class SQLAlchemyJobStore(JobStore):
     :param engine: an SQLAlchemy engine, or text such as ``"module:name"`` that leads to one, in the place of a URL. It is never
         disposed of, and its pool, its connections and its other users' transactions are left as they are.
     :param tablename: the name of the table of jobs; those of runs and meta data have it as their first part.
-    :param metadata: an SQLAlchemy ``MetaData`` to which the tables are to belong.
+    :param metadata: an SQLAlchemy ``MetaData`` to which the tables are to belong. What makes its tables may make these, too.
     :param pickle_protocol: with ``serializer="pickle"``: the protocol.
-    :param tableschema: the schema (on SQLite: the attached database; on MySQL: the database) of the tables.
+    :param tableschema: the schema (on SQLite: the attached database; on MySQL: the database) of the tables; None: that of
+        ``metadata``, if it has one.
     :param engine_options: arguments for ``sqlalchemy.create_engine``, beside the URL.
     :param timeout: seconds that the database may take for an answer; None: 30, and on SQLite 10 for another process's lock.
         Connecting, locks and statements have limits that follow from it, or others in ``engine_options``.
@@ -111,8 +112,12 @@ class SQLAlchemyJobStore(JobStore):
             raise ConfigurationError(
                 "SQLAlchemyJobStore needs either url= (such as 'sqlite:///jobs.sqlite') or engine="
             )
-        if not isinstance(tablename, str) or not tablename:
+        if not (isinstance(tablename, str) and tablename and is_text(tablename)):
             raise ConfigurationError(f"tablename must be text, not {tablename!r}")
+        if tableschema is not None and not (isinstance(tableschema, str) and is_text(tableschema)):
+            raise ConfigurationError(f"tableschema must be text, not {tableschema!r}")
+        if engine_options is not None and not isinstance(engine_options, Mapping):
+            raise ConfigurationError(f"engine_options must be a dictionary, not {engine_options!r}")
         if isinstance(history, bool) or not isinstance(history, int) or history < 1:
             raise ConfigurationError(f"history must be a number of run records from 1 up, not {history!r}")
         for name, value in (("history_age", history_age), ("timeout", timeout)):
@@ -128,6 +133,10 @@ class SQLAlchemyJobStore(JobStore):
             raise ConfigurationError(f"tablename must not have any of '%?{{}}<>', which {tablename!r} has")
         durable = backend.is_durable(found.url)
         self.traits = self.traits._replace(durable=durable, journals=durable and backend.journals)
+        if metadata is not None:
+            if not isinstance(metadata, sa.MetaData):
+                raise ConfigurationError(f"metadata must be an sqlalchemy.MetaData, not {metadata!r}")
+            tableschema = tableschema or metadata.schema
         place = metadata, tablename, tableschema or None
         self._database = Database(
             backend,

@@ -190,6 +190,46 @@ class ServerTests:
             metadata.drop_all(connection)
             connection.exec_driver_sql(self.make_schema.replace("CREATE", "DROP"))
 
+    def test_tables_that_the_users_metadata_made(self, engine: sa.Engine, start: Start) -> None:
+        metadata = sa.MetaData()
+        sa.Table("theirs", metadata, sa.Column("id", sa.Integer, primary_key=True))
+        store = SQLAlchemyJobStore(engine=engine, metadata=metadata)
+        metadata.create_all(engine)
+        start(store).add_entries([entry()])
+        assert len(run_due(store, T0)) == 1
+        store.shutdown()
+        assert len(start(SQLAlchemyJobStore(engine=engine)).list_entries()) == 1
+
+    @pytest.mark.parametrize("made", [1, 2, 3])
+    def test_a_start_that_was_interrupted_while_it_made_the_tables(
+        self, engine: sa.Engine, start: Start, made: int
+    ) -> None:
+        """Where each statement that makes something stands, whatever becomes of the next one."""
+        metadata = sa.MetaData()
+        store = SQLAlchemyJobStore(engine=engine, metadata=metadata)
+        tables = list(metadata.tables.values())
+        with engine.begin() as connection:
+            for table in tables[:made]:
+                connection.execute(sa.schema.CreateTable(table))
+        start(store).add_entries([entry()])
+        assert len(run_due(store, T0)) == 1
+        for table in tables:
+            found = {index["name"] for index in sa.inspect(engine).get_indexes(table.name)}
+            assert found >= {index.name for index in table.indexes}
+
+    def test_the_schema_is_that_of_the_metadata(self, engine: sa.Engine, start: Start) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(self.make_schema)
+        metadata = sa.MetaData(schema="other place")
+        for _ in range(2):
+            store = start(SQLAlchemyJobStore(engine=engine, metadata=metadata))
+            assert len(store.list_entries()) == 0
+            store.shutdown()
+        assert sa.inspect(engine).has_table("schedcore_jobs_runs", "other place")
+        with engine.begin() as connection:
+            metadata.drop_all(connection)
+            connection.exec_driver_sql(self.make_schema.replace("CREATE", "DROP"))
+
     @pytest.mark.parametrize("name", ["a%b", "{jobs}", "a?"])
     def test_names_that_cannot_be(self, place: Place, name: str) -> None:
         with pytest.raises(ConfigurationError, match="tablename must not have any of"):

@@ -81,6 +81,12 @@ class TestOptions:
             ),
             ({"url": "sqlite://", "timeout": 0}, "timeout must be a number of seconds above 0, or None, not 0"),
             ({"url": "sqlite://", "tablename": ""}, "tablename must be text"),
+            ({"url": "sqlite://", "tablename": "a\0b"}, "tablename must be text"),
+            ({"url": "sqlite://", "tableschema": 5}, "tableschema must be text"),
+            ({"url": "sqlite://", "metadata": 5}, "metadata must be an sqlalchemy.MetaData"),
+            ({"url": "sqlite://", "engine_options": 5}, "engine_options must be a dictionary"),
+            ({"url": "sqlite://", "engine_options": {"echo": "x"}}, "the engine cannot be made: "),
+            ({"url": "postgresql://host:port/db"}, "is not a database URL"),
             ({"url": "sqlite://", "history": 0}, "history must be a number of run records from 1 up, not 0"),
             ({"url": "sqlite://", "history": True}, "history must be a number of run records from 1 up, not True"),
             (
@@ -293,6 +299,22 @@ class TestOpening:
         ):
             start(SQLAlchemyJobStore(url))
         assert query(url, "SELECT name FROM sqlite_master") == [("schedcore_jobs",)]
+
+    def test_tables_that_the_users_metadata_made(self, url: str, start: Start) -> None:
+        engine, metadata = sa.create_engine(url), sa.MetaData()
+        store = SQLAlchemyJobStore(engine=engine, metadata=metadata)
+        metadata.create_all(engine)
+        start(store).add_entries([entry()])
+        assert len(run_due(store, T0)) == 1
+        close(store)
+        engine.dispose()
+        assert len(start(SQLAlchemyJobStore(url)).list_entries()) == 1
+
+    def test_a_table_of_somebody_else_in_the_metadata(self, url: str) -> None:
+        metadata = sa.MetaData()
+        sa.Table("schedcore_jobs", metadata, sa.Column("id", sa.Text))
+        with pytest.raises(ConfigurationError, match="metadata: it has a table 'schedcore_jobs' with other columns"):
+            SQLAlchemyJobStore(url, metadata=metadata)
 
     def test_a_database_that_others_use_too(self, url: str, start: Start) -> None:
         query(url, "CREATE TABLE theirs (id TEXT)")
