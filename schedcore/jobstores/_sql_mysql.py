@@ -247,10 +247,10 @@ def _insert(batch: Batch, verb: str) -> Many:
             values = [row % tuple(some) for some in rows]
         else:
             escape = cursor.connection.escape
-            writers: list[Callable[[Any], str]] = [
-                _hexadecimal if kind == "bytes" else _literal(escape) for kind in kinds
+            columns = [
+                _literals(kind, column, escape) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)
             ]
-            values = [row % tuple([write(value) for write, value in zip(writers, some, strict=True)]) for some in rows]
+            values = [row % some for some in zip(*columns, strict=True)]
         changed = 0
         for some in _parts(values):
             changed += cursor.execute(head + ",".join(some))
@@ -259,8 +259,15 @@ def _insert(batch: Batch, verb: str) -> Many:
     return run
 
 
-def _literal(escape: Callable[[Any], str]) -> Callable[[Any], str]:
-    return lambda value: "NULL" if value is None else str(value) if type(value) is int else escape(value)
+def _literals(kind: str, values: tuple[Any, ...], escape: Callable[[Any], str]) -> list[str]:
+    """The values of a column, written out."""
+    if kind == "bytes":
+        return [_hexadecimal(value) for value in values]
+    first = values[0]
+    if values.count(first) == len(values):  # as most states and reasons are
+        return ["NULL" if first is None else escape(first)] * len(values)
+    # What the driver would make of a number, too, at a tenth of the cost.
+    return ["NULL" if value is None else str(value) if type(value) is int else escape(value) for value in values]
 
 
 def _hexadecimal(value: bytes) -> str:
