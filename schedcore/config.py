@@ -47,6 +47,7 @@ __all__ = [
     "JobDefaults",
     "SchedulerConfig",
     "as_bool",
+    "as_clock",
     "as_is",
     "as_number",
     "as_text",
@@ -101,6 +102,13 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 def as_is(value: object) -> object:
     """Any value, as it is."""
     return value
+
+
+def as_clock(value: object) -> object:
+    """A ``schedcore.clock.Clock``, or None for the system's."""
+    if value is None or all(callable(getattr(value, name, None)) for name in ("wall_us", "monotonic_s")):
+        return value
+    raise ValueError("must be a clock, which has wall_us() and monotonic_s()")
 
 
 def as_text(value: object) -> str:

@@ -99,7 +99,7 @@ class BaseScheduler(ABC):
     """
 
     #: Options of the subclass, each with its conversion.
-    _extra_options: ClassVar[Mapping[str, Callable[[object], object]]] = {"clock": config.as_is}
+    _extra_options: ClassVar[Mapping[str, Callable[[object], object]]] = {"clock": config.as_clock}
     #: Whether ``start`` itself opens the job stores, and raises what they raise. Not where it runs on somebody's event loop:
     #: there, neither stores that do I/O nor a user's triggers are called.
     _opens_stores_in_start: ClassVar[bool] = True

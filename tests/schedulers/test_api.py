@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from schedcore.clock import SystemClock
 from schedcore.errors import (
     ConfigurationError,
     ConflictingIdError,
@@ -908,7 +909,12 @@ class TestParts:
             (lambda s: s.add_listener(print, EVENT_ALL + 1), "mask must be a union of EVENT_… codes"),
             (lambda s: s.configure(time_zone="UTC"), "unknown scheduler option 'time_zone'; did you mean 'timezone'?"),
             (lambda s: VirtualScheduler(job_defaults={"colaesce": True}), "did you mean"),
-            (lambda s: VirtualScheduler(clock=5), "clock must be a VirtualClock, not 5"),
+            (
+                lambda s: VirtualScheduler(clock=SystemClock()),
+                "clock must be a VirtualClock, not <schedcore.clock.SystemClock",
+            ),
+            (lambda s: VirtualScheduler(clock=0), "clock=0: must be a clock, which has wall_us() and monotonic_s()"),
+            (lambda s: VirtualScheduler(clock=int), "must be a clock, which has wall_us() and monotonic_s()"),
             (lambda s: VirtualScheduler(timezone="Mars/Olympus"), "Mars/Olympus"),
         ],
     )
