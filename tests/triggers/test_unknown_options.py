@@ -9,6 +9,7 @@ import pytest
 
 from schedcore.errors import UnknownOptionError
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
+from schedcore.triggers.calendars import BusinessDayTrigger
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
@@ -28,6 +29,11 @@ from schedcore.triggers.rrule import RRuleTrigger
             RRuleTrigger,
             {"rule": "FREQ=DAILY", "start": 3},
             "unknown RRuleTrigger option 'start'; did you mean 'dtstart'?",
+        ),
+        (
+            BusinessDayTrigger,
+            {"nth": 1, "month": 3},
+            "unknown BusinessDayTrigger option 'month'; did you mean 'months'?",
         ),
         (
             AndTrigger,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, tzinfo
 from functools import lru_cache
-from typing import Any
+from typing import Any, Never
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
@@ -17,7 +17,7 @@ from schedcore.triggers._open_days import NthDays
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import WallRule, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import Backlog
+from schedcore.triggers.base import Backlog, unknown_option
 from schedcore.triggers.calendars._calendar import SOON, Calendar, LocalSet, days_of
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import Weekdays
@@ -90,7 +90,10 @@ class BusinessDayTrigger(Zoned):
         end_date: date | datetime | str | None = None,
         timezone: str | tzinfo | None = None,
         jitter: float | None = None,
+        **others: Never,
     ) -> None:
+        if others:
+            raise unknown_option(type(self), others)
         calendar = Weekdays("sat", "sun") if calendar is None else calendar
         _check_whole("nth", nth, -31, 31)
         if not nth:
