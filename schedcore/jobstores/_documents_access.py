@@ -49,7 +49,7 @@ class DocumentAccess(DocumentBackend):
         if isinstance(history, bool) or not isinstance(history, int) or history < 1:
             raise ConfigurationError(f"history must be a number of run records from 1 up, not {history!r}")
         number = isinstance(history_age, int | float) and not isinstance(history_age, bool)
-        if history_age is not None and not (number and history_age > 0):
+        if history_age is not None and not (number and 0 < history_age < 1e9):
             raise ConfigurationError(f"history_age must be a number of seconds above 0, or None, not {history_age!r}")
         self.codec = Codec(
             serializer, pickle_protocol=pickle_protocol, signing_key=signing_key, allowed_refs=allowed_refs

@@ -151,7 +151,7 @@ class SQLAlchemyJobStore(JobStore):
         self._definitions = Definitions(self.codec, backend, self._sql, import_func=not self._read_only)
         history_age_us = None if history_age is None else int(history_age * 1e6)
         self._journal = Journal(self._database)
-        self._runs = Runs(self._database, self._definitions, self._journal, history, history_age_us)
+        self._runs = Runs(self._database, self._definitions, self._journal, min(history, _NO_LIMIT), history_age_us)
 
     # -- opening and closing ---------------------------------------------------------------------------------------------
 

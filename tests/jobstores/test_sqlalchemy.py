@@ -812,6 +812,16 @@ class TestHistory:
         assert 10 <= len(kept) <= 10 + _sql_runs._PRUNE_EVERY + 1
         assert kept == [T0 + number * MINUTE for number in range(199, 199 - len(kept), -1)], "the latest ones"
 
+    @pytest.mark.parametrize("history", [sys.maxsize, 10**30])
+    def test_all_of_it_where_more_is_to_be_kept_than_a_database_can_count(
+        self, url: str, start: Start, history: int
+    ) -> None:
+        store = start(SQLAlchemyJobStore(url, history=history))
+        store.add_entries([entry()])
+        for number in range(2 * _sql_runs._PRUNE_EVERY):
+            run_due(store, T0 + number * MINUTE)
+        assert len(store.runs("job", limit=1000)) == 2 * _sql_runs._PRUNE_EVERY
+
     def test_live_runs_are_never_deleted(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url, history=1, history_age=1))
         store.add_entries([entry(max_instances=1000)])

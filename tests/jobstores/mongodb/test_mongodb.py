@@ -276,6 +276,7 @@ def test_a_client_of_the_users_is_not_closed(mongodb: MongoDB) -> None:
         ({"collection": "a..b"}, "no such database or collection"),
         ({"history": 0}, "history must be"),
         ({"history_age": -1}, "history_age must be"),
+        ({"history_age": 1e300}, "history_age must be"),
         ({"signing_key": "short"}, "at least 16 bytes"),
         ({"allowed_refs": ["x"]}, "is no pattern"),
     ],
