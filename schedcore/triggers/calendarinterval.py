@@ -18,7 +18,7 @@ repeat after 12, leap years after 400) and the jumps of the clocks in between th
 
 from __future__ import annotations
 
-from datetime import date, datetime, tzinfo
+from datetime import MAXYEAR, date, datetime, tzinfo
 from functools import lru_cache
 from itertools import takewhile
 from math import gcd
@@ -53,6 +53,9 @@ _SECOND_US = 1_000_000
 _DST = ("skip", "shift", "cron")
 _OVERFLOW = ("skip", "clamp")
 _UNITS = ("years", "months", "weeks", "days")
+# Months, weeks or days of one interval: more than there are in 9999 years.
+_MOST_UNITS = 4_000_000
+_FIRST_DATE, _LAST_DATE = day_number(1, 1, 1), day_number(MAXYEAR, 12, 31)
 # Days in a month, on average over the 400 years after which the calendar repeats.
 _MONTH_DAYS = 146097 / 4800
 # How many dates are looked at one by one before the closed forms pay.
@@ -141,7 +144,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             raise unknown_option(type(self), others)
         units = (years, months, weeks, days)
         for name, value in zip(_UNITS, units, strict=True):
-            _check(name, value, 9999 if name == "years" else 4_000_000)
+            _check(name, value, MAXYEAR if name == "years" else _MOST_UNITS)
         if not any(units):
             raise InvalidTriggerError(
                 "the interval is nothing; give at least one of years, months, weeks and days", field="days"
@@ -586,12 +589,19 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             years, months, weeks, days = (int(value) for value in state["interval"])
             if min(years, months, weeks, days) < 0 or not (years or months or weeks or days):
                 raise ValueError("the state of a calendar interval trigger has an interval of nothing")
+            # A row that somebody altered must not send the loader or the search off the calendar.
+            start_day = int(state["start_day"])
+            if max(months, weeks, days) > _MOST_UNITS or years > MAXYEAR or not _FIRST_DATE <= start_day <= _LAST_DATE:
+                raise ValueError("the state of a calendar interval trigger has dates beyond the years 1 to 9999")
+            for name in ("from_us", "end_us"):
+                if state[name] is not None and not FIRST_US <= state[name] <= LAST_US:
+                    raise ValueError(f"the state of a calendar interval trigger has an instant out of range: {name}")
             if state["overflow"] not in _OVERFLOW or state["dst"] not in _DST or not 0 <= state["time_s"] < DAY_S:
                 raise ValueError("the state of a calendar interval trigger has a rule that this release does not know")
             self._fill(
                 (years, months, weeks, days),
                 int(state["time_s"]),
-                int(state["start_day"]),
+                start_day,
                 state["from_us"],
                 state["end_us"],
                 bool(state["floating"]),

@@ -281,6 +281,10 @@ def test_round_trips(trigger: CalendarIntervalTrigger) -> None:
         ({"overflow": "x"}, "a rule that this release does not know"),
         ({"time_s": 86400}, "a rule that this release does not know"),
         ({"timezone": "Mars/Base"}, "no zone is called 'Mars/Base'"),
+        ({"start_day": 10**30}, "dates beyond the years 1 to 9999"),
+        ({"interval": [0, 10**30, 0, 0]}, "dates beyond the years 1 to 9999"),
+        ({"from_us": 10**30}, "an instant out of range: from_us"),
+        ({"end_us": -(10**30)}, "an instant out of range: end_us"),
     ],
 )
 def test_wrong_states(change: dict[str, Any], message: str) -> None:
