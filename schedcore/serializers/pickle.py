@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
-from schedcore.errors import SerializationError, contained, error_text
+from schedcore.errors import ConfigurationError, SerializationError, contained, error_text
 from schedcore.serializers.base import MAX_BYTES, Refused, refuse, refuse_size
 
 __all__ = ["PickleSerializer"]
@@ -21,7 +21,8 @@ _SEARCH_DEPTH = 8
 
 class PickleSerializer:
     """Stores whatever ``pickle`` can. ``protocol``: the pickle protocol, by default the highest of this Python.
-    ``max_bytes``: the size of one record, at most, in both directions.
+    ``max_bytes``: the size of one record, at most, in both directions. Raises ``ConfigurationError`` for a protocol that this
+    Python does not have.
     """
 
     __slots__ = ("max_bytes", "protocol")
@@ -29,6 +30,10 @@ class PickleSerializer:
     name = "pickle"
 
     def __init__(self, protocol: int = pickle.HIGHEST_PROTOCOL, *, max_bytes: int = MAX_BYTES) -> None:
+        if type(protocol) is not int or protocol > pickle.HIGHEST_PROTOCOL:
+            raise ConfigurationError(
+                f"the pickle protocol must be a whole number up to {pickle.HIGHEST_PROTOCOL}, not {protocol!r}"
+            )
         self.protocol = protocol
         self.max_bytes = max_bytes
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from schedcore.errors import SerializationError
+from schedcore.errors import ConfigurationError, SerializationError
 from schedcore.serializers.pickle import PickleSerializer
 
 
@@ -66,3 +66,9 @@ def test_nested_too_deeply() -> None:
 def test_damaged_bytes(payload: bytes) -> None:
     with pytest.raises(SerializationError, match="not a pickle that can be loaded here"):
         PickleSerializer().loads(payload)
+
+
+@pytest.mark.parametrize("protocol", [pickle.HIGHEST_PROTOCOL + 1, "2", None])
+def test_a_protocol_that_is_none(protocol: Any) -> None:
+    with pytest.raises(ConfigurationError, match="the pickle protocol must be a whole number up to"):
+        PickleSerializer(protocol)
