@@ -464,6 +464,21 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             found.append(jumped_over(local_s, at_us, self.timezone, self.dst))
         return found
 
+    def why_not(self, at_us: int) -> list[str]:
+        """The reasons for which it does not fire at an instant; none where only a change of the clocks is one."""
+        at = to_datetime(at_us).astimezone(self.timezone)
+        day = day_number(at.year, at.month, at.day)
+        found = []
+        if day < self._start_day or (self._from_us is not None and at_us < self._from_us):
+            found.append("it is before the start")
+        elif self._day(self._index(day)) != day:
+            found.append(f"{at:%Y-%m-%d} is none of its dates, {self._every()} from {self.start_date}")
+        if at_us > self._upto_us:
+            found.append("it is after the end")
+        if at.hour * 3600 + at.minute * 60 + at.second != self._time_s or at.microsecond:
+            found.append(f"its time of day is {self._clock()}")
+        return found
+
     def _in_gaps(self, after_us: int, upto_us: int) -> list[int]:
         """The dates whose time of day the clocks jump over."""
         found = []
@@ -509,16 +524,17 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         )
 
     def describe(self) -> str:
-        parts = [(name, value) for name, value in zip(_UNITS, self._units, strict=True) if value]
-        if len(parts) == 1 and parts[0][1] == 1:
-            length = parts[0][0].removesuffix("s")
-        else:
-            length = " ".join(f"{value} {name.removesuffix('s') if value == 1 else name}" for name, value in parts)
-        text = f"every {length} at {self._clock()}"
+        text = f"{self._every()} at {self._clock()}"
         if not self._floating:
             text += f" from {self.start_date}"
         end = self.end_date
         return text if end is None else f"{text} until {end:%Y-%m-%d %H:%M:%S}"
+
+    def _every(self) -> str:
+        parts = [(name, value) for name, value in zip(_UNITS, self._units, strict=True) if value]
+        if len(parts) == 1 and parts[0][1] == 1:
+            return f"every {parts[0][0].removesuffix('s')}"
+        return "every " + " ".join(f"{value} {name.removesuffix('s') if value == 1 else name}" for name, value in parts)
 
     def _clock(self) -> str:
         hours, rest = divmod(self._time_s, 3600)

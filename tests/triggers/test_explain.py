@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
+from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.calendars import BusinessDayTrigger, Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
@@ -150,6 +151,31 @@ def test_the_data() -> None:
             ["it is after the end, Mon 2026-03-02 00:00:00 +00:00"],
         ),
         (DateTrigger("2026-04-01", timezone="UTC"), "2026-04-02", ["it is none of the fire times"]),
+        (
+            CalendarIntervalTrigger(months=1, hour=9, start_date="2026-01-31", timezone=BERLIN),
+            "2026-02-28T09:00",
+            ["2026-02-28 is none of its dates, every month from 2026-01-31"],
+        ),
+        (
+            CalendarIntervalTrigger(days=2, start_date="2026-01-31", end_date="2026-02-02", timezone=BERLIN),
+            "2026-02-04T00:00:01",
+            ["it is after the end", "its time of day is 00:00"],
+        ),
+        (
+            CalendarIntervalTrigger(weeks=1, hour=9, start_date="2026-01-31T10:00", timezone=BERLIN),
+            "2026-01-31T09:00",
+            ["it is before the start"],
+        ),
+        (
+            CalendarIntervalTrigger(days=1, hour=2, minute=30, start_date="2026-01-31", timezone=BERLIN),
+            "2025-10-26T02:30+01:00",
+            ["it is before the start"],
+        ),
+        (
+            CalendarIntervalTrigger(days=1, hour=2, minute=30, start_date="2025-01-31", timezone=BERLIN),
+            "2025-10-26T02:30+01:00",
+            ["it is none of the fire times"],
+        ),
     ],
     ids=lambda value: str(value) if isinstance(value, BaseTrigger) else None,
 )  # fmt: skip
