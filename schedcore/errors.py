@@ -15,6 +15,7 @@ argument, and what would be right.
 from __future__ import annotations
 
 import difflib
+import re
 import threading
 from collections.abc import Iterable
 
@@ -47,7 +48,13 @@ __all__ = [
     "contained",
     "did_you_mean",
     "error_text",
+    "without_password",
 ]
+
+
+def without_password(url: str) -> str:
+    """The text of a URL, or of what was to be one, as messages and tables may show it."""
+    return re.sub(r":(?!/)[^@]*@", ":***@", url)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 from schedcore import config, plugins
 from schedcore.cli.schedule import ScheduleFile
 from schedcore.cli.words import short_path
-from schedcore.errors import ConfigurationError, FailureError, did_you_mean
+from schedcore.errors import ConfigurationError, FailureError, did_you_mean, without_password
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import JobStore
 from schedcore.run import RunRecord
@@ -80,12 +80,8 @@ class StorePlace(NamedTuple):
         if self.path:
             return short_path(self.path)
         if "url" in self.options or self.url:
-            return _without_password(str(self.options.get("url", self.url)))
+            return without_password(str(self.options.get("url", self.url)))
         return "memory" if self.kind == "memory" else f"{self.alias} ({self.kind})"
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
 
 
 def _sqlite(path: str) -> dict[str, Any]:
@@ -123,7 +119,7 @@ def of_option(text: str) -> StorePlace:
         try:
             return StorePlace(DEFAULT, read(urlsplit(given)), given)
         except ValueError as error:
-            raise ConfigurationError(f"{_without_password(given)} is not the URL of a job store: {error}") from error
+            raise ConfigurationError(f"{without_password(given)} is not the URL of a job store: {error}") from error
     if re.fullmatch(r"[a-z]+|[a-z+]{2,}:.*", given) and not os.path.exists(given):
         kind = given.partition(":")[0]
         example = f"{kind}://host" if kind in _SCHEMES else "sqlite:///jobs.sqlite"
@@ -280,7 +276,7 @@ def to_read(target: str | None, store: str | None) -> list[StorePlace]:
         places = of_file(files.load(target))
     else:
         if not os.path.exists(target):
-            raise ConfigurationError(f"there is no schedule file and no store {target!r}")
+            raise ConfigurationError(f"there is no schedule file and no store {without_password(repr(target))}")
         places = [beside(target)]
     durable = [place for place in places if place.durable]
     if not durable:

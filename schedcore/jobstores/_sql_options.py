@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from schedcore.errors import ConfigurationError
+from schedcore.errors import ConfigurationError, without_password
 from schedcore.jobstores._sql_backend import Backend
 from schedcore.references import resolve
 
@@ -49,8 +49,9 @@ def _parsed(url: str | sa.URL) -> sa.URL:
     try:
         return sa.make_url(url)
     except (sa.exc.ArgumentError, AttributeError, ValueError) as error:
+        shown = without_password(repr(url))
         raise ConfigurationError(
-            f"url={url!r} is not a database URL; write for example 'sqlite:///jobs.sqlite'"
+            f"url={shown} is not a database URL; write for example 'sqlite:///jobs.sqlite'"
         ) from error
 
 

@@ -70,6 +70,9 @@ class TestOption:
 
     def test_passwords_are_not_shown(self) -> None:
         assert str(stores.of_option("postgresql://me:secret@host/db")) == "postgresql://me:***@host/db"
+        assert str(stores.of_option("redis://:secret@host/0")) == "redis://:***@host/0"
+        with pytest.raises(ConfigurationError, match=r"redis://:\*\*\*@host/0 is not the URL"):
+            stores.of_option("redis://:a/secret@host/0")
 
     @pytest.mark.parametrize(
         ("url", "options"),

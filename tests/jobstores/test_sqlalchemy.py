@@ -87,6 +87,8 @@ class TestOptions:
             ({"url": "sqlite://", "engine_options": 5}, "engine_options must be a dictionary"),
             ({"url": "sqlite://", "engine_options": {"echo": "x"}}, "the engine cannot be made: "),
             ({"url": "postgresql://host:port/db"}, "is not a database URL"),
+            ({"url": "postgresql//me:secret@host/db"}, r"url='postgresql//me:\*\*\*@host/db' is not a database URL"),
+            ({"url": "postgresql://me:secret@host:port/db"}, r"url='postgresql://me:\*\*\*@host:port/db' is not a"),
             ({"url": "sqlite://", "history": 0}, "history must be a number of run records from 1 up, not 0"),
             ({"url": "sqlite://", "history": True}, "history must be a number of run records from 1 up, not True"),
             (

@@ -248,6 +248,19 @@ class TestPending:
         assert paused.state is JobState.PAUSED
         assert both.next_run_time == seconds(10)
 
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))),
+            datetime.min.replace(tzinfo=timezone(timedelta(hours=14))),
+        ],
+    )
+    def test_a_next_run_time_that_is_no_time_in_other_zones_is_refused(self, virtual: Make, moment: datetime) -> None:
+        scheduler = virtual()
+        with pytest.raises(InvalidTriggerError, match=r"next_run_time: .* instant that can be scheduled; give"):
+            scheduler.add_job(nothing, "interval", hours=1, next_run_time=moment)
+        assert scheduler.get_jobs() == []
+
     def test_a_next_run_time_survives_a_change_of_something_else(self, virtual: Make) -> None:
         scheduler = virtual(started=False)
         job = scheduler.add_job(nothing, "interval", seconds=10, id="x", next_run_time=seconds(3))
