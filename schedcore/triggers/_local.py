@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from datetime import timezone as fixed_zone
 from datetime import tzinfo
+from itertools import pairwise
 from typing import Literal
 
 from schedcore.triggers.cron._dst import BLOCK_S, Offsets
 
-__all__ = ["DAY_S", "Gap", "civil", "day_number", "gaps", "is_fixed", "month_length", "offset_at", "wall_instant"]
+__all__ = [
+    "DAY_S",
+    "Gap",
+    "civil",
+    "day_number",
+    "gaps",
+    "is_fixed",
+    "month_length",
+    "offset_at",
+    "overlaps",
+    "wall_instant",
+]
 
 DAY_S = 86400
 _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -88,3 +100,11 @@ def gaps(offsets: Offsets, from_s: int, until_s: int) -> list[tuple[int, int]]:
             found.append((shown_s, start_s + offset))
         shown_s = end_s + offset if shown_s is None else max(shown_s, end_s + offset)
     return found
+
+
+def overlaps(offsets: Offsets, from_s: int, until_s: int) -> list[tuple[int, int, int]]:
+    """Where clocks go back in a span of instants: when they do so, and the offsets before and after. Takes time likewise.
+
+    The local times from the instant plus the later offset up to the instant plus the earlier one are shown twice.
+    """
+    return [(cut_s, old, new) for (_, cut_s, old), (_, _, new) in pairwise(offsets.spans(from_s, until_s)) if new < old]

@@ -18,6 +18,7 @@ repeat after 12, leap years after 400) and the jumps of the clocks in between th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import MAXYEAR, date, datetime, tzinfo
 from functools import lru_cache
 from itertools import takewhile
@@ -38,12 +39,13 @@ from schedcore.triggers._local import (
     is_fixed,
     month_length,
     offset_at,
+    overlaps,
     wall_instant,
 )
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
-from schedcore.triggers.cron._changes import ClockChange, jumped_over
+from schedcore.triggers.cron._changes import ClockChange, jumped_over, shown_twice
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 
 __all__ = ["CalendarIntervalTrigger"]
@@ -445,8 +447,9 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         return found
 
     def changes(self, after_us: int, upto_us: int, limit: int = 100) -> list[ClockChange]:
-        """The times that do not come as they are written, because the clocks jump over them: the first ``limit`` of those in
-        (``after_us``, ``upto_us``], and at most those of 100 years. By the instant of the jump; one that is moved, of its run.
+        """The times that do not come as they are written, because the clocks jump over them, or show them twice: the first
+        ``limit`` of those in (``after_us``, ``upto_us``], and at most those of 100 years. By the instant of the jump; one that is
+        moved, of its run; one that comes twice, of the second time.
         """
         after_us = max(after_us, FIRST_US - 1 if self._from_us is None else self._from_us - 1)
         upto_us = min(upto_us, self._upto_us, after_us + _FURTHEST_US)
@@ -459,10 +462,20 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             assert jump_s is not None
             run_us = self._instant(k)
             at_us = jump_s * _SECOND_US if run_us is None else run_us
-            if not after_us < at_us <= upto_us or len(found) >= limit:
-                continue
-            found.append(jumped_over(local_s, at_us, self.timezone, self.dst))
-        return found
+            if after_us < at_us <= upto_us:
+                found.append(jumped_over(local_s, at_us, self.timezone, self.dst))
+        if after_us < upto_us:
+            found += self._shown_twice(after_us, upto_us)
+        return sorted(found, key=lambda change: change.at)[:limit]
+
+    def _shown_twice(self, after_us: int, upto_us: int) -> Iterator[ClockChange]:
+        """The dates whose time of day comes twice, by the second time."""
+        from_s, until_s = after_us // _SECOND_US - DAY_S, upto_us // _SECOND_US + 1
+        for cut_s, old, new in overlaps(self._offsets, from_s, until_s):
+            for _, day in self._dates(cut_s + new, cut_s + old):
+                local_s = day * DAY_S + self._time_s
+                if after_us < (local_s - new) * _SECOND_US <= upto_us:
+                    yield shown_twice(local_s, (cut_s, old, new), self.timezone)
 
     def why_not(self, at_us: int) -> list[str]:
         """The reasons for which it does not fire at an instant; none where only a change of the clocks is one."""
@@ -481,14 +494,15 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
 
     def _in_gaps(self, after_us: int, upto_us: int) -> list[int]:
         """The dates whose time of day the clocks jump over."""
-        found = []
         from_s, until_s = after_us // _SECOND_US - 3 * DAY_S, upto_us // _SECOND_US + 3 * DAY_S
-        for low_s, high_s in gaps(self._offsets, from_s, until_s):
-            for day in range(-((self._time_s - low_s) // DAY_S), (high_s - 1 - self._time_s) // DAY_S + 1):
-                k = self._index(day)
-                if k >= 0 and self._day(k) == day:
-                    found.append(k)
-        return found
+        return [k for gap in gaps(self._offsets, from_s, until_s) for k, _ in self._dates(*gap)]
+
+    def _dates(self, from_s: int, until_s: int) -> Iterator[tuple[int, int]]:
+        """Number and day of the dates whose time of day is in a span of local time."""
+        for day in range(-((self._time_s - from_s) // DAY_S), (until_s - 1 - self._time_s) // DAY_S + 1):
+            k = self._index(day)
+            if k >= 0 and self._day(k) == day:
+                yield k, day
 
     # -- being a value ---------------------------------------------------------------------------------------------------
 

@@ -339,6 +339,7 @@ def _reasons(trigger: EngineTrigger, at_us: int) -> list[str]:
         return not_at(trigger, at_us)
     own: Callable[[int], Iterable[str]] | None = getattr(trigger, "why_not", None)
     found = [] if own is None else list(own(at_us))
+    found = found or [change.reason for change in _changes(trigger, at_us - 1, at_us, _CHANGES)]
     if found:
         return found
     if trigger.excludes and trigger.excluded(at_us - 1, at_us + 1) is not None:
@@ -395,19 +396,42 @@ def _lint(trigger: EngineTrigger, now_us: int, zone_guessed: bool) -> Iterator[F
 
 def _clock_findings(trigger: EngineTrigger, now_us: int) -> Iterator[Finding]:
     """The first skipped or moved time and the first doubled one, and how many there are."""
-    if isinstance(trigger, CronTrigger) and trigger.rule.hours == _ALL_HOURS and not trigger.once:
-        return  # it fires at every hour that there is
-    found = _changes(trigger, now_us, min(now_us + _AHEAD_US, LAST_US), _CHANGES)
-    for code, level in (("gap", "warning"), ("overlap", "note")):
-        some = [change for change in found if change.kind.startswith(code)]
+    found = sorted(_all_changes(trigger, now_us, min(now_us + _AHEAD_US, LAST_US)), key=lambda each: each[1].at)
+    for code in ("gap", "overlap"):
+        some = [(name, change) for name, change in found if change.kind.startswith(code)]
         if some:
+            name, first = some[0]
             more = f" (and {len(some) - 1} more within two years)" if len(some) > 1 else ""
-            skips = some[0].kind in ("gap: skipped", "overlap: twice")
             yield Finding(
                 code=code,
-                level="warning" if skips and level == "warning" else "note",
-                message=f"{some[0].reason}{more}",
+                level="warning" if first.kind == "gap: skipped" else "note",
+                message=f"{name}{first.reason}{more}",
             )
+
+
+def _all_changes(trigger: EngineTrigger, after_us: int, upto_us: int) -> Iterator[tuple[str, ClockChange]]:
+    """What the clocks do to the times of a trigger and of those that it is made of, each with what that one is called.
+
+    Not what they do to runs that another of its parts leaves out.
+    """
+    if isinstance(trigger, CronTrigger) and trigger.rule.hours == _ALL_HOURS and not trigger.once:
+        return  # it fires at every hour that there is
+    for change in _changes(trigger, after_us, upto_us, _CHANGES):
+        yield "", change
+    for name, child in _children(trigger):
+        for inner, change in _all_changes(child, after_us, upto_us):
+            if _concerns(trigger, change):
+                yield f"{name}{inner}", change
+
+
+def _concerns(trigger: EngineTrigger, change: ClockChange) -> bool:
+    """Whether what the clocks do to a part is seen in the whole."""
+    ran_us = from_datetime(change.at)
+    if change.kind == "gap: skipped":
+        return bool(trigger.swallowed(ran_us - 1, ran_us))
+    if change.kind == "overlap: first only":
+        ran_us = from_datetime(change.local.replace(tzinfo=trigger.timezone, fold=0))
+    return trigger.next_us(ran_us - 1) == ran_us
 
 
 def _jitter(trigger: EngineTrigger, now_us: int) -> Iterator[Finding]:

@@ -22,14 +22,14 @@ from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers._boxes import Box
 from schedcore.triggers._effort import EFFORT
-from schedcore.triggers._local import DAY_S, gaps, is_fixed, offset_at, wall_instant
+from schedcore.triggers._local import DAY_S, gaps, is_fixed, offset_at, overlaps, wall_instant
 from schedcore.triggers._rrule_event import Rules
 from schedcore.triggers._rrule_text import EPOCH, as_text, split, to_s
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import WallRule
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen, Swallowed, unknown_option
-from schedcore.triggers.cron._changes import ClockChange, jumped_over
+from schedcore.triggers.cron._changes import ClockChange, jumped_over, shown_twice
 from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
 
 __all__ = ["RRuleTrigger"]
@@ -208,13 +208,35 @@ class RRuleTrigger(Frozen, EngineTrigger):
         return [Swallowed(at_us, len(times)) for at_us, times in self._jumped_over(after_us, upto_us) if times]
 
     def changes(self, after_us: int, upto_us: int, limit: int = 100) -> list[ClockChange]:
-        """The times that do not come as they are written, because the clocks jump over them: the first ``limit`` of those in
-        (``after_us``, ``upto_us``], by the instant of the jump. Of a span that is too long the first part.
+        """The times that do not come as they are written, because the clocks jump over them, or show them twice: the first
+        ``limit`` of those in (``after_us``, ``upto_us``], by the instant of the jump, or of the second time. Of a span that is
+        too long the first part.
         """
         found: list[ClockChange] = []
         for at_us, times in self._jumped_over(after_us, upto_us):
-            found += [jumped_over(local_s, at_us, self.timezone, self.dst) for local_s in times[: limit - len(found)]]
-        return found
+            found += [jumped_over(local_s, at_us, self.timezone, self.dst) for local_s in times]
+        found += self._shown_twice(after_us, upto_us)
+        return sorted(found, key=lambda change: change.at)[:limit]
+
+    def _shown_twice(self, after_us: int, upto_us: int) -> Iterator[ClockChange]:
+        """The local times of the rule that come twice, by the second time."""
+        limit_us = LAST_US if self.end_us is None else min(self.end_us, LAST_US)
+        from_s, upto_s = max(after_us, FIRST_US) // _SECOND_US, min(upto_us, limit_us) // _SECOND_US
+        if upto_s <= from_s or is_still(self._offsets, from_s - DAY_S, upto_s):
+            return
+        for cut_s, old, new in overlaps(self._offsets, from_s - DAY_S, upto_s + 1)[:_MAX_GAPS]:
+            for local_s in self._times(max(cut_s + new, from_s + new), min(cut_s + old, upto_s + new + 1)):
+                if after_us < (local_s - new) * _SECOND_US:
+                    yield shown_twice(local_s, (cut_s, old, new), self.timezone)
+
+    def _times(self, from_s: int, until_s: int) -> Iterator[int]:
+        """The first of the local times of the rule in a span."""
+        local_s = self._rules.after(from_s - 1)
+        for _ in range(_MAX_WALK):
+            if local_s is None or local_s >= until_s:
+                return
+            yield local_s
+            local_s = self._rules.after(local_s)
 
     def _jumped_over(self, after_us: int, upto_us: int) -> Iterator[tuple[int, list[int]]]:
         """The instants at which the clocks jump, and the local times of the rule that they jump over."""
@@ -225,13 +247,8 @@ class RRuleTrigger(Frozen, EngineTrigger):
         for low_s, high_s in gaps(self._offsets, from_s, upto_s + 1)[:_MAX_GAPS]:
             at_s = wall_instant(self._offsets, low_s, "cron")
             assert at_s is not None
-            times: list[int] = []
-            local_s = self._rules.after(low_s - 1)
-            while local_s is not None and local_s < high_s and len(times) < _MAX_WALK:
-                times.append(local_s)
-                local_s = self._rules.after(local_s)
             if after_us < at_s * _SECOND_US:
-                yield at_s * _SECOND_US, times
+                yield at_s * _SECOND_US, list(self._times(low_s, high_s))
 
     # -- being a value -------------------------------------------------------------------------------------------------
 

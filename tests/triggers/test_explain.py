@@ -30,6 +30,10 @@ def cron(text: str, zone: str = "UTC", **options: Any) -> CronTrigger:
     return CronTrigger.from_crontab(text, zone, **options)
 
 
+def literal(text: str) -> CronTrigger:
+    return cron(text, BERLIN, dst="literal")
+
+
 def codes(found: Explanation) -> list[str]:
     return [finding.code for finding in found.lint]
 
@@ -174,7 +178,10 @@ def test_the_data() -> None:
         (
             CalendarIntervalTrigger(days=1, hour=2, minute=30, start_date="2025-01-31", timezone=BERLIN),
             "2025-10-26T02:30+01:00",
-            ["it is none of the fire times"],
+            [
+                f"02:30 comes twice on 2025-10-26 in {BERLIN}, where the clocks go from 03:00 back to 02:00; "
+                "it runs at 02:30+02:00, and not again at 02:30+01:00"
+            ],
         ),
     ],
     ids=lambda value: str(value) if isinstance(value, BaseTrigger) else None,
@@ -260,6 +267,18 @@ def test_what_is_made_of_other_triggers_in_a_gap(trigger: BaseTrigger, reasons: 
         (cron("30 2 * * *"), []),
         (cron("30 2 * * *", BERLIN), ["gap", "overlap"]),
         (cron("*/5 2 * * *", BERLIN), ["gap", "overlap"]),
+        (OrTrigger([cron("30 2 * * *", BERLIN), cron("0 9 * * *", BERLIN)]), ["gap", "overlap"]),
+        (AndTrigger([cron("30 2 * * *", BERLIN), cron("* * * * sun", BERLIN)]), ["gap", "overlap"]),
+        (AndTrigger([cron("30 2 * * *", BERLIN), cron("* * * * mon", BERLIN)]), []),
+        (AndTrigger([literal("30 2 * * *"), literal("* * * * sun")]), ["gap", "overlap"]),
+        (AndTrigger([literal("30 2 * * *"), literal("* * * * mon")]), []),
+        (cron("30 2 * * *", BERLIN).excluding(Weekdays("sat", "sun")), []),
+        (cron("30 2 * * *", BERLIN).excluding(Weekdays("mon")), ["gap", "overlap"]),
+        (
+            CalendarIntervalTrigger(days=1, hour=2, minute=30, start_date="2025-01-31", timezone=BERLIN),
+            ["gap", "overlap"],
+        ),
+        (CalendarIntervalTrigger(days=1, hour=4, start_date="2025-01-31", timezone=BERLIN), []),
         (cron("0 0 30 2 *"), ["never"]),
         (cron("0 0 1 1 *", end_date="2026-01-01"), ["never"]),
         (cron("0 0 * * 1-5"), ["weekday-number"]),

@@ -172,15 +172,25 @@ def test_a_calendar_interval_can_be_asked_why(dst: Any, kind: str, at: str) -> N
     trigger = CalendarIntervalTrigger(
         days=1, hour=2, minute=30, start_date="2026-01-01", timezone="Europe/Berlin", dst=dst
     )
-    first, second = trigger.changes(us("2026-01-01T00:00Z"), us("2028-01-01T00:00Z"))
+    first, twice, second, again = trigger.changes(us("2026-01-01T00:00Z"), us("2028-01-01T00:00Z"))
     assert (first.kind, first.at) == (kind, datetime.fromisoformat(f"2026-03-29T{at}Z"))
     assert second.local.isoformat() == "2027-03-28T02:30:00"
     assert "02:30:00 does not exist on 2026-03-29" in first.reason
-    assert trigger.changes(us("2026-03-30T00:00Z"), us("2027-03-01T00:00Z")) == []
+    second_time = us("2026-10-25T01:30Z")
+    assert (twice.kind, from_datetime(twice.at)) == ("overlap: first only", second_time)
+    assert (again.kind, again.local) == (twice.kind, datetime(2027, 10, 31, 2, 30))  # noqa: DTZ001 - the wall clock's
+    assert (
+        trigger.next_us(second_time - 1)
+        != second_time
+        == trigger.next_us(second_time - 3_600_000_000 - 1) + 3_600_000_000
+    )
+    assert trigger.changes(second_time - 1, second_time) == [twice]
+    assert trigger.changes(us("2026-03-30T00:00Z"), second_time - 1) == []
+    assert trigger.changes(second_time, us("2027-03-01T00:00Z")) == []
     told = trigger.explain(now=datetime(2026, 1, 1, tzinfo=UTC), at="2026-03-29T02:30")
     assert told.answer is not None
     assert told.answer.reasons == (first.reason,)
-    assert "gap" in {finding.code for finding in told.lint}
+    assert {"gap", "overlap"} <= {finding.code for finding in told.lint}
 
 
 def test_nothing_is_looked_for_where_clocks_stand_still() -> None:

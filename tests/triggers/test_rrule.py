@@ -116,16 +116,20 @@ def test_what_the_clocks_jump_over_can_be_asked_for(dst: Any, kind: str, at: str
     trigger = RRuleTrigger("FREQ=HOURLY;INTERVAL=2", dtstart="2026-03-28T00:30", timezone=BERLIN, dst=dst)
     first, last = us("2026-01-01T00:00Z"), us("2027-12-31T00:00Z")
     changes = trigger.changes(first, last)
-    assert [(f"{change.local}", change.kind, f"{change.at:%Y-%m-%d %H:%M}") for change in changes] == [
-        (f"{day} 02:30:00", kind, f"{day} {at}") for day in ("2026-03-29", "2027-03-28")
-    ]
+    spring = [(f"{day} 02:30:00", kind, f"{day} {at}+0200") for day in ("2026-03-29", "2027-03-28")]
+    autumn = [(f"{day} 02:30:00", "overlap: first only", f"{day} 02:30+0100") for day in ("2026-10-25", "2027-10-31")]
+    found = [(f"{change.local}", change.kind, f"{change.at:%Y-%m-%d %H:%M%z}") for change in changes]
+    assert found == sorted(spring + autumn)
     assert (
         changes[0].reason == f"02:30:00 does not exist on 2026-03-29 in {BERLIN}, where the clocks go forward; {then}"
     )
     assert trigger.changes(first, last, 1) == changes[:1]
-    answer = trigger.explain(at="2026-03-29T02:30").answer
-    assert answer is not None
-    assert answer.reasons == (changes[0].reason,)
+    for asked, change in (("2026-03-29T02:30", changes[0]), ("2026-10-25T02:30+01:00", changes[1])):
+        answer = trigger.explain(at=asked).answer
+        assert answer is not None
+        assert answer.reasons == (change.reason,)
+    lint = trigger.explain(now=datetime(2026, 1, 1, tzinfo=UTC)).lint
+    assert [finding.code for finding in lint] == ["gap", "overlap"]
 
 
 def test_the_lines_of_an_event() -> None:

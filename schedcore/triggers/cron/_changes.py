@@ -10,7 +10,7 @@ from schedcore.clock import to_datetime
 from schedcore.triggers.cron._dst import Offsets, shown_before
 from schedcore.triggers.cron._search import Plan
 
-__all__ = ["ClockChange", "clock_changes", "jumped_over"]
+__all__ = ["ClockChange", "clock_changes", "jumped_over", "shown_twice"]
 
 _DAY_S = 86400
 # Seconds. No search goes further than this (100 years).
@@ -100,17 +100,24 @@ def _overlap(
 ) -> Iterator[ClockChange]:
     low_s, high_s, at_s, old, new = overlap
     for local_s in _times(plan, low_s, high_s):
-        local = _local(local_s)
-        again = to_datetime((local_s - new) * 1_000_000).astimezone(zone)
-        first, then = _two(_local(at_s + old), _local(at_s + new))
-        one, other = f"{_time(local)}{_offset(old)}", f"{_time(local)}{_offset(new)}"
-        reason = f"{_time(local)} comes twice on {local:%Y-%m-%d} in {zone}, where the clocks go from {first} back to {then}; "
-        if once:
-            yield ClockChange(
-                local, "overlap: first only", again, f"{reason}it runs at {one}, and not again at {other}"
-            )
-        else:
-            yield ClockChange(local, "overlap: twice", again, f"{reason}it runs at {one} and at {other}, because {why}")
+        yield shown_twice(local_s, (at_s, old, new), zone, None if once else why)
+
+
+def shown_twice(local_s: int, back: tuple[int, int, int], zone: tzinfo, why: str | None = None) -> ClockChange:
+    """What became of a local time that the clocks of a zone show twice: it runs the first time only, or both times because of
+    ``why``. ``back``: when they go back, and the offsets before and after.
+    """
+    at_s, old, new = back
+    local = _local(local_s)
+    again = to_datetime((local_s - new) * 1_000_000).astimezone(zone)
+    first, then = _two(_local(at_s + old), _local(at_s + new))
+    one, other = f"{_time(local)}{_offset(old)}", f"{_time(local)}{_offset(new)}"
+    reason = (
+        f"{_time(local)} comes twice on {local:%Y-%m-%d} in {zone}, where the clocks go from {first} back to {then}; "
+    )
+    if why is None:
+        return ClockChange(local, "overlap: first only", again, f"{reason}it runs at {one}, and not again at {other}")
+    return ClockChange(local, "overlap: twice", again, f"{reason}it runs at {one} and at {other}, because {why}")
 
 
 def _local(local_s: int) -> datetime:
