@@ -137,6 +137,8 @@ def split(text: str) -> list[Line]:
             given["TZID"] = _as_written(given["TZID"], text)
         if name in ("RRULE", "EXRULE"):
             _check_rule(name, value)
+        if name == "DTSTART" and any(line.name == name for line in lines):
+            raise InvalidTriggerError("DTSTART is there twice", field=name)
         lines.append(Line(name, given, value))
     if not any(line.name in ("RRULE", "RDATE") for line in lines):
         raise InvalidTriggerError(
@@ -167,6 +169,15 @@ def _check_rule(name: str, value: str) -> None:
         )
     if "COUNT" in seen and "UNTIL" in seen:
         raise InvalidTriggerError(f"{name}: COUNT and UNTIL exclude each other", field=name)
+    if seen["FREQ"] not in ("MONTHLY", "YEARLY"):
+        # Without a month or a year there is no first of it (RFC 5545, 3.3.10), and dateutil leaves the number out.
+        numbered = re.search(
+            r"[+-]?\d+[A-Z]+|[A-Z]+\([^,]*", ",".join(seen.get(key, "") for key in ("BYDAY", "BYWEEKDAY"))
+        )
+        if numbered:
+            raise InvalidTriggerError(
+                f"{name}: BYDAY has {numbered.group()}; days are numbered where FREQ is MONTHLY or YEARLY", field=name
+            )
     for key, most in _RANGES.items():
         for number in seen.get(key, "").split(","):
             if not _NUMBER.fullmatch(number):
