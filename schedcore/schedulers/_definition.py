@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from schedcore import plugins
-from schedcore.clock import Timeline
+from schedcore.clock import Timeline, from_datetime
 from schedcore.errors import ConfigurationError, InvalidTriggerError, JobArgumentsError, UnknownOptionError
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import callable_name, check_arguments, resolve
@@ -422,6 +422,8 @@ def check_changes(changes: Mapping[str, Any]) -> None:
 
 def instant_of(value: Any, timezone: tzinfo, name: str) -> int:
     """Microseconds of a date, datetime or ISO 8601 text; naive ones are local time in ``timezone``."""
+    if isinstance(value, datetime) and 1 < value.year < 9999 and value.utcoffset() is not None:
+        return from_datetime(value)  # what most give, in a tenth of the time
     from schedcore.triggers._zones import to_instant
 
     return to_instant(value, timezone, name)
