@@ -119,7 +119,7 @@ def as_text(rule: object) -> str:
 
 def split(text: str) -> list[Line]:
     """The lines of a text, unfolded. Raises ``InvalidTriggerError`` for one that is not understood."""
-    lines = []
+    lines: list[Line] = []
     for row in re.sub(r"\r?\n[ \t]", "", text).upper().splitlines():
         if not row.strip():
             continue
