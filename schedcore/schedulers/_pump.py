@@ -111,7 +111,7 @@ class Pump:
     # -- the scheduler's thread --------------------------------------------------------------------------------------------
 
     def tick(self, now: Now, mono_s: float) -> bool:
-        """Make a step if there is one to make; whether there was."""
+        """Make a step if there is one to make; whether it was one for which the next has to wait a millisecond."""
         if self._held and self.scheduler._dispatches:
             self._release_held()
         if self.busy or self.closed or (self._failures and mono_s < self._retry_at_s):
@@ -132,6 +132,7 @@ class Pump:
                 self._decide_elsewhere(result.undecided, now)
             elif result.due is None and result.error is None:
                 self._look_ahead(result, now)
+            return bool(result.fired or result.decisions or result.undecided)
         return True
 
     def _look_ahead(self, result: CycleResult, now: Now) -> None:

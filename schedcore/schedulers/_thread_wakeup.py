@@ -20,6 +20,11 @@ __all__ = ["ThreadWakeup"]
 # before the wait begins does not cut it short. Ctrl-C is answered within this all the same.
 _MAIN_THREAD_WAIT_S = 1.0
 
+# Seconds. In a longer wait than this processor and caches turn to other things, and the way from the timer to a job takes several
+# times as long. So the first look is made a little early: it finds nothing due yet, and has all at hand for the one that counts.
+_LONG_WAIT_S = 0.02
+_EARLY_S = 0.00025
+
 # Threads for blocking calls. One call of each job store is under way at a time, so this bounds the stores that can wait at once.
 _MAX_CALLERS = 16
 
@@ -41,6 +46,8 @@ class ThreadWakeup:
         self._stopping = False
 
     def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
+        if delay_s > _LONG_WAIT_S:
+            delay_s -= _EARLY_S
         self._deadline_s = monotonic() + delay_s
         self._callback = callback
 

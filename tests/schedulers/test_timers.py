@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import ClassVar
 
 import pytest
 
+from schedcore import BackgroundScheduler
 from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
+from schedcore.schedulers._thread_wakeup import ThreadWakeup
 from schedcore.testing import VirtualScheduler, VirtualWakeup
 from schedcore.wakeup import MAX_WAIT_S, MIN_GAP_S, Wakeup, timer_slack_s
 
@@ -171,3 +174,54 @@ def test_the_slack_of_a_thread_is_what_the_system_says() -> None:
     thread.join()
     # What is longer than any timer's resolution was set to save power.
     assert seen == [pytest.approx(0.00002), pytest.approx(0.0002), 0.0]
+
+
+def test_a_thread_is_woken_early_only_after_long_waits_and_only_by_a_little() -> None:
+    for delay_s, early_s in ((0.01, 0.0), (0.05, 0.001)):
+        wakeup = ThreadWakeup("test")
+        began_s = monotonic()
+        after_s: list[float] = []
+
+        def note(wakeup: ThreadWakeup = wakeup, began_s: float = began_s, after_s: list[float] = after_s) -> None:
+            after_s.append(monotonic() - began_s)
+            wakeup.stop()
+
+        wakeup.arm(delay_s, note)
+        wakeup.run()
+        assert after_s[0] >= delay_s - early_s
+
+
+def test_no_job_begins_before_its_time() -> None:
+    early: list[timedelta] = []
+    over = threading.Event()
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.start()
+    first = datetime.now(UTC) + timedelta(seconds=0.1)
+
+    def job(due: datetime, last: bool) -> None:
+        now = datetime.now(UTC)
+        if now < due:
+            early.append(due - now)
+        if last:
+            over.set()
+
+    for i in range(8):
+        due = first + timedelta(seconds=i / 30)
+        scheduler.add_job(job, "date", args=[due, i == 7], run_date=due)
+    assert over.wait(30)
+    scheduler.shutdown()
+    assert early == []
+
+
+def test_jobs_that_were_added_meanwhile_make_no_run_late() -> None:
+    """What is looked at in the tick that comes early is no step either."""
+    scheduler = EarlyScheduler(start=T0)
+    ran: list[datetime] = []
+    scheduler.add_job(lambda: ran.append(scheduler.clock.now()), "interval", seconds=10)
+    scheduler.start()
+    for i in range(5):
+        scheduler.advance(5)
+        scheduler.add_job(print, "date", run_date=T0 + timedelta(days=1 + i))
+        scheduler.advance(5)
+    scheduler.shutdown()
+    assert ran == [T0 + timedelta(seconds=10 * k) for k in range(1, 6)]
