@@ -6,8 +6,8 @@ A change is compare-and-set: read, compute, put if nothing has changed meanwhile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -121,27 +121,21 @@ class Jobs:
         scheduler = self._scheduler
         scheduler._check_loop()
         if not pump.opened or any(self.is_put_off(pump, record) for record, _, _ in jobs):
-            try:
+            with self._to_be_stored(pump, [record for record, _, _ in jobs]):
                 waiting = [
                     self._placed_now(record, next_run, False)
                     if entry is None
                     else Pending(record, next_run, False, Arrival(), entry)
                     for record, next_run, entry in jobs
                 ]
-            except BaseException:
-                self._not_stored(pump, [record for record, _, _ in jobs])
-                raise
             return self.put_down(pump, waiting)
         scheduler._changes.make_way(pump.alias)
         now = scheduler._timeline.now()
-        try:
+        with self._to_be_stored(pump, [record for record, _, _ in jobs]):
             entries = [
                 self.placed(record, next_run, now) if entry is None else entry for record, next_run, entry in jobs
             ]
             self._hand_over(pump, entries)
-        except BaseException:
-            self._not_stored(pump, [record for record, _, _ in jobs])
-            raise
         scheduler._reports.added(pump.alias, entries)
         pump.touched = True
         scheduler._ask()
@@ -202,13 +196,10 @@ class Jobs:
 
     def put_down(self, pump: Pump, waiting: Sequence[Pending]) -> list[Job]:
         """Have jobs stored by the next cycle of their store. All or, when it raises, none."""
-        try:
+        with self._to_be_stored(pump, [item.job for item in waiting]):
             for item in waiting:
                 pump.store.check(item.job)
             self.waiting.put(pump.alias, waiting)
-        except BaseException:
-            self._not_stored(pump, [item.job for item in waiting])
-            raise
         pump.touched = True
         self._scheduler._ask()
         return [self._handle(pump.alias, item) for item in waiting]
@@ -230,15 +221,13 @@ class Jobs:
                     break
                 new = self._merged(old, pending, now)
                 told, records = self._told([new])
-                try:
-                    if pump.store.replace_entry(old, new, records):
-                        self._are_on_record(pump, told)
-                        return new, EVENT_JOB_MODIFIED
-                except JobLookupError:
-                    break
-                except BaseException:
-                    self._not_stored(pump, [job])
-                    raise
+                with self._to_be_stored(pump, [job]):
+                    try:
+                        if pump.store.replace_entry(old, new, records):
+                            self._are_on_record(pump, told)
+                            return new, EVENT_JOB_MODIFIED
+                    except JobLookupError:
+                        break
         entry = pending.entry or self.placed(job, pending.next_run, now)
         self._hand_over(pump, (entry,))
         return entry, EVENT_JOB_ADDED
@@ -250,12 +239,17 @@ class Jobs:
             pump.store.add_entries(entries)
             return
         told, records = self._told(entries)
-        try:
+        with self._to_be_stored(pump, [entry.job for entry in entries]):
             pump.store.add_entries(entries, records)
-        except BaseException:
-            self._not_stored(pump, [entry.job for entry in entries])
-            raise
         self._are_on_record(pump, told)
+
+    @contextmanager
+    def _to_be_stored(self, pump: Pump, jobs: Sequence[JobRecord]) -> Iterator[None]:
+        """Around the placing and storing of jobs: whatever keeps them out of the store, what was to be told of them goes, too."""
+        with ExitStack() as undo:
+            undo.callback(self._not_stored, pump, jobs)
+            yield
+            undo.pop_all()
 
     def _not_stored(self, pump: Pump, jobs: Sequence[JobRecord]) -> None:
         """Jobs that were placed have not come into the store: but for those that wait for it, nothing is to be told of them."""

@@ -33,6 +33,7 @@ __all__ = [
     "KeyedInside",
     "KeyedTests",
     "OwnedTests",
+    "check_emptied",
     "claimed",
     "due_jobs",
     "now",
@@ -530,3 +531,21 @@ class KeyedTests(FencedTests):
         assert found == [run.fire_us for run in reversed(runs[-self.kept :])]
         assert [inside.count(kind) for kind in ("history", "failed", "live")] == [self.kept, self.kept, 0]
         scheduler.shutdown()
+
+
+def check_emptied(make: Make, empty: Callable[[Any], object]) -> None:
+    """A store that somebody empties while it is open says so once, goes on, and can be opened again."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="before")
+    empty(store)
+    with pytest.raises(JobStoreError, match="look again") as caught:
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
+    assert caught.value.transient
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
+    scheduler.shutdown()
+    scheduler = scheduler_on(make())
+    start_paused(scheduler)
+    assert [job.id for job in scheduler.get_jobs()] == ["after"]
+    scheduler.shutdown()

@@ -113,6 +113,16 @@ def test_without_a_step_nothing_is_looked_at_again(world: World, monkeypatch: py
     scheduler.shutdown()
 
 
+def store_an_hour_later(scheduler: VirtualScheduler) -> None:
+    """The job ``cron`` as it would stand in the store if the old zone data had Berlin an hour off."""
+    store: JobStore = scheduler._pumps["default"].store
+    entry = store.get_entry("cron")
+    assert entry is not None
+    assert entry.fire_us is not None
+    wrong_us = entry.fire_us + 3_600_000_000
+    assert store.replace_entry(entry, entry._replace(fire_us=wrong_us, due_us=wrong_us))
+
+
 def test_other_zone_data_move_what_is_not_yet_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_rearrange, "release", lambda: "2026a")
     scheduler, log = world.open(T0)
@@ -120,13 +130,7 @@ def test_other_zone_data_move_what_is_not_yet_due(world: World, monkeypatch: pyt
     scheduler.add_job(nothing, "date", run_date=T0 + timedelta(hours=5), id="date")
     scheduler.start()
     scheduler.advance(1)
-    # As it would stand in the store if the old data had put Berlin an hour further east.
-    store: JobStore = scheduler._pumps["default"].store
-    entry = store.get_entry("cron")
-    assert entry is not None
-    assert entry.fire_us is not None
-    wrong_us = entry.fire_us + 3_600_000_000
-    assert store.replace_entry(entry, entry._replace(fire_us=wrong_us, due_us=wrong_us))
+    store_an_hour_later(scheduler)
     scheduler.shutdown()
 
     scheduler, _ = world.open(T0 + timedelta(minutes=1))
@@ -172,12 +176,7 @@ def test_what_a_paused_scheduler_has_added_is_moved_too(
     scheduler, _ = world.open(T0)
     scheduler.start(paused=True)
     scheduler.add_job(nothing, "cron", hour=18, id="cron", timezone="Europe/Berlin")
-    store: JobStore = scheduler._pumps["default"].store
-    entry = store.get_entry("cron")
-    assert entry is not None
-    assert entry.fire_us is not None
-    wrong_us = entry.fire_us + 3_600_000_000
-    assert store.replace_entry(entry, entry._replace(fire_us=wrong_us, due_us=wrong_us))
+    store_an_hour_later(scheduler)
     scheduler.shutdown()
 
     # If nothing was noted of the zone data in the store, the trigger has them with it.

@@ -26,7 +26,7 @@ from schedcore.jobstores.etcd import EtcdJobStore, _end, _text
 from schedcore.run import Finish, RunState
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import OTHER, KeyedTests
+from tests.jobstores.owned import OTHER, KeyedTests, check_emptied
 from tests.services import Etcd, Proxy
 
 Make = Callable[..., EtcdJobStore]
@@ -133,21 +133,11 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
 
 
 def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> None:
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(work, "date", run_date="2099-01-01", id="before")
-    everything = {"key": _text(store._prefix), "range_end": _text(_end(store._prefix))}
-    store._post("/kv/deleterange", everything)
-    with pytest.raises(JobStoreError, match="look again") as caught:
-        scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
-    assert caught.value.transient
-    scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
-    scheduler.shutdown()
-    scheduler = scheduler_on(make())
-    start_paused(scheduler)
-    assert [job.id for job in scheduler.get_jobs()] == ["after"]
-    scheduler.shutdown()
+    def empty(store: EtcdJobStore) -> None:
+        everything = {"key": _text(store._prefix), "range_end": _text(_end(store._prefix))}
+        store._post("/kv/deleterange", everything)
+
+    check_emptied(make, empty)
 
 
 # --- clients -----------------------------------------------------------------------------------------------------------

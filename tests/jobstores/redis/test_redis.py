@@ -20,7 +20,7 @@ from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import FencedTests
+from tests.jobstores.owned import FencedTests, check_emptied
 from tests.services import Proxy, Redis
 
 Make = Callable[..., RedisJobStore]
@@ -147,20 +147,7 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
 
 def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> None:
     """As by FLUSHALL, or by the restart of a server that keeps nothing."""
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    scheduler.add_job(work, "date", run_date="2099-01-01", id="before")
-    store._redis.flushdb()
-    with pytest.raises(JobStoreError, match="look again") as caught:
-        scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
-    assert caught.value.transient
-    scheduler.add_job(work, "date", run_date="2099-01-01", id="after")
-    scheduler.shutdown()
-    scheduler = scheduler_on(make())
-    start_paused(scheduler)
-    assert [job.id for job in scheduler.get_jobs()] == ["after"]
-    scheduler.shutdown()
+    check_emptied(make, lambda store: store._redis.flushdb())
 
 
 @pytest.mark.parametrize(
