@@ -189,6 +189,21 @@ def _changes(trigger: EngineTrigger, after_us: int, upto_us: int, limit: int) ->
     return [] if changes is None else changes(after_us, upto_us, limit)
 
 
+def _all_changes(
+    trigger: EngineTrigger, after_us: int, upto_us: int, concerns: Callable[[EngineTrigger, ClockChange], bool]
+) -> Iterator[tuple[str, ClockChange]]:
+    """What the clocks do to the times of a trigger and of those that it is made of, each with what that one is called: as far as
+    it concerns that trigger, and all that are made of it.
+    """
+    for change in _changes(trigger, after_us, upto_us, _CHANGES):
+        if concerns(trigger, change):
+            yield "", change
+    for name, child in _children(trigger):
+        for inner, change in _all_changes(child, after_us, upto_us, concerns):
+            if concerns(trigger, change):
+                yield f"{name}{inner}", change
+
+
 # --- the next fire times --------------------------------------------------------------------------------------------
 
 
@@ -297,12 +312,7 @@ def _jumped_over(
     trigger: EngineTrigger, local: datetime, after_us: int, upto_us: int
 ) -> Iterator[tuple[str, ClockChange]]:
     """What becomes of a local time that does not exist, where the trigger, or one that it is made of, names it."""
-    for change in _changes(trigger, after_us, upto_us, _CHANGES):
-        if change.local == local:
-            yield "", change
-    for name, child in _children(trigger):
-        for inner, change in _jumped_over(child, local, after_us, upto_us):
-            yield f"{name}{inner}", change
+    return _all_changes(trigger, after_us, upto_us, lambda _, change: change.local == local)
 
 
 def _tells(trigger: EngineTrigger) -> bool:
@@ -396,7 +406,8 @@ def _lint(trigger: EngineTrigger, now_us: int, zone_guessed: bool) -> Iterator[F
 
 def _clock_findings(trigger: EngineTrigger, now_us: int) -> Iterator[Finding]:
     """The first skipped or moved time and the first doubled one, and how many there are."""
-    found = sorted(_all_changes(trigger, now_us, min(now_us + _AHEAD_US, LAST_US)), key=lambda each: each[1].at)
+    upto_us = min(now_us + _AHEAD_US, LAST_US)
+    found = sorted(_all_changes(trigger, now_us, upto_us, _concerns), key=lambda each: each[1].at)
     for code in ("gap", "overlap"):
         some = [(name, change) for name, change in found if change.kind.startswith(code)]
         if some:
@@ -409,23 +420,10 @@ def _clock_findings(trigger: EngineTrigger, now_us: int) -> Iterator[Finding]:
             )
 
 
-def _all_changes(trigger: EngineTrigger, after_us: int, upto_us: int) -> Iterator[tuple[str, ClockChange]]:
-    """What the clocks do to the times of a trigger and of those that it is made of, each with what that one is called.
-
-    Not what they do to runs that another of its parts leaves out.
-    """
-    if isinstance(trigger, CronTrigger) and trigger.rule.hours == _ALL_HOURS and not trigger.once:
-        return  # it fires at every hour that there is
-    for change in _changes(trigger, after_us, upto_us, _CHANGES):
-        yield "", change
-    for name, child in _children(trigger):
-        for inner, change in _all_changes(child, after_us, upto_us):
-            if _concerns(trigger, change):
-                yield f"{name}{inner}", change
-
-
 def _concerns(trigger: EngineTrigger, change: ClockChange) -> bool:
-    """Whether what the clocks do to a part is seen in the whole."""
+    """Whether what the clocks do to a trigger, or to a part of it, is seen in its runs."""
+    if isinstance(trigger, CronTrigger) and trigger.rule.hours == _ALL_HOURS and not trigger.once:
+        return False  # it fires at every hour that there is
     ran_us = from_datetime(change.at)
     if change.kind == "gap: skipped":
         return bool(trigger.swallowed(ran_us - 1, ran_us))
