@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -405,7 +406,15 @@ class TestOptions:
         """)
         script = tmp_path / "program.py"
         script.write_text(code)
-        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=WAIT_S)
+        # A fork server's socket is in the temporary folder, and its name has to be one of 107 bytes at most (unix(7)).
+        with tempfile.TemporaryDirectory(dir="/tmp" if os.name == "posix" else None) as short:
+            done = subprocess.run(
+                [sys.executable, str(script)],
+                capture_output=True,
+                text=True,
+                timeout=WAIT_S,
+                env={**os.environ, "TMPDIR": short},
+            )
         assert (done.stdout, done.stderr) == ("succeeded succeeded cancelled 3\n" * 2, "")
 
     def test_max_tasks_per_child(self, start: Start, host: RecordingHost) -> None:
