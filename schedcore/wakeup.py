@@ -67,7 +67,8 @@ def outcome_of(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
 
 
 def timer_slack_s() -> float:
-    """Seconds by which the system lets waits of the calling thread last longer; 0 where it does not tell. For wakeups.
+    """Seconds by which the system lets waits of the calling thread last longer, and of threads that it starts; 0 where it does
+    not tell. For wakeups.
 
     Linux groups timers that lie close together: a wait nearly always lasts 50 µs longer than asked for, unless the thread's slack
     was changed (prctl(2), PR_SET_TIMERSLACK; proc(5), timerslack_ns). A wakeup that asks so much sooner is on time; what goes

@@ -43,6 +43,10 @@ class ThreadWakeup:
         self._deadline_s: float | None = None
         self._callback: Callable[[], None] | None = None
         self._callers: CallPool | None = None
+        # Asked here, of the thread that starts the loop's, which inherits it (prctl(2)). Reading a file lets other threads run: a
+        # loop that stopped there would be in its first steps when `start` returns, and uWSGI, which loads an application and then
+        # forks without Python's lock, would have workers that wait for it for ever.
+        self._slack_s = timer_slack_s()
         self._stopping = False
 
     def arm(self, delay_s: float, callback: Callable[[], None]) -> None:
@@ -86,7 +90,7 @@ class ThreadWakeup:
         """Run until ``stop``. What a callback raises is logged; what would end the program passes through."""
         calls = self._calls
         longest_s = _MAIN_THREAD_WAIT_S if threading.current_thread() is threading.main_thread() else None
-        slack_s = timer_slack_s()
+        slack_s = self._slack_s
         while not self._stopping:
             deadline_s = self._deadline_s
             if not calls:
