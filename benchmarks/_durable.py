@@ -31,6 +31,8 @@ __all__ = [
     "Began",
     "RunTimes",
     "add",
+    "add_cases",
+    "add_targets",
     "begin",
     "cases",
     "expect",
@@ -203,6 +205,12 @@ def cases(
     size = (2_000,)
     for name, text in texts.items():
         yield Case(f"{name} run", f"due jobs in {text}, run and recorded", partial(run_in, name), size, size)
+    yield from add_cases(texts, add_to)
+
+
+def add_cases(texts: Mapping[str, str], add_to: Callable[[str, bool, str, int], Figures]) -> Iterator[Case]:
+    """Those of an *add*."""
+    size = (2_000,)
     for name, text in texts.items():
         for way in ("bulk", "singly"):
             measure = partial(add_to, name, way == "bulk")
@@ -217,8 +225,13 @@ def run_targets(case: str, text: str, faster: float) -> Iterator[Target]:
 
 
 def targets(name: str, text: str, faster: float) -> Iterator[Target]:
-    """Those of a server: of a *run*, and of an *add*, which are the same for all."""
+    """Those of a server: of a *run*, and of an *add*."""
     yield from run_targets(f"{name} run", text, faster)
+    yield from add_targets(name, text)
+
+
+def add_targets(name: str, text: str) -> Iterator[Target]:
+    """How many times faster than APScheduler an *add* has to be, which is the same for all."""
     for way, limit in (("bulk", 12), ("singly", 1)):
         told = f"{text}, 2,000 jobs added {way}"
         yield Target(told, f"{name} {way}", 2_000, "add_us", "faster", limit, "apscheduler", "cpu_us")

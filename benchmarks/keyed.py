@@ -1,4 +1,4 @@
-"""ZooKeeper and etcd, which have no index: 10,000 jobs are stored, and ten of them are due.
+"""ZooKeeper and etcd, which have no index: 10,000 jobs are stored, and ten of them are due. How jobs are added: see ``_durable``.
 
 *ten due*: the clock runs from ``resume()`` until the last of the ten has run, its outcome and next time are stored, and the
 scheduler is shut down (``recorded_ms``), and until the last of them ran (``run_ms``). The other jobs are due from a day on, a
@@ -17,6 +17,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import _durable
 from benchmarks._durable import Began, begin, job, jobs, place, run
 from benchmarks._plan import Case, Figures, Target
 
@@ -53,6 +54,12 @@ def ten_due(name: str, subject: str, n: int) -> Figures:
             wanted[i]["next_run_time"] = now + timedelta(days=1, minutes=i)
         times = run(subject, wanted, _DUE, partial(_store, subject, name, where), partial(_BARE[name], where))
         return {f"{figure.removesuffix('_s')}_ms": value * 1e3 for figure, value in times._asdict().items()}
+
+
+def add(name: str, bulk: bool, subject: str, n: int) -> Figures:
+    """Add ``n`` jobs."""
+    with place(name) as where:
+        return _durable.add(subject, _store(subject, name, where), n, bulk=bulk)
 
 
 # --- the same work without a scheduler ----------------------------------------------------------------------------------
@@ -110,14 +117,20 @@ def _etcd(where: Place) -> Began:
 _BARE: dict[str, Callable[[Place], Began]] = {"zookeeper": _zookeeper, "etcd": _etcd}
 _TEXTS = {"zookeeper": "ZooKeeper", "etcd": "etcd"}
 
-CASES = tuple(
-    Case(f"{name} ten due", f"10 due of the jobs in {text}, run and recorded", partial(ten_due, name), (10_000,), (10_000,),
-         timeout_s=300.0)
-    for name, text in _TEXTS.items()
+CASES = (
+    *(
+        Case(f"{name} ten due", f"10 due of the jobs in {text}, run and recorded", partial(ten_due, name), (10_000,),
+             (10_000,), timeout_s=300.0)
+        for name, text in _TEXTS.items()
+    ),
+    *_durable.add_cases(_TEXTS, add),
 )  # fmt: skip
 
-TARGETS = tuple(
-    Target(f"{text}, 10,000 stored and 10 due: run and recorded", f"{name} ten due", 10_000, "recorded_ms", "faster", 50,
-           "apscheduler", "cpu_ms")
-    for name, text in _TEXTS.items()
+TARGETS = (
+    *(
+        Target(f"{text}, 10,000 stored and 10 due: run and recorded", f"{name} ten due", 10_000, "recorded_ms", "faster",
+               50, "apscheduler", "cpu_ms")
+        for name, text in _TEXTS.items()
+    ),
+    *(target for name, text in _TEXTS.items() for target in _durable.add_targets(name, text)),
 )  # fmt: skip
