@@ -243,12 +243,11 @@ def moved_boxes(
         )
     boxes = boxes_of(trigger)
     rolled = roll(_EVERY_DAY)
-    found = _moved(boxes, clocks, rolled) if rolled.reach <= FAR_DAYS else None
-    if found is not None and len(found) <= _MOVES:
-        found = shared(found, opened())
-    else:
-        found = shared(boxes, opened())
-        found += shared(_anyday(boxes, clocks), local_span_boxes(zone, ANY_MINUTE, rolled.targets))
+    moved = _moved(boxes, clocks, rolled) if rolled.reach <= FAR_DAYS else None
+    if moved is None or len(moved) > _MOVES:
+        moved = _anyday(boxes, clocks)
+    # What stays is on an open day, and what is moved on an open day beside a closed one.
+    found = shared(boxes, opened()) + shared(moved, local_span_boxes(zone, ANY_MINUTE, rolled.targets))
     if boxes and clocks.jumps is not None:
         # It may be moved into a gap, and so to its end, be that of a day that is closed.
         minutes = reduce(lambda mask, gap: mask | 1 << gap[2] % DAY_S // 60, clocks.gaps, 0)
@@ -260,8 +259,10 @@ def moved_boxes(
 
 
 def _moved(boxes: Sequence[Box], clocks: Clocks, rolled: RolledDays) -> tuple[Box, ...]:
-    """Boxes of all that has the same wall time as something in other boxes, no more days from it than runs are moved."""
-    by_days = range(rolled.reach + 1) if rolled.forward else range(-rolled.reach, 1)
+    """Boxes of all that has the same wall time as something in other boxes, as many days from it as runs are moved."""
+    by_days = range(1, rolled.reach + 1) if rolled.forward else range(-rolled.reach, 0)
+    if not by_days:
+        return ()
     by_s = {0, *(one - other for one in clocks.offsets for other in clocks.offsets)}
     beside = len(by_s) > 1  # on another day of UTC, because the clocks changed
     from_us, upto_us = (by_days[0] - beside) * _DAY_US, (by_days[-1] + beside) * _DAY_US
@@ -270,7 +271,7 @@ def _moved(boxes: Sequence[Box], clocks: Clocks, rolled: RolledDays) -> tuple[Bo
         period_us, sets = box.period_us, day_sets(box)
         if drifts(period_us) and len(by_days) * len(by_s) <= _MOVES:
             # Where it is depends on the day from which it comes.
-            for days, seconds in ((each, by) for each in by_days for by in (by_s if each else (0,))):
+            for days, seconds in ((each, by) for each in by_days for by in by_s):
                 later_us = days * _DAY_US + seconds * _SECOND_US
                 found.append(
                     box._replace(
