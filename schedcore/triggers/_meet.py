@@ -130,9 +130,16 @@ def _merge_intervals(triggers: Sequence[IntervalTrigger]) -> IntervalTrigger | N
     start_us = max(trigger._start_us for trigger in triggers)
     start_us += (box.offset_us - start_us) % box.period_us
     end_us = min((trigger.end_us for trigger in triggers if trigger.end_us is not None), default=None)
+    if start_us > LAST_US:
+        return None
     merged = object.__new__(IntervalTrigger)
-    state = {"timezone": "UTC", "start_us": start_us, "end_us": end_us, "jitter_us": 0, "floating": False}
-    merged.__setstate__(state | {"version": 3, "interval_us": box.period_us})
+    put = object.__setattr__
+    put(merged, "interval_us", box.period_us)
+    put(merged, "timezone", triggers[0].timezone)
+    put(merged, "_start_us", start_us)
+    put(merged, "end_us", end_us)
+    put(merged, "_floating", None)
+    put(merged, "jitter_us", 0)
     return merged
 
 
