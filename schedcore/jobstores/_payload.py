@@ -316,20 +316,6 @@ def as_read_back(job: JobRecord, uid: int | str, refs: dict[int, str]) -> Stored
 # --- payload -> record ---
 
 
-# The numbers that the states of our triggers have, by name, and their ranges: of instants all that there is a date for, of what
-# has other names all that is no mistake.
-_ANY = (-(1 << 53), 1 << 53)
-_INSTANTS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
-_DAYS = (-719_162, 2_932_896)
-_WHOLE = {
-    **dict.fromkeys(("start_us", "end_us", "from_us", "run_us"), _INSTANTS),
-    **dict.fromkeys(("interval_us", "tolerance_us"), (0, 1 << 62)),
-    "jitter_us": (1 - 10**18, 10**18 - 1),
-    "start_day": _DAYS,
-    "time_s": (0, 86_399),
-    "nth": (-31, 31),
-}
-_NEVER_NONE = frozenset({"interval_us", "run_us", "time_s", "nth"})
 # Characters. What a record says of itself may be of any length; what is said of it is not.
 _LONGEST_REASON = 1000
 
@@ -462,26 +448,6 @@ def _unpack_policy(fields: Any) -> JobPolicy:
     return policy
 
 
-def _check_state(state: Any) -> None:
-    """Refuse what the state of a trigger of ours cannot have, wherever it is: numbers that are none, or out of range."""
-    if type(state) is dict:
-        for name, value in state.items():
-            least, most = _WHOLE.get(name, _ANY)
-            kind = type(value)
-            if kind is int:
-                if not least <= value <= most:
-                    raise _Unusable(f"{str(name)[:80]} is out of range")
-            elif name in _WHOLE and kind is not bool and (value is not None or name in _NEVER_NONE):
-                raise _Unusable(f"{name} is not a whole number")
-            elif kind is dict or kind is list or kind is tuple:
-                _check_state(value)
-    elif type(state) is list or type(state) is tuple:
-        for value in state:
-            _check_state(value)
-    elif type(state) is int and not _ANY[0] <= state <= _ANY[1]:
-        raise _Unusable("a number is out of range")
-
-
 def _unpack_trigger(packed: Any) -> EngineTrigger:
     # One of a class that is not registered, kept by a serializer that keeps objects. Its class need not be one of ours.
     if callable(getattr(packed, "get_next_fire_time", None)):
@@ -492,8 +458,6 @@ def _unpack_trigger(packed: Any) -> EngineTrigger:
     trigger = cls.__new__(cls)
     state = packed.get("state")
     ours = cls.__module__.startswith("schedcore.triggers.")
-    if ours:
-        _check_state(state)
     setstate = getattr(trigger, "__setstate__", None)
     if setstate is not None:
         setstate(state)

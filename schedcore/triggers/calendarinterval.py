@@ -42,6 +42,7 @@ from schedcore.triggers._local import (
     overlaps,
     wall_instant,
 )
+from schedcore.triggers._stored import bound_in, jitter_in, number_in
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
@@ -620,23 +621,19 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             if min(years, months, weeks, days) < 0 or not (years or months or weeks or days):
                 raise ValueError("the state of a calendar interval trigger has an interval of nothing")
             # A row that somebody altered must not send the loader or the search off the calendar.
-            start_day = int(state["start_day"])
-            if max(months, weeks, days) > _MOST_UNITS or years > MAXYEAR or not _FIRST_DATE <= start_day <= _LAST_DATE:
+            if max(months, weeks, days) > _MOST_UNITS or years > MAXYEAR:
                 raise ValueError("the state of a calendar interval trigger has dates beyond the years 1 to 9999")
-            for name in ("from_us", "end_us"):
-                if state[name] is not None and not FIRST_US <= state[name] <= LAST_US:
-                    raise ValueError(f"the state of a calendar interval trigger has an instant out of range: {name}")
-            if state["overflow"] not in _OVERFLOW or state["dst"] not in _DST or not 0 <= state["time_s"] < DAY_S:
+            if state["overflow"] not in _OVERFLOW or state["dst"] not in _DST:
                 raise ValueError("the state of a calendar interval trigger has a rule that this release does not know")
             self._fill(
                 (years, months, weeks, days),
-                int(state["time_s"]),
-                start_day,
-                state["from_us"],
-                state["end_us"],
+                number_in(state, "time_s", 0, DAY_S - 1),
+                number_in(state, "start_day", _FIRST_DATE, _LAST_DATE),
+                bound_in(state, "from_us"),
+                bound_in(state),
                 bool(state["floating"]),
                 to_zone(state["timezone"]),
-                int(state["jitter_us"]),
+                jitter_in(state),
                 state["overflow"],
                 state["dst"],
             )

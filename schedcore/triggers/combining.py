@@ -26,6 +26,7 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._boxes import KNOWN_US, Box, either
 from schedcore.triggers._meet import MAX_LEAPS, Meeting, last_of, meeting_of
 from schedcore.triggers._old_states import OLD_VERSIONS
+from schedcore.triggers._stored import jitter_in, number_in
 from schedcore.triggers._values import check_version, pack_trigger, to_triggers, unpack_trigger
 from schedcore.triggers._where import boxes_of
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_jitter, to_zone, zone_state
@@ -182,11 +183,10 @@ class _Combination(Frozen, EngineTrigger):
                 jitter = state.get("jitter")
                 self._fill(children, children[0].timezone, None if jitter is None else to_jitter(jitter))
                 return
-            jitter_us = state["jitter_us"]
             self._fill(
                 tuple(unpack_trigger(each) for each in packed),
                 to_zone(state["timezone"]),
-                None if jitter_us is None else int(jitter_us),
+                None if state["jitter_us"] is None else jitter_in(state),
             )
         except KeyError as error:
             raise ValueError(f"the state of a {type(self).__name__} lacks {error}") from None
@@ -332,7 +332,7 @@ class AndTrigger(_Combination):
         return super().__getstate__() | {"tolerance_us": self._tolerance_us}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        object.__setattr__(self, "_tolerance_us", int(state.get("tolerance_us", 0)))
+        object.__setattr__(self, "_tolerance_us", number_in({"tolerance_us": 0, **state}, "tolerance_us", 0, 10**15))
         super().__setstate__(state)
 
 

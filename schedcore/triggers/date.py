@@ -8,6 +8,7 @@ from typing import Any, Never, Self
 
 from schedcore.clock import to_datetime
 from schedcore.triggers import _old_states
+from schedcore.triggers._stored import instant_in
 from schedcore.triggers._zones import same_zone, to_instant, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, unknown_option
 
@@ -118,6 +119,6 @@ class DateTrigger(Frozen, GridTrigger):
                 raise ValueError(
                     f"the state of a date trigger has version {version!r}; this release reads {_STATE_VERSION}"
                 )
-            self._fill(to_zone(state["timezone"]), int(state["run_us"]), bool(state["floating"]))
+            self._fill(to_zone(state["timezone"]), instant_in(state, "run_us"), bool(state["floating"]))
         except KeyError as error:
             raise ValueError(f"the state of a date trigger lacks {error}") from None

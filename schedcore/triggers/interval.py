@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Never, Self
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _old_states, _zones
+from schedcore.triggers._stored import bound_in, jitter_in, number_in
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, unknown_option
 
@@ -263,16 +264,14 @@ class IntervalTrigger(Frozen, GridTrigger):
                 raise ValueError(
                     f"the state of an interval trigger has version {version!r}; this release reads {_STATE_VERSION}"
                 )
-            interval_us = int(state["interval_us"])
-            if interval_us <= 0:
-                raise ValueError(f"the state of an interval trigger has an interval of {interval_us} microseconds")
-            end_us = state["end_us"]
+            interval_us = number_in(state, "interval_us", 1, LAST_US - FIRST_US)
             _set_interval(self, _shared.get(interval_us, interval_us))
             _set_zone(self, to_zone(state["timezone"]))
-            _set_start(self, int(state["start_us"]))
-            _set_end(self, None if end_us is None else int(end_us))
+            # One that was left out is an interval from now, which may be later than any fire time.
+            _set_start(self, number_in(state, "start_us", FIRST_US, 2 * LAST_US))
+            _set_end(self, bound_in(state))
             _set_floating(self, None if state["floating"] is None else bool(state["floating"]))
-            _set_jitter(self, int(state["jitter_us"]))
+            _set_jitter(self, jitter_in(state))
         except KeyError as error:
             raise ValueError(f"the state of an interval trigger lacks {error}") from None
 

@@ -25,6 +25,7 @@ from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, gaps, is_fixed, offset_at, overlaps, wall_instant
 from schedcore.triggers._rrule_event import Rules
 from schedcore.triggers._rrule_text import EPOCH, as_text, split, to_s
+from schedcore.triggers._stored import bound_in, jitter_in
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import WallRule
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
@@ -326,8 +327,8 @@ class RRuleTrigger(Frozen, EngineTrigger):
                 to_s(datetime.fromisoformat(state["dtstart"])),
                 bool(state["floating"]),
                 to_zone(state["timezone"]),
-                state["end_us"],
-                int(state["jitter_us"]),
+                bound_in(state),
+                jitter_in(state),
                 state["dst"],
             )
             object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))

@@ -93,6 +93,41 @@ def test_a_state_that_was_altered_sets_the_job_aside() -> None:
     assert "there is no trigger 'moon'" in loaded.reason
 
 
+FAR: dict[str, Any] = {
+    "date": DateTrigger("2026-01-01", BERLIN),
+    "interval": IntervalTrigger(hours=1, start_date="2026-01-01", end_date="2027-01-01", timezone=BERLIN, jitter=5),
+    "cron": CronTrigger(hour=9, start_date="2026-01-01", end_date="2027-01-01", timezone=BERLIN, jitter=5),
+    "calendarinterval": CalendarIntervalTrigger(
+        days=1, start_date="2026-01-01T09:00", end_date="2027-01-01", timezone=BERLIN, jitter=5
+    ),
+    "businessday": BusinessDayTrigger(
+        1, WEEKEND, start_date="2026-01-01", end_date="2027-01-01", timezone=BERLIN, jitter=5
+    ),
+    "or": OrTrigger([NINE], jitter=5),
+}
+
+
+@pytest.mark.parametrize("value", [10**18, -(10**30), 10**30, "5", 1.5, True], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(kind, name) for kind, trigger in FAR.items() for name in trigger.__getstate__() if name.endswith("_us")],
+)
+def test_a_number_out_of_range_is_refused_when_it_is_loaded(kind: str, name: str, value: object) -> None:
+    if name == "jitter_us" and value == 10**18:
+        value = 10**19  # the longest jitter is longer than time
+    state = FAR[kind].__getstate__() | {name: value}
+    with pytest.raises(ValueError, match=f"for {name}, which is no whole number"):
+        object.__new__(type(FAR[kind])).__setstate__(state)
+
+
+def test_an_interval_that_begins_after_the_last_year_can_be_loaded() -> None:
+    trigger = IntervalTrigger(weeks=500_000, timezone=BERLIN)
+    loaded = decode(JSONSerializer(), "job", encode(JSONSerializer(), job(trigger)))
+    assert loaded.reason is None
+    assert loaded.record.trigger == trigger
+    assert trigger.next_us(0) is None
+
+
 @pytest.mark.parametrize(
     "trigger",
     [

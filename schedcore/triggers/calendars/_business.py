@@ -14,6 +14,7 @@ from schedcore.triggers._days import Days, next_common
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, day_number, month_length
 from schedcore.triggers._open_days import NthDays
+from schedcore.triggers._stored import bound_in, jitter_in, number_in
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import WallRule, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
@@ -314,18 +315,18 @@ class BusinessDayTrigger(Zoned):
     def __setstate__(self, state: dict[str, Any]) -> None:
         check_version(state, _STATE_VERSION, "a business day trigger")
         try:
-            nth, time_s, months = int(state["nth"]), int(state["time_s"]), tuple(int(each) for each in state["months"])
-            if not nth or not 0 <= time_s < DAY_S or not months:
+            nth, months = number_in(state, "nth", -31, 31), tuple(int(each) for each in state["months"])
+            if not nth or not months:
                 raise ValueError("the state of a business day trigger has a rule that this release does not know")
             self._fill(
                 nth,
                 unpack_calendar(state["calendar"]),
                 months,
-                time_s,
-                state["start_us"],
-                state["end_us"],
+                number_in(state, "time_s", 0, DAY_S - 1),
+                bound_in(state, "start_us"),
+                bound_in(state),
                 to_zone(state["timezone"]),
-                int(state["jitter_us"]),
+                jitter_in(state),
             )
             object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))
         except KeyError as error:

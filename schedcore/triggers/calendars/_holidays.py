@@ -105,7 +105,7 @@ def _holidays(country: str, subdivision: str | None) -> Any:
                 field="subdivision",
             ) from error
         raise InvalidTriggerError(
-            f"country: no holidays are known of {country!r}; give an ISO 3166-1 code such as 'DE'", field="country"
+            f"country: no holidays are known of {country!r:.80}; give an ISO 3166-1 code such as 'DE'", field="country"
         ) from error
 
 

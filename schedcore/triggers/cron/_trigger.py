@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Never, NoReturn, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states, _zones
+from schedcore.triggers._stored import bound_in, jitter_in
 from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
@@ -518,9 +519,9 @@ class CronTrigger(Frozen, GridTrigger):
             self._fill(
                 source,
                 to_zone(state["timezone"]),
-                state["start_us"],
-                state["end_us"],
-                state["jitter_us"],
+                bound_in(state, "start_us"),
+                bound_in(state),
+                jitter_in(state),
                 state["dst"],
             )
             before = state.get("zone_data")
