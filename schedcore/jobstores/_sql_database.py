@@ -101,11 +101,11 @@ class Database:
             raise JobStoreError(self.alias, missing)
         if self.backend.remote:
             self.watch.start()
-            if not self._owned:
-                with self.connected("open the database") as connection:
-                    refused = self.backend.refuse(connection.connection)
-                if refused is not None:
-                    raise ConfigurationError(f"engine: {refused}")
+            # It stays in the pool, where the lock finds it.
+            with self.connected("open the database") as connection:
+                refused = self.backend.refuse(connection.connection.dbapi_connection)
+            if refused is not None:
+                raise ConfigurationError(f"{'url' if self._owned else 'engine'}: {refused}")
         if self.read_only:
             check_tables(self, create=False)
             return
@@ -248,7 +248,7 @@ class Database:
             for last in (False, True):
                 if owner or not self.backend.remote:
                     self._hold()
-                with self._connection(owner) as connection:
+                with self._connection(owner=owner) as connection:
                     driver = connection.connection
                     alone = bare and self.ownership is not None and connection is self.ownership.connection
                     with self.watch.over(driver) as call, ExitStack() as undo:
@@ -287,7 +287,7 @@ class Database:
             self._is_over()
 
     @contextmanager
-    def _connection(self, owner: bool) -> Iterator[sa.Connection]:
+    def _connection(self, *, owner: bool) -> Iterator[sa.Connection]:
         """The lock's connection, or, where it has none and for others than the owner, one of the pool's."""
         connection = self.ownership.connection if owner and self.ownership is not None else None
         if connection is not None:
@@ -319,16 +319,23 @@ class Database:
     @contextmanager
     def changing_tables(self, doing: str) -> Iterator[sa.Connection]:
         """A transaction in which tables are made or changed. (MariaDB and MySQL end it at each such statement.)"""
-        with self.lock, self.connected(doing) as connection:
+        with (
+            self.lock,
+            self.errors(doing),
+            # Who has the lock may write, whatever the pool's connections are set to.
+            self._connection(owner=True) as connection,
+            self.watch.over(connection.connection),
+        ):
             cursor = connection.connection.cursor()
             try:
                 self.backend.begin_write(cursor, None)
             finally:
                 cursor.close()
             with ExitStack() as undo:
-                undo.callback(connection.connection.rollback)
+                # SQLAlchemy's own transaction began with the first statement.
+                undo.callback(connection.rollback)
                 yield connection
-                connection.connection.commit()
+                connection.commit()
                 undo.pop_all()
 
     @contextmanager

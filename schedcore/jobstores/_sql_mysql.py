@@ -40,6 +40,13 @@ _TEXT = 4_000_000
 _LOCK_S = 10
 # Seconds that the session which has the lock may say nothing: the longest that every server takes.
 _SILENT_S = 2_147_483
+_ALL_ROWS = 18446744073709551615
+# What a server may be set to, for people who type: no UPDATE without a key, no more than so many rows, no query of many
+# rows, and another transaction, or the end of the session, after each one.
+_PLAIN = (
+    f"SESSION sql_safe_updates = 0, SESSION sql_select_limit = {_ALL_ROWS}, SESSION sql_big_selects = 1, "
+    f"SESSION completion_type = 0"
+)
 
 # Long text costs a table on the disk for the time of the statement.
 _TYPES = {"int": "BIGINT", "text": "LONGTEXT", "word": "VARCHAR(16)"}
@@ -86,7 +93,9 @@ class MySQL(Backend):
             "connect_timeout": max(2, min(10, int(timeout_s))),
             "read_timeout": timeout_s,
             "write_timeout": timeout_s,
-            "init_command": f"SET SESSION innodb_lock_wait_timeout = {lock_s}, SESSION lock_wait_timeout = {lock_s}",
+            "init_command": (
+                f"SET SESSION innodb_lock_wait_timeout = {lock_s}, SESSION lock_wait_timeout = {lock_s}, {_PLAIN}"
+            ),
         }
 
     # -- tables ----------------------------------------------------------------------------------------------------------
@@ -142,10 +151,9 @@ class MySQL(Backend):
     def by_keys(self, cursor: Any, statement: str, keys: Sequence[Any]) -> list[Any]:
         found: list[Any] = []
         for some in chunks(keys, _ROWS):
-            if type(some[0]) is int:
-                cursor.execute(statement.replace("\0", ",".join(map(str, some))))
-            else:
-                cursor.execute(statement.replace("\0", ",".join(map(cursor.connection.escape, some))))
+            write = str if type(some[0]) is int else cursor.connection.escape
+            # The list is the last of each statement's conditions, and with a limit of its own it has no other one.
+            cursor.execute(statement.replace("(\0)", f"({','.join(map(write, some))}) LIMIT {_ALL_ROWS}"))
             found += cursor.fetchall()
         return found
 
@@ -193,8 +201,8 @@ class MySQL(Backend):
         if charset in (None, "utf8mb4"):
             return None
         return (
-            f"its connections have the character set {charset!r}, which does not hold every text; make the engine with "
-            f"?charset=utf8mb4 at the end of the URL"
+            f"its connections have the character set {charset!r}, which does not hold every text; write ?charset=utf8mb4 "
+            f"at the end of the URL"
         )
 
     # -- one owner -------------------------------------------------------------------------------------------------------
@@ -208,9 +216,9 @@ class _UserLock(ServerLock):
     """``GET_LOCK``, which the server gives back when the session ends."""
 
     def try_to_lock(self, cursor: Any, schema: str, table: str) -> bool:
-        cursor.execute(f"SET SESSION wait_timeout = {_SILENT_S}, SESSION autocommit = 1")
+        cursor.execute(f"SET SESSION wait_timeout = {_SILENT_S}, SESSION autocommit = 1, {_PLAIN}")
         # Whatever the default: what is read is what an update sees, and no gaps between rows are locked.
-        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE")
         if not schema:
             cursor.execute("SELECT DATABASE()")
             schema = cursor.fetchone()[0] or ""

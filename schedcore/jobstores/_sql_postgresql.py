@@ -34,6 +34,9 @@ _LOCK_MS = 10_000
 
 _CASTS = {"int": "bigint", "text": "text", "word": "text", "bytes": "bytea"}
 
+# Those that hold every text.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
+
 # Classes of SQLSTATE (and single ones) that a later try may not meet again: the connection; a conflict of transactions; the
 # server's resources; interventions, a shutdown and timeouts among them; its system's errors.
 _TRANSIENT = ("08", "40", "53", "57", "58", "55P03", "25P03", "25006", "23505")
@@ -66,6 +69,8 @@ class PostgreSQL(Backend):
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "application_name": "schedcore",
+            # Whatever the database's own encoding is, which a session has by default.
+            "client_encoding": "utf8",
         }
 
     def engine_args(self) -> dict[str, Any]:
@@ -188,6 +193,14 @@ class PostgreSQL(Backend):
             return bool(code.startswith(_LOST))
         return isinstance(error, psycopg.OperationalError)
 
+    def refuse(self, driver: Any) -> str | None:
+        of_server, of_session = (driver.info.parameter_status(f"{side}_encoding") for side in ("server", "client"))
+        if of_server not in _ENCODINGS:
+            return f"the database has the encoding {of_server}, which does not hold every text; it has to be UTF8"
+        if of_session not in _ENCODINGS:
+            return f"its connections have the encoding {of_session}, which does not hold every text; it has to be UTF8"
+        return None
+
     # -- one owner -------------------------------------------------------------------------------------------------------
 
     def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
@@ -205,6 +218,7 @@ class _AdvisoryLock(ServerLock):
             "SELECT pg_try_advisory_lock(hashtextextended(concat_ws('.', 'schedcore', "
             "quote_ident(coalesce(nullif(%s, ''), current_schema(), '')), quote_ident(%s)), 0)), "
             "count(set_config(name, value, false)) FROM (VALUES ('idle_session_timeout', '0'), "
+            "('default_transaction_read_only', 'off'), "
             "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')) AS s (name, value) "
             "WHERE current_setting(name, true) IS NOT NULL",
             (schema, table),

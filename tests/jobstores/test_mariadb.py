@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra 'mysql' is not installed")
 pytest.importorskip("pymysql", reason="the extra 'mysql' is not installed")
 
+import pymysql
 import sqlalchemy as sa
 
 from schedcore.errors import ConfigurationError
-from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from tests.jobstores.sql_servers import T0, ServerTests, Start, entry, run_due
 from tests.services import MariaDB, Place
 from tests.services.fixtures import mariadb
@@ -55,9 +57,47 @@ class TestMariaDB(ServerTests):
         assert len(run_due(store, T0)) == 1
 
     def test_an_encoding_that_cannot_hold_all_text(self, place: Place, start: Start) -> None:
-        engine = sa.create_engine(f"{place.url}?charset=latin1")
+        url = f"{place.url}?charset=latin1"
+        engine = sa.create_engine(url)
         try:
-            with pytest.raises(ConfigurationError, match=r"its connections have the character set 'latin1'.*utf8mb4"):
-                start(SQLAlchemyJobStore(engine=engine))
+            for store, said in ((SQLAlchemyJobStore(engine=engine), "engine"), (SQLAlchemyJobStore(url), "url")):
+                with pytest.raises(
+                    ConfigurationError, match=f"{said}: its connections have the character set 'latin1'"
+                ):
+                    start(store)
         finally:
             engine.dispose()
+
+    @pytest.mark.parametrize(
+        ("setting", "value", "of_users"),
+        [
+            ("sql_safe_updates", 1, True),
+            ("sql_select_limit", 1, True),
+            ("tx_read_only", 1, True),
+            ("max_join_size", 1, False),
+            ("completion_type", 1, False),
+            ("completion_type", 2, False),
+        ],
+    )
+    def test_sessions_that_are_set_up_for_people(
+        self, place: Place, engine: sa.Engine, start: Start, setting: str, value: int, of_users: bool
+    ) -> None:
+        """By the server, as it does for all. On an engine of the user's, what it reads with is left as it is."""
+        with engine.connect() as connection:
+            before = connection.exec_driver_sql(f"SELECT @@GLOBAL.{setting}").scalar()
+            connection.exec_driver_sql(f"SET GLOBAL {setting} = {value}")
+        engine.dispose()
+        try:
+            for options in ({"url": place.url}, {"engine": engine}) if of_users else ({"url": place.url},):
+                name = f"of_{next(iter(options))}"
+                store = start(SQLAlchemyJobStore(tablename=name, **options))
+                store.add_entries([entry(str(number)) for number in range(3)])
+                store.add_entries([entry("one")])
+                assert len(run_due(store, T0)) == 4
+                with open_reader(tablename=name, **options) as reader:
+                    assert len(reader.list_entries()) == len(reader.runs()) == 4
+                store.remove_all_jobs()
+                store.shutdown()
+        finally:
+            with contextlib.closing(pymysql.connect(host=place.host, port=place.port, user=place.user)) as other:
+                other.cursor().execute(f"SET GLOBAL {setting} = %s", (before,))

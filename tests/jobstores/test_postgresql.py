@@ -13,11 +13,13 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra 'postgresql' is not installed")
 pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
 
+import psycopg
 import sqlalchemy as sa
 
-from schedcore.errors import JobStoreError
+from schedcore.errors import ConfigurationError, JobStoreError
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
-from tests.jobstores.sql_servers import ServerTests, Start
+from schedcore.run import Finish, RunState
+from tests.jobstores.sql_servers import T0, ServerTests, Start, entry, run_due
 from tests.services import Place, PostgreSQL
 from tests.services.fixtures import postgresql
 
@@ -56,6 +58,44 @@ class TestPostgreSQL(ServerTests):
             cursor.execute("SELECT pg_sleep(5)")
         assert caught.value.transient
         assert store.list_entries() == []
+
+    def test_a_database_whose_sessions_are_read_only_unless_they_say_otherwise(
+        self, place: Place, engine: sa.Engine, start: Start
+    ) -> None:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"ALTER DATABASE {place.name} SET default_transaction_read_only = on")
+            connection.commit()
+        engine.dispose()
+        for store in (SQLAlchemyJobStore(place.url), SQLAlchemyJobStore(engine=engine, tablename="of_users")):
+            start(store)
+            store.add_entries([entry("one")])  # by itself, without a transaction that says what it does
+            store.add_entries([entry("two"), entry("three")])
+            assert len(run_due(store, T0)) == 3
+
+    @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+    def test_databases_of_other_encodings(self, postgresql: PostgreSQL, start: Start, encoding: str) -> None:
+        place = postgresql.fresh()
+        name = f"{place.name}_{encoding.lower()}"
+        with psycopg.connect(place.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+        store = SQLAlchemyJobStore(place.url.replace(place.name, name))
+        if encoding == "LATIN1":
+            with pytest.raises(ConfigurationError, match="url: the database has the encoding LATIN1"):
+                start(store)
+            return
+        start(store).add_entries([entry("äöü漢")])
+        (run,) = run_due(store, T0, finish=False)
+        store.finish([Finish(run, RunState.SUCCEEDED, T0, T0 + 1, retval="漢字")])
+        assert [e.job.id for e in store.list_entries()] == ["äöü漢"]
+        assert [record.result for record in store.runs()] == ["'漢字'"]
+
+    def test_an_engine_whose_encoding_does_not_hold_all_text(self, place: Place, start: Start) -> None:
+        engine = sa.create_engine(self.with_driver(f"{place.url}?client_encoding=latin1"))
+        try:
+            with pytest.raises(ConfigurationError, match="engine: its connections have the encoding LATIN1"):
+                start(SQLAlchemyJobStore(engine=engine))
+        finally:
+            engine.dispose()
 
 
 @pytest.mark.parametrize(
