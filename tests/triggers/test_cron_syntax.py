@@ -219,7 +219,7 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
             8,
             "there are 4 fields, so day_of_week is missing; write 5: minute, hour, day, month, day_of_week",
         ),
-        ("* * * * * *", "crontab", 11, "there are 6 fields, from column 11 on too many; write 5:"),
+        ("* * * * * *", "crontab", 11, "there are 6 fields, from here on too many; write 5:"),
         ("", "crontab", 1, "there are 0 fields, so minute is missing; write 5:"),
         ("FREQ=DAILY;COUNT=2", "crontab", 1, "this is a recurrence rule, which the trigger 'rrule' takes"),
         ("*/0 * * * *", "minute", 3, "a step of 0 never gets on; write a number from 1, such as */5"),
@@ -249,7 +249,7 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
             "@reboot",
             "crontab",
             1,
-            "'@reboot' names no time: it means once, when cron starts; add the job with trigger 'date'",
+            "'@reboot' names no time; it means once, when cron starts; add the job with trigger 'date'",
         ),
     ],
 )
@@ -258,6 +258,7 @@ def test_wrong_crontab(crontab: str, field: str, column: int, message: str) -> N
         CronTrigger.from_crontab(crontab, "UTC")
     assert message in str(caught.value)
     assert (caught.value.field, caught.value.column) == (field, column)
+    assert f"{crontab!r}, column {column}: " in str(caught.value)
 
 
 @pytest.mark.parametrize(

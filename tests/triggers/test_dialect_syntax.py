@@ -128,7 +128,7 @@ def test_apscheduler3(crontab: str, asked_at: str, answers: list[str]) -> None:
         ("unix", "H/0 * * * *", "minute", 3, "a step of 0 never gets on"),
         ("unix", "H-5 * * * *", "minute", 2, "'-' cannot stand here"),
         ("quartz", "* * * * *", "crontab", 10, "there are 5 fields, so day_of_week is missing; write 6 or 7: second, "),
-        ("quartz", "0 0 0 ? * 1 2024 x", "crontab", 18, "from column 18 on too many; write 6 or 7"),
+        ("quartz", "0 0 0 ? * 1 2024 x", "crontab", 18, "from here on too many; write 6 or 7"),
         ("quartz", "0 0 0 1 * 1", "day", 7, "quartz restricts one of the two day fields; write ? in the other"),
         ("quartz", "0 0 0 ? * ?", "day", 11, "only one of the two day fields can be '?'"),
         ("quartz", "0 ? 0 ? * 1", "minute", 3, "'?' is not understood"),
@@ -152,6 +152,7 @@ def test_errors_point_at_what_is_wrong(dialect: str, crontab: str, field: str, c
         CronTrigger.from_crontab(crontab, "UTC", dialect=dialect, seed="x")
     assert message in str(caught.value)
     assert (caught.value.field, caught.value.column) == (field, column)
+    assert f"{crontab!r}, column {column}: " in str(caught.value)
 
 
 @pytest.mark.parametrize("dialect", ["quartz", "apscheduler3"])

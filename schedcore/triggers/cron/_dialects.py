@@ -258,20 +258,22 @@ def _check_number(
         return
     if text.upper().startswith(("FREQ=", "RRULE:")):
         raise InvalidTriggerError(
-            f"crontab {text!r}: this is a recurrence rule, which the trigger 'rrule' takes", field="crontab", column=1
+            f"crontab {text!r}, column 1: this is a recurrence rule, which the trigger 'rrule' takes",
+            field="crontab",
+            column=1,
         )
     names = ", ".join(spec.name for spec in specs[: len(specs) - optional])
     names += "".join(f" and perhaps {spec.name}" for spec in specs[len(specs) - optional :])
     number = f"{len(specs) - optional}" + (f" or {len(specs)}" if optional else "")
     if len(words) > len(specs):
         column = words[len(specs)][1]
-        what = f"there are {len(words)} fields, from column {column} on too many"
+        what = f"there are {len(words)} fields, from here on too many"
     else:
         column = len(text.rstrip()) + 1
         there = "is 1 field" if len(words) == 1 else f"are {len(words)} fields"
         what = f"there {there}, so {specs[len(words)].name} is missing"
     raise InvalidTriggerError(
-        f"crontab {text!r}: {what}; write {number}: {names}{more}", field="crontab", column=column
+        f"crontab {text!r}, column {column}: {what}; write {number}: {names}{more}", field="crontab", column=column
     )
 
 
@@ -372,7 +374,7 @@ def _macro(text: str, words: list[tuple[str, int]]) -> str:
     name, column = words[0]
     if name.lower() == "@reboot":
         raise InvalidTriggerError(
-            "crontab '@reboot' names no time: it means once, when cron starts; add the job with trigger 'date' and "
+            f"crontab {text!r}, column {column}: '@reboot' names no time; it means once, when cron starts; add the job with trigger 'date' and "
             "no run_date to run it when the scheduler starts",
             field="crontab",
             column=column,
