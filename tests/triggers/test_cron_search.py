@@ -199,6 +199,44 @@ def test_counting_centuries(crontab: str, dst: Literal["cron", "literal"]) -> No
     assert all(parts)
 
 
+@pytest.mark.parametrize("year", ["1970-9999", "*/2", "2096-9000/5", "2000-3000,3002,4000-9999", "2094-2113,9998,9999"])
+@pytest.mark.parametrize(
+    ("crontab", "zone", "dst"),
+    [
+        ("0 0 1 1 *", "Pacific/Auckland", "cron"),
+        ("59 23 31 12 *", "America/New_York", "cron"),
+        ("30 2 * * 0", "America/New_York", "literal"),
+        ("*/7 * 29 2 *", "Pacific/Auckland", "literal"),
+    ],
+)
+def test_counting_named_years(year: str, crontab: str, zone: str, dst: Literal["cron", "literal"]) -> None:
+    """Year by year in UTC, so that no shortcut is taken, and what local time has at their ends is in the next one."""
+    trigger = CronTrigger.from_crontab(f"{crontab} {year}", zone, dst=dst, year=True)
+    points = [from_datetime(datetime(each, 1, 1, tzinfo=UTC)) for each in range(2090, 10_000)]
+    assert trigger.count_us(points[0], points[-1]) == sum(
+        itertools.starmap(trigger.count_us, itertools.pairwise(points))
+    )
+
+
+@pytest.mark.parametrize("year", ["1970-9999", "1970-9999/2"])
+def test_named_years_are_counted_by_their_kinds(year: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one by one: a year with summer time takes 10 us."""
+    asked = 0
+    inner = Plan.count
+
+    def count(self: Plan, from_s: int, until_s: int) -> int:
+        nonlocal asked
+        asked += 1
+        return inner(self, from_s, until_s)
+
+    monkeypatch.setattr(Plan, "count", count)
+    trigger = CronTrigger(year=year, hour=2, minute=30, timezone="Europe/Berlin")
+    first = trigger.count_us(FIRST_US, LAST_US)
+    of_the_first, asked = asked, 0
+    assert trigger.count_us(FIRST_US, LAST_US - 1) == first
+    assert 0 < asked < of_the_first < 1500
+
+
 def test_a_year_of_missed_minutes_is_counted_at_once() -> None:
     for zone in ("UTC", "Europe/Berlin"):
         trigger = CronTrigger.from_crontab("* * * * *", zone)

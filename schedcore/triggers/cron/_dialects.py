@@ -374,8 +374,8 @@ def _macro(text: str, words: list[tuple[str, int]]) -> str:
     name, column = words[0]
     if name.lower() == "@reboot":
         raise InvalidTriggerError(
-            f"crontab {text!r}, column {column}: '@reboot' names no time; it means once, when cron starts; add the job with trigger 'date' and "
-            "no run_date to run it when the scheduler starts",
+            f"crontab {text!r}, column {column}: '@reboot' names no time; it means once, when cron starts; add the job with "
+            "trigger 'date' and no run_date to run it when the scheduler starts",
             field="crontab",
             column=column,
         )

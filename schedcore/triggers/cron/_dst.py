@@ -31,8 +31,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import MAXYEAR, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import lru_cache, reduce
+from itertools import product
 
+from schedcore.triggers._bits import bits_at, every, lowest
 from schedcore.triggers._zones import FIRST_US, LAST_US
 from schedcore.triggers.cron._search import Plan, first_day, year_of
 from schedcore.triggers.cron._tzfile import read_transitions
@@ -95,8 +97,9 @@ class Offsets(dict[int, int | tuple[Piece, ...]]):
         # All transitions up to where the rules are stable, as the zone's file has them; None: not known, or not read yet.
         self._table: list[tuple[int, int]] | None = None
         self._stable_s: int | None = None
-        #: Fire times of those schedules that were counted over many years, by the kind of year.
-        self.counts: dict[tuple[Plan, bool], dict[tuple[int, int, int, int], int]] = {}
+        #: For schedules that were counted over many years: the years that they name, as bits, and the fire times by the kind of
+        #: year and by which of it and of the years beside it are named.
+        self.counts: dict[tuple[Plan, bool], tuple[int, dict[tuple[int, ...], int]]] = {}
         #: Whether the zone's rules repeat with the calendar: true of the tz database, unknown of other classes.
         self.periodic = type(zone).__module__ in ("zoneinfo", "datetime")
 
@@ -337,33 +340,59 @@ def last_upto(plan: Plan, offsets: Offsets, upto_s: int, once: bool) -> int | No
     return None
 
 
+@lru_cache(maxsize=1)
+def _kinds_of_years() -> tuple[int, ...]:
+    """The years up to 9999 as sets of bits, by the weekday of 1 January and the lengths of a year and of those beside it."""
+    found: dict[tuple[int, int, int, int], int] = {}
+    for year in range(_CYCLE):
+        before, start, end, after = map(first_day, range(year - 1, year + 3))
+        kind = start % 7, start - before, end - start, after - end
+        found[kind] = found.get(kind, 0) | 1 << year
+    every_cycle = every(_CYCLE, 0, MAXYEAR + 1)
+    return tuple(years * every_cycle & (1 << MAXYEAR + 1) - 1 for years in found.values())
+
+
 def _count_years(plan: Plan, offsets: Offsets, first: int, last: int, once: bool) -> int:
     """The fire times in the years from one to another of UTC, exclusive, in which the zone's rules are stable.
 
-    A year has as many as another one that begins on the same weekday, is as long, and lies between years that are. All
-    kinds come in 400 years. What was counted is remembered.
+    A year has as many as another one of its kind that the rule names likewise, and the years beside it, which are there for the
+    hours by which local time differs. What was counted is remembered.
     """
     known = offsets.counts.get((plan, once))
     if known is None:
         if len(offsets.counts) >= _COUNTS_KEPT:
             offsets.counts.clear()
-        known = offsets.counts[plan, once] = {}
-    starts = [first_day(year) for year in range(first - 1, first + min(last - first, _CYCLE) + 2)]
-    of_years = []
-    for before, start, end, after in zip(starts, starts[1:], starts[2:], starts[3:], strict=False):
-        kind = start % 7, start - before, end - start, after - end
-        times = known.get(kind)
-        if times is None:
-            times = known[kind] = count(plan, offsets, start * _DAY_S, end * _DAY_S, once)
-        of_years.append(times)
-    cycles, rest = divmod(last - first, _CYCLE)
-    return cycles * sum(of_years) + sum(of_years[:rest])
+        known = offsets.counts[plan, once] = (-1 if plan.years is None else bits_at(plan.years), {})
+    named, counted = known
+    total = 0
+    span = (1 << last) - (1 << first) & (named | named << 1 | named >> 1)
+    for kind, alike in enumerate(_kinds_of_years() if span else ()):
+        for namings in product((named, ~named), (named << 1, ~(named << 1)), (named >> 1, ~(named >> 1))):
+            years = reduce(int.__and__, namings, alike & span)
+            if years:
+                key = (kind, *(mask >> lowest(years) & 1 for mask in (named, named << 1, named >> 1)))
+                times = counted.get(key)
+                if times is None:
+                    start = first_day(lowest(years)) * _DAY_S
+                    times = counted[key] = _count(plan, offsets, start, first_day(lowest(years) + 1) * _DAY_S, once)
+                total += times * years.bit_count()
+    return total
 
 
 def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -> int:
     """The number of fire times in [``from_s``, ``until_s``)."""
+    stable_s = max(from_s, _STABLE_S)
+    if until_s - stable_s > _FEW_YEARS_S and offsets.periodic:
+        first, last = year_of((stable_s - 1) // _DAY_S) + 1, year_of(until_s // _DAY_S)
+        return (
+            count(plan, offsets, from_s, first_day(first) * _DAY_S, once)
+            + _count_years(plan, offsets, first, last, once)
+            + count(plan, offsets, first_day(last) * _DAY_S, until_s, once)
+        )
     total = 0
-    for named_from_s, named_until_s in plan.spans:  # no need to look at the zone's clocks in other years
+    for named_from_s, named_until_s in plan.spans(
+        from_s - _DAY_S, until_s + _DAY_S
+    ):  # the clocks of other years do not matter
         first_s, end_s = max(from_s, named_from_s - _DAY_S), min(until_s, named_until_s + _DAY_S)
         if first_s < end_s:
             total += _count(plan, offsets, first_s, end_s, once)
@@ -371,14 +400,6 @@ def count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -
 
 
 def _count(plan: Plan, offsets: Offsets, from_s: int, until_s: int, once: bool) -> int:
-    stable_s = max(from_s, _STABLE_S)
-    if until_s - stable_s > _FEW_YEARS_S and offsets.periodic and plan.years is None:
-        first, last = year_of((stable_s - 1) // _DAY_S) + 1, year_of(until_s // _DAY_S)
-        return (
-            _count(plan, offsets, from_s, first_day(first) * _DAY_S, once)
-            + _count_years(plan, offsets, first, last, once)
-            + _count(plan, offsets, first_day(last) * _DAY_S, until_s, once)
-        )
     total = 0
     if not once:
         for start_s, end_s, offset in offsets.spans(from_s, until_s):

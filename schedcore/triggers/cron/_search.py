@@ -104,15 +104,15 @@ class Plan:
         """The years that the rule names and that have matching days, in order; None where it names none."""
         return self._years
 
-    @property
-    def spans(self) -> list[tuple[int, int]]:
-        """The stretches of years that the rule names and that have matching days, as local seconds, end exclusive; all of time
-        where it names none.
+    def spans(self, from_s: int, until_s: int) -> list[tuple[int, int]]:
+        """The stretches of years that the rule names and that have matching days, as local seconds, end exclusive, in so far as
+        they are near a span; all of time where it names none.
         """
         if self._years is None:
             return [(first_day(1) * _DAY_S, first_day(LAST_YEAR + 2) * _DAY_S)]
         found: list[tuple[int, int]] = []
-        for year in self._years:
+        first = bisect_left(self._years, year_of(from_s // _DAY_S))
+        for year in self._years[first : bisect_right(self._years, year_of(until_s // _DAY_S))]:
             start_s, end_s = first_day(year) * _DAY_S, first_day(year + 1) * _DAY_S
             if found and found[-1][1] == start_s:
                 found[-1] = found[-1][0], end_s

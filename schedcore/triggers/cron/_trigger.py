@@ -63,8 +63,7 @@ class _Unseeded(Plan):
             field="seed",
         )
 
-    @property
-    def spans(self) -> list[tuple[int, int]]:
+    def spans(self, from_s: int, until_s: int) -> list[tuple[int, int]]:
         self._refuse()
 
     def at_or_after(self, local_s: int) -> int | None:
