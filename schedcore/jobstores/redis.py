@@ -75,6 +75,8 @@ _PASSING = (
     TryAgainError,
 )
 _PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
+# What a server says of a command in a script that the account may not give, without its name.
+_FORBIDDEN = "The user executing the script can't"
 # The places of these keys among those of the script ``WRITE``.
 _WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(5, 10)
 _LINES = (_WALL, _ELAPSED, _IDLE)
@@ -248,7 +250,13 @@ class RedisJobStore(OwnedStore):
         if not isinstance(error, redis.RedisError | OSError):
             return None
         passing = isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES)
-        return error_text(error), passing and not isinstance(error, redis.AuthenticationError)
+        text = error_text(error)
+        if isinstance(error, redis.exceptions.NoPermissionError) or _FORBIDDEN in str(error):
+            text += (
+                f" (the account needs +@read +@write +@scripting +@connection, on keys that begin with {self._jobs_key!r} "
+                f"and {self._due_keys[False]!r})"
+            )
+        return text, passing and not isinstance(error, redis.AuthenticationError)
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 

@@ -177,6 +177,34 @@ def test_what_a_server_does_not_write_now_it_may_write_later(make: Make, setting
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("missing", ["evalsha", "script|load", "zadd"])
+def test_an_account_that_may_not_do_what_is_needed_is_told_so_at_once(
+    redis_server: Redis, make: Make, missing: str
+) -> None:
+    documented = ["+@read", "+@write", "+@scripting", "+@connection", "~schedcore.jobs*", "~schedcore.run_times*"]
+    admin = redis.Redis(port=redis_server.port)
+    try:
+        admin.execute_command("ACL", "SETUSER", "theirs", "reset", "on", ">password", *documented)
+        scheduler = scheduler_on(make(username="theirs", password="password"))
+        scheduler.start(paused=True)
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+        scheduler.shutdown()
+        admin.execute_command("ACL", "SETUSER", "theirs", f"-{missing}")
+        scheduler = scheduler_on(make(username="theirs", password="password"))
+        with pytest.raises(JobStoreError, match=r"needs \+@read \+@write \+@scripting \+@connection") as caught:  # noqa: PT012
+            scheduler.start(paused=True)
+            # What a script does is found out when it does it, and Redis does not say what that was.
+            assert missing == "zadd"
+            scheduler.add_job(work, "date", run_date="2099-01-01", id="b")
+        assert not caught.value.transient
+        assert missing == "zadd" or f"'{missing}'" in str(caught.value)
+        if scheduler.running:
+            scheduler.shutdown()
+    finally:
+        admin.execute_command("ACL", "DELUSER", "theirs")
+        admin.close()
+
+
 def test_a_batch_that_the_client_sends_twice_is_made_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a client of the user's does that did not learn what became of it: it is told what the first one did."""
     store = make()
