@@ -434,7 +434,7 @@ class BaseScheduler(ABC):
 
     @property
     def running(self) -> bool:
-        """Whether it was started and not shut down; a paused one is running."""
+        """Whether it was started and not shut down; a paused one is running, and one whose ``start`` has begun."""
         notice_fork()
         return self._state != STATE_STOPPED
 
