@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, reduce
 from math import gcd
+from operator import attrgetter
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
@@ -55,8 +56,6 @@ _DAY_US = DAY_S * _SECOND_US
 _CYCLE_US = (146_097 + 8) * _DAY_US
 # From here on the rules of the tz database are the same each year.
 _STABLE_US = 4_102_444_800 * _SECOND_US  # 2100
-# Times that each trigger is asked before it pays to know where they can meet.
-_FEW = 3
 # Searches that are remembered.
 _KEPT = 256
 
@@ -160,6 +159,7 @@ class Meeting:
     def __init__(self, triggers: Sequence[EngineTrigger], tolerance_us: int = 0) -> None:
         self._tolerance_us = tolerance_us
         self._names = ", ".join(map(str, triggers))
+        quick_first = attrgetter("searches")  # what one of them rules out, those that search are not asked about
         self._found: tuple[int, int | None] = (LAST_US + 1, None)  # a question and its answer, which holds in between
         # A search that ended without an answer: from where to where the first candidate is the same, and what was said.
         self._lost_at: tuple[int, int, str] | None = None
@@ -167,16 +167,16 @@ class Meeting:
         self.exact = None
         self.never = False
         if tolerance_us:
-            self._parts = tuple(triggers)
+            self._parts = (triggers[0], *sorted(triggers[1:], key=quick_first))
         else:
             parts = _merged([each for trigger in triggers for each in _children(trigger)])
-            self._parts = tuple(parts or ())
+            self._parts = tuple(sorted(parts or (), key=quick_first))
             self.never = parts is None
             if len(self._parts) == 1 and isinstance(self._parts[0], GridTrigger):
                 self.exact = self._parts[0]
 
     def _finder(self) -> Finder:
-        """Looks where they can meet at most; made when they do not meet at once."""
+        """Looks where they can meet at most; made for the first question, which a job is asked when it is added."""
         finder = self._known_finder
         if finder is None:
             finder = self._known_finder = Finder(self._all_boxes())
@@ -204,6 +204,8 @@ class Meeting:
 
         ``budget``: leaps that are left, counted down in place. Raises ``InvalidTriggerError`` when they are used up.
         """
+        if self.exact is not None:
+            return self.exact.next_us(after_us)
         asked_us, answer_us = self._found
         if after_us < asked_us or (answer_us is not None and answer_us <= after_us):
             lost = self._lost_at
@@ -212,7 +214,7 @@ class Meeting:
             from_us = max(after_us, FIRST_US - 1)
             try:
                 with EFFORT:
-                    answer_us = (self._next_near if self._tolerance_us else self._next)(from_us, budget)
+                    answer_us = self._next(from_us, budget)
             except InvalidTriggerError as error:
                 if budget is None and not EFFORT.depth:
                     # Up to the next fire time of the first trigger the question is the same.
@@ -221,62 +223,36 @@ class Meeting:
             self._found = after_us, answer_us
         return answer_us
 
-    def _soon(self, after_us: int) -> tuple[bool, int | None]:
-        """A few leaps without boxes, which take longer to make: most that ever meet do so soon, and of most that never do one has
-        ended, or never fires. Whether that was enough, and the answer, or else from where to search on.
-        """
-        parts, near_us = self._parts, self._tolerance_us
-        at_us: int | None = after_us + 1
-        quick = [part for part in parts if not part.searches]
-        if len(quick) < len(parts):
-            # What searches may come to an end of its own, where no answer of it is needed.
-            return any(part.next_us(max(after_us - near_us, FIRST_US - 1)) is None for part in quick), None
-        asked = agreed = 0  # questions; parts in a row that fire at the candidate, or near it
-        while asked < (_FEW if near_us else 1) * len(parts):
-            assert at_us is not None
-            number = asked % len(parts)
-            apart_us = near_us if number else 0
-            answer_us = parts[number].next_us(at_us - apart_us - 1)
-            EFFORT.left -= 1
-            asked += 1
-            if answer_us is None or answer_us > LAST_US:
-                return True, None
-            if not near_us or not number:
-                agreed = agreed + 1 if answer_us == at_us else 1
-                at_us = answer_us
-            elif answer_us <= at_us + near_us:
-                agreed += 1
-            else:
-                at_us, agreed = answer_us - near_us, 0
-                asked += len(parts) - 1 - number  # the first one is asked again
-            if agreed == len(parts):
-                return True, at_us
-        return False, at_us
-
     def _next(self, after_us: int, budget: list[int] | None) -> int | None:
         if self.never:
             return None
-        enough, at_us = self._soon(after_us)
-        if enough:
-            return at_us
-        at_us = at_us or after_us + 1
+        near_us = self._tolerance_us
+        at_us = after_us + 1
+        fires_us = None  # when the first one fires, as it answered
         budget = [self._most_leaps()] if budget is None else budget
         limit_us = self._limit_us(after_us)
         while True:
-            if at_us is not None and at_us >= KNOWN_US:
-                at_us = self._sieved(at_us, budget)
-            for part in self._parts:
-                if at_us is None or at_us > LAST_US:
-                    return None
-                answer_us = part.next_us(at_us - 1)
+            found_us = self._sieved(at_us, budget) if at_us >= KNOWN_US else at_us
+            if found_us is None or found_us > LAST_US:
+                return None
+            at_us = found_us
+            for number, part in enumerate(self._parts):
+                if not number and at_us == fires_us:
+                    continue
+                apart_us = near_us if number else 0
+                answer_us = part.next_us(at_us - apart_us - 1)
                 EFFORT.left -= 1
                 budget[0] -= 1
-                if answer_us != at_us:
-                    at_us = answer_us
+                if answer_us is None or answer_us > LAST_US:
+                    return None
+                if not number:
+                    fires_us = answer_us
+                if not at_us - apart_us <= answer_us <= at_us + apart_us:
+                    at_us = answer_us - apart_us
                     break
             else:
                 return at_us
-            if at_us is None or (at_us > limit_us and self._begun(at_us)):
+            if at_us > limit_us and self._begun(at_us):
                 return None
             if budget[0] <= 0 or EFFORT.left <= 0:
                 raise self._lost(after_us, at_us)
@@ -299,42 +275,6 @@ class Meeting:
     def _begun(self, at_us: int) -> bool:
         """Whether a cycle of the calendar has passed since all parts began."""
         return all((part.next_us(FIRST_US - 1) or 0) + _CYCLE_US < at_us for part in self._parts)
-
-    def _next_near(self, after_us: int, budget: list[int] | None) -> int | None:
-        enough, at_us = self._soon(after_us)
-        if enough:
-            return at_us
-        first, *others = self._parts
-        near_us = self._tolerance_us
-        budget = [self._most_leaps()] if budget is None else budget
-        limit_us = self._limit_us(after_us)
-        at_us = first.next_us(after_us if at_us is None else at_us - 1)
-        while at_us is not None:
-            if at_us > limit_us and self._begun(at_us):
-                return None
-            found_us = self._sieved(at_us, budget) if at_us >= KNOWN_US else at_us
-            if found_us is None:
-                return None
-            if found_us > at_us:
-                at_us = first.next_us(found_us - 1)
-                budget[0] -= 1
-                if budget[0] <= 0 or EFFORT.left <= 0:
-                    raise self._lost(after_us, found_us)
-                continue
-            for other in others:
-                answer_us = other.next_us(at_us - near_us - 1)
-                EFFORT.left -= 1
-                budget[0] -= 1
-                if answer_us is None:
-                    return None
-                if answer_us > at_us + near_us:
-                    if budget[0] <= 0 or EFFORT.left <= 0:
-                        raise self._lost(after_us, at_us)
-                    at_us = first.next_us(answer_us - near_us - 1)
-                    break
-            else:
-                return at_us
-        return None
 
     def _lost(self, after_us: int, at_us: int) -> InvalidTriggerError:
         text = (
