@@ -93,13 +93,8 @@ class Doc(NamedTuple):
         """Whether there is nothing to be remembered."""
         return not self.uid and not self.past
 
-    def fields(self) -> dict[str, Any]:
-        """All but id, revision and payload, for a database that has fields."""
-        fields = dict(zip(_FIELDS, self._values(), strict=True))
-        return {**fields, "state": str(self.state), "live": _pack_live(self.live)}
-
     def pack(self) -> str:
-        """The same as JSON text, in ASCII: a list of the values, which is half as long."""
+        """All but id, revision and payload as JSON text, in ASCII: a list of the values."""
         _, _, uid, version, state, elapsed, fire_us, due_us, reason, last_us, _, live, past = self
         if past or reason is not None or fire_us is None or due_us is None:
             return to_json(self._values())
@@ -160,7 +155,7 @@ def unpack_doc(job_id: str, revision: int, text: str | bytes, payload: bytes | O
 
 
 def read_doc(job_id: str, revision: int, data: object, payload: bytes | Oversized | None) -> Doc:
-    """A document of what ``fields`` gave. Raises nothing: what nobody of us wrote becomes a broken job."""
+    """A document of its values by their names. Raises nothing: what nobody of us wrote becomes a broken job."""
     try:
         if type(data) is not dict or data.get("v") != 1:
             raise ValueError("not a document of this version")

@@ -72,10 +72,10 @@ def explained(error: Exception) -> tuple[str, bool] | None:
     return error_text(error), transient
 
 
-def only_duplicates(error: mongo_errors.BulkWriteError) -> None:
-    """Raise it again unless all that went wrong is that something was there."""
+def only_duplicates(error: mongo_errors.BulkWriteError) -> set[int]:
+    """Raise it again unless all that went wrong is that something was there; which of the writes found that."""
     details = error.details or {}
-    if details.get("writeConcernErrors") or any(
-        one.get("code") != _DUPLICATE for one in details.get("writeErrors", ())
-    ):
+    errors = details.get("writeErrors", ())
+    if details.get("writeConcernErrors") or any(one.get("code") != _DUPLICATE for one in errors):
         raise error
+    return {one["index"] for one in errors}

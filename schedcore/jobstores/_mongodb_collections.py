@@ -16,9 +16,9 @@ from schedcore.jobstores._mongodb_rows import Row
 
 __all__ = ["EARLIEST_FIRST", "LATEST_FIRST", "SCHEMA_VERSION", "Collections"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-#: Orders that indexes have.
+#: Orders that indexes have; the first among the jobs whose ``elapsed`` is the same.
 EARLIEST_FIRST = [("due_us", 1), ("_id", 1)]
 LATEST_FIRST = [("fire_us", -1), ("job", -1), ("attempt", -1)]
 
@@ -54,24 +54,23 @@ class Collections(DocumentStore):
         self._history: Collection[Row] = database[f"{self._collection}_runs"]
         self._meta: Collection[Row] = database[f"{self._collection}_meta"]
 
-    def _connect(self) -> bool:
-        """Whether there are collections of ours. Raises for those of another version."""
+    def _connect(self) -> Row | None:
+        """What is said of the version of the collections, if they are there. Raises for those of a newer one."""
         if self._given is None:
             self._use(make_client(self._connect_args))
         found = self._meta.find_one({"_id": "schema"})
         version = None if found is None else found.get("version")
-        if found is not None and version != SCHEMA_VERSION:
+        if found is not None and version not in (1, SCHEMA_VERSION):
             raise JobStoreError(
                 self._alias,
                 f"the collection {self._collection!r} has schema version {version!r}, and this release reads {SCHEMA_VERSION}",
             )
-        return found is not None
+        return found
 
     def _make_indexes(self) -> None:
         self._jobs.create_indexes(
             [
                 IndexModel([("elapsed", 1), ("due_us", 1), ("_id", 1)], name="due"),
-                IndexModel([("due_us", 1), ("_id", 1)], name="page"),
                 IndexModel([("alive", 1)], name="alive", sparse=True),
                 IndexModel([("state", 1)], name="broken", partialFilterExpression={"state": "broken"}),
             ]

@@ -30,13 +30,17 @@ class History(OwnedCollections):
         # How many more records jobs have than are kept.
         self._beyond: dict[str, int] = {}
 
-    def _write_records(self, changes: Sequence[Change], token: str) -> None:
-        rows = [record_row(uid, record, token) for change in changes for uid, record in change.records]
+    def _write_records(self, changes: Sequence[Change]) -> set[str]:
+        """The keys of the records that were not there."""
+        rows = [record_row(uid, record) for change in changes for uid, record in change.records]
+        keys = [row["_id"] for row in rows]
+        there: set[int] = set()
         if rows:
             try:
                 self._history.insert_many(rows, ordered=False)
             except mongo_errors.BulkWriteError as error:
-                only_duplicates(error)
+                there = only_duplicates(error)
+        return {key for number, key in enumerate(keys) if number not in there}
 
     def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
         ids = {f"{uid}:{fire_us}:{attempt}": (uid, fire_us) for uid, fire_us in keys}

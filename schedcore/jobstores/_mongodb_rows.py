@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from bson import Int64
 
-from schedcore.jobstores._documents_doc import Doc
+from schedcore.job import JobState
+from schedcore.jobstores._documents_doc import DAMAGED, Doc, unpack_doc
 from schedcore.jobstores._outcome import storable
 from schedcore.run import RunRecord, RunState
 
-__all__ = ["RECORD_FIELDS", "SHORT_RECORD", "Row", "job_fields", "plain", "record_key", "record_row"]
+__all__ = [
+    "IS_DUE",
+    "IS_TEXT",
+    "JOB_FIELDS",
+    "RECORD_FIELDS",
+    "SHORT_RECORD",
+    "Row",
+    "is_revision",
+    "job_fields",
+    "plain",
+    "read_job",
+    "record_key",
+    "record_row",
+]
 
 Row = dict[str, Any]
 
 RECORD_FIELDS = RunRecord._fields[1:]
 _FAILED = frozenset({RunState.FAILED, RunState.LOST})
 # What is written with 64 bits, however small it is: one type makes an order.
-_INSTANTS = frozenset(name for name in (*Doc._fields, *RunRecord._fields) if name.endswith("_us"))
+_INSTANTS = frozenset(name for name in RunRecord._fields if name.endswith("_us"))
+
+_LEAST_US = -(1 << 62)
+#: Due at some time: what is not a whole number is nobody's due time.
+IS_DUE: Row = {"$gte": Int64(_LEAST_US), "$type": [16, 18]}
+#: No job has an id of another kind. Left among the others, such rows would stand for the earliest of them.
+IS_TEXT: Row = {"$type": "string"}
 
 
 # -- written ---------------------------------------------------------------------------------------------------------------
 
 
 def job_fields(doc: Doc) -> Row:
-    """A document, but for its payload, its revision and who wrote it."""
+    """A document, but for its payload, its revision and who wrote it: as text, and what it is found by. A server takes its time
+    for each field.
+    """
+    due_us = doc.due_us
     return {
-        name: Int64(value) if name in _INSTANTS and value is not None else value
-        for name, value in {**doc.fields(), "reason": storable(doc.reason)}.items()
+        "doc": doc.pack(),
+        "elapsed": doc.elapsed,
+        "due_us": None if due_us is None else Int64(due_us),
+        "state": str(doc.state) if doc.uid else "",
     }
 
 
@@ -36,14 +61,14 @@ def record_key(uid: str, record: RunRecord) -> str:
     return f"{uid}:{record.fire_us}:{record.attempt}"
 
 
-def record_row(uid: str, record: RunRecord, token: str) -> Row:
-    """A record, of a batch's token: of what it does not say there is no field."""
+def record_row(uid: str, record: RunRecord) -> Row:
+    """A record: of what it does not say there is no field."""
     row: Row = {
         name: Int64(value) if name in _INSTANTS else value
         for name, value in zip(RECORD_FIELDS, record[1:], strict=True)
         if value is not None
     }
-    row |= {"_id": record_key(uid, record), "w": token, "job": record.job_id, "state": str(record.state)}
+    row |= {"_id": record_key(uid, record), "job": record.job_id, "state": str(record.state)}
     if record.reason is not None:
         row["reason"] = storable(str(record.reason))
     if record.state in _FAILED:
@@ -52,6 +77,34 @@ def record_row(uid: str, record: RunRecord, token: str) -> Row:
 
 
 # -- read ------------------------------------------------------------------------------------------------------------------
+
+#: What is fetched of a job, but for its payload.
+JOB_FIELDS = {"rev": 1, "doc": 1, "elapsed": 1, "due_us": 1}
+
+
+def is_revision(value: object) -> TypeGuard[int]:
+    # True is 1 here, and not for the server.
+    return isinstance(value, int) and value is not True and 0 < value < 1 << 62
+
+
+def read_job(row: Row) -> Doc:
+    """A document. Where it does not say what it is found by, it becomes a broken job in the place where it is found."""
+    job_id, revision, payload = row["_id"], row.get("rev"), row.get("payload")
+    elapsed, due_us = row.get("elapsed"), row.get("due_us")
+    text = row.get("doc")
+    doc = unpack_doc(
+        job_id,
+        int(revision) if is_revision(revision) else 0,
+        text if type(text) is str else "",
+        payload if type(payload) is bytes else None,
+    )
+    place = None
+    if type(elapsed) is bool and isinstance(due_us, int) and not isinstance(due_us, bool) and due_us >= _LEAST_US:
+        place = int(due_us)
+    if place != doc.due_us or (place is not None and elapsed is not doc.elapsed):
+        return doc._replace(state=JobState.BROKEN, due_us=place, reason=doc.reason or DAMAGED)
+    return doc
+
 
 # Characters of a text that are fetched. Ours are far shorter; a row that somebody else wrote may hold any.
 _LONGEST_TEXT = 2**20

@@ -3,13 +3,14 @@
 **Collections**, all of them named after the first. ``jobs``: a document for each job id. ``jobs_runs``: one for each record of
 a run that is over, or of fire times that were skipped (``_mongodb_history``); its id is made of the job's uid, the fire time
 and the attempt. ``jobs_meta``: schema version, notes, and who has the store open. Indexes and version are in
-``_mongodb_collections``, what is in a document in ``_mongodb_rows``, and the driver's errors in ``_mongodb_client``.
+``_mongodb_collections``, the way from an older version in ``_mongodb_upgrade``, what is in a document in ``_mongodb_rows``, and
+the driver's errors in ``_mongodb_client``.
 
 **Writing.** No transaction is needed, so that a single server without replica set will do: what has to change together is in
 one document, which MongoDB writes atomically. A write names the revision that it replaces. A batch is one unordered bulk write,
-of which the server tells how many documents matched, not which. Each document therefore keeps the tokens of the batches that
-wrote it last (``w``): when some did not match, the tokens are read back. Records are written before the document, and taken
-back if that is refused. Deleting is a write like any other, to an empty document, which is then deleted by its token. A job
+of which the server tells how many documents matched, not which. Each document therefore keeps the token of the batch that wrote
+it last (``w``): when some did not match, the tokens are read back. Records are written before the document, and taken back if
+that is refused. Deleting is a write like any other, to an empty document, which is then deleted by its token. A job
 that takes an id anew begins with a revision of its own, so that nobody's outdated one fits. A write that was not answered may
 be made later, by a server that was busy or stopped: before such documents are read again their revisions grow, after which it
 fits no more.
@@ -35,7 +36,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError
-from schedcore.jobstores._documents_doc import Change, Doc, read_doc
+from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores._owner import Renewal
 from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
@@ -54,20 +55,26 @@ try:
     )
     from schedcore.jobstores._mongodb_collections import EARLIEST_FIRST, SCHEMA_VERSION
     from schedcore.jobstores._mongodb_history import History
-    from schedcore.jobstores._mongodb_rows import Row, job_fields, plain, record_key
+    from schedcore.jobstores._mongodb_rows import (
+        IS_DUE,
+        IS_TEXT,
+        JOB_FIELDS,
+        Row,
+        is_revision,
+        job_fields,
+        read_job,
+        record_key,
+    )
+    from schedcore.jobstores._mongodb_upgrade import is_done, upgrade
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'mongodb'", "mongodb") from error
 
 __all__ = ["SCHEMA_VERSION", "MongoDBJobStore"]
 
-# Batches that a document remembers having been written by.
-_TOKENS = 8
-_LEAST_US = -(1 << 62)
-# Due at some time: what is not a whole number is nobody's due time.
-_IS_DUE: Row = {"$gte": Int64(_LEAST_US), "$type": [16, 18]}
-# No job has an id of another kind. Left among the others, such rows would stand for the earliest of them.
-_IS_TEXT: Row = {"$type": "string"}
-_NOT_BULKY: Row = {"payload": 0}
+# On one of the two timelines.
+_ON_A_TIMELINE: Row = {"elapsed": {"$in": [False, True]}, "due_us": IS_DUE}
+# That there is a job, and not only what is left of one.
+_IS_A_JOB: Row = {"state": {"$ne": ""}, "_id": IS_TEXT}
 
 
 class MongoDBJobStore(History):
@@ -148,26 +155,31 @@ class MongoDBJobStore(History):
 
     def _open(self) -> None:
         self._new_name()
-        there = self._connect()
+        schema = self._connect()
         # All that was there may have gone while a scheduler had it open, the version too: what it then wrote is ours.
-        if (
-            not there
-            and self._jobs.find_one({"$nor": [{"uid": _IS_TEXT, "w": {"$exists": True}}]}, {"_id": 1}) is not None
-        ):
+        ours = [{"doc": IS_TEXT, "w": IS_TEXT}, {"uid": IS_TEXT, "w": {"$exists": True}}]
+        if schema is None and self._jobs.find_one({"$nor": ours}, {"_id": 1}) is not None:
             raise JobStoreError(
                 self._alias,
                 f"the collection {self._collection!r} is there, and was not written by schedcore; give another one",
             )
         self._take()
-        if not there:
-            self._meta.update_one({"_id": "schema"}, {"$set": {"version": SCHEMA_VERSION}}, upsert=True)
+        if schema is None or not is_done(schema):
+            upgrade(self._jobs, self._meta, self._check_owner)
         self._make_indexes()
         self._jobs.delete_many({"alive": {"$type": "string"}})
         self._renewal = Renewal(self._renew, self._alias)
 
     def _open_to_read(self) -> None:
-        if not self._connect():
+        schema = self._connect()
+        if schema is None:
             raise self._nothing_there(f"in {self._database}.{self._collection}")
+        if not is_done(schema):
+            raise JobStoreError(
+                self._alias,
+                f"the collection {self._collection!r} is of an older release of schedcore; a scheduler that opens it changes it "
+                f"to schema version {SCHEMA_VERSION}",
+            )
 
     def _settle(self) -> None:
         """Before anything is read back: let no write find its revision any more whose answer did not come."""
@@ -191,16 +203,12 @@ class MongoDBJobStore(History):
         return [self._doc(row) for row in rows if type(row["_id"]) is str]
 
     def _doc(self, row: Row) -> Doc:
-        job_id, revision, written = row["_id"], row.get("rev"), row.get("w")
-        # True is 1 here, and not for the server.
-        if isinstance(revision, int) and revision is not True and 0 < revision < 1 << 62 and type(written) is list:
-            revision = int(revision)
+        job_id, revision = row["_id"], row.get("rev")
+        if is_revision(revision):
             self._odd.pop(job_id, None)
         else:
             self._odd[job_id] = revision
-            revision = 0
-        payload = row.pop("payload", None)
-        return read_doc(job_id, revision, plain(row), payload if type(payload) is bytes else None)
+        return read_job(row)
 
     def _fetch(self, ids: Sequence[str]) -> Mapping[str, Doc]:
         if not ids:
@@ -209,17 +217,17 @@ class MongoDBJobStore(History):
         for job_id in ids:
             self._odd.pop(job_id, None)
         # In one answer, as below: by itself a server gives 101 first, and the others when it is asked again.
-        found = self._jobs.find({"_id": {"$in": list(ids)}}).batch_size(len(ids))
+        found = self._jobs.find({"_id": {"$in": list(ids)}}, {**JOB_FIELDS, "payload": 1}).batch_size(len(ids))
         return {doc.id: doc for doc in self._docs_of(found)}
 
     def _fetch_due(self, elapsed: bool, upto_us: int, limit: int) -> Sequence[Doc]:
         self._settle()
-        due = {"elapsed": elapsed, "due_us": {"$lte": Int64(upto_us)}, "_id": _IS_TEXT}
-        found = self._jobs.find(due, _NOT_BULKY).sort(EARLIEST_FIRST).limit(limit).batch_size(limit)
+        due = {"elapsed": elapsed, "due_us": {"$lte": Int64(upto_us)}, "_id": IS_TEXT}
+        found = self._jobs.find(due, JOB_FIELDS).sort(EARLIEST_FIRST).limit(limit).batch_size(limit)
         return self._docs_of(found)
 
     def _fetch_earliest(self, elapsed: bool, limit: int) -> Sequence[tuple[int, str]]:
-        due = {"elapsed": elapsed, "due_us": _IS_DUE, "_id": _IS_TEXT}
+        due = {"elapsed": elapsed, "due_us": IS_DUE, "_id": IS_TEXT}
         found = self._jobs.find(due, {"due_us": 1}).sort(EARLIEST_FIRST).limit(limit)
         return [
             (int(row["due_us"]), row["_id"])
@@ -230,26 +238,27 @@ class MongoDBJobStore(History):
     def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
         docs: list[Doc] = []
         if after is None or after[0] is not None:
-            wanted: Row = {"due_us": _IS_DUE, "uid": {"$ne": ""}, "_id": _IS_TEXT}
+            wanted: Row = {**_ON_A_TIMELINE, **_IS_A_JOB}
             if after is not None and after[0] is not None:
                 at = Int64(after[0])
-                wanted["$or"] = [{"due_us": {"$gt": at}}, {"due_us": at, "_id": {"$gt": after[1]}}]
-            docs = self._docs_of(self._jobs.find(wanted, _NOT_BULKY).sort(EARLIEST_FIRST).limit(limit or 0))
+                wanted["due_us"] = {**IS_DUE, "$gte": at}
+                wanted["$or"] = [{"due_us": {"$gt": at}}, {"_id": {"$gt": after[1]}}]
+            docs = self._docs_of(self._jobs.find(wanted, JOB_FIELDS).sort(EARLIEST_FIRST).limit(limit or 0))
             if limit is not None and len(docs) >= limit:
                 return docs
             after = None
-        wanted = {"$nor": [{"due_us": _IS_DUE}], "uid": {"$ne": ""}, "_id": _IS_TEXT}
+        wanted = {"$nor": [_ON_A_TIMELINE], **_IS_A_JOB}
         if after is not None:
-            wanted["_id"] = {"$gt": after[1]}
+            wanted["_id"] = {**IS_TEXT, "$gt": after[1]}
         left = 0 if limit is None else limit - len(docs)
-        return docs + self._docs_of(self._jobs.find(wanted, _NOT_BULKY).sort("_id", 1).limit(left))
+        return docs + self._docs_of(self._jobs.find(wanted, JOB_FIELDS).sort("_id", 1).limit(left))
 
     def _fetch_live(self) -> Sequence[Doc]:
         self._settle()
-        return self._docs_of(self._jobs.find({"alive": True}, _NOT_BULKY))
+        return self._docs_of(self._jobs.find({"alive": True}, JOB_FIELDS))
 
     def _fetch_broken(self) -> Sequence[Doc]:
-        return self._docs_of(self._jobs.find({"state": "broken"}, _NOT_BULKY))
+        return self._docs_of(self._jobs.find({"state": "broken"}, JOB_FIELDS))
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 
@@ -259,13 +268,13 @@ class MongoDBJobStore(History):
         self._settle()
         self._check_owner()
         token = secrets.token_hex(8)
-        self._write_records(changes, token)
+        recorded = self._write_records(changes)
         written = self._write_docs(changes, token)
         if not all(written):
             refused = [change for change, done in zip(changes, written, strict=True) if not done]
-            keys = [record_key(uid, record) for change in refused for uid, record in change.records]
+            keys = recorded & {record_key(uid, record) for change in refused for uid, record in change.records}
             if keys:
-                self._history.delete_many({"_id": {"$in": keys}, "w": token})
+                self._history.delete_many({"_id": {"$in": list(keys)}})
             if together:
                 self._undo([change for change, done in zip(changes, written, strict=True) if done], token)
                 return written
@@ -282,7 +291,7 @@ class MongoDBJobStore(History):
         new: Row | None = None
         for change in changes:
             old, doc, _, keeps_payload = change
-            fields = job_fields(doc)
+            fields = {**job_fields(doc), "w": token}
             unset: Row = {}
             if doc.empty:
                 fields["alive"] = token
@@ -297,19 +306,15 @@ class MongoDBJobStore(History):
             if not old and doc.id not in self._odd:
                 # The revision of an id that is taken anew fits none that was read before.
                 first = Int64(secrets.randbits(40) + 1)
-                new = {"_id": doc.id, "rev": first, "w": [token], **fields}
+                new = {"_id": doc.id, "rev": first, **fields}
                 requests.append(InsertOne(new))
                 continue
             fields["rev"] = Int64(doc.revision)
             update: Row = {"$set": fields}
             if unset:
                 update["$unset"] = unset
-            if old:
-                update["$push"] = {"w": {"$each": [token], "$slice": -_TOKENS}}
-                requests.append(UpdateOne({"_id": doc.id, "rev": Int64(old)}, update))
-            else:
-                fields["w"] = [token]
-                requests.append(UpdateOne({"_id": doc.id, "rev": {"$eq": self._odd[doc.id]}}, update))
+            expected = Int64(old) if old else {"$eq": self._odd[doc.id]}
+            requests.append(UpdateOne({"_id": doc.id, "rev": expected}, update))
         ids = [change.doc.id for change in changes]
         self._doubtful.update(ids)
         try:

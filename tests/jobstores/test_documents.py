@@ -11,7 +11,6 @@ from schedcore.jobstores._documents_doc import (
     LiveRun,
     Past,
     pack_record,
-    read_doc,
     unpack_doc,
     unpack_record,
 )
@@ -85,7 +84,6 @@ def test_documents(doc: Doc) -> None:
     assert text.isascii()
     assert "\n" not in text
     assert unpack_doc(doc.id, doc.revision, text, doc.payload) == doc
-    assert read_doc(doc.id, doc.revision, doc.fields(), doc.payload) == doc
 
 
 @given(_records | _plain_records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import threading
@@ -23,7 +24,7 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.job import JobState
-from schedcore.jobstores._documents_doc import Change, Doc
+from schedcore.jobstores._documents_doc import _FIELDS, Change, Doc
 from schedcore.jobstores._owner import LEASE_S
 from schedcore.jobstores.mongodb import MongoDBJobStore
 from schedcore.run import Finish, RunRecord, RunState
@@ -312,31 +313,39 @@ def test_a_collection_of_somebody_elses_and_of_another_version(store: MongoDBJob
     with pytest.raises(JobStoreError, match="was not written by schedcore"):
         scheduler_on(again(store)).start()
     store._meta.insert_one({"_id": "schema", "version": 99})
-    with pytest.raises(JobStoreError, match="schema version 99, and this release reads 1"):
+    with pytest.raises(JobStoreError, match="schema version 99, and this release reads 2"):
         scheduler_on(again(store)).start()
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"v": 2},
-        {"uid": 5},
+        {"doc": 5},
+        {"doc": "x"},
+        {"doc": "[" * 1_000_000},
+        {"doc": ("v", 2)},
+        {"doc": ("uid", 5)},
+        {"doc": ("live", 5)},
+        {"doc": ("live", [[[]]])},
+        {"doc": ("past", {"a": 1})},
+        {"doc": ("state", "\x80\x04K\x01.")},
+        {"doc": ("fire_us", "soon")},
+        {"doc": ("fire_us", 2**62)},
         {"rev": "x"},
         {"rev": None},
         {"rev": -1},
         {"rev": [1]},
         {"rev": True},
         {"rev": 2**63 - 1},
-        {"w": "x"},
-        {"live": 5},
-        {"live": [[[]]]},
-        {"past": {"a": 1}},
+        {"w": ["x"]},
         {"state": "\x80\x04K\x01."},
-        {"fire_us": "soon"},
-        {"fire_us": 2**62},
+        {"elapsed": True},
+        {"elapsed": "x"},
         {"due_us": 1},
         {"due_us": 1.5},
         {"due_us": [1]},
+        {"due_us": False},
+        {"due_us": None},
         {"payload": "text"},
         {"payload": b"\x80\x04K\x01."},
         {"payload": b"[" * 1_000_000},
@@ -348,6 +357,12 @@ def test_a_document_that_nobody_of_us_wrote(store: MongoDBJobStore, change: dict
     scheduler.start()
     scheduler.add_job(work, "interval", hours=1, id="bad")
     log = EventLog(scheduler)
+    if isinstance(change.get("doc"), tuple):
+        name, value = change["doc"]
+        row = store._jobs.find_one("bad")
+        assert row is not None
+        values = dict(zip(_FIELDS, json.loads(row["doc"]), strict=True))
+        change = {"doc": json.dumps(list({**values, name: value}.values()))}
     store._jobs.update_one({"_id": "bad"}, {"$set": {"due_us": 0, **change}})
     store._jobs.insert_one({"_id": 5, "due_us": 0, "elapsed": False, "rev": 1})
     before = store._jobs.find_one("bad")
@@ -355,6 +370,7 @@ def test_a_document_that_nobody_of_us_wrote(store: MongoDBJobStore, change: dict
     log.wait_for(lambda log: len(log.executed("good")) > 2)
     jobs = {job.id: job for job in scheduler.get_jobs()}
     assert jobs["good"].state is JobState.ACTIVE
+    assert jobs["bad"].state is JobState.BROKEN
     after = store._jobs.find_one("bad")
     assert before is not None
     assert after is not None
@@ -395,6 +411,24 @@ def test_rows_that_are_no_jobs_stand_for_none(mongodb: MongoDB) -> None:
             store.shutdown()
         finally:
             scheduler.shutdown()
+
+
+def test_a_page_goes_on_behind_a_damaged_document(store: MongoDBJobStore) -> None:
+    """It is listed where it is found, so that what comes next is not taken for what comes last."""
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    for number, job_id in enumerate("abcdef"):
+        scheduler.add_job(work, "date", run_date=f"2099-01-0{number + 1}", id=job_id)
+    scheduler.pause_job("e")
+    store._jobs.update_one({"_id": "b"}, {"$set": {"doc": "none"}})
+    store._jobs.update_one({"_id": "d"}, {"$set": {"elapsed": "none"}})
+    listed: list[str] = []
+    entries = store.list_entries(None, 1)
+    while entries:
+        listed.append(entries[-1].job.id)
+        entries = store.list_entries(entries[-1], 1)
+    assert listed == ["a", "b", "c", "f", "d", "e"]
+    scheduler.shutdown()
 
 
 def test_a_job_that_no_document_can_hold(store: MongoDBJobStore) -> None:
@@ -472,7 +506,7 @@ def test_each_write_of_a_batch_is_told_apart(store: MongoDBJobStore) -> None:
     rows = {row["_id"]: row for row in store._jobs.find()}
     assert sorted(rows) == ["a", "b", "d", "e", "new"]
     assert rows["a"]["rev"] == docs["a"].revision + 1
-    assert rows["d"]["uid"] == docs["d"].uid
+    assert rows["d"]["doc"] == docs["d"].pack()
     assert {row["_id"] for row in store._history.find()} == {"of a:0:1", "of c:0:1"}
     # Together: none, and nothing of it is left.
     together = [Change(0, Doc("g", 1, "uid")), Change(0, Doc("a", 1, "uid"))]
