@@ -270,6 +270,10 @@ class Backend(ABC):
         """Whether an error says that the connection is no more."""
         return False
 
+    @abstractmethod
+    def misses_table(self, error: BaseException) -> bool:
+        """Whether an error says that a table is not there."""
+
     def refuse(self, driver: Any) -> str | None:
         """Why a connection that the user has configured does not do."""
         return None

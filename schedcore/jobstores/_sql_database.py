@@ -25,7 +25,7 @@ from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError, JobStoreError, JobStoreInUseError
 from schedcore.jobstores._sql_backend import Backend, Names, Ownership
-from schedcore.jobstores._sql_schema import check_tables, make_tables
+from schedcore.jobstores._sql_schema import check_tables, create_tables, make_tables
 from schedcore.jobstores._sql_server import Watch, discard
 from schedcore.jobstores._sql_statements import Statements
 
@@ -115,7 +115,14 @@ class Database:
             self.ownership = self.backend.ownership(self.engine, place, self.watch)
             self._take()
         check_tables(self, create=True)
-        self._begin_term()
+        try:
+            self._begin_term()
+        except JobStoreError as error:
+            if not self.backend.misses_table(error.__cause__ or error):
+                raise
+            # What says that the tables are there is, and one of them is not.
+            create_tables(self)
+            self._begin_term()
 
     def close(self) -> None:
         """Let go of what was opened. May be called twice."""
@@ -347,4 +354,6 @@ class Database:
             cause = getattr(error, "orig", None) or error
             message, transient = self.backend.explain(cause, self.engine.url)
             transient = transient or isinstance(error, sa.exc.TimeoutError | OSError)
+            if self.backend.misses_table(cause):
+                message += "; it goes on when the table is back, and a scheduler that is started makes one"
             raise JobStoreError(self.alias, f"cannot {doing}: {message}", transient=transient) from cause

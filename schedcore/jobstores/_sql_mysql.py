@@ -196,6 +196,9 @@ class MySQL(Backend):
     def is_lost(self, error: BaseException) -> bool:
         return _number_and_text(error)[0] in _LOST
 
+    def misses_table(self, error: BaseException) -> bool:
+        return _number_and_text(error)[0] == 1146
+
     def refuse(self, driver: Any) -> str | None:
         charset = getattr(driver, "charset", None)
         if charset in (None, "utf8mb4"):

@@ -193,6 +193,9 @@ class PostgreSQL(Backend):
             return bool(code.startswith(_LOST))
         return isinstance(error, psycopg.OperationalError)
 
+    def misses_table(self, error: BaseException) -> bool:
+        return isinstance(error, psycopg.errors.UndefinedTable)
+
     def refuse(self, driver: Any) -> str | None:
         of_server, of_session = (driver.info.parameter_status(f"{side}_encoding") for side in ("server", "client"))
         if of_server not in _ENCODINGS:

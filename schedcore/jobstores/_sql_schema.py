@@ -19,7 +19,7 @@ from schedcore.jobstores._sql_backend import Backend
 if TYPE_CHECKING:
     from schedcore.jobstores._sql_database import Database
 
-__all__ = ["SCHEMA_VERSION", "Step", "check_tables", "make_tables"]
+__all__ = ["SCHEMA_VERSION", "Step", "check_tables", "create_tables", "make_tables"]
 
 SCHEMA_VERSION = 1
 
@@ -137,6 +137,11 @@ def check_tables(database: Database, *, create: bool) -> None:
         return
     if not create:
         raise JobStoreError(database.alias, "the database has no tables of schedcore; is it the right one?")
+    create_tables(database)
+
+
+def create_tables(database: Database) -> None:
+    """Create those that are missing, and note the version. Raises ``JobStoreError``."""
     with database.changing_tables("create the tables") as connection:
         # Those that are there were made from the user's metadata, or by a start that was interrupted where each statement stands.
         inspector = sa.inspect(connection)
@@ -146,7 +151,9 @@ def check_tables(database: Database, *, create: bool) -> None:
             for index in table.indexes if there else ():
                 index.create(connection, checkfirst=True)
             database.watch.renew()
-        connection.execute(sa.insert(database.tables[2]).values(name="schema", value=str(SCHEMA_VERSION)))
+        meta = database.tables[2]
+        if connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar() is None:
+            connection.execute(sa.insert(meta).values(name="schema", value=str(SCHEMA_VERSION)))
 
 
 def _steps_from(version: str) -> list[tuple[int, Step]] | None:

@@ -213,6 +213,9 @@ class SQLite(Backend):
             return f"{database!r} cannot be read or written ({error}); is its disk full, or failing?", True
         return str(error), code.startswith(("SQLITE_NOMEM", "SQLITE_PROTOCOL"))
 
+    def misses_table(self, error: BaseException) -> bool:
+        return str(error).startswith("no such table: ")
+
     def before_opening(self, engine: sa.Engine, *, read_only: bool, owned: bool) -> str | None:
         database = engine.url.database
         plain = self.is_durable(engine.url) and "uri" not in engine.url.query

@@ -37,7 +37,7 @@ from schedcore.triggers.interval import IntervalTrigger
 from tests.jobstores.load import Load, scheduler_on
 from tests.services import Place, Proxy, Service
 
-__all__ = ["ServerTests"]
+__all__ = ["ServerTests", "check_a_table_that_is_gone"]
 
 Start = Callable[[JobStore], JobStore]
 
@@ -85,6 +85,39 @@ def run_due(store: JobStore, now_us: int, *, finish: bool = True) -> list[Run]:
     if finish:
         store.finish([Finish(run, RunState.SUCCEEDED, now_us, now_us + 1) for run in runs])
     return runs
+
+
+def check_a_table_that_is_gone(url: str, engine: sa.Engine) -> None:
+    """It is told, and nothing more is needed than to put it back. A scheduler that is started makes it."""
+
+    def sql(text: str) -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(text)
+
+    scheduler = scheduler_on(SQLAlchemyJobStore(url))
+    log = EventLog(scheduler)
+    scheduler.start()
+    try:
+        scheduler.add_job(work, "interval", seconds=0.05, id="job")
+        log.wait_for(lambda log: bool(log.executed("job")), timeout=60)
+        sql("ALTER TABLE schedcore_jobs_runs RENAME TO away")
+        log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)), timeout=60)
+        assert "it goes on when the table is back" in str(scheduler.health()["default"].error)
+        sql("ALTER TABLE away RENAME TO schedcore_jobs_runs")
+        log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)), timeout=60)
+        ran = len(log.executed("job"))
+        log.wait_for(lambda log: len(log.executed("job")) > ran, timeout=60)
+    finally:
+        scheduler.shutdown()
+    for table, jobs in (("schedcore_jobs_runs", ["job"]), ("schedcore_jobs", [])):
+        sql(f"DROP TABLE {table}")
+        scheduler = scheduler_on(SQLAlchemyJobStore(url))
+        scheduler.start(paused=True)
+        try:
+            assert [job.id for job in scheduler.get_jobs()] == jobs
+            assert scheduler.get_runs("job") == []
+        finally:
+            scheduler.shutdown()
 
 
 @pytest.mark.timeout(180)
@@ -721,6 +754,9 @@ class ServerTests:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         return process
+
+    def test_a_table_that_is_gone(self, place: Place, engine: sa.Engine) -> None:
+        check_a_table_that_is_gone(place.url, engine)
 
     # -- restarts --------------------------------------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog, VirtualClock, VirtualScheduler
 from schedcore.testing.stores import work
-from tests.jobstores.sql_servers import MINUTE, T0, Start, entry, run_due
+from tests.jobstores.sql_servers import MINUTE, T0, Start, check_a_table_that_is_gone, entry, run_due
 
 DAY = 86_400_000_000
 
@@ -1117,6 +1117,14 @@ def test_a_store_that_is_removed_while_it_works_learns_what_ended(url: str) -> N
     assert log.of(EVENT_JOBSTORE_FAILED) == []
     with open_reader(url) as reader:
         assert [record.state for record in reader.runs("x")] == [RunState.SUCCEEDED]
+
+
+def test_a_table_that_is_gone(url: str) -> None:
+    engine = sa.create_engine(url, connect_args={"timeout": 60})
+    try:
+        check_a_table_that_is_gone(url, engine)
+    finally:
+        engine.dispose()
 
 
 _begun, _end = threading.Event(), threading.Event()
