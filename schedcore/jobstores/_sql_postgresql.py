@@ -215,14 +215,16 @@ class _AdvisoryLock(ServerLock):
     """``pg_try_advisory_lock``, which the server gives back when the session ends."""
 
     def try_to_lock(self, cursor: Any, schema: str, table: str) -> bool:
-        # Nothing to say for weeks is nothing unusual; and a machine that is gone must not keep the lock for hours. Advisory locks
-        # belong to a database and have numbers.
+        # Nothing to say for weeks is nothing unusual; and a machine that is gone must not keep the lock for hours. A plan for any
+        # number of rows may be one for few: a thousand then took thirty times as long. Advisory locks belong to a database and
+        # have numbers.
         cursor.execute(
             "SELECT pg_try_advisory_lock(hashtextextended(concat_ws('.', 'schedcore', "
             "quote_ident(coalesce(nullif(%s, ''), current_schema(), '')), quote_ident(%s)), 0)), "
             "count(set_config(name, value, false)) FROM (VALUES ('idle_session_timeout', '0'), "
             "('default_transaction_read_only', 'off'), "
-            "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')) AS s (name, value) "
+            "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), "
+            "('plan_cache_mode', 'force_custom_plan')) AS s (name, value) "
             "WHERE current_setting(name, true) IS NOT NULL",
             (schema, table),
         )

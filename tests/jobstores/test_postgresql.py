@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from schedcore.errors import ConfigurationError, JobStoreError
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
 from schedcore.run import Finish, RunState
-from tests.jobstores.sql_servers import T0, ServerTests, Start, entry, run_due
+from tests.jobstores.sql_servers import MINUTE, T0, ServerTests, Start, entry, run_due
 from tests.services import Place, PostgreSQL
 from tests.services.fixtures import postgresql
 
@@ -58,6 +58,22 @@ class TestPostgreSQL(ServerTests):
             cursor.execute("SELECT pg_sleep(5)")
         assert caught.value.transient
         assert store.list_entries() == []
+
+    def test_plans_are_made_for_the_rows_that_are_given(self, place: Place, start: Start) -> None:
+        """One that was made for any number of rows took a thousand by a thousand."""
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry()])
+        for number in range(20):
+            run_due(store, T0 + number * MINUTE)
+        assert isinstance(store, SQLAlchemyJobStore)
+        ownership = store._database.ownership
+        assert ownership is not None
+        assert ownership.connection is not None
+        plans = ownership.connection.exec_driver_sql(
+            "SELECT statement, generic_plans FROM pg_prepared_statements WHERE statement LIKE 'UPDATE%%'"
+        ).all()
+        assert [text for text, generic in plans if generic] == []
+        assert len(plans) >= 2  # the moves of jobs and the ends of runs are there
 
     def test_a_database_whose_sessions_are_read_only_unless_they_say_otherwise(
         self, place: Place, engine: sa.Engine, start: Start
