@@ -69,6 +69,8 @@ class Database:
         self.lock = threading.RLock()
         self.read_lock = self.lock if isinstance(engine.pool, StaticPool) else threading.RLock()
         self._owned = owned  # the engine is ours to dispose of
+        #: What the driver raises for a key that is there already.
+        self.key_taken: type[Exception] = engine.dialect.loaded_dbapi.IntegrityError
         self._errors_of = (sa.exc.SQLAlchemyError, engine.dialect.loaded_dbapi.Error, OSError)
         self._term: str | None = None
         self._beginning: Beginning = lambda cursor: None

@@ -207,10 +207,20 @@ class Runs:
                 if broken is None and (uid + fence) % _PRUNE_EVERY == 0:
                     stale.append(uid)
             sql = self._sql
-            for change, rows in ((sql.move, moves), (sql.end, ends), (sql.break_, breaks), (sql.submit, submits)):
-                if rows and change(cursor, rows) != len(rows) and not careful:
-                    cursor.connection.rollback()
-                    return None
+            submit = sql.submit_new if careful else sql.submit
+            try:
+                as_claimed = [
+                    change(cursor, rows) == len(rows)
+                    for change, rows in ((sql.move, moves), (sql.end, ends), (sql.break_, breaks), (submit, submits))
+                    if rows
+                ]
+            except self._database.key_taken:
+                if careful:
+                    raise
+                as_claimed = [False]
+            if not (careful or all(as_claimed)):
+                cursor.connection.rollback()
+                return None
             if skips:
                 sql.skip(cursor, skips)
             if idle:

@@ -464,6 +464,21 @@ class ServerTests:
             assert record.result == (repr(text) if number % 4 == 0 else None)
         assert len(store.runs(failed=True, limit=1000)) == 150
 
+    def test_a_batch_with_a_fire_time_that_ran(self, place: Place, start: Start) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry(name) for name in "abc"])
+        run_due(store, T0)
+        ran = store.get_entry("a")
+        assert ran is not None
+        store.replace_entry(ran, ran._replace(fire_us=T0, due_us=T0))
+        claims = store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 9)
+        now_us = {"a": T0, "b": T0 + MINUTE, "c": T0 + MINUTE}
+        committed = store.commit([decide(claim, now_us[claim.job.id]) for claim in claims], T0 + MINUTE)
+        assert sorted(run.job.id for run in committed.runs) == ["b", "c"]
+        assert [record.job_id for record in store.runs() if record.state is RunState.SUBMITTED] == ["c", "b"]
+        # It goes on with the next one.
+        assert [(run.job.id, run.fire_us) for run in run_due(store, T0 + MINUTE)] == [("a", T0 + MINUTE)]
+
     def test_histories_are_cut(self, place: Place, start: Start) -> None:
         store = start(SQLAlchemyJobStore(place.url, history=10))
         store.add_entries([entry("often"), entry("too"), entry("seldom", T0 + 300 * MINUTE)])
