@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES", "REQUIREMENTS", "TARGETS"]
 
-REQUIREMENTS = ("redis>=5.1", "pymongo>=4.9")
+REQUIREMENTS = ("redis>=5.3", "pymongo>=4.9")
 
 
 def _store(subject: str, name: str, where: Place) -> Any:

@@ -59,110 +59,93 @@ return found
 """
 
 # KEYS: owner, meta, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed.
-# ARGV: my name, a token of this batch, the batch as JSON, and texts: those of documents, records and payloads, one after the
-# other. The batch has their sizes in bytes. (As strings of its JSON they would cost twice, to escape and to read.) A batch:
-# "ids", "revisions", "sizes": the documents that it is about, which revision each has to have ("0": it must not be there), and
-# their texts; 0: it is deleted, and its payload.
-# "commands": what else is done, each as the command, the number of its key among KEYS, and its arguments.
-# "records": run records as columns: "jobs" (ids), "keys", "fires" (fire times), "sizes", "failed" ("1" or "0"); and "keep", how
-# many there may be of each job. A record that is there already is left as it is.
-# "payloads": "ids", "sizes".
-# Returns 1 if all was done; or, and nothing was, the places of the documents that have another revision; or the name of who owns
-# the store now, or "". A client that sends a batch again, because it did not learn what became of it, is told that.
+# ARGV: my name, what the batch has (JSON), and then, of each as many as that says and one after the other:
+# "revisions": what each document has to begin with, a revision and a space ("0 ": it must not be there); none: all of them "0 ".
+# "commands": what is done, each as the command, the number of its key among KEYS, and how many arguments. (Redis is given them as
+# they came: to read them out of one text took the script longer than all else.) The first sets so many "documents"; the second,
+# unless none is, deletes what is "gone".
+# "records": run records, of each the key, the text, the fire time and the id of the job; "failed": which of them (from 1) are of
+# runs that failed; "keep": how many there may be of each job. A record that is there already is left as it is.
+# Returns 1 if all was done; or, and nothing was, the places of the documents that have another revision, those that go being the
+# last; or the name of who owns the store now, or "".
 WRITE = """
 local holder = redis.call('GET', KEYS[1])
 if holder ~= ARGV[1] then return holder or '' end
-if redis.call('HGET', KEYS[2], 'batch') == ARGV[2] then return 1 end
-local batch = cjson.decode(ARGV[3])
-local records = batch.records
-local texts, place = ARGV[4], 0
-
-local function text(size)
-  place = place + size
-  return string.sub(texts, place - size + 1, place)
-end
+local batch = cjson.decode(ARGV[2])
 
 -- What a Lua function can be given is limited.
-local function many(command, key, values)
-  for first = 1, #values, 4000 do
-    redis.call(command, key, unpack(values, first, math.min(first + 3999, #values)))
+local function many(command, key, values, first, last)
+  for at = first, last, 4000 do
+    redis.call(command, key, unpack(values, at, math.min(at + 3999, last)))
   end
 end
 
 local function values_at(key, names)
   local found = {}
-  for first = 1, #names, 1000 do
-    local last = math.min(first + 999, #names)
-    for number, value in ipairs(redis.call('HMGET', key, unpack(names, first, last))) do
-      found[first + number - 1] = value
-    end
+  for first = 1, #names, 4000 do
+    local values = redis.call('HMGET', key, unpack(names, first, math.min(first + 3999, #names)))
+    for number, value in ipairs(values) do found[first + number - 1] = value end
   end
   return found
 end
 
+local place = 2 + batch.revisions
+local ids = {}
+for number = 1, batch.documents do ids[number] = ARGV[place + 2 * number - 1] end
+for number = 1, batch.gone do ids[#ids + 1] = ARGV[place + 2 * batch.documents + number] end
 local unfit = {}
-for number, value in ipairs(values_at(KEYS[3], batch.ids)) do
-  local revision = value and string.match(value, '^([1-9]%d*) ') or '0'
-  if #revision > 18 then revision = '0' end
-  if revision ~= batch.revisions[number] then unfit[#unfit + 1] = number end
+for number, value in ipairs(values_at(KEYS[3], ids)) do
+  local revision = batch.revisions == 0 and '0 ' or ARGV[2 + number]
+  if not value then
+    if revision ~= '0 ' then unfit[#unfit + 1] = number end
+  elseif string.sub(value, 1, #revision) ~= revision then
+    -- What begins otherwise than with a revision has none.
+    local other = string.match(value, '^([1-9]%d*) ')
+    if revision ~= '0 ' or (other and #other <= 18) then unfit[#unfit + 1] = number end
+  end
 end
 if #unfit > 0 then return unfit end
-for _, command in ipairs(batch.commands) do many(command[1], KEYS[command[2]], command[3]) end
 
--- Names, each with its text; and the names of those that have none.
-local function named(names, sizes)
-  local found, none, last = {}, {}, 0
-  for number, size in ipairs(sizes) do
-    if size == 0 then
-      none[#none + 1] = names[number]
-    else
-      found[last + 1] = names[number]
-      found[last + 2] = text(size)
-      last = last + 2
-    end
-  end
-  return found, none
+for _, command in ipairs(batch.commands) do
+  many(command[1], KEYS[command[2]], ARGV, place + 1, place + command[3])
+  place = place + command[3]
 end
 
-local docs, gone = named(batch.ids, batch.sizes)
-many('HSET', KEYS[3], docs)
-many('HDEL', KEYS[3], gone)
-many('HDEL', KEYS[4], gone)
-
-local keys, fires, sizes = records.keys, records.fires, records.sizes
-local lines, places, failures, fresh, seen, last = {}, {}, {}, {}, {}, 0
+local failed = {}
+for _, number in ipairs(batch.failed) do failed[number] = true end
+local keys = {}
+for number = 1, batch.records do keys[number] = ARGV[place + 4 * number - 3] end
+local lines, places, failures, jobs, fresh = {}, {}, {}, {}, {}
+local last = 0
 for number, there in ipairs(values_at(KEYS[10], keys)) do
-  local key, line = keys[number], text(sizes[number])
-  if not there and not seen[key] then
-    seen[key] = true
-    fresh[#fresh + 1] = number
-    lines[last + 1] = key
-    lines[last + 2] = line
-    places[last + 1] = fires[number]
-    places[last + 2] = key
+  local key = keys[number]
+  if not there and not fresh[key] then
+    local at = place + 4 * number
+    fresh[key] = true
+    lines[last + 1], lines[last + 2] = key, ARGV[at - 2]
+    places[last + 1], places[last + 2] = ARGV[at - 1], key
     last = last + 2
-    if records.failed[number] == '1' then
-      failures[#failures + 1] = fires[number]
+    jobs[last / 2] = ARGV[at]
+    if failed[number] then
+      failures[#failures + 1] = ARGV[at - 1]
       failures[#failures + 1] = key
     end
   end
 end
-many('HSET', KEYS[10], lines)
-many('ZADD', KEYS[11], places)
-many('ZADD', KEYS[12], failures)
-for _, number in ipairs(fresh) do
-  local own = KEYS[11] .. ':' .. records.jobs[number]
-  redis.call('ZADD', own, fires[number], keys[number])
-  local over = redis.call('ZCARD', own) - records.keep
+many('HSET', KEYS[10], lines, 1, last)
+many('ZADD', KEYS[11], places, 1, last)
+many('ZADD', KEYS[12], failures, 1, #failures)
+for number, job in ipairs(jobs) do
+  local own = KEYS[11] .. ':' .. job
+  redis.call('ZADD', own, places[2 * number - 1], places[2 * number])
+  local over = redis.call('ZCARD', own) - batch.keep
   if over > 0 then
     local old = redis.call('ZRANGE', own, 0, over - 1)
-    many('HDEL', KEYS[10], old)
-    many('ZREM', KEYS[11], old)
-    many('ZREM', KEYS[12], old)
-    many('ZREM', own, old)
+    many('HDEL', KEYS[10], old, 1, over)
+    many('ZREM', KEYS[11], old, 1, over)
+    many('ZREM', KEYS[12], old, 1, over)
+    many('ZREM', own, old, 1, over)
   end
 end
-many('HSET', KEYS[4], (named(batch.payloads.ids, batch.payloads.sizes)))
-redis.call('HSET', KEYS[2], 'batch', ARGV[2])
 return 1
 """

@@ -17,9 +17,9 @@ crashes, without persistence everything.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
@@ -78,7 +78,7 @@ _PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
 # What a server says of a command in a script that the account may not give, without its name.
 _FORBIDDEN = "The user executing the script can't"
 # The places of these keys among those of the script ``WRITE``.
-_WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(5, 10)
+_JOBS, _PAYLOADS, _WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(3, 10)
 _LINES = (_WALL, _ELAPSED, _IDLE)
 _STATE_BROKEN = JobState.BROKEN
 # What a document begins with, as the script ``WRITE`` reads it. What begins otherwise has no revision: 0.
@@ -170,7 +170,6 @@ class RedisJobStore(OwnedStore):
         self._release = self._redis.register_script(RELEASE)
         self._due = self._redis.register_script(DUE)
         self._get = self._redis.register_script(GET)
-        self._write_all = self._redis.register_script(WRITE)
         self._leave = self._redis.register_script(LEAVE)
 
     def __repr__(self) -> str:
@@ -188,10 +187,16 @@ class RedisJobStore(OwnedStore):
                 self._alias,
                 f"the key {self._jobs_key!r} is there, and was not written by schedcore; give another jobs_key",
             )
+        self._ask_for_rights()
         self._take()
-        # A server that does not know it would be sent the first batch, however large, twice.
-        self._redis.script_load(WRITE)
         self._renewal = Renewal(self._renew, self._alias)
+
+    def _ask_for_rights(self) -> None:
+        """Fail now where the account may not send scripts as they are sent later: one way is for reading, one for writing."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.eval("return 1", 0)
+            pipeline.script_load(GET)
+            pipeline.execute()
 
     def _open_to_read(self) -> None:
         if not self._is_there():
@@ -390,8 +395,10 @@ class RedisJobStore(OwnedStore):
                 if answer == b"":
                     left += piece
                 elif answer != 1:
+                    # The script is given last what goes.
+                    given = sorted(piece, key=lambda number: changes[number].doc.empty)
                     for place in answer:
-                        written[piece[place - 1]] = False
+                        written[given[place - 1]] = False
                     left += [number for number in piece if written[number] and not together]
             if b"" in answers:
                 # Nobody's: its lease ran out while the server, or this process, stood still.
@@ -402,49 +409,53 @@ class RedisJobStore(OwnedStore):
         return True
 
     def _send(self, pieces: Sequence[Sequence[Change]]) -> list[Any]:
-        """What the script says to each piece. The next one is put together while Redis works at the last."""
-        if len(pieces) == 1:
-            return [self._write_all(keys=self._keys, args=self._arguments(pieces[0]))]
-        with self._redis.client() as client:
-            connection = client.connection
-            try:
-                for piece in pieces:
-                    connection.send_command("EVAL", WRITE, len(self._keys), *self._keys, *self._arguments(piece))
-                return [connection.read_response() for _ in pieces]
-            except BaseException:
-                connection.disconnect()  # or who has it next is given the answers that are on their way
-                raise
+        """What the script says to each piece. The next one is put together while Redis works at the last.
 
-    def _arguments(self, changes: Sequence[Change]) -> tuple[str, str, str, bytes]:
-        """What the script is given. Few arguments, because the client looks at each by itself."""
-        ids: list[str] = []
+        Nothing is sent twice: of a write that was made the second one is told that it came too late.
+        """
+        pool = self._redis.connection_pool
+        connection = pool.get_connection()
+        try:
+            for piece in pieces:
+                connection.send_packed_command([self._command(piece)])
+            return [connection.read_response() for _ in pieces]
+        except BaseException:
+            connection.disconnect()  # or who has it next is given the answers that are on their way
+            raise
+        finally:
+            pool.release(connection)
+
+    def _command(self, changes: Sequence[Change]) -> bytes:
+        """What Redis is sent to write them: redis-py puts each argument in its place by itself, which takes three times as long.
+
+        The text of the script goes along: whether a server knows it is not worth an answer.
+        """
         revisions: list[str] = []
-        texts: list[str] = []
-        sizes: list[int] = []
-        payload_ids: list[str] = []
+        last_revisions: list[str] = []
+        docs: list[str] = []
+        gone: list[str] = []
         payloads: list[bytes] = []
         places: dict[int, list[str]] = {key: [] for key in _LINES}
         left: dict[int, list[str]] = {key: [] for key in _LINES}
         members: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
         others: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
-        jobs: list[str] = []
-        keys: list[str] = []
-        fires: list[str] = []
-        lines: list[str] = []
-        failed: list[str] = []
+        records: list[str] = []
+        failed: list[int] = []
+        # Of documents that are all new it need not be said that they have no revision. (What is deleted was there.)
+        begins = any(change[0] for change in changes)
         for old, doc, its_records, keeps_payload in changes:
-            job_id, revision = doc[:2]
-            ids.append(job_id)
-            revisions.append(str(old))
-            if doc.empty:
-                sizes.append(0)
-            else:
+            job_id, revision, uid, _, _, _, _, _, _, _, payload, _, past = doc
+            name = f"${len(job_id)}\r\n{job_id}\r\n" if job_id.isascii() else _argument(job_id)
+            if uid or past:
+                if begins:
+                    revisions.append(_argument(f"{old} "))
                 text = f"{revision} {doc.pack()}"
-                texts.append(text)
-                sizes.append(len(text))
-                if not keeps_payload and isinstance(doc.payload, bytes):
-                    payload_ids.append(job_id)
-                    payloads.append(doc.payload)
+                docs.append(f"{name}${len(text)}\r\n{text}\r\n")
+                if not keeps_payload and isinstance(payload, bytes):
+                    payloads += f"{name}${len(payload)}\r\n".encode(), payload, b"\r\n"
+            else:
+                last_revisions.append(_argument(f"{old} "))
+                gone.append(name)
             # What stays as it is need not be said.
             line, due_us, is_live, is_broken = _indexes(doc)
             known = self._known(job_id, old)
@@ -453,44 +464,51 @@ class RedisJobStore(OwnedStore):
             if line != was_in:
                 for other in _LINES if was_in is None else (was_in,):
                     if other and other != line:
-                        left[other].append(job_id)
+                        left[other].append(name)
             if line and (line != was_in or due_us != was_due_us):
-                places[line] += str(due_us), job_id
+                score = str(due_us)
+                places[line].append(f"${len(score)}\r\n{score}\r\n{name}")
             if is_live is not was_live:
-                (members if is_live else others)[_LIVE].append(job_id)
+                (members if is_live else others)[_LIVE].append(name)
             if is_broken is not was_broken:
-                (members if is_broken else others)[_BROKEN].append(job_id)
+                (members if is_broken else others)[_BROKEN].append(name)
             for uid, record in its_records:
-                jobs.append(job_id)
-                keys.append(f"{uid}:{record.fire_us}:{record.attempt}")
-                fires.append(str(record.fire_us))
-                lines.append(pack_record(record))
-                failed.append("1" if record.state in _FAILED else "0")
+                _, fire_us, attempt, state, *_ = record
+                score = str(fire_us)
+                text = pack_record(record)
+                records.append(
+                    f"{_argument(f'{uid}:{score}:{attempt}')}${len(text)}\r\n{text}\r\n${len(score)}\r\n{score}\r\n{name}"
+                )
+                if state in _FAILED:
+                    failed.append(len(records))
         commands = [
-            *(("ZREM", key, some) for key, some in left.items()),
-            *(("ZADD", key, some) for key, some in places.items()),
-            *(("SADD", key, some) for key, some in members.items()),
-            *(("SREM", key, some) for key, some in others.items()),
+            ("HSET", _JOBS, docs, 2),
+            ("HDEL", _JOBS, gone, 1),
+            ("HDEL", _PAYLOADS, gone, 1),
+            *(("ZREM", key, some, 1) for key, some in left.items()),
+            *(("ZADD", key, some, 2) for key, some in places.items()),
+            *(("SADD", key, some, 1) for key, some in members.items()),
+            *(("SREM", key, some, 1) for key, some in others.items()),
         ]
-        records = {
-            "jobs": jobs,
-            "keys": keys,
-            "fires": fires,
-            "sizes": [len(line) for line in lines],
+        told = [(command, key, size * len(some)) for command, key, some, size in commands if some]
+        if payloads:
+            told.append(("HSET", _PAYLOADS, 2 * len(payloads) // 3))
+        revisions += last_revisions
+        batch = {
+            "revisions": len(revisions),
+            "documents": len(docs),
+            "gone": len(gone),
+            "commands": told,
+            "records": len(records),
             "failed": failed,
             "keep": self._history_limit,
         }
-        batch = {
-            "ids": ids,
-            "revisions": revisions,
-            "sizes": sizes,
-            "commands": [one for one in commands if one[2]],
-            "records": records,
-            "payloads": {"ids": payload_ids, "sizes": [len(payload) for payload in payloads]},
-        }
+        head = "EVAL", WRITE, str(len(self._keys)), *self._keys, self._owner.text, to_json(batch)
+        count = len(head) + len(revisions) + sum(size for _, _, size in told) + 4 * len(records)
+        texts = (revisions, *(some for _, _, some, _ in commands))
         # Documents and records are JSON in ASCII: as many bytes as characters.
-        data = b"".join(("".join(texts).encode(), "".join(lines).encode(), *payloads))
-        return self._owner.text, os.urandom(16).hex(), to_json(batch), data
+        first = "".join((f"*{count}\r\n", *map(_argument, head), *chain.from_iterable(texts)))
+        return b"".join((first.encode(), *payloads, "".join(records).encode()))
 
     def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
         found = self._redis.hmget(self._records_key, [f"{uid}:{fire_us}:{attempt}" for uid, fire_us in keys])
@@ -569,6 +587,11 @@ def _doc(job_id: str, value: bytes | list[Any], payload: _Fetched) -> Doc:
 _Indexes = tuple[int | None, int | None, bool | None, bool | None]
 _NOWHERE: _Indexes = (0, 0, False, False)
 _ANYWHERE: _Indexes = (None, None, None, None)
+
+
+def _argument(text: str) -> str:
+    """An argument of a command, as Redis reads it."""
+    return f"${len(text) if text.isascii() else len(text.encode())}\r\n{text}\r\n"
 
 
 def _indexes(doc: Doc) -> _Indexes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from schedcore.clock import Now
 from schedcore.engine import Decision, decide
@@ -177,12 +180,12 @@ def test_what_a_server_does_not_write_now_it_may_write_later(make: Make, setting
     scheduler.shutdown()
 
 
-@pytest.mark.parametrize("missing", ["evalsha", "script|load", "zadd"])
+@pytest.mark.parametrize("missing", ["eval", "evalsha", "script|load", "zadd"])
 def test_an_account_that_may_not_do_what_is_needed_is_told_so_at_once(
     redis_server: Redis, make: Make, missing: str
 ) -> None:
     documented = ["+@read", "+@write", "+@scripting", "+@connection", "~schedcore.jobs*", "~schedcore.run_times*"]
-    admin = redis.Redis(port=redis_server.port)
+    admin: Any = redis.Redis(port=redis_server.port)  # some of its methods have no types
     try:
         admin.execute_command("ACL", "SETUSER", "theirs", "reset", "on", ">password", *documented)
         scheduler = scheduler_on(make(username="theirs", password="password"))
@@ -205,28 +208,39 @@ def test_an_account_that_may_not_do_what_is_needed_is_told_so_at_once(
         admin.close()
 
 
-def test_a_batch_that_the_client_sends_twice_is_made_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a client of the user's does that did not learn what became of it: it is told what the first one did."""
-    store = make()
-    scheduler = scheduler_on(store)
+def test_a_write_whose_answer_is_lost_is_not_sent_again(
+    redis_server: Redis, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by a client of the user's either that tries again: the second one would be refused because the first was made."""
+    place = redis_server.fresh()
+    client = redis.Redis(host=place.host, port=place.port, db=int(place.name), retry=Retry(NoBackoff(), 3))
+    scheduler = scheduler_on(RedisJobStore(client=client))
     start_paused(scheduler)
-    write = store._write_all
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="first")  # with which a note is written
+    read = redis.Connection.read_response
+    here = threading.current_thread()
+    lost: list[Any] = []
 
-    def twice(**request: Any) -> Any:
-        answers = [write(**request), write(**request)]
-        assert answers[0] == answers[1]
-        return answers[1]
+    def lose(connection: Any, *args: Any, **options: Any) -> Any:
+        answer = read(connection, *args, **options)
+        if answer == 1 and threading.current_thread() is here:  # what the script says of a batch that is written
+            lost.append(answer)
+            raise redis.ConnectionError("lost")
+        return answer
 
-    monkeypatch.setattr(store, "_write_all", twice)
-    scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
-    now_us = int(time.time() * 1e6)
-    runs = store.commit([decide(claim, now_us) for claim in store.acquire(Now(now_us, now_us), 9)], now_us).runs
-    assert [run.job.id for run in runs] == ["a"]
-    store.finish([Finish(run, RunState.SUCCEEDED, now_us, now_us) for run in runs])
-    assert [record.state for record in store.runs("a")] == [RunState.SUCCEEDED]
+    before = client.info("commandstats")["cmdstat_eval"]["calls"]
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Connection, "read_response", lose)
+        with pytest.raises(JobStoreError, match="lost") as caught:
+            scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    assert lost == [1]
+    assert caught.value.transient
+    assert client.info("commandstats")["cmdstat_eval"]["calls"] == before + 1
+    assert sorted(job.id for job in scheduler.get_jobs()) == ["a", "first"]
     with pytest.raises(ConflictingIdError):
         scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     scheduler.shutdown()
+    client.close()
 
 
 def test_the_first_batch_is_sent_once(make: Make) -> None:
@@ -252,14 +266,14 @@ def test_a_write_that_comes_late_is_refused(redis_server: Redis, monkeypatch: py
         scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z")
         now_us = int(time.time() * 1e6)
         decisions = [decide(claim, now_us) for claim in store.acquire(Now(now_us, now_us), 9)]
-        sent: list[dict[str, Any]] = []
-        write = store._write_all
+        sent: list[bytes] = []
+        send = store._send
 
-        def note(**request: Any) -> Any:
-            sent.append(request)
-            return write(**request)
+        def note(pieces: Any) -> Any:
+            sent.append(store._command(pieces[0]))
+            return send(pieces)
 
-        monkeypatch.setattr(store, "_write_all", note)
+        monkeypatch.setattr(store, "_send", note)
         proxy.stall()
         with pytest.raises(JobStoreError, match="failed to record runs") as caught:
             store.commit(decisions, now_us)
@@ -269,8 +283,10 @@ def test_a_write_that_comes_late_is_refused(redis_server: Redis, monkeypatch: py
         proxy.accept()
         assert store.recover([]) == ([], [])
         # Now it comes.
-        late = write(**sent[0])
-        assert late == store._owner.text.encode()
+        connection = store._redis.connection_pool.get_connection()
+        connection.send_packed_command(sent)
+        assert connection.read_response() == store._owner.text.encode()
+        store._redis.connection_pool.release(connection)
         assert store.runs("a") == []
         (claim,) = store.acquire(Now(now_us, now_us), 9)
         assert len(store.commit([decide(claim, now_us)], now_us).runs) == 1
@@ -410,16 +426,16 @@ def test_of_many_writes_on_their_way_one_fails(make: Make) -> None:
 def test_a_lease_that_runs_out_in_the_middle_of_many_writes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make()
     scheduler, now_us, decisions = _many_due(store)
-    arguments = store._arguments
+    command = store._command
     calls: list[int] = []
 
-    def run_out(changes: Any) -> Any:
+    def run_out(changes: Any) -> bytes:
         calls.append(len(changes))
         if len(calls) == 2:
             store._redis.delete(store._owner_key)
-        return arguments(changes)
+        return command(changes)
 
-    monkeypatch.setattr(store, "_arguments", run_out)
+    monkeypatch.setattr(store, "_command", run_out)
     assert len(store.commit(decisions, now_us).runs) == MANY
     assert sum(calls) > MANY  # some were written again
     assert store._redis.scard("schedcore.jobs:live") == MANY
