@@ -31,7 +31,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from enum import Enum, Flag
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from schedcore.errors import ConfigurationError, SerializationError, contained, error_text
@@ -78,6 +78,10 @@ class TaggedSerializer(ABC):
         self._by_name: dict[str, _Registered] = {}
         self._by_type: dict[type, _Registered] = {}
         self.max_bytes = max_bytes
+        if not isinstance(types, Iterable) or isinstance(types, type | str):  # an Enum can be iterated over, too
+            raise ConfigurationError(
+                f"types must be a list of classes, or a mapping of names to them, not {show(types)}"
+            )
         named = types.items() if isinstance(types, Mapping) else [(_type_name(cls), cls) for cls in types]
         for name, cls in named:
             registered = _register(name, cls)
@@ -201,7 +205,7 @@ class TaggedSerializer(ABC):
         packer = _late_packer(kind)
         if packer is not None:
             return packer(value)
-        raise Refused(_advice(value, kind))
+        raise Refused(_advice(value, kind, type(self).__name__))
 
     def _pack_items(self, items: Iterable[Any], depth: int) -> list[Any]:
         if depth <= 0:
@@ -317,11 +321,11 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _advice(value: Any, kind: type) -> str:
+def _advice(value: Any, kind: type, serializer: str) -> str:
     name = kind.__qualname__
     if issubclass(kind, Enum | PurePath) or hasattr(kind, "__dataclass_fields__"):
-        known = "Path" if issubclass(kind, PurePath) else name
-        return f"{name} is not registered: give it to JSONSerializer(types=[{known}])"
+        known = "Path" if kind is type(Path()) else name
+        return f"{name} is not registered: give it to {serializer}(types=[{known}])"
     for base in (str, bool, int, float, dict, list, tuple, set, frozenset, datetime, date, time, timedelta, bytes):
         if issubclass(kind, base):
             return f"{name} is a subclass of {base.__name__} and would come back as a plain one: convert it first"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -97,3 +98,8 @@ def test_any_bytes_are_read_or_refused(noise: bytes) -> None:
             PLAIN.loads(payload)
         except SerializationError:
             pass
+
+
+def test_what_is_not_registered_is_to_be_given_to_it() -> None:
+    with pytest.raises(SerializationError, match=r"x: PurePosixPath is not registered: give it to CBORSerializer\("):
+        PLAIN.dumps({"x": PurePosixPath("x")})

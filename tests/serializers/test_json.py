@@ -416,6 +416,11 @@ CYCLE.append(CYCLE)
         (object(), "x", "x: object is not plain data"),
         (Transient(1), "x", "x: Transient is not registered: give it to JSONSerializer(types=[Transient])"),
         (Other.A, "x", "x: Other is not registered: give it to JSONSerializer(types=[Other])"),
+        (
+            PureWindowsPath("x"),
+            "x",
+            "x: PureWindowsPath is not registered: give it to JSONSerializer(types=[PureWindowsPath])",
+        ),
         (Text("x"), "x", "x: Text is a subclass of str and would come back as a plain one: convert it first"),
         (Pair(1, 2), "x", "x: Pair is a subclass of tuple"),
         (OrderedDict(a=1), "x", "x: OrderedDict is a subclass of dict"),
@@ -682,6 +687,9 @@ def test_paths_of_another_system() -> None:
     [
         ([Plain], "types: Plain is not an Enum, a dataclass or a path class"),
         ([3], "types: 3 is not a class"),
+        (Point, "types must be a list of classes, or a mapping of names to them, not <class"),
+        (Other, "types must be a list of classes, or a mapping of names to them, not <enum"),
+        ("Point", "types must be a list of classes, or a mapping of names to them, not 'Point'"),
         ({"x": 3}, "types: 3 is not a class"),
         ([Point(1)], "is not a class"),
         ([Point, Point], "Point' is registered twice"),
