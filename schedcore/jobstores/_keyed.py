@@ -8,8 +8,10 @@ notes) or a set of ids (``idle``, ``live``, ``broken``). ``Timed``: in the order
 A server makes a step whole or not at all, and only for who owns the store and if the document still has its old revision.
 What is to be removed is told by the document that is replaced, so nothing is searched for.
 
-**Payloads** are kept by the uid of the job. One that has ended while it runs leaves its payload where it is, and the document
-says so with an empty one. Where a request cannot hold it, a payload is in pieces: they are written first, under names that no
+**Payloads** are at the end of the document's text, behind a line break: that is one key less to write and to read. Those of more
+than 500 bytes, which each write of the document would write again, are kept by the uid of the job; if it has ended while it runs,
+its payload stays there, and the document says so with an empty one.
+Where a request cannot hold it, a payload is in pieces: they are written first, under names that no
 others have, and the key of the payload says which they are. Pieces that it does not name are deleted by who opens the store next.
 
 **A ledger** lists the records of a job, by which they are counted, found and cut.
@@ -49,6 +51,8 @@ _HORIZON = 1000
 # Attempts to undo a batch that was half done.
 _TRIES = 10
 _FAILED = frozenset({RunState.FAILED, RunState.LOST})
+# Bytes up to which a payload lies in the document.
+_SMALL = 500
 # Pieces of a payload at the most.
 _MOST_PIECES = 16
 # What a payload begins with that is in pieces. Then come, with a space between, what their names have in common and how many.
@@ -102,6 +106,10 @@ class Step(NamedTuple):
     def size(self) -> int:
         """About how many bytes are sent for it."""
         return 200 + len(self.text or b"") + sum(120 + len(op.value) + 3 * len(op.key[-1]) for op in self.ops)
+
+
+class _Apart(bytes):
+    """A payload as it was found under a key of its own, whatever its length."""
 
 
 class _Entry(NamedTuple):
@@ -191,23 +199,31 @@ class KeyedStore(OwnedStore):
     # -- documents --------------------------------------------------------------------------------------------------------
 
     def _bare(self, ids: Sequence[str]) -> dict[str, Doc]:
-        """Documents by id, without payloads; those that are not there are left out."""
+        """Documents by id, without payloads that are elsewhere; those that are not there are left out."""
         found: dict[str, Doc] = {}
         for first in range(0, len(ids), CHUNK):
             for job_id, (text, revision) in self._texts(ids[first : first + CHUNK]).items():
-                found[job_id] = unpack_doc(job_id, revision, text, None)
+                text, inside, payload = text.partition(b"\n")
+                found[job_id] = unpack_doc(job_id, revision, text, payload if inside else None)
         return found
+
+    def _remember(self, doc: Doc) -> None:
+        # A payload that has a key of its own is not needed to write the document.
+        super()._remember(doc if doc.payload is None or _is_inside(doc.payload) else doc._replace(payload=None))
 
     def _fetch(self, ids: Sequence[str]) -> Mapping[str, Doc]:
         docs = self._bare(ids)
         payloads = self._payloads(key for doc in docs.values() for key in _payload_keys(doc))
 
         def full(doc: Doc) -> Doc:
+            def apart(uid: str) -> bytes | None:
+                found = payloads.get(Named("payloads", uid))
+                return None if found is None else _Apart(found)
+
             past = tuple(
-                one if one.payload is None else one._replace(payload=payloads.get(Named("payloads", one.uid), b""))
-                for one in doc.past
+                [one._replace(payload=apart(one.uid) or b"") if one.payload == b"" else one for one in doc.past]
             )
-            return doc._replace(payload=payloads.get(Named("payloads", doc.uid)), past=past)
+            return doc._replace(payload=apart(doc.uid) if doc.payload is None else doc.payload, past=past)
 
         return {job_id: full(doc) for job_id, doc in docs.items()}
 
@@ -424,7 +440,7 @@ class KeyedStore(OwnedStore):
         for key in there:
             if key not in kept:
                 ops += [*self._drop_pieces(key.name), Op("delete", key)]
-        if doc.uid and isinstance(doc.payload, bytes) and not change.keeps_payload:
+        if doc.uid and type(doc.payload) is bytes and not _is_inside(doc.payload):
             key = Named("payloads", doc.uid)
             ops += [*self._drop_pieces(key.name), *self._payload_ops(key, doc.payload, key in there)]
         return ops
@@ -751,8 +767,13 @@ class KeyedStore(OwnedStore):
 
 
 def _text(doc: Doc) -> bytes:
-    past = tuple(one if one.payload is None else one._replace(payload=b"") for one in doc.past)
-    return doc._replace(past=past).pack().encode()
+    if doc.past:
+        past = [
+            one if one.payload is None or _is_inside(one.payload) else one._replace(payload=b"") for one in doc.past
+        ]
+        doc = doc._replace(past=tuple(past))
+    text = doc.pack().encode()
+    return text + b"\n" + doc.payload if isinstance(doc.payload, bytes) and _is_inside(doc.payload) else text
 
 
 def _due_key(doc: Doc) -> Key:
@@ -761,9 +782,19 @@ def _due_key(doc: Doc) -> Key:
     return Timed("elapsed" if doc.elapsed else "wall", doc.due_us, doc.id)
 
 
+def _is_inside(payload: object) -> bool:
+    """Whether a payload lies in the document."""
+    return type(payload) is bytes and len(payload) <= _SMALL
+
+
 def _payload_keys(doc: Doc) -> list[Named]:
-    uids = [past.uid for past in doc.past if past.payload is not None]
-    return [Named("payloads", uid) for uid in ([doc.uid, *uids] if doc.uid else uids)]
+    """Where payloads are that do not lie in the document."""
+    uids = [
+        past.uid for past in doc.past if past.payload == b"" or not (past.payload is None or _is_inside(past.payload))
+    ]
+    if doc.uid and not _is_inside(doc.payload):
+        uids.append(doc.uid)
+    return [Named("payloads", uid) for uid in uids]
 
 
 def _index_keys(doc: Doc) -> list[Key]:

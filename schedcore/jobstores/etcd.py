@@ -1,10 +1,10 @@
 """Jobs in etcd (3.4 or newer), through etcd3gw. What is kept, and why a run is made once, is in ``_keyed`` and ``_documents``.
 
-**Keys**, all of them beginning with ``path``. ``jobs/<id>``: a document, as JSON text; its revision is what etcd calls the
-version of the key. ``payloads/<uid>``: a definition. ``wall/…``, ``elapsed/…``: what is due, ``<instant, 18 digits>/<id>``;
-``idle/<id>``: what is not scheduled. ``live/<id>``, ``broken/<id>``. ``history/…``, ``failed/…``: run records, the latest first,
-because etcd reads in one direction only; ``runs/<id>``: which of them are the job's. ``notes/…``, ``schema``, ``owner`` and
-``term``.
+**Keys**, all of them beginning with ``path``. ``jobs/<id>``: a document, as JSON text, and behind it the definition; its
+revision is what etcd calls the version of the key. ``payloads/<uid>``: a definition that is large. ``wall/…``, ``elapsed/…``:
+what is due, ``<instant, 18 digits>/<id>``; ``idle/<id>``: what is not scheduled. ``live/<id>``, ``broken/<id>``. ``history/…``,
+``failed/…``: run records, the latest first, because etcd reads in one direction only; ``runs/<id>``: which of them are the job's.
+``notes/…``, ``schema``, ``owner`` and ``term``.
 
 **One transaction for many jobs** compares the owner and the versions of all documents, which cost less side by side. If a job was
 changed since, there is a second one, and in it one for each job with its own comparison: so that job is left out, and the others

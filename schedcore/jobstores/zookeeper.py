@@ -1,9 +1,9 @@
 """Jobs in ZooKeeper, through kazoo. What is kept, and why a run is made once, is in ``_keyed`` and ``_documents``.
 
-**Nodes**, all of them below ``path``. ``jobs/<id>``: a document, as JSON text; its revision is the node's version and 1.
-``payloads/<uid>``: a definition; of a large one ``pieces/<uid>-<tag>-<number>``. ``idle/<id>``: what is not scheduled.
-``live/<id>``, ``broken/<id>``. ``runs/<id>``: which records are the job's. ``notes/…``, ``schema``, ``owner``, ``term``. Names
-are percent-encoded.
+**Nodes**, all of them below ``path``. ``jobs/<id>``: a document, as JSON text, and behind it the definition; its revision is the
+node's version and 1. ``payloads/<uid>``: a definition that is large; of a very large one ``pieces/<uid>-<tag>-<number>``.
+``idle/<id>``: what is not scheduled. ``live/<id>``, ``broken/<id>``. ``runs/<id>``: which records are the job's. ``notes/…``,
+``schema``, ``owner``, ``term``. Names are percent-encoded.
 
 **Places in time.** ZooKeeper lists the children of a node all at once and in no order. So what is due (``wall``, ``elapsed``) and
 run records (``history``, ``failed``) lie in buckets of about 13 days, in them of 18 minutes, and in them of a second:

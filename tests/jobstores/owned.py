@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
 import pytest
@@ -386,13 +387,14 @@ class KeyedTests(FencedTests):
         assert [inside.count(kind) for kind in ("history", "failed", "runs")] == [0, 0, 0]
         scheduler.shutdown()
 
+    @pytest.mark.parametrize("large", [False, True])
     def test_a_batch_that_was_half_added_is_undone(
-        self, make: Make, inside: KeyedInside, monkeypatch: pytest.MonkeyPatch
+        self, make: Make, inside: KeyedInside, large: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store = make()
         scheduler = scheduler_on(store)
         start_paused(scheduler)
-        scheduler.add_job(work, "interval", hours=1, id="before")
+        scheduler.add_job(work, "interval", hours=1, id="before", name="x" * 600 if large else "work")
         entry = store.get_entry("before")
         assert entry is not None
         entries = [entry._replace(job=entry.job._replace(id=f"job{number}")) for number in range(self.batch)]
@@ -410,7 +412,7 @@ class KeyedTests(FencedTests):
         assert inside.count("jobs") > 1
         monkeypatch.undo()
         assert [found.job.id for found in store.list_entries()] == ["before"]
-        assert inside.count("jobs") == inside.count("payloads") == 1
+        assert (inside.count("jobs"), inside.count("payloads")) == (1, large)
         # The process dies in the middle of it: who opens the store next undoes it.
         sent.clear()
         monkeypatch.setattr(store, "_apply", fail_late)
@@ -423,7 +425,8 @@ class KeyedTests(FencedTests):
         start_paused(other)
         assert [job.id for job in other.get_jobs()] == ["before"]
         again.add_entries(entries)
-        assert [inside.count(kind) for kind in ("jobs", "adding")] == [self.batch + 1, 0]
+        kinds = ("jobs", "payloads", "adding")
+        assert [inside.count(kind) for kind in kinds] == [self.batch + 1, large and self.batch + 1, 0]
         with pytest.raises(ConflictingIdError):
             again.add_entries([entry._replace(job=entry.job._replace(id=name)) for name in ("new", "job7")])
         other.shutdown()
@@ -445,7 +448,7 @@ class KeyedTests(FencedTests):
         store = make(history=200, history_age=None)
         scheduler = scheduler_on(store)
         start_paused(scheduler)
-        scheduler.add_job(work, "interval", hours=1, id="a", next_run_time=None)
+        scheduler.add_job(work, "interval", hours=1, id="a", name="x" * 600, next_run_time=None)
         entry = store.get_entry("a")
         assert entry is not None
         scheduler.remove_job("a")
@@ -512,6 +515,66 @@ class KeyedTests(FencedTests):
         assert (inside.count("jobs"), inside.count("adding")) == (self.batch + 2, 0)
         store.finish([Finish(run, RunState.SUCCEEDED, at.wall_us, at.wall_us)])
         assert [record.state for record in store.runs("a")] == [RunState.SUCCEEDED]
+        scheduler.shutdown()
+
+    @pytest.mark.parametrize("large", [False, True])
+    def test_a_definition_is_kept_as_long_as_a_run_of_it_may_be_made_again(
+        self, make: Make, inside: KeyedInside, large: bool
+    ) -> None:
+        """In the document, or under a key of its own where it is large, from which it comes into the document and goes again."""
+        name = "x" * 600 if large else "work"
+        store = make()
+        scheduler, at, claims = claimed(store)
+        for claim in claims:
+            scheduler.modify_job(claim.job.id, name=name)
+        assert inside.count("payloads") == (len(claims) if large else 0)
+        for claim in claims:
+            scheduler.pause_job(claim.job.id)
+            scheduler.resume_job(claim.job.id)
+            scheduler.reschedule_job(
+                claim.job.id, trigger="date", run_date=datetime.fromtimestamp(at.wall_us / 1e6, UTC)
+            )
+        assert inside.count("payloads") == (len(claims) if large else 0)
+        at = now()
+        decisions = [decide(claim, at.wall_us) for claim in store.acquire(at, 9)]
+        assert [decision.next_us for decision in decisions] == [None] * len(claims)
+        assert len(store.commit(decisions, at.wall_us).runs) == len(claims)
+        assert (inside.count("jobs"), inside.count("payloads")) == (len(claims), len(claims) if large else 0)
+        scheduler.shutdown()
+        # Its process is gone: they had not begun, and are made again.
+        scheduler = scheduler_on(make())
+        log = EventLog(scheduler)
+        scheduler.start()
+        log.wait_for(lambda log: all(log.executed(claim.job.id) for claim in claims))
+        scheduler.shutdown()
+        assert [inside.count(kind) for kind in ("jobs", "payloads", "live")] == [0, 0, 0]
+
+    def test_a_definition_that_somebody_made_longer_is_moved_and_not_lost(
+        self, make: Make, inside: KeyedInside
+    ) -> None:
+        store = make()
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(work, "interval", hours=1, id="a", name="short", next_run_time="2026-01-01T00:00:00Z")
+        scheduler.shutdown()
+        text = inside.document("a")
+        assert text is not None
+        inside.put_document("a", text.replace(b"short", b"x" * 600))
+        store = make()
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        at = now()
+        (claim,) = store.acquire(at, 9)
+        assert claim.job.name == "x" * 600
+        (run,) = store.commit([decide(claim, at.wall_us)], at.wall_us).runs
+        assert inside.count("payloads") == 1
+        store.finish([Finish(run, RunState.SUCCEEDED, at.wall_us, at.wall_us)])
+        scheduler.shutdown()
+        scheduler = scheduler_on(make())
+        start_paused(scheduler)
+        assert [job.name for job in scheduler.get_jobs()] == ["x" * 600]
+        scheduler.modify_job("a", name="short")
+        assert inside.count("payloads") == 0
         scheduler.shutdown()
 
     def test_many_runs_of_one_job_end_at_once(self, make: Make, inside: KeyedInside) -> None:

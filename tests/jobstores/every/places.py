@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 import pytest
@@ -195,6 +195,14 @@ class _MongoDB(Place):
             self._database["jobs"].update_one({"_id": job_id}, {"$set": {"payload": payload}})
 
 
+class _InKey(NamedTuple):
+    """A payload in etcd or ZooKeeper: under a key of its own, or behind what else the value of a key says."""
+
+    key: str
+    head: bytes
+    payload: bytes
+
+
 class _Etcd(Place):
     def __init__(self, place: ServerPlace) -> None:
         self._place = place
@@ -227,18 +235,27 @@ class _Etcd(Place):
     def ids(self) -> list[str]:
         return sorted(name.decode() for name in self._under("jobs/"))
 
-    def _uids(self) -> dict[str, str]:
-        return {name.decode(): json.loads(text)[1] for name, (text, _) in self._under("jobs/").items()}
+    def _payloads(self) -> dict[str, _InKey]:
+        elsewhere = self._under("payloads/")
+        found: dict[str, _InKey] = {}
+        for name, (text, _) in self._under("jobs/").items():
+            head, inside, payload = text.partition(b"\n")
+            uid = json.loads(head)[1]
+            if inside:
+                found[name.decode()] = _InKey(f"jobs/{name.decode()}", head + b"\n", payload)
+            else:
+                found[name.decode()] = _InKey(f"payloads/{uid}", b"", elsewhere[uid.encode()][0])
+        return found
 
     def payloads(self) -> dict[str, bytes]:
-        found = self._under("payloads/")
-        return {job_id: found[uid.encode()][0] for job_id, uid in self._uids().items()}
+        return {job_id: found.payload for job_id, found in self._payloads().items()}
 
     def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
-        uids = self._uids()
+        there = self._payloads()
         for job_id, payload in payloads.items():
-            key = f"/{self._place.name}/payloads/{uids[job_id]}".encode()
-            self._call("/kv/put", {"key": _base64(key), "value": _base64(payload)})
+            name, head, _ = there[job_id]
+            key = f"/{self._place.name}/{name}".encode()
+            self._call("/kv/put", {"key": _base64(key), "value": _base64(head + payload)})
 
 
 class _ZooKeeper(Place):
@@ -280,23 +297,34 @@ class _ZooKeeper(Place):
         with self._client() as client:
             return sorted(map(unquote, client.get_children(f"{self._root}/jobs")))
 
-    def _paths(self, client: Any) -> dict[str, str]:
-        """Of payloads, by job."""
-        found: dict[str, str] = {}
+    def _payloads(self, client: Any) -> dict[str, _InKey]:
+        found: dict[str, _InKey] = {}
         for name in client.get_children(f"{self._root}/jobs"):
-            uid = json.loads(client.get(f"{self._root}/jobs/{name}")[0])[1]
-            found[unquote(name)] = f"{self._root}/payloads/{uid}"
+            path = f"{self._root}/jobs/{name}"
+            head, inside, payload = client.get(path)[0].partition(b"\n")
+            if inside:
+                found[unquote(name)] = _InKey(path, head + b"\n", payload)
+            else:
+                uid = json.loads(head)[1]
+                path = f"{self._root}/payloads/{uid}"
+                payload = client.get(path)[0]
+                if payload.startswith(b"\0in pieces "):
+                    tag, count = payload.decode().split()[2:]
+                    pieces = [f"{self._root}/pieces/{uid}-{tag}-{number}" for number in range(int(count))]
+                    payload = b"".join([client.get(piece)[0] for piece in pieces])
+                found[unquote(name)] = _InKey(path, b"", payload)
         return found
 
     def payloads(self) -> dict[str, bytes]:
         with self._client() as client:
-            return {job_id: client.get(path)[0] for job_id, path in self._paths(client).items()}
+            return {job_id: found.payload for job_id, found in self._payloads(client).items()}
 
     def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
         with self._client() as client:
-            paths = self._paths(client)
+            there = self._payloads(client)
             for job_id, payload in payloads.items():
-                client.set(paths[job_id], payload)
+                path, head, _ = there[job_id]
+                client.set(path, head + payload)
 
 
 def _base64(data: bytes) -> str:
