@@ -34,6 +34,7 @@ from schedcore.errors import contained, error_text
 from schedcore.job import JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.triggers.base import EngineTrigger
+from schedcore.triggers.foreign import MAX_STEPS, PATIENCE, WALK_S, OutOfPatienceError
 
 # A named tuple's own constructor is a Python function; on the path of every run this saves a call.
 _new = tuple.__new__
@@ -75,6 +76,9 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
     if broken is not None:
         return Decision(claim, (), (), None, None, broken)
     trigger = job.trigger
+    if trigger.foreign and not PATIENCE.depth:
+        with PATIENCE:
+            return decide(claim, now_us, random)
     policy = job.policy
     left_out: tuple[Skip, ...] = ()
     try:
@@ -82,7 +86,11 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
         if next_us is not None and next_us <= now_us:
             if next_us <= fire_us:
                 return _set_aside(claim, now_us, _standstill(trigger, fire_us, next_us))
-            return _decide_backlog(claim, now_us, random)
+            try:
+                with PATIENCE.walk(WALK_S / 2):  # the rest is for what is told if this is not enough
+                    return _decide_backlog(claim, now_us, random)
+            except OutOfPatienceError:
+                return _decide_in_part(claim, next_us, now_us, random)
         next_due_us = next_us
         if next_us is not None:
             if next_us <= fire_us:
@@ -90,7 +98,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
             if trigger.jitter_us:
                 next_due_us = dispatch_us(trigger, next_us, random, job.id)
         if trigger.omits:
-            left_out = omitted(trigger, fire_us, next_us, ())
+            left_out = omitted(trigger, fire_us, next_us)
     except BaseException as error:  # noqa: BLE001  # a trigger is anybody's code; its failure is this job's alone
         failure = contained(error)
         return _set_aside(claim, now_us, f"its trigger raised {error_text(failure)}", failure)
@@ -180,13 +188,77 @@ def _decide_backlog(claim: Claim, now_us: int, random: Callable[[], float] | Non
     return Decision(claim, tuple(fires), tuple(skips), next_us, next_due_us)
 
 
+def _decide_in_part(claim: Claim, next_us: int, now_us: int, random: Callable[[], float] | None) -> Decision:
+    """Decide about a backlog that takes too long to ask about: as far as it is known, which is to ``next_us`` at least.
+
+    Where all of it becomes one run, or none, it is asked where it ends, and counts are lower bounds. Else the rest is left for
+    the next decision, which follows at once.
+    """
+    job, fire_us, due_us, live, *_ = claim
+    trigger, policy = job.trigger, job.policy
+    known = [fire_us, next_us]
+    try:
+        with PATIENCE.walk():
+            while len(known) < MAX_STEPS:
+                at_us = trigger.next_us(known[-1])
+                if at_us is None or not known[-1] < at_us <= now_us:
+                    break
+                known.append(at_us)
+    except OutOfPatienceError:
+        pass
+    skips: list[Skip] = []
+    fires: list[int] = []
+    following_us: int | None = known[-1]
+    grace_us = policy.misfire_grace_us
+    if grace_us is not None and now_us - due_us > grace_us:
+        late = [fire_us, *(at_us for at_us in known[1:] if at_us < now_us - grace_us)]
+        later_us = known[len(late)] if len(late) < len(known) else None
+        following_us = later_us or _following(trigger, now_us - grace_us, late)
+        skips.append(Skip(SkipReason.MISFIRED, late[0], late[-1], len(late)))
+    elif policy.coalesce:
+        following_us = _following(trigger, now_us + 1, known)
+        fires.append(known.pop())
+        if known:
+            skips.append(Skip(SkipReason.COALESCED, known[0], known[-1], len(known)))
+    elif len(known) > policy.max_catchup:
+        following_us = _following(trigger, now_us + 1, known)
+        fires, rest = known[: policy.max_catchup], known[policy.max_catchup :]
+        if rest:
+            skips.append(Skip(SkipReason.CATCHUP_LIMIT, rest[0], rest[-1], len(rest)))
+    else:
+        fires = known[:-1]
+    if live > policy.max_instances or (live == policy.max_instances and len(fires) == 1):
+        skips.append(Skip(SkipReason.OVERLAP, fires[0], fires[-1], len(fires)))
+        fires.clear()
+    following_due_us = None if following_us is None else dispatch_us(trigger, following_us, random, job.id)
+    if trigger.omits:
+        skips.extend(omitted(trigger, fire_us, following_us, skips))
+    return Decision(claim, tuple(fires), tuple(skips), following_us, following_due_us)
+
+
+def _following(trigger: EngineTrigger, from_us: int, known: list[int]) -> int | None:
+    """The first fire time from an instant on; of a trigger that cannot be asked so the last one known, which is taken out."""
+    answer_us = trigger.first_us(from_us)
+    return answer_us if answer_us is None or answer_us > known[-1] else known.pop()
+
+
 def omitted(trigger: EngineTrigger, after_us: int, next_us: int | None, skips: Sequence[Skip] = ()) -> tuple[Skip, ...]:
     """What a trigger that ``omits`` leaves out between two fire times, or between the last one and the end: one skip for what a
     calendar rules out, and one for the local times that do not exist.
 
     ``skips``: what else is told at the same time. Local times that do not exist are on record where they would have been over,
-    or a microsecond earlier where something else may be on record.
+    or a microsecond earlier where something else may be on record. Nothing where users' code takes too long to say it.
     """
+    if not trigger.foreign:
+        return _omitted(trigger, after_us, next_us, skips)
+    try:
+        with PATIENCE.walk():
+            return _omitted(trigger, after_us, next_us, skips)
+    except OutOfPatienceError:
+        return ()
+
+
+def _omitted(trigger: EngineTrigger, after_us: int, next_us: int | None, skips: Sequence[Skip]) -> tuple[Skip, ...]:
     if next_us is None:
         if trigger.end_us is None:
             return ()

@@ -28,7 +28,8 @@ from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._starting import STATE_STOPPED
 from schedcore.schedulers._waiting import Pending, Waiting
-from schedcore.triggers.base import EngineTrigger
+from schedcore.triggers.base import Backlog, EngineTrigger
+from schedcore.triggers.foreign import PATIENCE, OutOfPatienceError
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
@@ -558,7 +559,11 @@ class Jobs:
             upto_us = min(upto_us, new.fire_us - 1)
         if entry.fire_us > upto_us:
             return ()
-        missed = trigger.backlog(entry.fire_us, upto_us)
+        try:
+            with PATIENCE.walk():
+                missed = trigger.backlog(entry.fire_us, upto_us)
+        except OutOfPatienceError:
+            missed = Backlog(0, None, None)
         last_us = entry.fire_us if missed.last_us is None else missed.last_us
         return (Skip(SkipReason.PAUSED, entry.fire_us, last_us, 1 + missed.times),)
 

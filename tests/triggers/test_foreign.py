@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 
 from schedcore.clock import from_datetime
+from schedcore.engine import Claim, decide
 from schedcore.errors import InvalidTriggerError
+from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.triggers import foreign as module
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
+from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendars import BusinessDayTrigger, Moments, Predicate, Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
-from schedcore.triggers.foreign import as_grid
+from schedcore.triggers.foreign import PATIENCE, as_grid
 from schedcore.triggers.interval import IntervalTrigger
 
 
@@ -30,6 +33,9 @@ def _first_of_month(day: date) -> bool:
 
 
 CRON = CronTrigger(hour=7, timezone="UTC")
+START = datetime(2026, 1, 5, tzinfo=UTC)
+START_US = from_datetime(START)
+HOUR_US = 3_600_000_000
 EVERY_HOUR = IntervalTrigger(hours=1, start_date="2026-01-01", timezone="UTC")
 WEEKEND = Weekdays("sat", "sun")
 
@@ -100,36 +106,150 @@ def test_a_time_that_no_zone_can_show_is_refused(answer: datetime) -> None:
         as_grid(Answers(answer)).first_us(0)
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> BaseTrigger:
-    """A trigger each call of which takes 0.1 seconds."""
+class Slow(BaseTrigger):
+    """Fires each hour; each call takes 0.1 seconds."""
+
     time_s = 0.0
+    skips = True
 
-    class Slow(Theirs):
-        def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-            nonlocal time_s
-            time_s += 0.1
-            assert time_s < 100
-            return super().get_next_fire_time(previous_fire_time, now)
-
-    monkeypatch.setattr(module, "monotonic", lambda: time_s)
-    return Slow()
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        self.time_s += 0.1
+        assert self.time_s < 100
+        at = previous_fire_time or (now - timedelta(microseconds=1) if self.skips else START)
+        return at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
 
 
-def test_a_backlog_of_one_whose_calls_take_long_is_cut_short(
-    slow: BaseTrigger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    after_us, last_us, upto_us, next_us = (from_datetime(start + timedelta(hours=hours)) for hours in (0, 3, 500, 501))
-    assert as_grid(slow).backlog(after_us, upto_us) == Backlog(3, last_us, next_us + 1)
-    monkeypatch.setattr(module, "WALK_S", 0.0)
-    assert as_grid(slow).backlog(after_us, upto_us).times == 1
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    trigger = Slow()
+    monkeypatch.setattr(module, "monotonic", lambda: trigger.time_s)
+    return trigger
+
+
+def job(trigger: BaseTrigger, policy: JobPolicy) -> JobRecord:
+    return JobRecord("job", "job", print, None, (), NO_KWARGS, as_grid(trigger), policy)
+
+
+SLOW_KINDS: dict[str, Callable[[BaseTrigger], BaseTrigger]] = {
+    "alone": lambda slow: slow,
+    "or": lambda slow: OrTrigger([CRON, slow]),
+    "and": lambda slow: AndTrigger([slow, EVERY_HOUR]),
+    "near": lambda slow: AndTrigger([EVERY_HOUR, slow], tolerance=60),
+    "excluded": lambda slow: as_grid(slow).excluding(WEEKEND),
+    "moved": lambda slow: as_grid(slow).excluding(WEEKEND, roll="next"),
+    "closed by a slow function": lambda slow: EVERY_HOUR.excluding(
+        Moments(lambda when: slow.get_next_fire_time(None, START) is None)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SLOW_KINDS)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        JobPolicy(),
+        JobPolicy(misfire_grace_us=2 * HOUR_US),
+        JobPolicy(coalesce=False),
+        JobPolicy(coalesce=False, max_catchup=1),
+    ],
+    ids=["coalesced", "with a grace time", "one by one", "the oldest"],
+)
+def test_a_decision_waits_no_longer_than_its_patience(kind: str, policy: JobPolicy, slow: Slow) -> None:
+    """What it cannot do without comes on top of that: the first answer, and where the backlog ends. (To move days is to look for
+    them from several sides.)
+    """
+    claimed = Claim(job(SLOW_KINDS[kind](slow), policy), START_US, START_US, 0, None, None)
+    now_us = START_US + 20 * 24 * HOUR_US + 1
+    made = decide(claimed, now_us)
+    assert made.broken is None
+    assert slow.time_s <= module.WALK_S + (0.8 if kind == "moved" else 0.5)
+    told = sorted([*made.fires, *(each for skip in made.skips for each in (skip.first_us, skip.last_us))])
+    assert told[0] == START_US
+    assert made.next_us is not None
+    assert made.next_us > told[-1]
+    if policy.coalesce and policy.misfire_grace_us is None:
+        assert len(made.fires) == 1
+        assert made.next_us > now_us
+    elif policy.coalesce:
+        assert made.fires == ()
+        assert now_us - 2 * HOUR_US <= made.next_us
+    elif policy.max_catchup == 1:
+        assert made.fires == (START_US,)
+        assert made.next_us > now_us
+    else:
+        assert made.fires == tuple(range(START_US, made.next_us, HOUR_US)[: len(made.fires)])
+        assert made.next_us == made.fires[-1] + HOUR_US
+
+
+def test_runs_that_have_to_come_one_by_one_do_so_over_several_decisions(slow: Slow) -> None:
+    record = job(slow, JobPolicy(coalesce=False))
+    at_us: int | None = START_US
+    fires: list[int] = []
+    now_us = START_US + 10 * HOUR_US + 1
+    while at_us is not None and at_us <= now_us:
+        made = decide(Claim(record, at_us, at_us, 0, None, None), now_us)
+        assert made.skips == ()
+        fires += made.fires
+        at_us = made.next_us
+    assert fires == list(range(START_US, now_us, HOUR_US))
+    assert at_us == now_us - 1 + HOUR_US
+
+
+def test_one_that_does_not_skip_ahead_is_decided_about_in_parts(slow: Slow) -> None:
+    slow.skips = False
+    record = job(slow, JobPolicy())
+    now_us = START_US + 100 * HOUR_US + 1
+    made = decide(Claim(record, START_US, START_US, 0, None, None), now_us)
+    assert slow.time_s <= module.WALK_S + 0.2
+    assert len(made.fires) == 1
+    assert made.next_us == made.fires[0] + HOUR_US
+
+
+def test_the_patience_of_a_decision_is_its_own(slow: Slow) -> None:
+    record = job(slow, JobPolicy())
+    made = [decide(Claim(record, START_US, START_US, 0, None, None), START_US + 50 * HOUR_US) for _ in range(3)]
+    assert made[0] == made[1] == made[2]
+    assert PATIENCE.depth == 0
+    assert not PATIENCE.answers
+    slow.time_s = 0.0
+    assert as_grid(slow).backlog(START_US, START_US + 50 * HOUR_US).times == 50
+
+
+class Still(BaseTrigger):
+    calls = 0
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        self.calls += 1
+        return START
+
+    def __str__(self) -> str:
+        return "still[]"
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda still: AndTrigger([still, CRON]),
+        lambda still: AndTrigger([CRON, still]),
+        lambda still: AndTrigger([CRON, still], tolerance=5),
+        lambda still: AndTrigger([still, CRON], tolerance=5),
+        lambda still: OrTrigger([EVERY_HOUR, AndTrigger([CRON, still])]),
+        lambda still: as_grid(still).excluding(WEEKEND),
+    ],
+)
+def test_a_search_names_the_trigger_that_does_not_advance(around: Callable[[BaseTrigger], EngineTrigger]) -> None:
+    still = Still()
+    with pytest.raises(
+        InvalidTriggerError, match=r"still\[\] does not advance: asked for the fire time after 2026-01-0[67] "
+    ):
+        around(still).next_us(from_datetime(datetime(2026, 1, 6, tzinfo=UTC)))
+    assert still.calls <= 3
 
 
 def test_so_is_what_is_searched_with_its_help(slow: BaseTrigger) -> None:
     after_us = from_datetime(datetime(2026, 1, 1, 0, 30, tzinfo=UTC))
     assert AndTrigger([slow, CRON], tolerance=3600).next_us(after_us) is not None
     with pytest.raises(InvalidTriggerError, match="did not meet"):
-        AndTrigger([slow, CRON]).next_us(after_us)
+        AndTrigger([slow, CronTrigger(hour=7, minute=30, timezone="UTC")]).next_us(after_us)
     with pytest.raises(InvalidTriggerError, match="no fire time was found"):
         as_grid(slow).excluding(Predicate(lambda day: True)).next_us(after_us)

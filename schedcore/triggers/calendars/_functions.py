@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._local import DAY_S, civil
 from schedcore.triggers.calendars._calendar import EPOCH, Daily, Span
+from schedcore.triggers.foreign import call
 
 __all__ = ["Moments", "Predicate"]
 
@@ -30,7 +31,9 @@ class Predicate(Daily):
 
     def _closes(self, day: int) -> bool:
         year, month, number = civil(day)
-        return MINYEAR <= year <= MAXYEAR and bool(self.function(date(year, month, number)))
+        return MINYEAR <= year <= MAXYEAR and bool(
+            call((id(self.function), day), self.function, date(year, month, number))
+        )
 
     def describe(self) -> str:
         return f"whatever {_name_of(self.function)} says"
@@ -68,7 +71,7 @@ class Moments(Predicate):
     def span(self, local_s: int) -> Span:
         known = MINYEAR <= civil(local_s // DAY_S)[0] <= MAXYEAR
         return Span(
-            known and bool(self.function(EPOCH + timedelta(seconds=local_s))),
+            known and bool(call((id(self.function), local_s), self.function, EPOCH + timedelta(seconds=local_s))),
             local_s,
             local_s + 1,
         )
