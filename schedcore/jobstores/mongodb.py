@@ -289,6 +289,8 @@ class MongoDBJobStore(History):
     def _write_docs(self, changes: Sequence[Change], token: str) -> list[bool]:
         requests: list[InsertOne[Row] | UpdateOne] = []
         new: Row | None = None
+        # The revision of an id that is taken anew fits none that was read before.
+        first = Int64(secrets.randbits(40) + 1)
         for change in changes:
             old, doc, _, keeps_payload = change
             fields = {**job_fields(doc), "w": token}
@@ -304,8 +306,6 @@ class MongoDBJobStore(History):
             elif not keeps_payload:
                 fields["payload"] = doc.payload
             if not old and doc.id not in self._odd:
-                # The revision of an id that is taken anew fits none that was read before.
-                first = Int64(secrets.randbits(40) + 1)
                 new = {"_id": doc.id, "rev": first, **fields}
                 requests.append(InsertOne(new))
                 continue
