@@ -173,6 +173,9 @@ class JobExecutionEvent(JobEvent):
 class JobSkippedEvent(JobExecutionEvent):
     """Fire times passed without a run: the ``reason``, how many (``count``), the first and (``scheduled_run_time``) the last.
 
+    At least so many, where a trigger cannot count without walking and there are more than it walks over ("Bounds" in the
+    documentation of triggers says which).
+
     Its code is ``EVENT_JOB_MISSED`` where the reason is "misfired" and ``EVENT_JOB_SKIPPED`` elsewhere.
     """
 

@@ -113,7 +113,7 @@ class RunRecord(NamedTuple):
     attempt: int
     state: RunState
     reason: str | None = None  #: why it was skipped, lost or cancelled
-    times: int = 1  #: fire times that this record stands for
+    times: int = 1  #: fire times that this record stands for; at least so many, as in ``Skip``
     until_us: int | None = None  #: the last of them, when there are several
     submitted_us: int | None = None
     started_us: int | None = None

@@ -44,6 +44,7 @@ from schedcore.events import (
 from schedcore.job import JobEntry, JobRecord
 from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason
 from schedcore.schedulers._calls import Teller, call_pool
+from schedcore.triggers.base import GridTrigger
 
 __all__ = ["Reports"]
 
@@ -203,17 +204,19 @@ class Reports:
         zone = job.trigger.timezone
         first = to_datetime(first_us).astimezone(zone)
         last = to_datetime(last_us).astimezone(zone)
+        # Triggers that do not answer in closed form may have counted a part of them.
+        many = f"at least {times}" if times > 1 and not isinstance(job.trigger, GridTrigger) else times
         if reason is SkipReason.MISFIRED:
-            self.logger.warning("%d run(s) of job %r misfired, up to %s", times, job.name, last)
+            self.logger.warning("%s run(s) of job %r misfired, up to %s", many, job.name, last)
         elif reason is SkipReason.OVERLAP:
             self.logger.warning(
-                "job %r is still running: %d run(s) skipped (max_instances=%d)",
+                "job %r is still running: %s run(s) skipped (max_instances=%d)",
                 job.name,
-                times,
+                many,
                 job.policy.max_instances,
             )
         else:
-            self.logger.info("%d run(s) of job %r skipped up to %s: %s", times, job.name, last, reason)
+            self.logger.info("%s run(s) of job %r skipped up to %s: %s", many, job.name, last, reason)
         if reason is SkipReason.OVERLAP and self.bus.wants(EVENT_JOB_MAX_INSTANCES):
             self.bus.post(JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, job.id, alias, [last]))
         code = EVENT_JOB_MISSED if reason is SkipReason.MISFIRED else EVENT_JOB_SKIPPED

@@ -11,6 +11,7 @@ from schedcore.clock import from_datetime
 from schedcore.engine import Claim, decide
 from schedcore.errors import InvalidTriggerError
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
+from schedcore.testing import VirtualScheduler
 from schedcore.triggers import foreign as module
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendars import BusinessDayTrigger, Moments, Predicate, Weekdays
@@ -253,3 +254,17 @@ def test_so_is_what_is_searched_with_its_help(slow: BaseTrigger) -> None:
         AndTrigger([slow, CronTrigger(hour=7, minute=30, timezone="UTC")]).next_us(after_us)
     with pytest.raises(InvalidTriggerError, match="no fire time was found"):
         as_grid(slow).excluding(Predicate(lambda day: True)).next_us(after_us)
+
+
+def test_the_log_says_where_a_count_may_be_too_low(caplog: pytest.LogCaptureFixture) -> None:
+    scheduler = VirtualScheduler(start="2026-01-05T00:00:00Z", timezone="UTC")
+    scheduler.start()
+    scheduler.add_job(print, Theirs(), name="theirs", misfire_grace_time=60)
+    scheduler.add_job(print, EVERY_HOUR, name="ours", misfire_grace_time=60)
+    with caplog.at_level("WARNING", "schedcore"):
+        scheduler.clock.suspend(2000 * 3600)
+        scheduler.advance(60)
+    scheduler.shutdown()
+    assert "at least 1001 run(s) of job 'theirs' misfired, up to 2026-02-15 17:00:00+00:00" in caplog.text
+    assert " 1999 run(s) of job 'ours' misfired" in caplog.text
+    assert "at least 1999" not in caplog.text
