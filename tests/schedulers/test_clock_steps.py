@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -200,10 +200,10 @@ def test_a_board_that_boots_in_1970(virtual: Make, seconds: int) -> None:
     scheduler.add_job(nothing, "cron", second=0, id="minutely")
     scheduler.advance(10)
     log.clear()
-    start_s = perf_counter()
+    start_s = process_time()
     scheduler.clock.step((T0 - scheduler.clock.now()).total_seconds())
     scheduler.advance(120)
-    assert perf_counter() - start_s < 1
+    assert process_time() - start_s < 1
     assert 120 // seconds <= len(log.executed("x")) <= 120 // seconds + 2
     assert 2 <= len(log.executed("minutely")) <= 4
     assert all(reason == "coalesced" for reason, _ in log.skips())

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from time import perf_counter
+from time import thread_time
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -346,9 +346,9 @@ def test_a_century_of_missed_days_is_one_short_question() -> None:
     trigger = CalendarIntervalTrigger(days=1, hour=2, minute=30, start_date="1970-01-01", timezone="Europe/Berlin")
     upto_us = from_datetime(datetime(2070, 1, 1, tzinfo=UTC))
     trigger.backlog(0, upto_us)  # the zone's changes are found once
-    started_s = perf_counter()
+    started_s = thread_time()
     assert trigger.backlog(0, upto_us).times > 36_000
-    assert perf_counter() - started_s < 0.5
+    assert thread_time() - started_s < 0.5
 
 
 # -- against a slow oracle, written apart ------------------------------------------------------------------------------------

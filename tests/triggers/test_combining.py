@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from time import perf_counter
+from time import thread_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -70,9 +70,9 @@ def walk(trigger: EngineTrigger, after: str, number: int, zone: str = "UTC") -> 
     answers: list[str] = []
     at_us: int | None = us(after) - 1
     while at_us is not None and len(answers) < number:
-        started_s = perf_counter()
+        started_s = thread_time()
         at_us = trigger.next_us(at_us)
-        assert perf_counter() - started_s < 1
+        assert thread_time() - started_s < 1
         answers.append(
             "never" if at_us is None else to_datetime(at_us).astimezone(ZoneInfo(zone)).strftime("%m-%d %H:%M:%S")
         )
@@ -229,9 +229,9 @@ def test_each_search_is_short(name: str) -> None:
     """Bounded whatever the answer is; the first question also learns the zones."""
     trigger = SEARCHES[name]()
     trigger.next_us(us("2024-01-02T00:00Z"))
-    started_s = perf_counter()
+    started_s = thread_time()
     trigger.next_us(us("2024-06-02T00:00Z"))
-    assert perf_counter() - started_s < 0.5
+    assert thread_time() - started_s < 0.5
 
 
 def test_a_search_that_ends_without_a_proof_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,9 +287,9 @@ def test_a_year_of_missed_times_is_counted_and_not_listed() -> None:
     both = AndTrigger([every(seconds=2), every(seconds=3)])
     rules = AndTrigger([cron(BERLIN, hour="7-22", minute="*"), cron(BERLIN, minute="*/5", day_of_week="mon-fri")])
     for trigger, times in ((both, 5_256_001), (rules, 260 * 16 * 12 + 2 * 12)):
-        started_s = perf_counter()
+        started_s = thread_time()
         backlog = trigger.backlog(start_us, upto_us)
-        assert perf_counter() - started_s < 0.5
+        assert thread_time() - started_s < 0.5
         assert backlog.times == pytest.approx(times, abs=300)
         assert backlog.last_us is not None
         assert backlog.last_us <= upto_us < (backlog.next_us or 0)

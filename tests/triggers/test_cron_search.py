@@ -26,9 +26,9 @@ def quickest(call: Callable[[], object], tries: int = 5) -> float:
     """Seconds of the quickest of a few calls: a busy machine makes the others slower."""
     best = float("inf")
     for _ in range(tries):
-        start = time.perf_counter()
+        start = time.thread_time()
         call()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     return best
 
 
@@ -63,9 +63,9 @@ def test_any_search_ends_within_a_millisecond(fields: dict[str, Any]) -> None:
         best = float("inf")
         for _ in range(5):
             fresh()
-            start = time.perf_counter()
+            start = time.thread_time()
             search(_2024_US)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         # A millisecond is the promise on an idle machine; tests share theirs.
         assert best < 0.003, f"{search.__name__}: {best * 1e3:.2f} ms"
 

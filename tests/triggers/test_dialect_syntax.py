@@ -318,9 +318,9 @@ def test_any_search_ends_within_a_millisecond(crontab: str, dialect: str) -> Non
         best = float("inf")
         for _ in range(5):
             object.__setattr__(trigger, "_plan", Plan(trigger._plan.rule))
-            start = time.perf_counter()
+            start = time.thread_time()
             search(at_us)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         # A millisecond is the promise on an idle machine; tests share theirs.
         assert best < 0.003, f"{search.__name__}: {best * 1e3:.2f} ms"
 

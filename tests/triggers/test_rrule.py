@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from time import perf_counter
+from time import thread_time
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -394,12 +394,12 @@ def test_words() -> None:
 def test_answers_do_not_take_longer_far_from_the_start(rule: str) -> None:
     trigger = RRuleTrigger(rule, dtstart="1900-01-01", timezone="UTC")
     for year in (1900, 2026, 2100):
-        started_s = perf_counter()
+        started_s = thread_time()
         trigger.next_us(us(f"{year}-03-01T00:00Z"))
-        assert perf_counter() - started_s < 1
-    started_s = perf_counter()
+        assert thread_time() - started_s < 1
+    started_s = thread_time()
     backlog = trigger.backlog(us("1950-01-01T00:00Z"), us("2026-01-01T00:00Z"))
-    assert perf_counter() - started_s < 2
+    assert thread_time() - started_s < 2
     assert backlog.times <= 1000
     assert backlog.next_us == trigger.next_us(us("2026-01-01T00:00Z"))
 

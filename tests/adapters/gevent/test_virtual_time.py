@@ -64,11 +64,11 @@ def test_one_year_of_a_daily_job_over_both_changes_of_the_clocks() -> None:
             over.set()
 
     scheduler.add_job(job, "cron", hour=2, minute=30)
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
     with gevent.Timeout(30):
         scheduler.start()
         over.wait()
-    took_s = time.perf_counter() - begun_s
+    took_s = time.process_time() - begun_s
     scheduler.shutdown()
     local = [at.astimezone(zone) for at in times]
     days = [at.date() for at in local]

@@ -61,14 +61,14 @@ def test_a_year_of_a_daily_job_over_both_changes_of_the_clocks(qapp: QCoreApplic
         fired.append(run.scheduled_at)
 
     scheduler.start()
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
     scheduler.add_job(job, "cron", hour=2, minute=30, timezone=berlin)
     end = datetime(2027, 1, 1, tzinfo=berlin)
     while clock.now() < end:
         qapp.processEvents()
         if not clock.run_next():
             break
-    took_s = time.perf_counter() - begun_s
+    took_s = time.process_time() - begun_s
     assert len(fired) == 365
     # At 02:30 each day, but for the day that has none.
     assert [at.isoformat() for at in fired if (at.hour, at.minute) != (2, 30)] == ["2026-03-29T03:00:00+02:00"]

@@ -21,7 +21,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def test_a_year_of_a_daily_job_over_both_dst_changes() -> None:
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
     reactor = VirtualReactor("2026-01-01T00:00:00+01:00")
     scheduler = VirtualTwistedScheduler(reactor=reactor, timezone="Europe/Berlin")
     ran: list[datetime] = []
@@ -36,7 +36,7 @@ def test_a_year_of_a_daily_job_over_both_dst_changes() -> None:
     assert len(ran) == 365
     assert {(at.hour, at.minute, at.second) for at in ran} == {(6, 30, 0)}
     assert {at.utcoffset() for at in ran} == {timedelta(hours=1), timedelta(hours=2)}
-    assert time.perf_counter() - begun_s < 1
+    assert time.process_time() - begun_s < 1
 
 
 @pytest.mark.parametrize("days", [60, 36_525])
