@@ -40,9 +40,9 @@ def is_toml_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def load(path: str | os.PathLike[str], system: bool | None = None) -> ScheduleFile:
+def load(path: str | os.PathLike[str], system: bool | None = None, *, stores_do: bool = False) -> ScheduleFile:
     """Read the schedule file at ``path``. ``system`` says whether a crontab has a column with users (None:
-    recognise it).
+    recognise it), ``stores_do`` whether it need have no jobs where it has job stores.
 
     Raises ``FileSyntaxError`` for what is wrong in it, and ``ConfigurationError`` for a file that cannot be
     read, is no text, or holds no jobs.
@@ -66,10 +66,10 @@ def load(path: str | os.PathLike[str], system: bool | None = None) -> ScheduleFi
         raise ConfigurationError(
             f"schedule file {name!r} is larger than {_LARGEST // 2**20} MiB; is it the right file?"
         )
-    return parse(_text(data, name), name, system)
+    return parse(_text(data, name), name, system, stores_do=stores_do)
 
 
-def parse(text: str, path: str, system: bool | None = None) -> ScheduleFile:
+def parse(text: str, path: str, system: bool | None = None, *, stores_do: bool = False) -> ScheduleFile:
     """Read the ``text`` of a schedule file that is, or could be, at ``path``."""
     if not text.strip():
         raise ConfigurationError(f"schedule file {path!r} is empty; {_START}")
@@ -78,7 +78,7 @@ def parse(text: str, path: str, system: bool | None = None) -> ScheduleFile:
         if _is_toml(text, path)
         else _from_crontab(parse_crontab(text, path, system=system))
     )
-    if not file.jobs:
+    if not (file.jobs or (stores_do and file.jobstores)):
         raise ConfigurationError(f"schedule file {path!r} has no jobs; {_START}")
     return file
 

@@ -224,9 +224,9 @@ def of_file(file: ScheduleFile, store: str | None = None) -> list[StorePlace]:
     places = {alias: StorePlace(alias, _rooted(options, file.folder)) for alias, options in file.jobstores.items()}
     if store is not None:
         places[DEFAULT] = of_option(store)
-    elif DEFAULT not in places:
+    elif DEFAULT not in places and file.jobs:
         places[DEFAULT] = beside(file.path)
-    return [places.pop(DEFAULT), *places.values()]
+    return sorted(places.values(), key=lambda place: place.alias != DEFAULT)
 
 
 def is_sqlite(path: str) -> bool:
@@ -273,7 +273,7 @@ def to_read(target: str | None, store: str | None) -> list[StorePlace]:
     if os.path.isdir(target):
         return [find_here(target)]
     if files.is_toml_file(target):
-        places = of_file(files.load(target))
+        places = of_file(files.load(target, stores_do=True))
     else:
         if not os.path.exists(target):
             raise ConfigurationError(f"there is no schedule file and no store {without_password(repr(target))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,6 +194,29 @@ class TestToRead:
         tmp_path.joinpath("crontab").write_text("* * * * * nobody x\n")
         (place,) = stores.to_read(str(tmp_path / "crontab"), None)
         assert place.path == str(tmp_path / "crontab.sqlite")
+
+    def test_a_file_of_stores_alone(self, world: World) -> None:
+        """Of a signed store each record looks broken to whoever has no keys, which a URL cannot say."""
+        file = world.folder / "jobs.toml"
+        looking = world.folder / "stores.toml"
+        signed = '[jobstores.signed]\ntype = "sqlalchemy"\nurl = "sqlite:///kept.sqlite"\nsigning_key = '
+        first, second = "'the first key of all'", "'another key than that'"
+        job = '[[jobs]]\nid = "a"\njobstore = "signed"\ncommand = "true"\ndate = 2030-01-01\n'
+
+        def states(keys: str) -> list[str]:
+            looking.write_text(signed + keys)
+            done = world.invoke("jobs", looking, "--json")
+            return [found["state"] for found in json.loads(done.stdout) if found["id"] == "a"]
+
+        file.write_text(f"{signed}{first}\n{job}")
+        world.invoke("run", file, "--for", "0")
+        assert states(first) == states(f"[{second}, {first}]") == ["active"]
+        assert states(second) == ["broken"]
+        # The schedule has what it adds signed anew.
+        file.write_text(f"{signed}[{second}, {first}]\n{job}")
+        world.invoke("run", file, "--for", "0")
+        assert states(second) == ["active"]
+        assert "has no jobs" in world.invoke("run", looking, "--for", "0", code=2).stderr
 
     def test_memory_cannot_be_read(self, tmp_path: Path) -> None:
         path = tmp_path / "jobs.toml"
