@@ -24,6 +24,7 @@ from schedcore.triggers._days import (
     Smeared,
     common_days,
     repeating_from,
+    smeared,
 )
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._step_days import DayLattice
@@ -220,17 +221,16 @@ def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
         times = [(ANY_SECOND, ANY_MINUTE, -days, days)]
         clocks = box.clocks if days == 1 else ()
         changes = 0
-        if 1 < days <= FAR_DAYS:
-            # To the minute: of more than a day the seconds are not worth five times as many boxes.
+        if 1 < days <= FAR_DAYS and not windows:
+            # To the minute: of more than a day the seconds are not worth five times as many boxes, and where there are windows
+            # the minutes are not.
             times = times_near(box.minutes, ANY_SECOND, -(-distance_us // _MINUTE_US) * 60)
         elif days == 1:
             times = times_near(box.minutes, box.seconds, -(-distance_us // _SECOND_US))
             # Near to a change of the clocks, other offsets hold than there.
             changes = _around_changes(tuple(zone for zone, _ in clocks), -(-distance_us // _MINUTE_US))
         for seconds, minutes, least, most in times:
-            sets = day_sets(box)
-            if sets and (least or most):
-                sets = (Smeared(sets, least, most),) if max(-least, most) <= FAR_DAYS else ()
+            sets = smeared(day_sets(box), least, most) if max(-least, most) <= FAR_DAYS else ()
             one = Box(
                 minutes=minutes,
                 seconds=seconds,

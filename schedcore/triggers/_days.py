@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from schedcore.triggers._bits import set_bits, widened
+from schedcore.triggers._local import DAY_S
 
 __all__ = [
     "ALL_DAYS",
@@ -35,7 +36,9 @@ __all__ = [
     "extend",
     "filled",
     "next_common",
+    "next_point",
     "repeating_from",
+    "smeared",
     "set_bits",
     "together",
 ]
@@ -51,6 +54,9 @@ LAST_CHUNK = 19
 EVERY_CHUNK, NO_CHUNK = 0, LAST_CHUNK + 1
 # Chunks kept, of 18 kB each.
 _KEPT = 512
+# Points of a lattice that are tried in a row.
+_POINTS = 512
+_DAY_US = DAY_S * 1_000_000
 
 
 class Days(ABC):
@@ -83,12 +89,13 @@ class Days(ABC):
 
     def shifted(self, by: int) -> Days:
         """The set of the days that are so many days later."""
-        return _shifted(self, by) if by else self
+        return smeared((self,), by, by)[0]
 
 
-@lru_cache(maxsize=_KEPT)
-def _shifted(days: Days, by: int) -> Days:
-    return Smeared((days,), by, by)
+@lru_cache(maxsize=2 * _KEPT)
+def smeared(sets: tuple[Days, ...], least: int, most: int) -> tuple[Days, ...]:
+    """The days that are ``least`` to ``most`` days later than one that several sets have in common; one set for all who ask."""
+    return (Smeared(sets, least, most),) if sets and (least or most) else sets
 
 
 @lru_cache(maxsize=_KEPT)
@@ -176,6 +183,21 @@ def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> i
         chunk, place, whole = chunk + 1, 0, True
         if until is not None and FIRST_DAY + chunk * CHUNK > until:
             return FIRST_DAY + chunk * CHUNK
+
+
+def next_point(sets: tuple[Days, ...], at_us: int, period_us: int) -> int:
+    """The first point of a lattice, from one on, that is on a day that all of several sets have; or a later one up to which there
+    is none, where it is far. The lattice is coarser than a day.
+    """
+    chunk = (at_us // _DAY_US - FIRST_DAY) // CHUNK
+    begin_us = (FIRST_DAY + chunk * CHUNK) * _DAY_US
+    text = _common_text(sets, min(chunk, _sorted_out(sets)[2]))
+    first_us = point_us = at_us - begin_us
+    for point_us in range(first_us, min(CHUNK * _DAY_US, first_us + _POINTS * period_us), period_us) if text else ():
+        day = point_us // _DAY_US
+        if text[day >> 3] >> (day & 7) & 1:
+            break
+    return begin_us + point_us
 
 
 def days_between(sets: tuple[Days, ...], first: int, last: int) -> int:

@@ -8,7 +8,7 @@ from math import gcd
 
 from schedcore.triggers._bits import every, first_multiple, lowest, runs
 from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, Box, day_lattice, day_sets, is_empty
-from schedcore.triggers._days import CHUNK, FIRST_DAY, Days, next_common
+from schedcore.triggers._days import CHUNK, FIRST_DAY, Days, next_common, next_point
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._step_days import CrossedDays
 from schedcore.triggers._zones import LAST_US
@@ -17,9 +17,12 @@ __all__ = ["Finder", "drifts", "look"]
 
 _SECOND_US = 1_000_000
 _MINUTE_US = 60_000_000
+_HOUR_US = 60 * _MINUTE_US
 _DAY_US = DAY_S * _SECOND_US
 # Times of the day that a lattice is tried against, each for the days on which it comes to it.
-_MOST_TIMES = 192
+_MOST_TIMES = 512
+# Points of a lattice that are tried in the time of a step.
+_POINTS_OF_A_STEP = 16
 # Windows of the day that a lattice is tried against at once.
 _MOST_WINDOWS = 48
 
@@ -46,29 +49,28 @@ class Finder:
         None: there is none. ``steps``: those that are left, counted down in place. When they are used up, or a box was not looked
         into any farther because of what another one has, the answer is how far the look came, which may be an instant of no box.
         """
-        # First no farther than to the end of a chunk of days: what one box has there saves a look at the others beyond.
-        near_us = (FIRST_DAY + ((at_us // _DAY_US - FIRST_DAY) // CHUNK + 1) * CHUNK) * _DAY_US - 1
-        best: int | None = None
-        answers: list[int | None] = []
-        for number, box in enumerate(self.boxes):
-            asked_us, answer_us = self._known[number]
-            if at_us < asked_us or (answer_us is not None and answer_us < at_us):
-                answer_us = look(box, at_us, steps, until_us=near_us if best is None else min(best, near_us))
-                self._known[number] = at_us, answer_us
-            answers.append(answer_us)
-            if answer_us is not None and (best is None or answer_us < best):
-                best = answer_us
-        if best is None or best <= near_us:
-            return best
-        best = None
-        for number, (box, answer_us) in enumerate(zip(self.boxes, answers, strict=True)):
-            if answer_us is None:
-                continue
-            found_us = look(box, answer_us, steps, until_us=best)
-            self._known[number] = at_us, found_us
-            if found_us is not None and (best is None or found_us < best):
-                best = found_us
-        return best
+        # First no farther than to the end of a chunk of days, and then of more and more of them: what one box has there saves a
+        # look at the others beyond.
+        chunk = (at_us // _DAY_US - FIRST_DAY) // CHUNK
+        chunks = 1
+        answers: list[int | None] = [at_us] * len(self.boxes)
+        while True:
+            near_us = (FIRST_DAY + (chunk + chunks) * CHUNK) * _DAY_US - 1
+            best: int | None = None
+            for number, box in enumerate(self.boxes):
+                from_us = answers[number]
+                if from_us is None:
+                    continue
+                asked_us, answer_us = self._known[number]
+                if at_us < asked_us or (answer_us is not None and answer_us < from_us) or chunks > 1:
+                    answer_us = look(box, from_us, steps, until_us=near_us if best is None else min(best, near_us))
+                    self._known[number] = at_us, answer_us
+                answers[number] = answer_us
+                if answer_us is not None and (best is None or answer_us < best):
+                    best = answer_us
+            if best is None or best <= near_us:
+                return best
+            chunks *= 2
 
 
 @lru_cache(maxsize=512)
@@ -227,6 +229,8 @@ def look(
     if times_of_day and drifts(period_us):
         wanted += times_of_day
     until_day = None if until_us is None else until_us // _DAY_US
+    # Points that are at other times each are tried one by one: there are fewer of them than days.
+    sparse = period_us > 2 * _DAY_US and _HOUR_US < period_us % _DAY_US < _DAY_US - _HOUR_US
     there = None  # a day that the sets have
     while True:
         at_us += (offset_us - at_us) % period_us
@@ -243,6 +247,10 @@ def look(
             if there > day:
                 # A lattice that comes to other times each day may pass before the first time of this one.
                 at_us = there * _DAY_US + (0 if wanted else first_us)
+                if sparse:
+                    before_us = at_us + (offset_us - at_us) % period_us
+                    at_us = next_point(sets, before_us, period_us)
+                    steps[0] -= (at_us - before_us) // (_POINTS_OF_A_STEP * period_us)
                 continue
         if drifting is not None:
             begin_us = at_us - (at_us - drifting[1]) % drifting[0]

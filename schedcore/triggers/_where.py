@@ -33,7 +33,7 @@ from schedcore.triggers._boxes import (
     turned,
 )
 from schedcore.triggers._clocks import Clocks, clocks_of
-from schedcore.triggers._days import CommonDays, Days, EitherDays, Smeared
+from schedcore.triggers._days import CommonDays, Days, EitherDays, Smeared, smeared
 from schedcore.triggers._finder import drifts
 from schedcore.triggers._local import DAY_S, Gap, civil
 from schedcore.triggers._open_days import RolledDays
@@ -141,9 +141,9 @@ def _local_boxes(
                     found.append(box)
                     if shifted and clocks.jumps is not None and box.minutes & after_jumps:
                         # What is read with the offset before the jump comes right after it.
-                        days_after = Smeared((clocks.jumps,), 0, 1)
+                        days_after = smeared((clocks.jumps,), 0, 1)
                         found.append(
-                            box._replace(minutes=box.minutes & after_jumps, days=(*sets, days_after), clocks=())
+                            box._replace(minutes=box.minutes & after_jumps, days=(*sets, *days_after), clocks=())
                         )
     if moved and clocks.jumps is not None:
         mask = ends = 0
@@ -277,7 +277,7 @@ def _moved(boxes: Sequence[Box], clocks: Clocks, rolled: RolledDays) -> tuple[Bo
                     box._replace(
                         offset_us=(box.offset_us + later_us) % period_us,
                         minutes=turned(box.minutes, seconds // 60),
-                        days=(Smeared(sets, days - beside, days + beside),) if sets else (),
+                        days=smeared(sets, days - beside, days + beside),
                         from_us=box.from_us + from_us,
                         upto_us=box.upto_us + upto_us,
                         clocks=(),
@@ -294,7 +294,7 @@ def _moved(boxes: Sequence[Box], clocks: Clocks, rolled: RolledDays) -> tuple[Bo
                 box.offset_us % step_us,
                 reduce(lambda mask, seconds: mask | turned(box.minutes, seconds // 60), by_s, 0),
                 box.seconds,
-                (Smeared(sets, by_days[0] - beside, by_days[-1] + beside),) if sets else (),
+                smeared(sets, by_days[0] - beside, by_days[-1] + beside),
                 box.from_us + from_us,
                 box.upto_us + upto_us,
                 vague=not box.periodic,
