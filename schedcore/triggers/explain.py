@@ -334,7 +334,12 @@ def _children(trigger: EngineTrigger) -> Iterator[tuple[str, EngineTrigger]]:
 
 def _before(trigger: EngineTrigger, upto_us: int) -> datetime | None:
     last_us: Callable[[int], int | None] | None = getattr(trigger, "last_us", None)
-    found = None if last_us is None else last_us(upto_us)
+    try:
+        found = None if last_us is None else last_us(upto_us)
+    except LookupError:  # it can be asked forward alone; one of a third party's not about just any instant
+        from schedcore.triggers._meet import last_of
+
+        found = None if trigger.foreign else last_of(trigger.next_us, upto_us)
     return None if found is None else _zoned(trigger, found)
 
 

@@ -392,6 +392,24 @@ def test_triggers_of_other_kinds() -> None:
     assert codes(excluding) == ["never"]
 
 
+@pytest.mark.parametrize(("roll", "before", "after"), [("next", "09-21", "09-28"), ("previous", "09-18", "09-25")])
+@pytest.mark.parametrize("around", [lambda trigger: trigger, lambda trigger: OrTrigger([trigger])], ids=["alone", "or"])
+def test_what_is_moved_to_open_days(roll: Any, before: str, after: str, around: Any) -> None:
+    """Such a trigger can be asked forward alone."""
+    saturday = CronTrigger(day_of_week="sat", hour=9, end_date="2026-10-01", timezone="UTC")
+    moved = around(saturday.excluding(Weekdays("sat", "sun"), roll))
+    answer = explain(moved, now=datetime(2026, 9, 1, tzinfo=UTC), at="2026-09-23").answer
+    assert answer is not None
+    assert (answer.before, answer.after) == (
+        datetime.fromisoformat(f"2026-{before}T09:00Z"),
+        datetime.fromisoformat(f"2026-{after}T09:00Z"),
+    )
+    ended = explain(moved, now=datetime(2030, 1, 1, tzinfo=UTC))
+    assert ended.next == ()
+    last = "Mon 2026-09-28" if roll == "next" else "Fri 2026-09-25"
+    assert f"it does not fire any more; the last time was {last} 09:00:00" in message(ended, "never")
+
+
 def test_values_are_frozen_and_now_is_now() -> None:
     found = cron("* * * * *").explain()
     with pytest.raises(AttributeError):
