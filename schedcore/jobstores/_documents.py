@@ -23,7 +23,7 @@ from contextlib import ExitStack
 from schedcore.errors import ConflictingIdError, JobLookupError, JobStoreInUseError, SerializationError
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._documents_backend import CHUNK
-from schedcore.jobstores._documents_doc import Change, Doc, check_id, is_text
+from schedcore.jobstores._documents_doc import Change, Doc, Past, check_id, is_text
 from schedcore.jobstores._documents_recovery import DocumentRecovery
 from schedcore.jobstores._payload import SOON_US, Loaded, StoredRecord
 from schedcore.jobstores.base import StoreHost
@@ -32,6 +32,7 @@ from schedcore.run import RunRecord
 __all__ = ["DocumentStore"]
 
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+_ACTIVE = JobState.ACTIVE  # each look at a member of an enumeration is a call
 
 
 class DocumentStore(DocumentRecovery):
@@ -110,24 +111,24 @@ class DocumentStore(DocumentRecovery):
         records: dict[str, list[RunRecord]] = {}
         for record in skipped:
             records.setdefault(record.job_id, []).append(record)
-        ids: set[str] = set()
-        for entry in entries:
-            job_id = entry.job.id
-            check_id(job_id)
-            if job_id in ids:
-                raise ConflictingIdError(job_id)
-            ids.add(job_id)
         jobs = [entry.job for entry in entries]
-        fresh = {
-            entry.job.id: (entry, self._fitting(entry.job, payload))
-            for entry, payload in zip(entries, self.codec.encode_all(jobs), strict=True)
-        }
+        ids = [job.id for job in jobs]
+        seen: set[str] = set()
+        for job_id in ids:
+            check_id(job_id)
+            if job_id in seen:
+                raise ConflictingIdError(job_id)
+            seen.add(job_id)
+        payloads = self.codec.encode_all(jobs)
+        if self._payload_limit is not None:
+            for job, payload in zip(jobs, payloads, strict=True):
+                self._fitting(job, payload)
         with self._writing("add jobs"):
             # Mostly nobody has these ids. Where somebody has, nothing was written. (Many records would not go in one step.)
-            blind = not skipped and self._refuses_in_one_step(list(fresh))
-            changes = self._added(fresh, records, {}) if blind else []
+            blind = not skipped and self._refuses_in_one_step(ids)
+            changes = self._added(entries, payloads, records, {}) if blind else []
             if not changes or not all(self._put(changes, together=True)):
-                changes = self._added(fresh, records, self._read(list(fresh)))
+                changes = self._added(entries, payloads, records, self._read(ids))
                 written = self._put(changes, together=True)
                 for change, done in zip(changes, written, strict=True):
                     if not done:
@@ -135,32 +136,44 @@ class DocumentStore(DocumentRecovery):
             assert self._scheduler is not None
             # What is not due soon has no use yet for a place in memory, and others have.
             soon_us = self._scheduler.clock.wall_us() + SOON_US
-            soon = [change.doc for change in changes if change.doc.due_us is not None and change.doc.due_us <= soon_us]
-            for doc in soon:
+            soon = [
+                (doc, job)
+                for (_, doc, _, _), job in zip(changes, jobs, strict=True)
+                if doc.due_us is not None and doc.due_us <= soon_us
+            ]
+            for doc, _ in soon:
                 self._remember(doc)
-            self._definitions.keep((doc, fresh[doc.id][0].job) for doc in soon)
+            self._definitions.keep(soon)
 
     def _added(
         self,
-        fresh: Mapping[str, tuple[JobEntry, bytes]],
+        entries: Sequence[JobEntry],
+        payloads: Sequence[bytes],
         records: Mapping[str, Sequence[RunRecord]],
         there: Mapping[str, Doc],
     ) -> list[Change]:
         """What adds jobs, with the records of them, beside what is there of their ids. Raises ``ConflictingIdError``."""
         changes: list[Change] = []
-        uids = os.urandom(16 * len(fresh)).hex()
-        for number, (job_id, (entry, payload)) in enumerate(fresh.items()):
-            job, state, fire_us, due_us, reason = entry
+        uids = os.urandom(16 * len(entries)).hex()
+        for number, ((job, state, fire_us, due_us, reason), payload) in enumerate(zip(entries, payloads, strict=True)):
+            job_id = job[0]
+            revision: int = 0
+            past: tuple[Past, ...] = ()
             old = there.get(job_id)
-            revision, past = (0, ()) if old is None else (old.revision, old.past)
-            if old is not None and old.uid:
-                raise ConflictingIdError(job_id)
+            if old is not None:
+                revision, past = old.revision, old.past
+                if old.uid:
+                    raise ConflictingIdError(job_id)
             uid = uids[32 * number : 32 * number + 32]
-            if state is not JobState.ACTIVE:
+            its_records: tuple[tuple[str, RunRecord], ...] = ()
+            if job_id in records:
+                its_records = tuple([(uid, record) for record in records[job_id]])
+            if state is not _ACTIVE:
                 due_us = None
-            values = (uid, 1, state, job.trigger.elapsed, fire_us, due_us, reason, 0, payload, (), past)
-            its_records = tuple([(uid, record) for record in records.get(job_id, ())])
-            changes.append(_new(Change, (revision, _new(Doc, (job_id, revision + 1, *values)), its_records, False)))
+            elapsed = job.trigger.elapsed
+            values = job_id, revision + 1, uid, 1, state, elapsed, fire_us, due_us, reason, 0, payload, (), past
+            doc: Doc = _new(Doc, values)
+            changes.append(_new(Change, (revision, doc, its_records, False)))
         return changes
 
     def get_entry(self, job_id: str) -> JobEntry | None:

@@ -462,9 +462,12 @@ class RedisJobStore(OwnedStore):
             before = _indexes(known) if known is not None else _ANYWHERE if old else _NOWHERE
             was_in, was_due_us, was_live, was_broken = before
             if line != was_in:
-                for other in _LINES if was_in is None else (was_in,):
-                    if other and other != line:
-                        left[other].append(name)
+                if was_in:
+                    left[was_in].append(name)
+                elif was_in is None:
+                    for other in _LINES:
+                        if other != line:
+                            left[other].append(name)
             if line and (line != was_in or due_us != was_due_us):
                 score = str(due_us)
                 places[line].append(f"${len(score)}\r\n{score}\r\n{name}")

@@ -99,11 +99,10 @@ class Definitions:
         id: str | None,
         name: str | None,
         options: Options,
-        next_run_time: datetime | str | Unset | None,
         jobstore: str,
         executor: str,
-    ) -> tuple[JobRecord, Any]:
-        """What the arguments of ``add_job`` say: the job, and its next run (UNSET, None or an instant). Raises what that does."""
+    ) -> JobRecord:
+        """The job of which the arguments of ``add_job`` speak. Raises what that does."""
         policy = self._policies.get(executor) if isinstance(executor, str) else None
         if policy is None:
             policy = policy_with(self.default_policy, {"executor": executor})
@@ -113,26 +112,29 @@ class Definitions:
                 policy = _policy(policy, *options)
             except TypeError:  # a list, or what else has no hash: it is told by name
                 policy = _policy.__wrapped__(policy, *options)
-        record = make_record(func, grid, args, kwargs, id, name, policy)
-        next_run = next_run_time
-        if next_run_time is UNSET or next_run_time is None:
-            pass
-        elif isinstance(next_run_time, (datetime, str)):
-            next_run = instant_of(next_run_time, self._scheduler.timezone, "next_run_time")  # type: ignore[assignment]
-        else:
-            raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
         if not isinstance(jobstore, str):
             raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
-        return record, next_run
+        return make_record(func, grid, args, kwargs, id, name, policy)
+
+    def next_run(self, next_run_time: datetime | str | Unset | None) -> Any:
+        """The next run that ``add_job`` is given: UNSET, None or an instant. Raises what that does."""
+        if next_run_time is UNSET or next_run_time is None:
+            return next_run_time
+        if isinstance(next_run_time, (datetime, str)):
+            return instant_of(next_run_time, self._scheduler.timezone, "next_run_time")
+        raise ConfigurationError(f"next_run_time must be a datetime, ISO 8601 text or None, not {next_run_time!r}")
 
 
 class Batch:
     """Defines jobs that are added together. Triggers of theirs that are said in the same words are one, so that it is made, and
-    stored, once.
+    stored, once; and one time at which several of them are to run is read once.
     """
 
     def __init__(self, scheduler: BaseScheduler) -> None:
         self._scheduler = scheduler
+        self._definitions = scheduler._definitions
+        self._next_run_time: datetime | str | Unset | None = UNSET
+        self._next_run: Any = UNSET
         self._triggers: dict[tuple[Any, ...], EngineTrigger] = {}
 
     def define(
@@ -160,10 +162,11 @@ class Batch:
             raise ConfigurationError("replace_existing: add_jobs only adds; add_job updates a job that is there")
         grid = self._make_trigger(trigger, trigger_args)
         options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
-        record, next_run = self._scheduler._definitions.define(
-            func, grid, args, kwargs, id, name, options, next_run_time, jobstore, executor
-        )
-        return record, next_run, jobstore
+        record = self._definitions.define(func, grid, args, kwargs, id, name, options, jobstore, executor)
+        if next_run_time is not self._next_run_time:
+            self._next_run = self._definitions.next_run(next_run_time)
+            self._next_run_time = next_run_time
+        return record, self._next_run, jobstore
 
     def _make_trigger(self, trigger: BaseTrigger | str | None, trigger_args: dict[str, Any]) -> EngineTrigger:
         # See ``_find_shared``; here also one that begins now.

@@ -121,7 +121,9 @@ class Jobs:
         """Add jobs while the scheduler runs, all or none. Of each: the job, its next run, where it stands if that is known."""
         scheduler = self._scheduler
         scheduler._check_loop()
-        if not pump.opened or any(self.is_put_off(pump, record) for record, _, _ in jobs):
+        # (Where stores are opened in ``start`` none is put off.)
+        elsewhere = not scheduler._opens_stores_in_start
+        if not pump.opened or (elsewhere and any(self.is_put_off(pump, record) for record, _, _ in jobs)):
             with self._to_be_stored(pump, [record for record, _, _ in jobs]):
                 waiting = [
                     self._placed_now(record, next_run, False)

@@ -541,9 +541,8 @@ class BaseScheduler(ABC):
         """
         options = (misfire_grace_time, coalesce, max_instances, max_catchup, recovery)
         grid = make_trigger(trigger, trigger_args, self._timezone or self.timezone, self._timeline)
-        record, next_run = self._definitions.define(
-            func, grid, args, kwargs, id, name, options, next_run_time, jobstore, executor
-        )
+        record = self._definitions.define(func, grid, args, kwargs, id, name, options, jobstore, executor)
+        next_run = self._definitions.next_run(next_run_time)
         return self._jobs.add(record, next_run, jobstore, replace_existing, id is not None)
 
     def add_jobs(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:

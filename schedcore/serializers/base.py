@@ -48,7 +48,7 @@ class SerializerOfParts(Serializer, Protocol):
     """
 
     def dumps_part(self, fields: dict[str, Any]) -> bytes:
-        """One or several fields of a record, by names that are text without ``$``. Raises what ``dumps`` of them raises, but for
+        """One or several fields of a record, by names that are plain words. Raises what ``dumps`` of them raises, but for
         the size of the record.
         """
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
+from json.encoder import encode_basestring as _quoted
 from typing import Any, NoReturn
 
 from schedcore.errors import SerializationError
@@ -21,6 +22,7 @@ __all__ = ["MAX_BYTES", "MAX_DEPTH", "JSONSerializer"]
 
 _HEAD = f'{{"v":{VERSION},"d":'
 _HEAD_OF_PARTS = _HEAD.encode() + b"{"
+_TEXTS = frozenset({str})
 # JSON brackets: three for a level at most ($dict), two for a typed leaf, one for the envelope.
 _MAX_BRACKETS = 3 * MAX_DEPTH + 3
 
@@ -39,8 +41,7 @@ def _make_encode() -> Callable[[Any], str]:
     if make is None:  # an interpreter that does without
         return encoder.encode
     # ``encode`` makes one of these for each call, which takes longer than to encode a small record.
-    quoted = json.encoder.encode_basestring
-    chunks = make(None, encoder.default, quoted, None, ":", ",", False, False, False)
+    chunks = make(None, encoder.default, _quoted, None, ":", ",", False, False, False)
     return lambda packed: "".join(chunks(packed, 0))
 
 
@@ -63,6 +64,12 @@ class JSONSerializer(TaggedSerializer):
 
     def dumps_part(self, fields: dict[str, Any]) -> bytes:
         """See ``SerializerOfParts``."""
+        if _TEXTS.issuperset(map(type, fields.values())):
+            # An id and a name, most often: an encoder takes five times as long for them.
+            try:
+                return ",".join([f'"{name}":{_quoted(value)}' for name, value in fields.items()]).encode()
+            except UnicodeEncodeError:
+                return self._written(_write_fields, fields, "")  # which tells it
         return self._written(_write_fields, fields, "")
 
     def join_parts(self, *parts: bytes) -> bytes:
