@@ -15,9 +15,11 @@ __all__ = [
     "IS_DUE",
     "IS_TEXT",
     "JOB_FIELDS",
+    "PAYLOAD_BYTES",
     "RECORD_FIELDS",
     "SHORT_RECORD",
     "Row",
+    "fitting",
     "is_revision",
     "job_fields",
     "plain",
@@ -41,6 +43,23 @@ IS_TEXT: Row = {"$type": "string"}
 
 
 # -- written ---------------------------------------------------------------------------------------------------------------
+
+# A document may have 16 MiB, of which what is not a definition needs few.
+_DOCUMENT_BYTES = 15 * 1024 * 1024
+#: Of a definition. When the job is over, its document has it as text, twice as long, until its last runs are over too.
+PAYLOAD_BYTES = 7 * 1024 * 1024
+
+
+def fitting(doc: Doc, *, keeps_payload: bool) -> Doc:
+    """A document as it can be written: the definitions of earlier jobs are left out that have no room beside the job's own, and
+    their runs are not made again.
+    """
+    if not doc.past:
+        return doc
+    own = len(doc.payload) if isinstance(doc.payload, bytes) else PAYLOAD_BYTES if keeps_payload and doc.uid else 0
+    if own + sum(2 * len(one.payload) for one in doc.past if one.payload is not None) <= _DOCUMENT_BYTES:
+        return doc
+    return doc._replace(past=tuple(one._replace(payload=None) for one in doc.past))
 
 
 def job_fields(doc: Doc) -> Row:

@@ -59,7 +59,9 @@ try:
         IS_DUE,
         IS_TEXT,
         JOB_FIELDS,
+        PAYLOAD_BYTES,
         Row,
+        fitting,
         is_revision,
         job_fields,
         read_job,
@@ -95,8 +97,7 @@ class MongoDBJobStore(History):
     traits = StoreTraits(blocking=True, durable=True)
     _writes_at_once: ClassVar[bool] = False
     _keeper: ClassVar[str] = "MongoDB"
-    # A document may have 16 MiB; what is not the payload needs some of them.
-    _payload_limit: ClassVar[int | None] = 15 * 1024 * 1024
+    _payload_limit: ClassVar[int | None] = PAYLOAD_BYTES
 
     def __init__(
         self,
@@ -293,7 +294,7 @@ class MongoDBJobStore(History):
         first = Int64(secrets.randbits(40) + 1)
         for change in changes:
             old, doc, _, keeps_payload = change
-            fields = {**job_fields(doc), "w": token}
+            fields = {**job_fields(fitting(doc, keeps_payload=keeps_payload)), "w": token}
             unset: Row = {}
             if doc.empty:
                 fields["alive"] = token

@@ -452,7 +452,7 @@ class Redis(Kind):
 class MongoDB(Kind):
     needs = (("pymongo",), "mongodb")
     server = "mongodb"
-    limit = 15_000_000
+    limit = 7_000_000
 
     def open(self, stack: ExitStack) -> None:
         import pymongo

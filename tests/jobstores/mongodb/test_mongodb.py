@@ -434,11 +434,11 @@ def test_a_page_goes_on_behind_a_damaged_document(store: MongoDBJobStore) -> Non
 def test_a_job_that_no_document_can_hold(store: MongoDBJobStore) -> None:
     scheduler = scheduler_on(store)
     for _ in range(2):
-        with pytest.raises(SerializationError, match=r"its record has 1\d,\d+,\d+ bytes, and .* takes 15,728,640"):
-            scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", args=["x" * 16_000_000])
+        with pytest.raises(SerializationError, match=r"its record has 8,\d+,\d+ bytes, and .* takes 7,340,032"):
+            scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", args=["x" * 8_000_000])
         if not scheduler.running:
             scheduler.start()
-    scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", args=["x" * 15_000_000])
+    scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", args=["x" * 7_000_000])
     scheduler.shutdown()
 
 
@@ -647,3 +647,46 @@ def test_a_damaged_document_keeps_its_id(store: MongoDBJobStore) -> None:
         scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     assert store._jobs.find_one("a") == before
     scheduler.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("size", "first", "both"), [(1_000, 1, 2), (3_000_000, 1, 2), (7_000_000, 1, 1), (14_000_000, 0, 0)]
+)
+def test_what_is_left_of_a_large_job_fits_into_its_document(
+    store: MongoDBJobStore, monkeypatch: pytest.MonkeyPatch, size: int, first: int, both: int
+) -> None:
+    """Its definition is kept for its last runs, and beside that of the job that has its id next as long as there is room."""
+    # As large as it might be in an earlier release.
+    monkeypatch.setattr(MongoDBJobStore, "_payload_limit", 15_000_000)
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(
+        "builtins:len", "date", run_date="2020-01-01", id="large", args=["x" * size], recovery="rerun", max_instances=2
+    )
+    scheduler.add_job(work, "date", run_date="2020-01-02", id="small", recovery="rerun")
+    large = store.get_entry("large")
+    scheduler.shutdown()
+    assert large is not None
+
+    def begin() -> list[str]:
+        at = now()
+        decisions = [decide(claim, at.wall_us) for claim in store.acquire(at, 9)]
+        runs = store.commit(decisions, at.wall_us).runs
+        store.started([(run, at.wall_us) for run in runs])
+        return [run.job.id for run in runs]
+
+    def made_again() -> list[str]:
+        """What whoever comes next makes again."""
+        store.shutdown()
+        store.start(scheduler, "default")
+        return [run.job.id for run in store.recover([]).runs]
+
+    store.start(scheduler, "default")
+    assert begin() == ["large", "small"]
+    assert sorted(made_again()) == ["large"] * first + ["small"]
+    store.add_entries([large])
+    assert begin() == ["large"]
+    assert sorted(made_again()) == ["large"] * both + ["small"]
+    lost = [run for run in store.runs("large") if run.state is RunState.LOST and "has been removed" in str(run.reason)]
+    assert len(lost) == 2 - both
+    store.shutdown()
