@@ -38,7 +38,7 @@ from schedcore.events import (
 )
 from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.jobstores.memory import MemoryJobStore
-from schedcore.run import RunState, current_run
+from schedcore.run import Run, RunState, current_run
 from schedcore.schedulers._pump import BATCH
 from schedcore.schedulers.background import BackgroundScheduler
 from tests.adapters.slow_store import SlowStore
@@ -615,14 +615,22 @@ async def test_a_coroutine_that_is_cut_before_it_began_is_reported_too() -> None
     scheduler.add_listener(log)
     scheduler.start()
 
+    is_cut = threading.Event()
+
+    def cut_all() -> list[Run]:
+        try:
+            return executor.shutdown(True, 0.05)
+        finally:
+            is_cut.set()
+
     async def job() -> None:
-        time.sleep(0.3)  # it holds the loop, so that the second one does not begin
+        is_cut.wait(20)  # it holds the loop, so that the second one does not begin
 
     scheduler.add_job(job, id="first")
     scheduler.add_job(job, id="second")
     while len(executor.live_runs()) < 2:
         await asyncio.sleep(0)
-    cut = await asyncio.to_thread(executor.shutdown, True, 0.05)
+    cut = await asyncio.to_thread(cut_all)
     assert "second" in [run.job.id for run in cut]
     await scheduler.shutdown()
     assert executor.live_runs() == []
