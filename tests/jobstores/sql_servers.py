@@ -57,7 +57,7 @@ scheduler.start(paused=True)
 if not scheduler.get_jobs():
     scheduler.add_jobs(
         {"func": "tests.jobstores.sql_servers:note", "args": [log], "trigger": "interval", "seconds": 0.1, "id": f"job{n}",
-         "coalesce": False, "max_instances": 100, "max_catchup": 100_000}
+         "coalesce": False, "max_instances": 100_000, "max_catchup": 100_000}
         for n in range(10)
     )
 scheduler.resume()
