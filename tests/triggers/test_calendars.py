@@ -941,6 +941,32 @@ def test_the_runs_of_months_are_moved_to_one_day(
         asked_us = answer_us
 
 
+def test_runs_moved_to_a_day_on_which_an_hour_is_shown_twice() -> None:
+    seconds = CronTrigger(second="*", day_of_week="sat", timezone="Europe/Berlin").excluding(Weekdays("sat"), "next")
+    assert seconds.next_us(us("2026-10-25T00:59:58Z")) == us("2026-10-25T00:59:59Z")
+    # Each runs the first time that its wall time is shown; from 2 to 3 the second hour has none.
+    for asked in ("2026-10-25T00:59:59Z", "2026-10-25T01:00:00Z", "2026-10-25T01:59:59Z"):
+        assert seconds.next_us(us(asked)) == us("2026-10-25T02:00:00Z")
+    # 55 minutes apart, and so at an earlier wall time when the hour is shown again: there it runs first.
+    start, step = us("2026-10-24T22:10Z"), 55 * 60_000_000
+    every = Excluding(
+        IntervalTrigger(minutes=55, start_date="2026-10-24T22:10Z"), Weekdays("sun"), "next", timezone="Europe/Berlin"
+    )
+    runs = [start + step * number for number in range(60)]
+    moved = []
+    for run_us in runs:
+        shown = to_datetime(run_us).astimezone(ZoneInfo("Europe/Berlin"))
+        if shown.date() == date(2026, 10, 25):
+            moved.append(from_datetime(shown.replace(day=26, fold=0)))
+    assert moved != sorted(moved)
+    expected = sorted({*moved, *(run_us for run_us in runs if run_us >= us("2026-10-25T23:00Z"))})
+    at_us = us("2026-10-25T00:00Z")
+    for expected_us in expected[:40]:
+        found_us = every.next_us(at_us)
+        assert found_us == expected_us
+        at_us = found_us
+
+
 def test_a_calendar_interval_can_be_moved() -> None:
     trigger = CalendarIntervalTrigger(months=1, hour=8, start_date="2026-01-31", timezone="UTC", overflow="clamp")
     assert walk(trigger.excluding(WEEKEND, "previous"), "2026-01-01T00:00Z", 3) == [

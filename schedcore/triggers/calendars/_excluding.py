@@ -457,21 +457,29 @@ class Excluding(Zoned):
         if not moved_s:
             at_us = self._child.next_us(max(after_us, self._midnight_us(source) - 1))
             return at_us if at_us is not None and at_us < end_us else None
-        # On the source's day, from the time of day on that is not later than after_us on the other.
-        from_us = self._wall(max(self._shown(after_us)[0] - moved_s, source * DAY_S))
-        assert from_us is not None
-        # The time of day may come twice on the source's day; a run is moved to its first.
-        at_us = self._child.next_us(min(from_us, end_us) - 1)
-        for _ in range(MAX_STEPS):
-            if at_us is None or at_us >= end_us:
-                return None
-            there_us = self._wall(self._shown(at_us)[0] + moved_s)
-            assert there_us is not None
-            there_us += at_us % SECOND_US
-            if there_us > after_us:
-                return there_us
-            at_us = self._child.next_us(at_us)
-        return None
+        # What the wall clock had not shown yet on the other day, as local time of the source's; be it shown twice there.
+        past_us = self._latest_shown(after_us) - moved_s * SECOND_US
+        best_us: int | None = None
+        at_us = self._midnight_us(source)
+        while at_us < end_us:
+            local_s, _, until_s = self._shown(at_us)
+            offset_us = (local_s - at_us // SECOND_US) * SECOND_US
+            until_us = min(until_s * SECOND_US, end_us)
+            run_us = self._child.next_us(max(past_us - offset_us, at_us - 1))
+            if run_us is not None and run_us < until_us:
+                there_us = self._wall((run_us + offset_us) // SECOND_US + moved_s)
+                assert there_us is not None
+                there_us += run_us % SECOND_US
+                if best_us is None or there_us < best_us:
+                    best_us = there_us
+            at_us = until_us
+        return best_us
+
+    def _latest_shown(self, at_us: int) -> int:
+        """The latest local time, in microseconds, that the wall clock has shown up to an instant."""
+        local_s, start_s, _ = self._shown(at_us)
+        before_s = self._shown(start_s * SECOND_US - 1)[0]  # the second before its last change
+        return max(local_s * SECOND_US + at_us % SECOND_US, (before_s + 1) * SECOND_US - 1)
 
     # -- being a value -------------------------------------------------------------------------------------------------
 
