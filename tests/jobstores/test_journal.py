@@ -915,21 +915,25 @@ def test_killed_in_a_burst(tmp_path: Path, kind: str) -> None:
         return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths})
 
     total = 2 * count * len("rerun-1000@2026-01-01T00:00:00Z#1\n")
-    for kill in range(KILLS):
+    kills = 0
+    for _ in range(KILLS):
         more = draw.randrange(1, total // (KILLS + 4))
         until = log.stat().st_size + more
-        with boot(*([str(count)] if kill == 0 else [])) as process:
-            while log.stat().st_size < until:
-                assert process.poll() is None, "it ended by itself: there was nothing more to kill"
+        with boot(*([] if kills else [str(count)])) as process:
+            while log.stat().st_size < until and process.poll() is None:
                 time.sleep(0.0005)
             process.kill()
+        if process.returncode == 0:  # on a busy machine much is made from when it is to be killed until it is
+            break
+        kills += 1
+    assert kills, "it ended by itself: there was nothing to kill"
     with boot() as process:
         assert process.wait(120) == 0
     made = Counter(log.read_text().split())
     with open_reader(url) as reader:
         records = {record.id: record for record in reader.runs(limit=1_000_000)}
     cut = {run_id for run_id, record in records.items() if record.state is RunState.LOST}
-    assert len(cut) <= KILLS * workers, "more than were in the middle of their work"
+    assert len(cut) <= kills * workers, "more than were in the middle of their work"
     if kind != "processes":
         assert {records[run_id].reason for run_id in cut} <= {
             "its scheduler died in the middle of it",
