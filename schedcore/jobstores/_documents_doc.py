@@ -47,7 +47,7 @@ _STATES = {str(state): state for state in JobState}
 _RUN_STATES = {str(state): state for state in RunState}
 
 # Of a run record: error, traceback, result, output, exit code.
-_NO_TEXTS = [None] * 5
+_NO_TEXTS = (None,) * 5
 
 T = TypeVar("T")
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
@@ -99,9 +99,9 @@ class Doc(NamedTuple):
         if past or reason is not None or fire_us is None or due_us is None:
             return to_json(self._values())
         # Each run writes this twice, and an encoder takes twice the time for it.
-        runs = ",".join([_packed_run(run) for run in live]) if live else ""
+        runs = "" if not live else _packed_run(live[0]) if len(live) == 1 else ",".join(map(_packed_run, live))
         return (
-            f'[1,{_quoted(uid)},{version},"{state}",{"true" if elapsed else "false"},'
+            f'[1,{_quoted(uid)},{version},"{state!s}",{"true" if elapsed else "false"},'
             f"{fire_us},{due_us},null,{last_us},[{runs}],[]]"
         )
 
@@ -137,7 +137,7 @@ class Change(NamedTuple):
 def _packed_run(run: LiveRun) -> str:
     fire_us, attempt, state, submitted_us, started_us = run
     submitted = "null" if submitted_us is None else submitted_us
-    return f'[{fire_us},{attempt},"{state}",{submitted},{"null" if started_us is None else started_us}]'
+    return f'[{fire_us},{attempt},"{state!s}",{submitted},{"null" if started_us is None else started_us}]'
 
 
 def _pack_live(live: Iterable[LiveRun]) -> list[list[Any]]:
@@ -212,12 +212,12 @@ def instant(value: Any) -> int | None:
 
 def pack_record(record: RunRecord) -> str:
     """A run record as JSON text, in ASCII."""
-    job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *texts = record
-    if texts != _NO_TEXTS or reason is not None or until is not None or None in record[7:10]:
+    job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *_ = record
+    if record[10:] != _NO_TEXTS or reason is not None or until is not None or not (submitted and started and finished):
         return to_json(record)
     # Of a run that said nothing, as most do.
     instants = f"{submitted},{started},{finished}"
-    return f'[{_quoted(job_id)},{fire_us},{attempt},"{state}",null,{times},null,{instants},null,null,null,null,null]'
+    return f'[{_quoted(job_id)},{fire_us},{attempt},"{state!s}",null,{times},null,{instants},null,null,null,null,null]'
 
 
 def unpack_record(text: str | bytes) -> RunRecord | None:
@@ -275,6 +275,9 @@ def with_live(
 
 
 def _kept(uid: str, live: tuple[LiveRun, ...], each: Callable[[str, LiveRun], LiveRun | None]) -> tuple[LiveRun, ...]:
+    if len(live) == 1:
+        new = each(uid, live[0])
+        return () if new is None else (new,)
     return tuple([new for run in live for new in (each(uid, run),) if new is not None])
 
 

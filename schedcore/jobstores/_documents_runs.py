@@ -155,8 +155,8 @@ class DocumentRuns(DocumentAccess):
     def finish(self, finishes: Sequence[Finish]) -> None:
         over: dict[str, dict[tuple[str, int, int], Finish]] = {}
         for finish in finishes:
-            job_id, uid = finish.run.token
-            over.setdefault(job_id, {})[uid, finish.run.fire_us, finish.run.attempt] = finish
+            _, _, fire_us, attempt, (job_id, uid) = finish[0]
+            over.setdefault(job_id, {})[uid, fire_us, attempt] = finish
 
         def end(doc: Doc) -> Change | None:
             mine = over[doc.id]

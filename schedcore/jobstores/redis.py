@@ -448,7 +448,8 @@ class RedisJobStore(OwnedStore):
             name = f"${len(job_id)}\r\n{job_id}\r\n" if job_id.isascii() else _argument(job_id)
             if uid or past:
                 if begins:
-                    revisions.append(_argument(f"{old} "))
+                    text = f"{old} "
+                    revisions.append(f"${len(text)}\r\n{text}\r\n")
                 text = f"{revision} {doc.pack()}"
                 docs.append(f"{name}${len(text)}\r\n{text}\r\n")
                 if not keeps_payload and isinstance(payload, bytes):
