@@ -52,7 +52,7 @@ NEEDS = {
 }
 
 # Seconds. How long something that is just ending may take on a busy machine.
-PATIENCE_S = 2.0
+PATIENCE_S = 10.0
 POLL_S = 0.01
 
 # How long an example takes says how busy the machine is, and nothing of the code.

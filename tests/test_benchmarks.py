@@ -118,7 +118,7 @@ def in_a_framework(name: str, case: str, subject: str, size: int) -> dict[str, f
     code = "import sys; sys.path.append({!r}); from benchmarks._child import main; sys.exit(main(sys.argv[1:]))"
     root = str(Path(__file__).resolve().parent.parent)
     command = [sys.executable, "-P", "-c", code.format(root), "frameworks", f"{name}-{case}", subject, str(size)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures

@@ -203,12 +203,12 @@ def test_waiting_for_a_delivery_elsewhere(bus: EventBus) -> None:
 
     def listener(event: SchedulerEvent) -> None:
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
 
     bus.add(listener, A)
     thread = threading.Thread(target=bus.publish, args=(SchedulerEvent(A),))
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     assert not bus.wait_idle(0)
     leave.set()
     assert bus.wait_idle(10)

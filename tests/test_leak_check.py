@@ -75,13 +75,13 @@ def test_last():
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not list open file descriptors")
 def test_each_leak_is_found_and_named(tmp_path: Path) -> None:
     text = CONFTEST.read_text(encoding="utf-8")
-    assert "PATIENCE_S = 2.0" in text
-    tmp_path.joinpath("conftest.py").write_text(text.replace("PATIENCE_S = 2.0", "PATIENCE_S = 0.3"), encoding="utf-8")
+    assert "PATIENCE_S = 10.0" in text
+    tmp_path.joinpath("conftest.py").write_text(text.replace("PATIENCE_S = 10.0", "PATIENCE_S = 0.3"), encoding="utf-8")
     tmp_path.joinpath("pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     tmp_path.joinpath("test_leaky.py").write_text(LEAKY, encoding="utf-8")
 
     command = [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "base")]
-    done = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True, timeout=150)
 
     errors = [line for line in done.stdout.splitlines() if line.startswith("ERROR test_leaky.py")]
     blamed = [line.split("::")[1].split()[0] for line in errors]

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 # Seconds. An example that starts a scheduler ends by itself well before this.
-EXAMPLE_S = 20
+EXAMPLE_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

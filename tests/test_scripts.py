@@ -144,7 +144,7 @@ def test_a_signal_lets_the_command_clean_up_and_ends_in_one_line(number: int, co
             os.killpg(process.pid, number)  # as a terminal does
         else:
             process.send_signal(number)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=150)
     assert (process.returncode, output) == (code, "cleaned up\n")
     assert errors.strip().startswith(words)
     assert len(errors.strip().splitlines()) == (1 if words else 0)

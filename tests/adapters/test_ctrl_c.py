@@ -14,7 +14,7 @@ import pytest
 from schedcore.adapters.asyncio import AsyncIOScheduler
 from schedcore.schedulers.loop import STOP_TIMEOUT_S, is_stopping
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 ASYNCIO = """
     import asyncio

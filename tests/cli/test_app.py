@@ -89,7 +89,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             scheduler.modify_job(job, next_run_time=datetime.now().astimezone())
         scheduler.resume()
         for _ in range(3):
-            assert ended.acquire(timeout=20)
+            assert ended.acquire(timeout=150)
         scheduler.shutdown()
     yield path
     sys.modules.pop("filled_functions", None)
@@ -430,7 +430,7 @@ class TestAsInstalled:
 
     def test_a_missing_extra_is_named(self) -> None:
         code = "import sys; sys.modules['typer'] = None; from schedcore.cli.main import main; main()"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=150, check=False)
         assert done.returncode == 1
         assert done.stderr == (
             "schedcore: the command line needs typer, which is not installed; "
@@ -462,7 +462,7 @@ def test_a_job_whose_function_is_gone_is_listed_with_the_reason(tmp_path: Path) 
         scheduler = make_scheduler(file, stores.of_file(file))
         scheduler.add_listener(lambda event: set_aside.set(), EVENT_JOB_BROKEN)
         scheduler.start()
-        assert set_aside.wait(20)
+        assert set_aside.wait(60)
         scheduler.shutdown()
     (job,) = json.loads(call("jobs", path, "--broken", "--json").stdout)
     assert (job["id"], job["state"], job["next_run"]) == ("theirs", "broken", None)

@@ -27,4 +27,4 @@ def test_what_was_still_to_be_written_goes_nowhere() -> None:
     assert process.stderr is not None
     said = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(20), said) == (0, b"")
+    assert (process.wait(60), said) == (0, b"")

@@ -87,7 +87,7 @@ class TestCourse:
             world.command("run", world.file, "--for", "0.5", "--log-level", "error"),
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=150,
             check=True,
         )
         assert "fails: failed" in process.stdout

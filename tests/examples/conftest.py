@@ -18,7 +18,7 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # Seconds. Bounds whatever is waited for.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Program:

@@ -20,7 +20,7 @@ def without(module: str, example: str, started: str = "__main__") -> list[str]:
     """The lines with which an example ends, and fails, where a module is not installed."""
     path = EXAMPLES / example
     command = [sys.executable, "-W", "error", "-c", _START, module, str(path), started]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, cwd=path.parent, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, cwd=path.parent, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     return done.stderr.splitlines()
 

@@ -23,7 +23,7 @@ from schedcore.testing import EventLog
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Log:

@@ -44,7 +44,7 @@ class Kernel:
 
 def in_notebook(test: Callable[[Kernel], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await test(Kernel())
 
     asyncio.run(bounded())

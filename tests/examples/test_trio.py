@@ -53,7 +53,7 @@ def test_executor(runtime: Any, name: str, left_out: str | None) -> None:
 def in_trio(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
     def run() -> None:
         async def bounded() -> None:
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 await test()
 
         with pytest.MonkeyPatch.context() as patch:

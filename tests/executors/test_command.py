@@ -33,7 +33,7 @@ from schedcore.executors.command import (
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs used here are POSIX ones")
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -471,7 +471,7 @@ class TestTerminateRunning:
             "while children[0].name() != 'sleep': time.sleep(0.01)\n"
             "print(children[0].pid, flush=True)\n"
         )
-        result = subprocess.run(python(code), capture_output=True, text=True, timeout=30, check=True)
+        result = subprocess.run(python(code), capture_output=True, text=True, timeout=150, check=True)
         assert not is_alive(int(result.stdout))
 
     def test_a_fork_does_not_stop_what_its_parent_runs(self) -> None:

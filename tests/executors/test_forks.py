@@ -53,7 +53,7 @@ if __name__ == "__main__":
         scheduler.add_job(func)
     scheduler.resume()
     for _ in range(4):
-        if not over.acquire(timeout=40):
+        if not over.acquire(timeout=150):
             note("not over")
     scheduler.shutdown()
 """

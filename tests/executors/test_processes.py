@@ -35,7 +35,7 @@ from schedcore.triggers.foreign import ForeignTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
 TRAITS = ExecutorTraits(workers=2, same_process=False, ends_runs=True)
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a pidfd")

@@ -14,7 +14,7 @@ import pytest
 from schedcore.executors._workers import WorkerPool
 from tests.interrupting import Interrupted, disturbed
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -379,7 +379,7 @@ def test_a_signal_handler_may_close_it_or_add_to_it_in_the_midst_of_a_submit(use
         pool: WorkerPool[int, int] = WorkerPool(2, lambda item: item, done.put, lambda item, error: item, "test")
         if used:
             pool.submit([0])
-            assert done.get(timeout=20) == 0
+            assert done.get(timeout=150) == 0
 
         def intrude(pool: WorkerPool[int, int] = pool) -> None:
             pool.submit([3])
@@ -394,8 +394,8 @@ def test_a_signal_handler_may_close_it_or_add_to_it_in_the_midst_of_a_submit(use
             pass
         if not reached:
             intrude()
-        assert pool.join(20.0)
-        assert sorted(done.get(timeout=20) for _ in taken) == sorted(taken)
+        assert pool.join(60.0)
+        assert sorted(done.get(timeout=150) for _ in taken) == sorted(taken)
         assert done.empty()
         assert not pool.live()
         if not reached:
@@ -418,7 +418,7 @@ def test_a_signal_handler_may_raise_in_the_midst_of_a_submit(used: bool) -> None
         with suppress(Interrupted):
             reached = disturbed(lambda: pool.submit([1, 2]), interrupt, at, "_workers.py")  # noqa: B023  # called in here
         pool.close()
-        assert pool.join(20.0)
+        assert pool.join(60.0)
         if not reached:
             break
     assert at > 10

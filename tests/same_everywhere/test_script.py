@@ -30,7 +30,7 @@ from schedcore.testing._suite import Aside, until
 from schedcore.testing.runtime import Runtime, Steps
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 SEQUENCE = """
 SCHEDULER_STARTED

@@ -27,7 +27,7 @@ from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
 # Seconds. Each of these takes some hundredths of one.
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class ExitingTrigger(BaseTrigger):

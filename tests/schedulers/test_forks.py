@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 
 # Seconds. Only a failure waits as long.
-LIMIT_S = 40.0
+LIMIT_S = 60.0
 
 PREAMBLE = """
 import asyncio, atexit, ctypes, logging, os, signal, sys, time

@@ -63,7 +63,7 @@ def test_on_a_loop_it_is_told_too(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> Any:
         scheduler = AsyncIOScheduler(jobstores={"default": FarStore()}, timezone="UTC")
         job = scheduler.add_job(nothing, "date", run_date=LATER)
-        async with scheduler, asyncio.timeout(30):
+        async with scheduler, asyncio.timeout(60):
             while job.pending:
                 await asyncio.sleep(0.002)
             return job.next_run_time

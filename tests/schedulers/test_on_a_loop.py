@@ -81,7 +81,7 @@ async def scheduler(store: FarStore) -> AsyncIterator[AsyncIOScheduler]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 

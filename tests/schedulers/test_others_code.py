@@ -26,7 +26,7 @@ from schedcore.triggers.combining import OrTrigger
 from schedcore.triggers.date import DateTrigger
 
 # Seconds. Longer than anything here takes.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
 
 

@@ -11,7 +11,7 @@ import pytest
 from schedcore.schedulers import _right_of_way
 from schedcore.schedulers._right_of_way import RightOfWay
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Worker:

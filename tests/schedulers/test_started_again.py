@@ -21,7 +21,7 @@ from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.blocking import BlockingScheduler
 
 # Seconds. Longer than anything here takes.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
 
 

@@ -26,7 +26,7 @@ def test_a_listener_to_the_shutdown_may_call_shutdown(wait: bool) -> None:
 
     # A daemon: where they wait for each other, the test fails and the program ends.
     threading.Thread(target=stop, daemon=True).start()
-    assert done.wait(10)
+    assert done.wait(60)
     assert not scheduler.running
 
 
@@ -46,6 +46,6 @@ def test_a_store_that_calls_exit_is_one_that_failed() -> None:
     scheduler.add_listener(lambda event: failed.set(), EVENT_JOBSTORE_FAILED)
     scheduler.start()
     scheduler.add_job(ran.set, "interval", seconds=0.05)
-    assert ran.wait(10)
+    assert ran.wait(60)
     assert failed.is_set()
     scheduler.shutdown()

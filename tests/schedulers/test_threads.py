@@ -33,7 +33,7 @@ from schedcore.schedulers.blocking import BlockingScheduler
 from schedcore.testing import EventLog
 
 # Seconds. Only a failure waits as long.
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class Job:
@@ -561,7 +561,7 @@ release = threading.Event()
 
 def job():
     print("begun")
-    release.wait(20)
+    release.wait(60)
     print("ended")
 
 def tick():
@@ -785,7 +785,7 @@ if child == 0:
     done = threading.Event()
     scheduler.start()
     scheduler.add_job(done.set)
-    sys.exit(0 if done.wait(15) else 1)
+    sys.exit(0 if done.wait(60) else 1)
 _, status = os.waitpid(child, 0)
 print(os.waitstatus_to_exitcode(status), scheduler.running)
 scheduler.shutdown()

@@ -216,6 +216,20 @@ def test_the_patience_of_a_decision_is_its_own(slow: Slow) -> None:
     assert as_grid(slow).backlog(START_US, START_US + 50 * HOUR_US).times == 50
 
 
+def test_what_a_trigger_asks_itself_is_not_cut_short(slow: Slow) -> None:
+    class Asking(BaseTrigger):
+        def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+            answer = None
+            for hours in range(5):
+                answer = as_grid(slow).first_us(from_datetime(now + timedelta(hours=hours)))
+            assert answer is not None
+            return slow.get_next_fire_time(previous_fire_time, now)
+
+    made = decide(Claim(job(Asking(), JobPolicy()), START_US, START_US, 0, None, None), START_US + 50 * HOUR_US)
+    assert made.broken is None
+    assert made.next_us == START_US + 51 * HOUR_US
+
+
 class Still(BaseTrigger):
     calls = 0
 

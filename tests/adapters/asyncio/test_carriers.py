@@ -18,7 +18,7 @@ from schedcore.run import Finish, Run, RunState, current_run
 from schedcore.testing.executors import RecordingHost, make_run
 
 # Seconds. Longer than anything here takes.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Bench:

@@ -33,7 +33,7 @@ def test_the_program_runs(tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(PROGRAM, encoding="utf-8")
     command = [sys.executable, "-P", "-W", "error", str(script)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert set(done.stdout.splitlines()) == {"polling"}
 

@@ -16,7 +16,7 @@ from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.testing import EventLog
 
 # Seconds. Longer than anything here takes.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class SlowStore(MemoryJobStore):

@@ -40,7 +40,7 @@ def test_conformance(loop: asyncio.AbstractEventLoop, name: str, left_out: str |
         call()
 
     def on_loop(call: Callable[[], None]) -> None:
-        asyncio.run_coroutine_threadsafe(make(call), loop).result(10)
+        asyncio.run_coroutine_threadsafe(make(call), loop).result(60)
 
     assert check_executor(lambda: AsyncIOExecutor(3), TRAITS, only=name, submit_in=on_loop) == [name]
 
@@ -60,7 +60,7 @@ def test_what_was_taken_before_it_was_started_again_is_carried_out(loop: asyncio
         executor.start(host, "default")
         assert executor.live_runs() == runs
 
-    asyncio.run_coroutine_threadsafe(use(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(use(), loop).result(60)
     assert [finish.retval for finish in host.wait(runs)] == ["done"] * 3
     assert executor.shutdown() == []
     assert executor.live_runs() == []

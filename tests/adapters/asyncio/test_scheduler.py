@@ -50,7 +50,7 @@ def on_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
         async def bounded() -> None:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await test(*args, **kwargs)
 
         asyncio.run(bounded())
@@ -64,7 +64,7 @@ def run_program(program: str) -> tuple[int, str, str]:
         [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=150,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
@@ -372,7 +372,7 @@ async def test_a_call_just_before_the_end_waits_for_no_store_that_is_not_opened_
         call = scheduler.call(threading.get_ident)
         # The loop has not come round: no store has made its first step, and none will.
         assert await scheduler.shutdown() == []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             # Whether the call or the end comes first is for the threads to find out.
             with suppress(SchedulerNotRunningError):
                 assert await call != threading.get_ident()
@@ -466,7 +466,7 @@ def test_a_loop_can_be_given_before_it_runs() -> None:
         scheduler.start()
 
         async def wait() -> None:
-            await asyncio.wait_for(ran.wait(), 10)
+            await asyncio.wait_for(ran.wait(), 60)
             await scheduler.shutdown()
 
         loop.run_until_complete(wait())
@@ -624,7 +624,7 @@ async def test_a_coroutine_that_is_cut_before_it_began_is_reported_too() -> None
             is_cut.set()
 
     async def job() -> None:
-        is_cut.wait(20)  # it holds the loop, so that the second one does not begin
+        is_cut.wait(60)  # it holds the loop, so that the second one does not begin
 
     scheduler.add_job(job, id="first")
     scheduler.add_job(job, id="second")

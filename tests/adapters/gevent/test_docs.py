@@ -27,7 +27,7 @@ def test_block(tmp_path: Path, number: int, patch: str) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=150,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

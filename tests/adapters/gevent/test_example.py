@@ -36,11 +36,11 @@ def server() -> Iterator[tuple[subprocess.Popen[str], str]]:
         yield process, process.stdout.readline().strip()
     finally:
         process.kill()
-        process.communicate(timeout=20)
+        process.communicate(timeout=150)
 
 
 def get(url: str) -> str:
-    with _open(url, timeout=20) as answer:
+    with _open(url, timeout=150) as answer:
         text: str = answer.read().decode()
         return text
 
@@ -50,7 +50,7 @@ def counts(url: str) -> Any:
 
 
 def until_over(url: str, number: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while counts(url)["over"] < number:
         assert time.monotonic() < deadline, counts(url)
         time.sleep(0.02)
@@ -59,7 +59,7 @@ def until_over(url: str, number: int) -> None:
 @pytest.mark.slow
 def test_requests_are_served_while_hundreds_of_jobs_run(server: tuple[subprocess.Popen[str], str]) -> None:
     process, url = server
-    assert url.startswith("http://127.0.0.1:"), process.communicate(timeout=20)
+    assert url.startswith("http://127.0.0.1:"), process.communicate(timeout=150)
     assert "look 19" in get(url)
     took_s: list[float] = []
 
@@ -84,5 +84,5 @@ def test_requests_are_served_while_hundreds_of_jobs_run(server: tuple[subprocess
 
     get(f"{url}burst?n=100")
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=150)
     assert (out, err) == ("stopped, 0 jobs were left\n", "")

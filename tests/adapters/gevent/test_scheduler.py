@@ -28,7 +28,7 @@ from schedcore.run import Run, RunState, current_run
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing.executors import RecordingHost, make_run
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_others_run_while_one_waits(scheduler: GeventScheduler, store: FarStore)
     gevent.sleep(0.01)
     assert not waiting.ready()
     store.gate.set()
-    assert str(getattr(waiting.get(timeout=30), "id", None)) == "a"
+    assert str(getattr(waiting.get(timeout=150), "id", None)) == "a"
 
 
 def test_who_gives_up_waiting_harms_nobody(scheduler: GeventScheduler, store: FarStore) -> None:
@@ -171,7 +171,7 @@ def test_a_call_waits_until_the_store_is_open(store: FarStore) -> None:
         gevent.sleep(0.01)
         assert not waiting.ready()
         store.gate.set()
-        assert not waiting.get(timeout=30).pending
+        assert not waiting.get(timeout=150).pending
 
 
 def test_a_call_does_not_wait_for_a_store_that_cannot_be_opened(store: FarStore) -> None:
@@ -247,5 +247,5 @@ def test_more_greenlets_wait_than_there_are_threads(scheduler: GeventScheduler, 
     scheduler.add_job(ran.set, jobstore="near")
     ran.wait()
     store.gate.set()
-    gevent.joinall(waiting, timeout=30, raise_error=True)
+    gevent.joinall(waiting, timeout=150, raise_error=True)
     assert len(scheduler.get_jobs("default")) == 50

@@ -10,7 +10,7 @@ from qtpy.QtCore import QCoreApplication, QTimer
 
 from schedcore.adapters.qt.calls import QtCalls
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 def test_it_is_not_deleted_while_another_thread_rings(

@@ -25,7 +25,7 @@ def test_block(number: int) -> None:
         [sys.executable, "-P", "-c", program],
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=150,
         check=False,
         env=dict(os.environ),
     )

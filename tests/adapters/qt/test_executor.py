@@ -55,7 +55,7 @@ def test_conformance(qapp: QCoreApplication, kind: str, name: str, left_out: str
                 future.set_exception(error)
 
         calls.put(make_call)
-        future.result(10)
+        future.result(60)
 
     def check() -> None:
         try:

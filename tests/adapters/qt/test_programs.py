@@ -22,7 +22,7 @@ def run_program(program: str, **variables: str) -> tuple[int, str, str]:
         [sys.executable, "-P", "-c", textwrap.dedent(program).replace("BINDING", HERE)],
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=150,
         check=False,
         env={**env, **variables},
     )
@@ -159,7 +159,7 @@ def test_a_program_ends_without_noise(end: str) -> None:
         scheduler = QtScheduler(executors={{"gui": QtMainThreadExecutor()}})
         scheduler.add_job(int, "interval", hours=1)
         scheduler.start()
-        scheduler.call(int).result(10)
+        scheduler.call(int).result(60)
 
         def spin():
             while not scheduler._executors["default"].live_runs():

@@ -24,7 +24,7 @@ from schedcore.run import Run
 from tests.adapters.slow_store import SlowStore
 
 Make = Callable[..., QtScheduler]
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 
 
 def until(qtbot: QtBot, found: Callable[[], object]) -> None:
@@ -101,7 +101,7 @@ def test_events_are_signals_in_the_qt_thread_in_order(make: Make, qtbot: QtBot) 
     until(qtbot, lambda: ("removed", threading.get_ident()) in told and ("failed", threading.get_ident()) in told)
     assert [name for name, _ in told if name != "removed"] == ["added", "submitted", "started", "finished", "failed"]
     old = datetime.now(UTC) - timedelta(hours=1)
-    in_thread(lambda: scheduler.add_job(fails, "interval", hours=2, next_run_time=old, misfire_grace_time=1)).result(10)
+    in_thread(lambda: scheduler.add_job(fails, "interval", hours=2, next_run_time=old, misfire_grace_time=1)).result(60)
     until(qtbot, lambda: any(name == "missed" for name, _ in told))
     assert scheduler.shutdown() is True
     assert told[-1][0] == "stopped"
@@ -139,7 +139,7 @@ def test_shutdown_out_of_time_says_false_and_the_signal_says_what_was_cut(make: 
 
     def job() -> None:
         begun.set()
-        go.wait(20)
+        go.wait(60)
 
     scheduler.add_job(job, id="begun")
     scheduler.add_job(job, id="queued")
@@ -159,7 +159,7 @@ def test_shutdown_that_does_not_wait_says_whether_something_runs(make: Make, qtb
 
     def job() -> None:
         begun.set()
-        go.wait(20)
+        go.wait(60)
 
     scheduler.add_job(job)
     until(qtbot, begun.is_set)
@@ -196,7 +196,7 @@ def test_shutdown_inside_of_shutdown(make: Make, qtbot: QtBot) -> None:
     scheduler = make()
     scheduler.start()
     go, results = threading.Event(), []
-    scheduler.add_job(lambda: go.wait(20))
+    scheduler.add_job(lambda: go.wait(60))
     until(qtbot, lambda: live_runs(scheduler))
     QTimer.singleShot(10, lambda: results.append(scheduler.shutdown()))
     QTimer.singleShot(60, go.set)
@@ -247,13 +247,13 @@ def test_call_returns_a_future_whose_callbacks_come_in_the_qt_thread(make: Make,
     # Waited for in the Qt thread it runs the loop; elsewhere it blocks.
     ticked, go = threading.Event(), threading.Event()
     QTimer.singleShot(5, ticked.set)
-    assert scheduler.call(ticked.wait, 20).result(30) is True
+    assert scheduler.call(ticked.wait, 30).result(60) is True
     with pytest.raises(LookupError):
-        scheduler.call({}.__getitem__, "x").result(10)
+        scheduler.call({}.__getitem__, "x").result(60)
     with pytest.raises(TimeoutError):
-        scheduler.call(go.wait, 20).result(0.01)
+        scheduler.call(go.wait, 60).result(0.01)
     go.set()
-    other = in_thread(lambda: scheduler.call(lambda: 5).result(10))
+    other = in_thread(lambda: scheduler.call(lambda: 5).result(60))
     until(qtbot, other.done)
     assert other.result() == 5
 
@@ -346,7 +346,7 @@ def test_it_cannot_be_started_in_another_thread_nor_twice(make: Make) -> None:
     with pytest.raises(
         SchedulerStartError, match=r"in a thread other than .* QTimer.singleShot\(0, app, scheduler.start\)"
     ):
-        in_thread(scheduler.start).result(10)
+        in_thread(scheduler.start).result(60)
     scheduler.start()
     with pytest.raises(SchedulerAlreadyRunningError):
         scheduler.start()
@@ -355,12 +355,12 @@ def test_it_cannot_be_started_in_another_thread_nor_twice(make: Make) -> None:
 def test_an_executor_for_the_qt_thread_may_be_added_and_removed_by_another_thread(make: Make, qtbot: QtBot) -> None:
     scheduler = make()
     scheduler.start()
-    in_thread(lambda: scheduler.add_executor("qtmain", "gui")).result(10)
+    in_thread(lambda: scheduler.add_executor("qtmain", "gui")).result(60)
     seen: list[int] = []
     scheduler.add_job(lambda: seen.append(threading.get_ident()), executor="gui")
     until(qtbot, lambda: seen)
     assert seen == [threading.get_ident()]
-    in_thread(lambda: scheduler.remove_executor("gui")).result(10)
+    in_thread(lambda: scheduler.remove_executor("gui")).result(60)
 
 
 def test_jobs_are_added_and_removed_by_other_threads(make: Make, qtbot: QtBot) -> None:

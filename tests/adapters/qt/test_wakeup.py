@@ -10,7 +10,7 @@ from qtpy.QtCore import QCoreApplication
 
 from schedcore.adapters.qt import QtWakeup, wakeup
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 
 
 class Clock:

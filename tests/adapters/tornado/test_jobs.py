@@ -25,7 +25,7 @@ from schedcore.run import current_run
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 def run_sync(main: Callable[[], Awaitable[Any]]) -> Any:

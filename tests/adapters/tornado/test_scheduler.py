@@ -29,7 +29,7 @@ from schedcore.errors import (
 from schedcore.events import EVENT_JOB_EXECUTED
 from schedcore.testing import EventLog
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_block_runs(block: str, line: int, tmp_path: Path) -> None:
     stop = "" if "VirtualReactor" in block or "reactor.stop()" in block else STOP
     script.write_text(stop + "\n" * line + block, encoding="utf-8")
     command = [sys.executable, "-P", "-W", "error", str(script)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
     assert (done.returncode, done.stderr) == (0, ""), f"{PAGE.name}:{line}\n{done.stdout}\n{done.stderr}"
 
 

@@ -61,6 +61,6 @@ def test_deferred(scheduler):
 def test_jobs_run_on_the_reactor_of_pytest_twisted(tmp_path: Path) -> None:
     Path(tmp_path, "test_mine.py").write_text(TESTS, encoding="utf-8")
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout
