@@ -88,11 +88,16 @@ def call(question: Hashable, function: Callable[..., Any], *args: Any) -> Any:
         return answer
     if PATIENCE.waited_s >= PATIENCE.limit_s:
         raise OutOfPatienceError
+    limit_s, PATIENCE.limit_s = (
+        PATIENCE.limit_s,
+        inf,
+    )  # what it asks itself, perhaps by a call to the scheduler, is its own affair
     begin_s = monotonic()
     try:
         answer = function(*args)
     finally:
         took_s = monotonic() - begin_s
+        PATIENCE.limit_s = limit_s
         PATIENCE.waited_s += took_s
         EFFORT.left -= int(took_s * _STEPS_PER_S)
     if PATIENCE.depth and took_s >= _SLOW_S:
