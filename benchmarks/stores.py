@@ -154,8 +154,9 @@ def _mariadb(url: str, n: int) -> Began:
     )
     kind = f"kind SMALLINT GENERATED ALWAYS AS ({_KIND}) STORED,"
     with connection.cursor() as cursor:
-        tables = _JOBS.format(serial="BIGINT AUTO_INCREMENT", blob="LONGBLOB"), _RUNS.format(more=kind)
-        for text in (*tables, *_INDEXES, *_PLAIN):
+        jobs_table = _JOBS.format(serial="BIGINT AUTO_INCREMENT", blob="LONGBLOB")
+        runs_table = _RUNS.format(more=kind) + " ROW_FORMAT=REDUNDANT"
+        for text in (jobs_table, runs_table, *_INDEXES, *_PLAIN):
             cursor.execute(text)
         cursor.execute("BEGIN")
         insert = "INSERT INTO jobs (id, payload, version, fence, state, elapsed, fire_us, due_us)"

@@ -205,6 +205,10 @@ class Backend(ABC):
         """The indexes that find live runs, and those that failed."""
         raise NotImplementedError
 
+    def run_listeners(self) -> list[tuple[str, Callable[..., None]]]:
+        """What listens to SQLAlchemy's events of the table of runs."""
+        return []
+
     # -- statements ------------------------------------------------------------------------------------------------------
 
     def many(self, batch: Batch) -> Many:
@@ -230,6 +234,11 @@ class Backend(ABC):
 
     def due_rows(self, wall_us: int, steady_us: int, limit: int) -> tuple[int, ...]:
         return wall_us, limit, steady_us, limit, limit
+
+    def fetch_due(self, cursor: Any) -> Sequence[Sequence[Any]]:
+        """The rows that ``due`` gave."""
+        rows: Sequence[Sequence[Any]] = cursor.fetchall()
+        return rows
 
     def by_keys(self, cursor: Any, statement: str, keys: Sequence[Any]) -> list[Any]:
         """The rows that a statement with ``IN (\\0)`` gives for many keys."""

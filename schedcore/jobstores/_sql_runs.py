@@ -87,7 +87,7 @@ class Runs:
             cursor.execute(
                 self._sql.due, self._database.backend.due_rows(now.wall_us, now.steady_us, limit + len(claimed))
             )
-            rows = cursor.fetchall()
+            rows = self._database.backend.fetch_due(cursor)
             if claimed:
                 rows = [row for row in rows if row[0] not in claimed][:limit]
             if not rows:

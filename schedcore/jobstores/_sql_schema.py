@@ -97,6 +97,7 @@ def make_tables(
         *backend.extra_columns(),
         sa.Index(f"{name}_runs_job", "job_uid", "fire_us"),
         *backend.run_indexes(name),
+        listeners=backend.run_listeners(),
         **own(sqlite_with_rowid=False),
     )
     meta = table(

@@ -14,9 +14,10 @@ pytest.importorskip("pymysql", reason="the extra 'mysql' is not installed")
 import pymysql
 import sqlalchemy as sa
 
+from schedcore.clock import Now
 from schedcore.errors import ConfigurationError
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
-from tests.jobstores.sql_servers import T0, ServerTests, Start, entry, run_due
+from tests.jobstores.sql_servers import MINUTE, T0, ServerTests, Start, entry, run_due
 from tests.services import MariaDB, Place
 from tests.services.fixtures import mariadb
 
@@ -49,6 +50,32 @@ class TestMariaDB(ServerTests):
             if (step["type"] == "ALL" and not str(step["table"]).startswith("<"))
             or (latest and "filesort" in str(step))
         ]
+
+    def test_rows_of_runs_have_room_for_how_they_end(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        """Whoever makes the tables."""
+        metadata = sa.MetaData()
+        SQLAlchemyJobStore(engine=engine, tablename="theirs", metadata=metadata)
+        metadata.create_all(engine)
+        start(SQLAlchemyJobStore(place.url, tablename="ours"))
+        with engine.connect() as connection:
+            formats = connection.exec_driver_sql(
+                "SELECT table_name, row_format FROM information_schema.tables WHERE table_schema = DATABASE()"
+            )
+            found = {str(name): str(kind) for name, kind in formats}
+        assert found["ours_runs"] == found["theirs_runs"] == "Redundant"
+        assert found["ours"] == found["theirs"] == "Dynamic"
+
+    def test_due_jobs_come_in_one_text_of_any_length(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        short = {"connect_args": {"init_command": "SET SESSION group_concat_max_len = 1024"}}
+        store = start(SQLAlchemyJobStore(place.url, engine_options=short))
+        store.add_entries([entry(str(number), T0 + number) for number in range(3000)])
+        with engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE schedcore_jobs SET fire_us = NULL WHERE id = '7'")
+        claims = store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 2000)
+        assert [claim.due_us for claim in claims] == [T0 + number for number in range(2000)]
+        assert [claim.job.id for claim in claims if claim.broken is not None] == ["7"]
+        assert len(store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 2000)) == 1000
+        assert store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 2000) == []
 
     @pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mariadb+pymysql"])
     def test_every_way_to_write_the_url(self, place: Place, start: Start, scheme: str) -> None:
