@@ -967,6 +967,21 @@ def test_runs_moved_to_a_day_on_which_an_hour_is_shown_twice() -> None:
         at_us = found_us
 
 
+def test_years_without_an_open_day_are_an_error_only_to_a_run_that_falls_into_them() -> None:
+    closed = Dates(("2026-01-01", "2027-12-31"))
+    far = CronTrigger(year=2030, hour=9, timezone="UTC")
+    for roll in ("next", "previous"):
+        assert far.excluding(closed, roll).next_us(us("2026-03-01T00:00Z")) == us("2030-01-01T09:00Z")
+    # All that are left are moved to a day that is over, or there is none left.
+    spring = CronTrigger(year=2026, month="1-5", hour=9, timezone="UTC")
+    assert spring.excluding(closed, "previous").next_us(us("2026-03-01T00:00Z")) is None
+    assert spring.excluding(closed, "next").next_us(us("2026-06-01T00:00Z")) is None
+    with pytest.raises(InvalidTriggerError, match="no business day is within 366 days of 2026-03-01"):
+        spring.excluding(closed, "next").next_us(us("2026-03-01T00:00Z"))
+    with pytest.raises(InvalidTriggerError, match="no business day is within 366 days of 2027-06-01"):
+        CronTrigger(year=2027, month=6, timezone="UTC").excluding(closed, "previous").next_us(us("2026-03-01T00:00Z"))
+
+
 def test_a_calendar_interval_can_be_moved() -> None:
     trigger = CalendarIntervalTrigger(months=1, hour=8, start_date="2026-01-31", timezone="UTC", overflow="clamp")
     assert walk(trigger.excluding(WEEKEND, "previous"), "2026-01-01T00:00Z", 3) == [

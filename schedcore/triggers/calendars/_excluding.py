@@ -395,7 +395,15 @@ class Excluding(Zoned):
 
     def _next_rolled(self, after_us: int) -> int | None:
         forward = self.roll == "next"
-        day = self._business_day(self._shown(after_us)[0] // DAY_S, 1)
+        today = self._shown(after_us)[0] // DAY_S
+        day = self._open_day(today, 1)
+        if day is None:
+            # Only a run that there is can lack a day to be moved to; and those that are moved back before today are over.
+            before = None if forward else self._open_day(today, -1)
+            at_us = self._child.next_us(self._midnight_us(today if before is None else before + _ROLL_LIMIT) - 1)
+            if at_us is None:
+                return None
+            day = self._business_day(self._shown(at_us)[0] // DAY_S, 1 if forward else -1)
         for _ in range(MAX_SPANS):
             # Runs of this day, and those that are moved to it: from the closed days before it, or after it, until an open one.
             if forward:
