@@ -149,6 +149,9 @@ def scratch() -> Iterator[dict[str, str]]:
         env["PIP_CACHE_DIR"] = str(CACHE / "pip")
         env["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
         env["UV_CACHE_DIR"] = str(CACHE / "uv")
+        # A package server that is slow or away for a moment makes no change wrong. (uv's usual values are 30 s and 3, pip's 5.)
+        for name, value in (("UV_HTTP_TIMEOUT", "120"), ("UV_HTTP_RETRIES", "10"), ("PIP_RETRIES", "10")):
+            env.setdefault(name, value)
         # An interpreter that is not there is skipped: uv would put one into the home directory.
         env["UV_PYTHON_DOWNLOADS"] = "never"
         env["VIRTUALENV_OVERRIDE_APP_DATA"] = str(CACHE / "virtualenv")

@@ -102,6 +102,16 @@ def test_caches_and_temporary_files_stay_inside_the_checkout(
     assert cache.joinpath(".gitignore").read_text(encoding="ascii") == "*\n"
 
 
+def test_a_package_server_is_asked_often_unless_the_user_says_how_often(
+    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "CACHE", tmp_path / ".cache")
+    monkeypatch.delenv("UV_HTTP_RETRIES", raising=False)
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    with bootstrap.scratch() as env:
+        assert (env["UV_HTTP_RETRIES"], env["PIP_RETRIES"]) == ("10", "1")
+
+
 def test_the_exit_code_is_that_of_the_command(bootstrap: ModuleType) -> None:
     def run(code: str) -> int:
         return int(bootstrap.run([sys.executable, "-c", code], os.environ))
