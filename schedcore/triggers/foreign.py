@@ -88,10 +88,8 @@ def call(question: Hashable, function: Callable[..., Any], *args: Any) -> Any:
         return answer
     if PATIENCE.waited_s >= PATIENCE.limit_s:
         raise OutOfPatienceError
-    limit_s, PATIENCE.limit_s = (
-        PATIENCE.limit_s,
-        inf,
-    )  # what it asks itself, perhaps by a call to the scheduler, is its own affair
+    # What it asks itself, perhaps by a call to the scheduler, is its own affair.
+    limit_s, PATIENCE.limit_s = PATIENCE.limit_s, inf
     begin_s = monotonic()
     try:
         answer = function(*args)
