@@ -217,10 +217,12 @@ class _AdvisoryLock(ServerLock):
     def try_to_lock(self, cursor: Any, schema: str, table: str) -> bool:
         # Nothing to say for weeks is nothing unusual; and a machine that is gone must not keep the lock for hours. A plan for any
         # number of rows may be one for few: a thousand then took thirty times as long. Advisory locks belong to a database and
-        # have numbers.
+        # have numbers. This one is of the tables that the session finds, which need not be where it would make new ones.
         cursor.execute(
             "SELECT pg_try_advisory_lock(hashtextextended(concat_ws('.', 'schedcore', "
-            "quote_ident(coalesce(nullif(%s, ''), current_schema(), '')), quote_ident(%s)), 0)), "
+            "quote_ident(coalesce(nullif(%s, ''), (SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n "
+            "ON n.oid = c.relnamespace WHERE c.oid = to_regclass(quote_ident(%s))), current_schema(), '')), "
+            "quote_ident(%s)), 0)), "
             "count(set_config(name, value, false)) FROM (VALUES ('idle_session_timeout', '0'), "
             "('default_transaction_read_only', 'off'), "
             "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), "

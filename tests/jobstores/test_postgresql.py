@@ -16,7 +16,7 @@ pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
 import psycopg
 import sqlalchemy as sa
 
-from schedcore.errors import ConfigurationError, JobStoreError
+from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
 from schedcore.run import Finish, RunState
 from tests.jobstores.sql_servers import MINUTE, T0, ServerTests, Start, entry, run_due
@@ -87,6 +87,25 @@ class TestPostgreSQL(ServerTests):
             store.add_entries([entry("one")])  # by itself, without a transaction that says what it does
             store.add_entries([entry("two"), entry("three")])
             assert len(run_due(store, T0)) == 3
+
+    def test_tables_that_are_found_along_another_search_path(
+        self, place: Place, engine: sa.Engine, start: Start
+    ) -> None:
+        """They have one lock, in whichever schema a session would make new ones."""
+        with engine.begin() as connection:
+            connection.exec_driver_sql('CREATE SCHEMA "My own"')
+        options = {"connect_args": {"options": '-c search_path="My\\ own",public'}}
+        first = start(SQLAlchemyJobStore(place.url))
+        first.add_entries([entry()])
+        with pytest.raises(JobStoreInUseError):
+            start(SQLAlchemyJobStore(place.url, engine_options=options))
+        first.shutdown()
+        second = start(SQLAlchemyJobStore(place.url, engine_options=options))
+        assert len(second.list_entries()) == 1
+        with pytest.raises(JobStoreInUseError):
+            start(SQLAlchemyJobStore(place.url, tableschema="public"))
+        other = start(SQLAlchemyJobStore(place.url, tableschema="My own"))
+        assert other.list_entries() == []
 
     @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
     def test_databases_of_other_encodings(self, postgresql: PostgreSQL, start: Start, encoding: str) -> None:
