@@ -228,7 +228,7 @@ class _AdvisoryLock(ServerLock):
             "('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'), "
             "('plan_cache_mode', 'force_custom_plan')) AS s (name, value) "
             "WHERE current_setting(name, true) IS NOT NULL",
-            (schema, table),
+            (schema, table, table),
         )
         return bool(cursor.fetchone()[0])
 
