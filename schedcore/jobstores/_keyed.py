@@ -490,20 +490,21 @@ class KeyedStore(OwnedStore):
         size = 0
         for step in steps:
             for part in self._parts(step):
-                full = len(batch) >= self._max_steps or size + part.size > self._max_bytes
+                part_size = part.size
+                full = len(batch) >= self._max_steps or size + part_size > self._max_bytes
                 if batch and (full or part.ahead or batch[-1].ahead):
                     yield batch
                     batch, size = [], 0
                 batch.append(part)
-                size += part.size
+                size += part_size
         if batch:
             yield batch
 
     def _parts(self, step: Step) -> list[Step]:
         """A step that one request cannot hold, as several: first what means nothing until the document is written."""
-        if len(step.ops) <= self._max_ops and (step.size <= self._max_bytes or not _ahead(step)):
+        if step.doc_id is None or (len(step.ops) <= self._max_ops and not any(map(_may_be_ahead, step.ops))):
             return [step]
-        if step.doc_id is None:
+        if len(step.ops) <= self._max_ops and step.size <= self._max_bytes:
             return [step]
         ahead = _ahead(step)
         rest = tuple(op for op in step.ops if op not in ahead)
@@ -666,6 +667,17 @@ class KeyedStore(OwnedStore):
         there = self._values([op.key for op in ops])
         self._carry_out(_loose((op for op in ops if op.key in there), self._max_ops))
 
+    def _delete_lost_records(self) -> None:
+        """Those of runs that are live: they were written ahead of a document that was not written any more."""
+        keys: list[Key] = []
+        for doc in self._fetch_live():
+            for uid, runs in ((doc.uid, doc.live), *((past.uid, past.live) for past in doc.past)):
+                for run in runs:
+                    entry = _Entry(run.fire_us, run.attempt, uid, True)
+                    keys += [entry.key(tree) for tree in _trees(entry)]
+        there = self._values(keys)
+        self._carry_out(_loose((Op("delete", key) for key in there), self._max_ops))
+
     def _fetch_history(self, job_id: str | None, failed: bool, limit: int) -> list[RunRecord]:
         places: Iterator[tuple[int, str]]
         if job_id is None:
@@ -731,6 +743,8 @@ class KeyedStore(OwnedStore):
 
     def _mend(self) -> None:
         super()._mend()
+        with self._writing("delete what was not finished"):
+            self._delete_lost_records()
         with self._using("read notes"):
             self._fetch_note("")
 
@@ -818,7 +832,11 @@ def _piece_keys(key: Key, value: bytes) -> list[Key]:
 
 def _ahead(step: Step) -> list[Op]:
     """What may be written before the document: records, and pieces of payloads."""
-    return [op for op in step.ops if op.key[0] in ("history", "failed") or (op.verb, op.key[0]) == ("create", "pieces")]
+    return [op for op in step.ops if _may_be_ahead(op)]
+
+
+def _may_be_ahead(op: Op) -> bool:
+    return op.key[0] in ("history", "failed") or (op.verb, op.key[0]) == ("create", "pieces")
 
 
 def _loose(ops: Iterable[Op], at_once: int) -> list[Step]:
