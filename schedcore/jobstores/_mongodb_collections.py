@@ -58,6 +58,9 @@ class Collections(DocumentStore):
         """What is said of the version of the collections, if they are there. Raises for those of a newer one."""
         if self._given is None:
             self._use(make_client(self._connect_args))
+        return self._check_version()
+
+    def _check_version(self) -> Row | None:
         found = self._meta.find_one({"_id": "schema"})
         version = None if found is None else found.get("version")
         if found is not None and version not in (1, SCHEMA_VERSION):
@@ -68,6 +71,7 @@ class Collections(DocumentStore):
         return found
 
     def _make_indexes(self) -> None:
+        # A page of both timelines is read from "due" as well: the server merges what it has for each ``elapsed``.
         self._jobs.create_indexes(
             [
                 IndexModel([("elapsed", 1), ("due_us", 1), ("_id", 1)], name="due"),

@@ -33,6 +33,8 @@ class OwnedCollections(Collections):
 
     def _take(self) -> None:
         mine = self._owner.text
+        if self._renewal is not None:
+            self._check_version()  # whoever had it meanwhile may have been of another release
         # The server's clock, and the only one that judges.
         self._meta.update_one({"_id": "clock"}, {"$currentDate": {"at": True}}, upsert=True)
         for _ in range(3):

@@ -161,6 +161,23 @@ def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(store: MongoDBJo
     scheduler.shutdown()
 
 
+def test_a_store_that_another_release_had_meanwhile_is_not_written_any_more(store: MongoDBJobStore) -> None:
+    """Its scheduler was paused for longer than a lease, and the other one is over when it goes on."""
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    before = store._jobs.find_one("a")
+    store._meta.delete_one({"_id": "owner"})
+    store._meta.update_one({"_id": "schema"}, {"$set": {"version": 99}})
+    for _ in range(2):
+        run_out(store, monotonic=True)
+        with pytest.raises(JobStoreError, match="schema version 99, and this release reads 2"):
+            scheduler.remove_job("a")
+    assert store._jobs.find_one("a") == before
+    assert store._meta.find_one("owner") is None
+    scheduler.shutdown()
+
+
 def test_what_somebody_else_has_changed_meanwhile_refuses_the_write_of_who_does_not_know_yet(
     store: MongoDBJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
