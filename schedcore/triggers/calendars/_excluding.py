@@ -449,10 +449,10 @@ class Excluding(Zoned):
             if moved_us is not None and (best_us is None or moved_us < best_us):
                 best_us = moved_us
             looked += 1
-            if looked >= _FEW and after_us >= KNOWN_US and best_us is not None:
+            if looked >= _FEW and after_us >= KNOWN_US:
                 if least_us is None:
                     least_us = self._finder().at_or_after(max(after_us + 1, self._midnight_us(day)), [_STEPS])
-                if best_us == least_us:
+                if least_us is None or least_us >= (self._midnight_us(day + 1) if best_us is None else best_us):
                     break
             at_us = self._child.next_us(following_us - 1)
         return best_us
