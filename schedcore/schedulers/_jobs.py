@@ -317,7 +317,7 @@ class Jobs:
                 now = self._scheduler._timeline.now()
             # The user speaks of the wall clock; such a trigger is judged on the timeline that never goes back.
             next_run += now.steady_us - now.wall_us
-        return JobEntry(job, JobState.ACTIVE, next_run, next_run)
+        return _new(JobEntry, (job, _ACTIVE, next_run, next_run, None))
 
     def _merged(self, old: JobEntry, pending: Pending, now: Now) -> JobEntry:
         """A job registered again: with an unchanged trigger it keeps its place in the schedule."""
