@@ -471,7 +471,9 @@ def _make_client(options: Mapping[str, Any]) -> Etcd3Client:
     session, url = client.session, f"{client.protocol}://{client.host}:{client.port}/"
     # What the environment says (proxies, certificates, passwords) is looked up once. It would take a third of each call's time.
     found = session.merge_environment_settings(url, {}, False, None, None)
-    session.proxies, session.verify, session.cert = found["proxies"], found["verify"], found["cert"]
+    session.proxies, session.cert = found["proxies"], found["cert"]
+    if session.verify is True:  # requests lets REQUESTS_CA_BUNDLE win over ca_cert=
+        session.verify = found["verify"]
     if session.auth is None:
         session.auth = get_netrc_auth(url)
     session.trust_env = False
