@@ -121,5 +121,5 @@ def test_a_listener_that_exits_in_the_main_thread_ends_the_program_and_nobody_wa
     scheduler.start()
     with pytest.raises(SystemExit):
         scheduler.shutdown()
-    scheduler.shutdown(timeout=1.0)
+    scheduler.shutdown(timeout=DEADLINE_S)
     assert STILL_CLOSING not in caplog.text

@@ -193,21 +193,23 @@ async def test_whatever_a_job_raises_neither_ends_the_loop_nor_troubles_it() -> 
 async def test_shutdown_waits_for_coroutines_and_does_not_cancel_them() -> None:
     scheduler = AsyncIOScheduler()
     scheduler.start()
-    begun = asyncio.Event()
+    begun: list[str] = []
     ended: list[str] = []
 
     async def job() -> None:
-        begun.set()
+        begun.append("coroutine")
         await asyncio.sleep(0.05)
         ended.append("coroutine")
 
     def function() -> None:
+        begun.append("function")
         time.sleep(0.05)
         ended.append("function")
 
     scheduler.add_job(job)
     scheduler.add_job(function)
-    await begun.wait()
+    while len(begun) < 2:
+        await asyncio.sleep(0.001)
     cut = await scheduler.shutdown()
     assert cut == []
     assert sorted(ended) == ["coroutine", "function"]

@@ -263,15 +263,16 @@ def test_shutdown_waits_for_all_that_runs(io_loop: IOLoop) -> None:
     ended: list[str] = []
 
     async def main() -> None:
-        begun = asyncio.Event()
+        begun: list[str] = []
 
         @gen.coroutine
         def generator() -> Any:
-            begun.set()
+            begun.append("generator")
             yield gen.sleep(0.05)
             ended.append("generator")
 
         def function() -> None:
+            begun.append("function")
             time.sleep(0.05)
             ended.append("function")
 
@@ -279,7 +280,8 @@ def test_shutdown_waits_for_all_that_runs(io_loop: IOLoop) -> None:
         scheduler.start()
         scheduler.add_job(generator)
         scheduler.add_job(function)
-        await begun.wait()
+        while len(begun) < 2:
+            await asyncio.sleep(0.001)
         assert await scheduler.shutdown() == []
         assert sorted(ended) == ["function", "generator"]
         names = [thread.name for thread in threading.enumerate()]
