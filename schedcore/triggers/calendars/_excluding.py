@@ -45,7 +45,7 @@ _BACK_S = 2 * DAY_S
 _MOST_COUNTED = 50_000
 # Steps of a search (``_effort``) for each look at a span.
 _SPAN_STEPS = 5
-# Spans that are looked at one by one before it pays to know where the others are.
+# Spans that are looked at one by one before it pays to know where the others are, where asking for them is cheap.
 _FEW = 8
 # Steps of one look at where they are.
 _STEPS = 1000
@@ -221,6 +221,7 @@ class Excluding(Zoned):
 
     def _next_open(self, after_us: int) -> int | None:
         first_us = at_us = self._child.next_us(after_us)
+        few = 0 if self._child.searches else _FEW  # what searches is dear to ask
         for number in range(MAX_SPANS):
             if at_us is None or at_us <= after_us:
                 return at_us
@@ -230,7 +231,7 @@ class Excluding(Zoned):
                 if lost is not None and lost[0] == first_us:
                     raise InvalidTriggerError(lost[1], field="calendar")
             far = at_us - first_us > _FURTHEST_US
-            if (number >= _FEW or far) and at_us >= KNOWN_US:
+            if (number >= few or far) and at_us >= KNOWN_US:
                 found_us = self._finder().at_or_after(at_us, [_STEPS])
                 if found_us is None:
                     if self._may_be_open_yet(at_us):
