@@ -270,12 +270,17 @@ class SQLAlchemyJobStore(JobStore):
         """Add many jobs, with records of them; the numbers of those that are named."""
         by_keys = self._database.backend.by_keys
         with self._database.writing("add jobs") as cursor:
-            taken = {text(found[0]) for found in by_keys(cursor, self._sql.taken, [row[0] for row in rows])}
-            for row in rows:
-                if row[0] in taken:
-                    raise ConflictingIdError(row[0])
-                taken.add(row[0])
-            self._sql.add(cursor, rows)
+            try:
+                self._sql.add(cursor, rows)
+            except self._database.key_taken:
+                # Nearly always there is none: only now it is asked which.
+                cursor.connection.rollback()
+                taken = {text(found[0]) for found in by_keys(cursor, self._sql.taken, [row[0] for row in rows])}
+                for row in rows:
+                    if row[0] in taken:
+                        raise ConflictingIdError(row[0]) from None
+                    taken.add(row[0])
+                raise
             if skipped:
                 found = by_keys(cursor, self._sql.uids, list({record.job_id for record in skipped}))
                 uids = {text(job_id): uid for uid, job_id in found}

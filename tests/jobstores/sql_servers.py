@@ -390,6 +390,18 @@ class ServerTests:
         with pytest.raises(SerializationError, match=r"has 256 characters, and .* keeps 255"):
             store.check(entry("x" * 256).job)
 
+    @pytest.mark.parametrize("ids", [["new", "second", "first"], ["new", "second", "second"]])
+    def test_one_of_many_ids_is_taken(self, place: Place, start: Start, ids: list[str]) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry("first"), entry("third")])
+        if "first" in ids:
+            store.add_entries([entry("second"), entry("fourth")])
+        with pytest.raises(ConflictingIdError, match="job id 'second' is taken"):
+            store.add_entries([entry(job_id) for job_id in ids])
+        assert store.get_entry("new") is None
+        store.add_entries([entry("new"), entry("last")])
+        assert store.get_entry("new") is not None
+
     def test_text_that_the_database_refuses(self, place: Place, start: Start) -> None:
         store = start(SQLAlchemyJobStore(place.url))
         store.add_entries([entry("a"), entry("b")])
