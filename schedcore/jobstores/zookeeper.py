@@ -27,7 +27,8 @@ from urllib.parse import quote, unquote
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.jobstores._clients import given_client
-from schedcore.jobstores._keyed import DIGITS, OFFSET_US, Key, KeyedStore, Kind, Named, Op, Step, Timed, Tree
+from schedcore.jobstores._keyed import KeyedStore
+from schedcore.jobstores._keyed_keys import DIGITS, OFFSET_US, Key, Kind, Named, Op, Step, Timed, Tree
 from schedcore.jobstores._owner import Owner, in_use, is_gone
 from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
@@ -39,6 +40,7 @@ try:
         ConnectionClosedError,
         ConnectionLoss,
         KazooException,
+        NoAuthError,
         NodeExistsError,
         NoNodeError,
         NotEmptyError,
@@ -151,15 +153,11 @@ class ZooKeeperJobStore(KeyedStore):
                     self._alias,
                     f"there are nodes below {self._path!r} that were not written by schedcore; give another path",
                 )
-            parts = self._path[1:].split("/")
-            self._make(["/" + "/".join(parts[: number + 1]) for number in range(len(parts))])
-            self._make([self._term_path])
+            self._lay_out()
         self._take()
         # Other releases may have made the store before there were all of these.
         known = self._children([self._path])[0]
         self._make([f"{self._path}/{name}" for name in (*_KINDS, *_TREES) if name not in known])
-        if not there:
-            self._make([f"{self._path}/schema"], SCHEMA_VERSION.encode())
         self._halfway = True
         self._settle()
 
@@ -186,6 +184,19 @@ class ZooKeeperJobStore(KeyedStore):
                 f"the nodes below {self._path!r} have schema version {schema[0]!r}, and this release reads {SCHEMA_VERSION}",
             )
         return schema is not None
+
+    def _lay_out(self) -> None:
+        """Make the nodes that all others are below, and last the one that says that they are there."""
+        parts = self._path[1:].split("/")
+        above = ["/" + "/".join(parts[: number + 1]) for number in range(len(parts))]
+        self._make([*above, self._term_path, *(f"{self._path}/{name}" for name in (*_KINDS, *_TREES))])
+        if self._look([self._term_path])[0] is None:
+            raise JobStoreError(
+                self._alias, f"the node {self._path} cannot be made: the path that hosts= ends with is not there"
+            )
+        self._make([f"{self._path}/schema"], SCHEMA_VERSION.encode())
+        self._buckets.clear()
+        self._empty.clear()
 
     def _make(self, paths: Sequence[str], value: bytes = b"") -> None:
         """Make nodes that may be there."""
@@ -223,6 +234,10 @@ class ZooKeeperJobStore(KeyedStore):
         mine = Owner().text.encode()
         for _ in range(_TRIES):
             held, term = self._look([self._owner_path, self._term_path])
+            if term is None:
+                # All that was there was deleted while it was open.
+                self._lay_out()
+                continue
             transaction = self._ready().transaction()
             if held is not None:
                 holder, stat = held
@@ -232,17 +247,16 @@ class ZooKeeperJobStore(KeyedStore):
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
             transaction.create(self._owner_path, mine, ephemeral=True)
-            if term is None:
-                raise JobStoreError(
-                    self._alias,
-                    f"the node {self._term_path} is not there: it was deleted, or the path that hosts= ends with is not there",
-                )
             transaction.set_data(self._term_path, mine, term[1].version)
-            *_, last = self._gather([transaction.commit_async()])[0]
+            results = self._gather([transaction.commit_async()])[0]
+            last = results[-1]
             if not isinstance(last, Exception):
                 alone: bool = last.version == self._term + 1
                 self._owner, self._term, self._names_of_mine = mine, last.version, {mine}
                 return alone
+            refused = _first_error(results)
+            if refused is not None and isinstance(refused[1], NoAuthError):
+                raise refused[1]
         raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
 
     def _in_use(self, holder: bytes) -> JobStoreInUseError:
@@ -275,7 +289,10 @@ class ZooKeeperJobStore(KeyedStore):
     def _explain(self, error: Exception) -> tuple[str, bool] | None:
         if not isinstance(error, KazooException | KazooTimeoutError | OSError):
             return None
-        return error_text(error), isinstance(error, _AWAY) and not isinstance(error, AuthFailedError)
+        text = error_text(error)
+        if isinstance(error, NoAuthError):
+            text += f" (the client needs the rights to create, delete, read and write, cdrw, on {self._path!r} and all below)"
+        return text, isinstance(error, _AWAY) and not isinstance(error, AuthFailedError)
 
     # -- calls ------------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import pytest
 from kazoo.client import KazooClient  # type: ignore[import-untyped]
 from kazoo.exceptions import ConnectionLoss, NoAuthError, NoNodeError  # type: ignore[import-untyped]
 from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
+from kazoo.security import make_acl, make_digest_acl  # type: ignore[import-untyped]
 
 from schedcore.clock import Now
 from schedcore.engine import decide
@@ -23,13 +24,13 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.job import Job, JobState
-from schedcore.jobstores._keyed import Named, Op, Step, Timed
+from schedcore.jobstores._keyed_keys import Named, Op, Step, Timed
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import KeyedInside, KeyedTests, other_process
+from tests.jobstores.owned import KeyedInside, KeyedTests, check_emptied, other_process
 from tests.services import Proxy, ZooKeeper
 
 Make = Callable[..., ZooKeeperJobStore]
@@ -229,8 +230,28 @@ def test_nodes_of_somebody_elses_and_of_another_version(make: Make, client: Any)
     assert sorted(client.get_children(store._path)) == ["my job", "schema"]
 
 
+def test_rights_that_are_missing_are_named(make: Make, client: Any) -> None:
+    store = make()
+    scheduler = scheduler_on(store)
+    scheduler.start(paused=True)
+    scheduler.shutdown()
+    client.add_auth("digest", "somebody:else")
+    reading = [make_acl("world", "anyone", read=True), make_digest_acl("somebody", "else", all=True)]
+    for path in (f"{store._path}/term", store._path):
+        before, _ = client.get_acls(path)
+        client.set_acls(path, reading)
+        with pytest.raises(JobStoreError, match="create, delete, read and write, cdrw, on") as caught:
+            scheduler_on(make()).start()
+        assert not caught.value.transient
+        client.set_acls(path, before)
+
+
+def test_a_store_that_was_deleted_meanwhile_is_made_again(make: Make, client: Any) -> None:
+    check_emptied(make, lambda store: client.delete(store._path, recursive=True))
+
+
 def test_a_chroot_that_is_not_there(make: Make, arguments: dict[str, Any]) -> None:
-    message = "the node /jobs/term is not there: .* the path that hosts= ends with is not there"
+    message = "the node /jobs cannot be made: the path that hosts= ends with is not there"
     with pytest.warns(UserWarning, match="chroot"), pytest.raises(JobStoreError, match=message):
         scheduler_on(make(hosts=f"{arguments['hosts']}/nothing/there", path="jobs")).start()
 
