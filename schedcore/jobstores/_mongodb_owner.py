@@ -8,7 +8,7 @@ import time
 import pymongo
 from pymongo import errors as mongo_errors
 
-from schedcore.errors import JobStoreInUseError
+from schedcore.errors import JobStoreError, JobStoreInUseError
 from schedcore.jobstores._mongodb_collections import Collections
 from schedcore.jobstores._mongodb_rows import Row
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
@@ -30,13 +30,16 @@ class OwnedCollections(Collections):
         self._owner = Owner()
         self._renewal: Renewal | None = None
         self._renewed = _NEVER
+        # How often anybody had taken it, or tried to, when we did; and whether somebody else may have had it since we did before.
+        self._takes = 0
+        self._had_by_others = False
 
     def _take(self) -> None:
         mine = self._owner.text
         if self._renewal is not None:
             self._check_version()  # whoever had it meanwhile may have been of another release
         # The server's clock, and the only one that judges.
-        self._meta.update_one({"_id": "clock"}, {"$currentDate": {"at": True}}, upsert=True)
+        self._meta.update_one({"_id": "clock"}, {"$currentDate": {"at": True}, "$inc": {"takes": 1}}, upsert=True)
         for _ in range(3):
             sent = _clocks()
             clock = self._meta.find_one({"_id": "clock"}) or {}
@@ -47,7 +50,6 @@ class OwnedCollections(Collections):
                 except mongo_errors.DuplicateKeyError:
                     continue
                 holder = {"name": mine}
-                self._take_over()
                 if self._renewal is not None:
                     self._make_indexes()  # they may have gone as well
             name, at = holder.get("name"), holder.get("at")
@@ -61,8 +63,11 @@ class OwnedCollections(Collections):
             seen = {"_id": "owner", "name": {"$eq": name}, "renewals": {"$eq": holder.get("renewals")}}
             if self._meta.update_one(seen, {"$set": {"name": mine}, **_RENEWED}).matched_count:
                 self._renewed = sent
-                if name != mine:
-                    self._take_over()
+                takes = int(clock.get("takes", 0))
+                # The first: all that was there has been deleted.
+                if self._renewal is not None and takes not in (1, self._takes + 1):
+                    self._had_by_others = True
+                self._takes = takes
                 return
         holder = self._meta.find_one({"_id": "owner"}) or {}
         raise self._in_use(holder.get("name"))
@@ -77,9 +82,17 @@ class OwnedCollections(Collections):
             self._take()
 
     def _check_owner(self) -> None:
-        """Renew a lease that is half over. Raises if somebody else has taken the store."""
+        """Renew a lease that is half over. Raises if somebody else has taken the store, or had it meanwhile."""
         if any(not 0 <= now - then < LEASE_S / 2 for now, then in zip(_clocks(), self._renewed, strict=True)):
             self._renew()
+        if self._had_by_others:
+            self._had_by_others = False
+            self._docs.clear()
+            self._claimed.clear()
+            self._take_over()
+            raise JobStoreError(
+                self._alias, "another scheduler has used the store meanwhile; look again", transient=True
+            )
 
     def _leave(self) -> None:
         """Have nobody renew it any more, and let go of it, if it is ours."""

@@ -23,7 +23,9 @@ three times in each lease. For half a lease it is one's own without being looked
 write renews it first. The half is over when either clock says so, because the wall clock goes on while a machine sleeps. A
 process that is paused in front of its write for longer than a lease may still make it after somebody else took over, and so may
 one whose server's clock was set forward, until its thread is told: documents that the new owner has written since refuse it,
-and what it decides about the others is on record, so no fire time is decided about twice.
+and what it decides about the others is on record, so no fire time is decided about twice. How often anybody took the store is
+counted, so that who takes it again knows whether somebody else may have had it meanwhile: then what was claimed is dropped, and
+what is live is another scheduler's.
 
 **What is acknowledged** is on the disks of a majority (``w="majority"``, ``j=True``) and is read as such, unless the client
 says otherwise. Reads go to the primary.

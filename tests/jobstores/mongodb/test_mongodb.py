@@ -161,6 +161,42 @@ def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(store: MongoDBJo
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("noticed_by", ["the write", "the thread that renews"])
+def test_what_somebody_else_has_left_meanwhile_is_not_taken_for_ones_own(
+    store: MongoDBJobStore, noticed_by: str
+) -> None:
+    """A process was paused for longer than its lease; another one made a run of which nobody knows whether it began, and died."""
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "interval", hours=1, id="a", next_run_time="2026-01-01T00:00:00Z", recovery="lost")
+    scheduler.add_job(work, "interval", hours=1, id="b", next_run_time="2026-01-01T00:00:00Z", recovery="lost")
+    scheduler.shutdown()
+    store.start(scheduler, "default")
+    assert store.recover([]) == ([], [])
+    at = now()
+    claims = store.acquire(at, 9)
+    store._meta.delete_one({"_id": "owner"})
+    other = again(store)
+    other.start(scheduler, "default")
+    (run,) = other.commit([decide(other.acquire(at, 1)[0], at.wall_us)], at.wall_us).runs
+    other.shutdown()
+    if noticed_by == "the write":
+        run_out(store, monotonic=True)
+    else:
+        store._renew()
+    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
+        store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us)
+    assert caught.value.transient
+    recovered = store.recover([])
+    assert recovered.runs == []
+    assert [(lost.job_id, lost.fire_us) for lost in recovered.lost] == [(run.job.id, run.fire_us)]
+    assert store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us).runs == []
+    (claim,) = store.acquire(at, 9)
+    assert claim.job.id != run.job.id
+    assert len(store.commit([decide(claim, at.wall_us)], at.wall_us).runs) == 1
+    store.shutdown()
+
+
 def test_a_store_that_another_release_had_meanwhile_is_not_written_any_more(store: MongoDBJobStore) -> None:
     """Its scheduler was paused for longer than a lease, and the other one is over when it goes on."""
     scheduler = scheduler_on(store)
