@@ -32,7 +32,8 @@ from urllib.parse import urlsplit
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.jobstores._clients import given_client
-from schedcore.jobstores._keyed import DIGITS, OFFSET_US, Key, KeyedStore, Kind, Named, Op, Step, Tree
+from schedcore.jobstores._keyed import KeyedStore
+from schedcore.jobstores._keyed_keys import DIGITS, OFFSET_US, Key, Kind, Named, Op, Step, Tree
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer

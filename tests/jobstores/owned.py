@@ -20,7 +20,7 @@ from schedcore.engine import Claim, decide
 from schedcore.errors import ConflictingIdError, JobStoreError, JobStoreInUseError
 from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobState
-from schedcore.jobstores._keyed import Step
+from schedcore.jobstores._keyed_keys import Step
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Finish, RunRecord, RunState, Skip, SkipReason, skip_record
 from schedcore.schedulers.background import BackgroundScheduler

@@ -21,7 +21,7 @@ from schedcore.errors import (
     JobStoreInUseError,
     SerializationError,
 )
-from schedcore.jobstores._keyed import Named, Op, Step, Timed
+from schedcore.jobstores._keyed_keys import Named, Op, Step, Timed
 from schedcore.jobstores.etcd import EtcdJobStore, _end, _text
 from schedcore.run import Finish, RunState
 from schedcore.testing import EventLog

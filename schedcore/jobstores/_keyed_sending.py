@@ -1,0 +1,71 @@
+"""How steps go to the server: as many in a request as it takes, and one that none can hold in several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from schedcore.jobstores._keyed_backend import KeyedBackend
+from schedcore.jobstores._keyed_keys import Op, Step
+
+__all__ = ["KeyedSending"]
+
+
+class KeyedSending(KeyedBackend):
+    """See the module's docstring."""
+
+    def _carry_out(self, steps: Sequence[Step], *, together: bool = False) -> list[bool]:
+        done: list[bool] = []
+        for batch in self._batches(steps):
+            with self._telling():
+                made = self._apply(batch, together)
+            self._follow([step for step, fine in zip(batch, made, strict=True) if fine], all(made))
+            done += [fine for step, fine in zip(batch, made, strict=True) if not step.ahead]
+        return done
+
+    def _follow(self, written: Sequence[Step], complete: bool) -> None:
+        """Keep what is known of the server in step with what was written. ``complete``: nothing was refused."""
+
+    def _batches(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
+        batch: list[Step] = []
+        size = 0
+        for step in steps:
+            for part in self._parts(step):
+                part_size = part.size
+                full = len(batch) >= self._max_steps or size + part_size > self._max_bytes
+                if batch and (full or part.ahead or batch[-1].ahead):
+                    yield batch
+                    batch, size = [], 0
+                batch.append(part)
+                size += part_size
+        if batch:
+            yield batch
+
+    def _parts(self, step: Step) -> list[Step]:
+        """A step that one request cannot hold, as several: first what means nothing until the document is written."""
+        if step.doc_id is None or (len(step.ops) <= self._max_ops and not any(map(_may_be_ahead, step.ops))):
+            return [step]
+        if len(step.ops) <= self._max_ops and step.size <= self._max_bytes:
+            return [step]
+        ahead = _ahead(step)
+        rest = tuple(op for op in step.ops if op not in ahead)
+        parts: list[Step] = []
+        some: list[Op] = []
+        size = 0
+        for op in ahead:
+            if some and (len(some) >= self._max_ops or size + len(op.value) > self._max_bytes // 2):
+                parts.append(Step(None, 0, None, tuple(some), ahead=True))
+                some, size = [], 0
+            some.append(op)
+            size += len(op.value) + 200
+        if some:
+            parts.append(Step(None, 0, None, tuple(some), ahead=True))
+        return [*parts, step._replace(ops=rest)]
+
+
+def _ahead(step: Step) -> list[Op]:
+    """What may be written before the document: records, and pieces of payloads."""
+    return [op for op in step.ops if _may_be_ahead(op)]
+
+
+def _may_be_ahead(op: Op) -> bool:
+    return op.key[0] in ("history", "failed") or (op.verb, op.key[0]) == ("create", "pieces")
