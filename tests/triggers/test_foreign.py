@@ -10,6 +10,7 @@ import pytest
 from schedcore.clock import from_datetime
 from schedcore.engine import Claim, decide
 from schedcore.errors import InvalidTriggerError
+from schedcore.events import EVENT_JOB_SKIPPED, JobSkippedEvent
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.testing import VirtualScheduler
 from schedcore.triggers import foreign as module
@@ -268,6 +269,31 @@ def test_so_is_what_is_searched_with_its_help(slow: BaseTrigger) -> None:
         AndTrigger([slow, CronTrigger(hour=7, minute=30, timezone="UTC")]).next_us(after_us)
     with pytest.raises(InvalidTriggerError, match="no fire time was found"):
         as_grid(slow).excluding(Predicate(lambda day: True)).next_us(after_us)
+
+
+def test_a_job_that_goes_on_after_a_pause_waits_no_longer_either(slow: Slow) -> None:
+    scheduler = VirtualScheduler(start="2026-01-05T00:00:01Z", timezone="UTC")
+    told: list[JobSkippedEvent] = []
+    scheduler.add_listener(told.append, EVENT_JOB_SKIPPED)
+    scheduler.start()
+    job = scheduler.add_job(print, slow)
+    job.pause()
+    scheduler.advance(500 * 3600)
+    slow.time_s = 0.0
+    job.resume()
+    assert slow.time_s <= module.WALK_S + 0.5
+    scheduler.shutdown()
+    assert [(event.reason, event.first_run_time) for event in told] == [("paused", START + timedelta(hours=1))]
+
+
+def test_a_slow_function_is_asked_once_for_what_it_leaves_out(slow: Slow) -> None:
+    """First for the next fire time, and then for what is told of those before it."""
+    opened = EVERY_HOUR.excluding(Moments(lambda when: bool(slow.get_next_fire_time(None, START)) and when.day == 5))
+    made = decide(Claim(job(opened, JobPolicy()), START_US, START_US, 0, None, None), START_US + 1)
+    assert made.next_us == START_US + 24 * HOUR_US
+    [skip] = made.skips
+    assert (skip.reason, skip.times) == ("excluded", 23)
+    assert slow.time_s == pytest.approx(2.4)  # for each hour of the day from the second on, and for the next midnight
 
 
 def test_the_log_says_where_a_count_may_be_too_low(caplog: pytest.LogCaptureFixture) -> None:
