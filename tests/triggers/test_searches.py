@@ -27,10 +27,10 @@ BOUNDS = {
     "calendarinterval": (0, 0),
     "rrule": (0, 50),
     "businessday": (20, 200),
-    "excluding": (100, 300),
-    "and": (3, 100),
-    "and_near": (10, 300),
-    "nested": (80, 1_500),
+    "excluding": (65, 250),
+    "and": (1, 60),
+    "and_near": (3, 200),
+    "nested": (25, 400),
 }
 
 
