@@ -17,13 +17,14 @@ for all: reading and writing (``_documents_access``), the way of a run (``_docum
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from schedcore.errors import ConflictingIdError, JobLookupError, JobStoreInUseError, SerializationError
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._documents_backend import CHUNK
-from schedcore.jobstores._documents_doc import Change, Doc, Past, check_id, is_text
+from schedcore.jobstores._documents_doc import Change, Doc, Past, check_id, check_ids, is_text
 from schedcore.jobstores._documents_recovery import DocumentRecovery
 from schedcore.jobstores._payload import SOON_US, Loaded, StoredRecord
 from schedcore.jobstores.base import StoreHost
@@ -113,12 +114,9 @@ class DocumentStore(DocumentRecovery):
             records.setdefault(record.job_id, []).append(record)
         jobs = [entry.job for entry in entries]
         ids = [job.id for job in jobs]
-        seen: set[str] = set()
-        for job_id in ids:
-            check_id(job_id)
-            if job_id in seen:
-                raise ConflictingIdError(job_id)
-            seen.add(job_id)
+        check_ids(ids)
+        if len(set(ids)) < len(ids):
+            raise ConflictingIdError(Counter(ids).most_common(1)[0][0])
         payloads = self.codec.encode_all(jobs)
         if self._payload_limit is not None:
             for job, payload in zip(jobs, payloads, strict=True):

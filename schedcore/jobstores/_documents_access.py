@@ -128,11 +128,12 @@ class DocumentAccess(DocumentBackend):
         for first in range(0, len(changes), max(1, size)):
             some = changes[first : first + size]
             written += self._write(some, together)
+        docs = self._docs
         for (_, doc, _, _), done in zip(changes, written, strict=True):
             if done and not together and not doc.empty:
                 self._remember(doc)
-            else:
-                self._docs.pop(doc.id, None)
+            elif doc[0] in docs:
+                del docs[doc[0]]
         return written
 
     def _known(self, job_id: str, revision: int) -> Doc | None:
