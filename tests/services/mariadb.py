@@ -53,6 +53,8 @@ class MariaDB(Service):
             server,
             "--no-defaults",
             f"--datadir={data}",
+            # A server that starts deletes what it takes for an earlier one's in the folder for temporary files.
+            f"--tmpdir={self._folder('temporary')}",
             f"--bind-address={HOST}",
             f"--port={self.port}",
             # Taken as relative to the data folder: an absolute path could be longer than a socket's may be.
