@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -299,14 +300,14 @@ def test_stopped_it_leaves_nothing(name: str, end: str) -> None:
     keeper = main.parent()
     assert keeper is not None
     everything = [keeper, main, *main.children(recursive=True)]
-    segments = shared_memory()
+    segments = shared_memory_of(everything)
     for step in end.split(" and "):
         getattr(one, step)()
     one.stop()
     assert not one.running
     wait_until(lambda: not any(alive(process) for process in everything))
     assert not folder.exists()
-    assert not (shared_memory() - segments)
+    assert not (segments & shared_memory())
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 1.0)
     with pytest.raises(ServiceError, match=f"{name} was not started"):
@@ -447,14 +448,29 @@ def alive(process: psutil.Process) -> bool:
     return False
 
 
+def system_v() -> list[list[str]]:
+    """The System V segments of this machine, as the kernel lists them."""
+    with contextlib.suppress(OSError):
+        return [line.split() for line in Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]]
+    return []
+
+
 def shared_memory() -> set[str]:
-    """The System V segments of this machine that no process is attached to, and the POSIX ones."""
-    found: set[str] = set()
+    """The shared memory of this machine: identifiers of System V segments, and paths of POSIX ones."""
+    found = {segment[1] for segment in system_v()}
     with contextlib.suppress(OSError):
-        lines = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
-        found |= {line.split()[1] for line in lines if line.split()[6] == "0"}
-    with contextlib.suppress(OSError):
-        found |= set(os.listdir("/dev/shm"))
+        found |= {f"/dev/shm/{name}" for name in os.listdir("/dev/shm")}
+    return found
+
+
+def shared_memory_of(processes: list[psutil.Process]) -> set[str]:
+    """The part of it that one of these has made, or has mapped. (Others on this machine have some, which comes and goes.)"""
+    made_by = {str(process.pid) for process in processes}
+    found = {segment[1] for segment in system_v() if segment[4] in made_by}
+    for process in processes:
+        with contextlib.suppress(OSError):
+            maps = Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8", errors="replace")
+            found |= {f"/dev/shm/{name.split()[0]}" for name in re.findall(r"/dev/shm/(.+)", maps)}
     return found
 
 
