@@ -116,7 +116,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a class": ({"args": [{"x": [int]}]}, "args[0]['x'][0]", "is code, not data"),
     "an Enum": ({"args": [{Colour.RED: 1}]}, "args[0]", "Colour is not registered"),
     "a dataclass": ({"kwargs": {"order": Order(1, START)}}, "kwargs['order']", "Order is not registered"),
-    "a Path": ({"args": [(Path("x"),)]}, "args[0][0]", "is not registered: give it to JSONSerializer(types=[Path])"),
+    "a Path": ({"args": [(Path("x"),)]}, "args[0][0]", "Serializer(types=[Path])"),
     "half of a character": ({"args": [["\ud800"]]}, "args[0][0]", "lone surrogate"),
     "a subclass": ({"args": [[type("Text", (str,), {})("x")]]}, "args[0][0]", "Text is a subclass of str"),
     "many bytes": ({"args": [b"x" * 20_000_000]}, "", "bytes"),
