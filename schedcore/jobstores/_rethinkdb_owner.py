@@ -7,7 +7,7 @@ from typing import Any
 
 from rethinkdb import r  # type: ignore[import-untyped, unused-ignore]
 
-from schedcore.errors import JobStoreInUseError
+from schedcore.errors import JobStoreError, JobStoreInUseError
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._rethinkdb_rows import Row
 from schedcore.jobstores._rethinkdb_tables import Tables
@@ -21,12 +21,17 @@ class OwnedTables(Tables):
 
     _owner: Owner
     _renewal: Renewal | None
+    #: Whether somebody else had it since we took it, and did not let go.
+    _had_by_others: bool
 
     def _take(self) -> None:
         mine = self._owner.text
         gone = ""
         for _ in range(2):
-            self._check(self._line.ask(self._taking(mine, gone)))
+            result = self._line.ask(self._taking(mine, gone))
+            self._check(result)
+            if self._renewal is not None and result["former"] not in ([], [mine], [None]):
+                self._had_by_others = True
             name = self._holder()
             if name == mine:
                 return
@@ -46,7 +51,12 @@ class OwnedTables(Tables):
                 over = r.branch(until.type_of().eq("PTYPE<TIME>"), until.lt(now), True)
                 return r.branch(name.eq(mine), new, name.eq(gone), new, over, new, row)
 
-            return self._meta.get("owner").replace(take)
+            return self._meta.get("owner").replace(take, return_changes=True).do(told)
+
+        def told(result: Any) -> Row:
+            """What became of it; and whose it was if that has changed, null where it was nobody's."""
+            former = result["changes"].default([]).map(lambda change: text(change["old_val"], "name", None))
+            return {"errors": result["errors"], "first_error": field(result, "first_error"), "former": former}
 
         # Bound to a variable, it is a constant for the function of the write, which has to be one of its row alone.
         return r.now().do(take_at)
@@ -54,6 +64,14 @@ class OwnedTables(Tables):
     def _if_mine(self, parts: Sequence[Any]) -> list[Row]:
         """Do it if this is still the owner; a name that is gone altogether is taken again."""
         for _ in range(2):
+            if self._had_by_others:
+                self._had_by_others = False
+                self._docs.clear()
+                self._claimed.clear()
+                self._take_over()
+                raise JobStoreError(
+                    self._alias, "another scheduler has used the store meanwhile; look again", transient=True
+                )
             mine = field(self._read_meta.get("owner"), "name").eq(self._owner.text)
             results = self._line.ask(r.branch(mine, list(parts), None))
             if results is not None:

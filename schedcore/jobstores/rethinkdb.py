@@ -128,6 +128,7 @@ class RethinkDBJobStore(History):
         self._name_tables(database, table, Line(given, checked(connect_args)))
         self._owner = Owner()
         self._renewal = None
+        self._had_by_others = False
 
     def _reset(self) -> None:
         super()._reset()
@@ -143,6 +144,7 @@ class RethinkDBJobStore(History):
 
     def _open(self) -> None:
         self._owner = Owner()
+        self._had_by_others = False
         self._make_tables()
         there = self._is_there()
         if not there and not self._line.ask(self._read_jobs.is_empty()):

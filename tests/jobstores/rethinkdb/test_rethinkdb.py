@@ -252,6 +252,45 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make, server: Eval
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("noticed_by", ["the write", "the thread that renews"])
+def test_what_somebody_else_has_left_meanwhile_is_not_taken_for_ones_own(
+    make: Make, server: EvaluatorServer, noticed_by: str
+) -> None:
+    """A process was paused for longer than its lease; another one made a run of which nobody knows whether it began, and died."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    for name in "ab":
+        scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z", recovery="lost")
+    scheduler.shutdown()
+    store.start(scheduler, "default")
+    assert store.recover([]) == ([], [])
+    at = now()
+    claims = store.acquire(at, 9)
+    meta = table(store, server, "_meta")
+    meta.drop("owner")
+    other = make()
+    other.start(scheduler, "default")
+    (run,) = other.commit([decide(other.acquire(at, 1)[0], at.wall_us)], at.wall_us).runs
+    left = {**meta.rows["owner"], "name": OTHER}
+    other.shutdown()
+    meta.put(left)
+    server.evaluator.ahead_s = 3600.0
+    if noticed_by == "the thread that renews":
+        store._take()
+    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
+        store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us)
+    assert caught.value.transient
+    recovered = store.recover([])
+    assert recovered.runs == []
+    assert [(lost.job_id, lost.fire_us) for lost in recovered.lost] == [(run.job.id, run.fire_us)]
+    assert store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us).runs == []
+    (claim,) = store.acquire(at, 9)
+    assert claim.job.id != run.job.id
+    assert len(store.commit([decide(claim, at.wall_us)], at.wall_us).runs) == 1
+    store.shutdown()
+
+
 @pytest.mark.parametrize("row", [{}, {"name": 5}, {"name": "x", "until": "soon"}, {"until": None}], ids=str)
 def test_an_owner_that_nobody_of_us_wrote_is_none(make: Make, server: EvaluatorServer, row: dict[str, Any]) -> None:
     store = make()
