@@ -13,7 +13,9 @@ __all__ = ["KeyedBackend"]
 
 
 class KeyedBackend(OwnedStore):
-    """A server, as a store under keys uses it. Beside opening and closing, for which it takes the store in ``_open``."""
+    """A server, as a store under keys uses it: what follows, and what ``DocumentBackend`` asks for opening and closing. ``_open``
+    has to take the store (``_take``), to set ``_halfway`` and to call ``_settle``, which undoes what another one left.
+    """
 
     _writes_at_once: ClassVar[bool] = True
     #: Of one request: how many steps, how many operations each, and bytes, unless it is a single step.
