@@ -16,7 +16,16 @@ from schedcore.serializers.json import JSONSerializer
 from schedcore.testing import VirtualScheduler
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
-from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Moments, Predicate, Times, Weekdays
+from schedcore.triggers.calendars import (
+    BusinessDayTrigger,
+    Dates,
+    Excluding,
+    Holidays,
+    Moments,
+    Predicate,
+    Times,
+    Weekdays,
+)
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
@@ -118,6 +127,19 @@ def test_a_number_out_of_range_is_refused_when_it_is_loaded(kind: str, name: str
     state = FAR[kind].__getstate__() | {name: value}
     with pytest.raises(ValueError, match=f"for {name}, which is no whole number"):
         object.__new__(type(FAR[kind])).__setstate__(state)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"country": "x" * 10_000}, {"subdivision": "x" * 10_000}], ids=["country", "subdivision"]
+)
+def test_what_is_said_of_a_stored_calendar_is_short(wrong: dict[str, str]) -> None:
+    pytest.importorskip("holidays", reason="holidays is not installed; the extra 'holidays' brings it")
+    state = NINE.excluding(Holidays("DE")).__getstate__()
+    loaded = object.__new__(Excluding)
+    loaded.__setstate__(state | {"calendar": state["calendar"] | wrong})
+    with pytest.raises(InvalidTriggerError, match=f"{next(iter(wrong))}: no ") as caught:
+        loaded.next_us(0)
+    assert len(str(caught.value)) < 300
 
 
 def test_an_interval_that_begins_after_the_last_year_can_be_loaded() -> None:

@@ -101,7 +101,7 @@ def _holidays(country: str, subdivision: str | None) -> Any:
         if country in known:
             raise InvalidTriggerError(
                 f"subdivision: no part of {country} with holidays of its own is called "
-                f"{subdivision!r}{did_you_mean(str(subdivision), known[country])}",
+                f"{subdivision!r:.80}{did_you_mean(str(subdivision), known[country])}",
                 field="subdivision",
             ) from error
         raise InvalidTriggerError(
