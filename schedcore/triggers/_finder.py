@@ -187,24 +187,6 @@ def drifts(period_us: int) -> bool:
     return period_us > _MINUTE_US and bool(period_us % _DAY_US and _DAY_US % period_us)
 
 
-def _until_overlap(period_us: int, width_us: int, windows: Sequence[tuple[int, int, int]], begin_us: int) -> int | None:
-    """In how many periods a stretch that begins at an instant overlaps one of some windows: 0, now; None, never."""
-    least: int | None = None
-    for of_us, offset_us, wide_us in windows:
-        wide_us += width_us
-        if wide_us >= of_us:
-            return 0
-        # The stretch begins at most its width before the window.
-        place_us = (begin_us - offset_us + width_us) % of_us
-        if place_us <= wide_us:
-            return 0
-        left_us = of_us - place_us
-        times = first_multiple(period_us, of_us, left_us, left_us + wide_us)
-        if times is not None and (least is None or times < least):
-            least = times
-    return least
-
-
 def look(
     box: Box, at_us: int, steps: list[int], known_from: int = FIRST_DAY, until_us: int | None = None
 ) -> int | None:
@@ -224,8 +206,13 @@ def look(
     # What comes to other times each day is not stepped along, which may take years of days.
     times_of_day = () if known else _windows_of(minutes, seconds)
     rarest = max(windows, default=(0, 0, 0))
-    # What comes less often than the lattice is asked first whether it comes to one of the times of the day.
-    drifting = rarest if times_of_day and rarest[0] > period_us and drifts(rarest[0]) else None
+    # What comes less often than the lattice is asked first whether it comes to the other windows, and to the times of the day:
+    # it begins in them, or at most its width before.
+    crossed: list[list[tuple[int, int, int]]] = []
+    if rarest[0] > period_us:
+        others: list[tuple[tuple[int, int, int], ...]] = [(window,) for window in windows if window != rarest]
+        others += times_of_day[:1] if drifts(rarest[0]) else ()
+        crossed = [[(each_us, at - rarest[2], wide + rarest[2]) for each_us, at, wide in each] for each in others]
     if times_of_day and drifts(period_us):
         wanted += times_of_day
     until_day = None if until_us is None else until_us // _DAY_US
@@ -252,13 +239,13 @@ def look(
                     at_us = next_point(sets, before_us, period_us)
                     steps[0] -= (at_us - before_us) // (_POINTS_OF_A_STEP * period_us)
                 continue
-        if drifting is not None:
-            begin_us = at_us - (at_us - drifting[1]) % drifting[0]
-            turns = _until_overlap(drifting[0], drifting[2], times_of_day[0], begin_us)
+        if crossed:
+            begin_us = at_us - (at_us - rarest[1]) % rarest[0]
+            turns = _until_all(crossed, begin_us, rarest[0])
             if turns is None:
                 return None
             if turns:
-                at_us = begin_us + turns * drifting[0]
+                at_us = begin_us + turns * rarest[0]
                 continue
         if wanted:
             times = _until_all(wanted, at_us, period_us)

@@ -25,7 +25,7 @@ from schedcore.triggers._step_days import DayLattice, MonthSteps
 from schedcore.triggers._where import boxes_of
 from schedcore.triggers._year_days import days_of_plan
 from schedcore.triggers._zone_days import InEffect, Shown
-from schedcore.triggers._zones import FIRST_US
+from schedcore.triggers._zones import FIRST_US, LAST_US
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Holidays, Predicate, Times, Weekdays
@@ -335,6 +335,29 @@ def test_a_search_that_is_lost_is_lost_once() -> None:
     with pytest.raises(InvalidTriggerError, match="did not meet"):
         trigger.get_next_fire_time(None, start + timedelta(milliseconds=400))
     assert len(asked) == once
+
+
+@pytest.mark.parametrize("seconds", [(7, 3601, 3_196_801), (60, 90_001, 1_000_003), (1, 86_399, 5_000_011)], ids=str)
+def test_intervals_that_are_rarely_near_each_other(seconds: tuple[int, int, int]) -> None:
+    """Centuries apart: every point of the rarest is tried here."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    trigger = AndTrigger([IntervalTrigger(seconds=each, start_date=start) for each in seconds], tolerance=1)
+    often, other, rare = seconds
+    start_us = from_datetime(start)
+    expected = [
+        start_us + near * 1_000_000
+        for at in range(rare, (LAST_US - start_us) // 1_000_000, rare)
+        if (at + 2) % other <= 4  # no farther from each other than twice the tolerance
+        for near in (at - 1, at, at + 1)
+        if near % often == 0 and min(near % other, -near % other) <= 1
+    ]
+    at_us = start_us + 2_000_000
+    for expected_us in expected[:3]:
+        found_us = trigger.next_us(at_us)
+        assert found_us == expected_us
+        at_us = found_us
+    if len(expected) < 3:
+        assert trigger.next_us(at_us) is None
 
 
 def test_searches_within_a_search_are_bounded_together() -> None:
