@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from schedcore.engine import Decision, decide
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreError
 from schedcore.events import EVENT_JOB_BROKEN
 from schedcore.job import JobState
+from schedcore.jobstores._documents_doc import Change
 from schedcore.jobstores.redis import RedisJobStore
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
@@ -411,6 +412,43 @@ def test_of_many_decisions_those_made_from_outdated_documents_change_nothing(mak
     store.finish(finishes)  # as after a write whose outcome was not learnt
     assert store._redis.hlen("schedcore.jobs:records") == MANY - len(altered)
     assert store._redis.exists("schedcore.jobs:live") == 0
+    scheduler.shutdown()
+
+
+def test_of_documents_that_go_and_that_stay_some_are_outdated(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of one batch: those are written again, and no others."""
+    store = make()
+    write = store._write
+    tries: list[list[str]] = []
+
+    def note(changes: Sequence[Change], together: bool) -> Sequence[bool]:
+        tries.append([change.doc.id for change in changes])
+        return write(changes, together)
+
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    past = "2026-01-01T00:00:00Z"
+    for number in range(3):  # by turns, as they come into the batch
+        scheduler.add_job(work, "date", run_date=past, id=f"{number} goes")
+        scheduler.add_job(work, "interval", hours=1, next_run_time=past, id=f"{number} stays")
+    now_us = int(time.time() * 1e6)
+    claims = sorted(store.acquire(Now(now_us, now_us), 9), key=lambda claim: claim.job.id)
+    runs = store.commit([decide(claim, now_us) for claim in claims], now_us).runs
+    assert [run.job.id for run in runs] == [f"{number} {what}" for number in range(3) for what in ("goes", "stays")]
+    for job_id in ("1 stays", "2 goes"):
+        store._redis.hset("schedcore.jobs", job_id, b"9" + store._redis.hget("schedcore.jobs", job_id))
+    monkeypatch.setattr(store, "_write", note)
+    store.finish([Finish(run, RunState.SUCCEEDED, now_us, now_us) for run in runs])
+    assert tries == [[run.job.id for run in runs], ["1 stays", "2 goes"]]
+    documents = store._redis.hgetall("schedcore.jobs")
+    assert {job_id.decode(): value.split()[0] for job_id, value in documents.items()} == {
+        "0 stays": b"3",
+        "1 stays": b"93",
+        "2 stays": b"3",
+    }
+    assert store._redis.hlen("schedcore.jobs:payloads") == 3
+    assert store._redis.exists("schedcore.jobs:live") == 0
+    assert {record.job_id for record in store.runs()} == {run.job.id for run in runs}
     scheduler.shutdown()
 
 
