@@ -406,6 +406,8 @@ def test_a_schedule_that_is_always_closed_is_searched_once() -> None:
     child = trigger._child
 
     class Watched:
+        searches = child.searches
+
         def next_us(self, after_us: int) -> int | None:
             looked.append(after_us)
             return child.next_us(after_us)

@@ -226,7 +226,7 @@ class Excluding(Zoned):
             if at_us is None or at_us <= after_us:
                 return at_us
             assert first_us is not None
-            if number == _FEW:
+            if number == few:
                 lost = getattr(self, "_lost", None)
                 if lost is not None and lost[0] == first_us:
                     raise InvalidTriggerError(lost[1], field="calendar")
