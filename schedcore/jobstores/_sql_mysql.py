@@ -261,7 +261,7 @@ def _make_room(table: sa.Table, bind: Any, **_: Any) -> None:
     """Have the table of runs, which is about to be made, give its rows the room that they will need.
 
     In this format a number that is NULL has its room. In the others a row grows when its run ends, which moves what is beside it:
-    a batch of such changes takes half as long again. Long texts take more of a row, for which smaller pages have no room.
+    a batch of such changes takes a quarter longer. Long texts take more of a row, for which smaller pages have no room.
     """
     # The other kinds of ``bind`` only write down what they would do; and the tables may be made elsewhere, too.
     if isinstance(bind, sa.Connection) and bind.dialect.name in MySQL.dialects:
