@@ -5,6 +5,10 @@ scheduler is shut down (``recorded_ms``), and until the last of them ran (``run_
 minute apart. APScheduler reads all of them at each wakeup. schedcore writes a record of each run (APScheduler keeps none).
 ``bare`` does by the driver alone what no store can do without: it reads the ten, writes their next times in a transaction, runs
 them, and writes their outcomes. It knows where they are.
+
+*Added in bulk*, a job is two keys. With requests that were made beforehand, without scheduler and serializer, etcd takes
+60 to 100 µs for them, most of it to read the JSON of its gateway, and ZooKeeper, which has just been started here, about 100
+(25 when it has run for a while). A twelfth of what APScheduler takes is hardly more than that.
 """
 
 from __future__ import annotations
