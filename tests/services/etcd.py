@@ -41,8 +41,12 @@ class Etcd(Service):
             "--logger=zap",
         ]
 
+    def connection(self) -> http.client.HTTPConnection:
+        """One by which it is asked."""
+        return http.client.HTTPConnection(HOST, self.port, timeout=self.answer_s)
+
     def ask(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=self.answer_s)
+        connection = self.connection()
         try:
             connection.request("GET", "/health")
             return str(json.loads(connection.getresponse().read()).get("health")) == "true"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,18 +30,11 @@ class EtcdWithTLS(Etcd):
         words = [word.replace("http:", "https:") if word.startswith(plain) else word for word in super().command()]
         return [*words, "--auto-tls"]
 
-    def ask(self) -> bool:
+    def connection(self) -> http.client.HTTPConnection:
         unchecked = ssl.create_default_context()
         unchecked.check_hostname = False
         unchecked.verify_mode = ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(HOST, self.port, timeout=self.answer_s, context=unchecked)
-        try:
-            connection.request("GET", "/health")
-            return str(json.loads(connection.getresponse().read()).get("health")) == "true"
-        except http.client.HTTPException as error:
-            raise ValueError(f"not an answer of etcd: {error!r}") from error
-        finally:
-            connection.close()
+        return http.client.HTTPSConnection(HOST, self.port, timeout=self.answer_s, context=unchecked)
 
 
 @pytest.fixture(scope="module")
