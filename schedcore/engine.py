@@ -87,7 +87,7 @@ def decide(claim: Claim, now_us: int, random: Callable[[], float] | None = None)
             if next_us <= fire_us:
                 return _set_aside(claim, now_us, _standstill(trigger, fire_us, next_us))
             try:
-                with PATIENCE.walk(WALK_S / 2):  # the rest is for what is told if this is not enough
+                with PATIENCE.walk():
                     return _decide_backlog(claim, now_us, random)
             except OutOfPatienceError:
                 return _decide_in_part(claim, next_us, now_us, random)
@@ -198,7 +198,7 @@ def _decide_in_part(claim: Claim, next_us: int, now_us: int, random: Callable[[]
     trigger, policy = job.trigger, job.policy
     known = [fire_us, next_us]
     try:
-        with PATIENCE.walk():
+        with PATIENCE.walk(1.5 * WALK_S):  # answers that are known take no time, and for others there is some left
             while len(known) < MAX_STEPS:
                 at_us = trigger.next_us(known[-1])
                 if at_us is None or not known[-1] < at_us <= now_us:
