@@ -85,6 +85,7 @@ class JobEntry(NamedTuple):
     fire_us: int | None = None
     due_us: int | None = None
     reason: str | None = None  #: why it is broken
+    paused: bool = False  #: whether it was paused, when it is broken
 
 
 class Arrival:
@@ -288,7 +289,7 @@ class Job:
 
         Raises ``TransientJobError`` when text cannot name the callable.
         """
-        job, _, fire_us, due_us, reason = self._entry
+        job, _, fire_us, due_us, reason, _ = self._entry
         policy = job.policy
         ref, args = job.func_ref, job.args
         if ref is None and job.func is not None:

@@ -153,7 +153,8 @@ class DocumentStore(DocumentRecovery):
         """What adds jobs, with the records of them, beside what is there of their ids. Raises ``ConflictingIdError``."""
         changes: list[Change] = []
         uids = os.urandom(16 * len(entries)).hex()
-        for number, ((job, state, fire_us, due_us, reason), payload) in enumerate(zip(entries, payloads, strict=True)):
+        for number, (entry, payload) in enumerate(zip(entries, payloads, strict=True)):
+            job, state, fire_us, due_us, reason, _ = entry
             job_id = job[0]
             revision: int = 0
             past: tuple[Past, ...] = ()
@@ -194,7 +195,8 @@ class DocumentStore(DocumentRecovery):
     def _entry(self, doc: Doc, loaded: Loaded) -> JobEntry:
         if loaded.reason is not None:
             # What keeps it from being loaded now, though something else may have been the reason why it was set aside.
-            return JobEntry(loaded.record, JobState.BROKEN, doc.fire_us, doc.due_us, loaded.reason)
+            paused = doc.state is JobState.PAUSED
+            return JobEntry(loaded.record, JobState.BROKEN, doc.fire_us, doc.due_us, loaded.reason, paused)
         return JobEntry(loaded.record, doc.state, doc.fire_us, doc.due_us, doc.reason)
 
     def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:

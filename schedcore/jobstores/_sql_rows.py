@@ -49,7 +49,8 @@ def entry(row: Sequence[Any], loaded: Loaded) -> JobEntry:
         return JobEntry(loaded.record, JobState.BROKEN, instant(fire_us), instant(due_us), DAMAGED)
     if loaded.reason is not None:
         # What keeps it from being loaded now, though something else may have been the reason why it was set aside.
-        return JobEntry(loaded.record, JobState.BROKEN, fire_us, due_us, loaded.reason)
+        paused = state == JobState.PAUSED
+        return JobEntry(loaded.record, JobState.BROKEN, fire_us, due_us, loaded.reason, paused)
     return JobEntry(loaded.record, _STATES.get(state, JobState.BROKEN), fire_us, due_us, text(reason))
 
 

@@ -85,7 +85,7 @@ class MemoryJobStore(JobStore):
                         raise ConflictingIdError(job_id)
                     seen.add(job_id)
             for entry in entries:
-                job, state, fire_us, due_us, reason = entry
+                job, state, fire_us, due_us, reason, _ = entry
                 job_id = job.id
                 if job_id in jobs:
                     raise ConflictingIdError(job_id)
@@ -254,7 +254,7 @@ class MemoryJobStore(JobStore):
                     fire_us: Any
                     due_us: Any
                     if isinstance(item, JobEntry):
-                        job, _, fire_us, due_us, _ = entry = item
+                        job, _, fire_us, due_us, _, _ = entry = item
                     else:
                         job = item
                         fire_us = due_us = key >> _SERIAL_BITS

@@ -78,7 +78,8 @@ class SimpleStore(JobStore):
         record = StoredRecord(*entry.job)
         record.version = self._versions.get(record.id, 0) + 1
         if record.func is None and entry.state is not JobState.BROKEN:
-            return JobEntry(record, JobState.BROKEN, entry.fire_us, entry.due_us, "its function is not known")
+            paused = entry.state is JobState.PAUSED
+            return JobEntry(record, JobState.BROKEN, entry.fire_us, entry.due_us, "its function is not known", paused)
         return entry._replace(job=record)
 
     def _all(self) -> list[JobEntry]:

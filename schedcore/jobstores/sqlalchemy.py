@@ -235,7 +235,7 @@ class SQLAlchemyJobStore(JobStore):
             self._check_id(entry.job.id)
         payloads = self.codec.encode_all([entry.job for entry in entries])
         rows = []
-        for (job, state, fire_us, due_us, reason), payload in zip(entries, payloads, strict=True):
+        for (job, state, fire_us, due_us, reason, _), payload in zip(entries, payloads, strict=True):
             rows.append(
                 (
                     job.id,

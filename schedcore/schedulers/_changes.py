@@ -120,9 +120,12 @@ class Changes:
                 raise BrokenJobError(job_id, entry.reason or "its function is not known")
             record = change_record(entry.job, changes)
             if grid is not None:
-                return place(seeded(record._replace(trigger=grid)), UNSET)
+                record = seeded(record._replace(trigger=grid))
+                return JobEntry(record, JobState.PAUSED) if entry.paused else place(record, UNSET)
             if entry.state is not JobState.BROKEN:
                 return entry._replace(job=record)
+            if entry.paused:
+                return JobEntry(record, JobState.PAUSED, entry.fire_us)
             if entry.fire_us is None:
                 return place(record, UNSET)
             return JobEntry(record, JobState.ACTIVE, entry.fire_us, entry.fire_us)

@@ -307,7 +307,7 @@ class Jobs:
                 if trigger.omits:
                     self._put_untold(job, at.steady_us if trigger.elapsed else at.wall_us, fire_us)
             if not trigger.jitter_us:
-                return _new(JobEntry, (job, _ACTIVE, fire_us, fire_us, None))
+                return _new(JobEntry, (job, _ACTIVE, fire_us, fire_us, None, False))
             due_us = dispatch_us(trigger, fire_us, self._scheduler._random, job.id)
             return JobEntry(job, JobState.ACTIVE, fire_us, due_us)
         if next_run is None:
@@ -317,20 +317,20 @@ class Jobs:
                 now = self._scheduler._timeline.now()
             # The user speaks of the wall clock; such a trigger is judged on the timeline that never goes back.
             next_run += now.steady_us - now.wall_us
-        return _new(JobEntry, (job, _ACTIVE, next_run, next_run, None))
+        return _new(JobEntry, (job, _ACTIVE, next_run, next_run, None, False))
 
     def _merged(self, old: JobEntry, pending: Pending, now: Now) -> JobEntry:
         """A job registered again: with an unchanged trigger it keeps its place in the schedule."""
         if (
             pending.next_run is UNSET
             and old.job.trigger.same_rule(pending.job.trigger)
-            and (old.fire_us is not None or old.state is JobState.PAUSED)
+            and (old.fire_us is not None or old.state is JobState.PAUSED or old.paused)
         ):
             job = pending.job._replace(trigger=old.job.trigger)
-            if old.state is JobState.BROKEN:
+            if old.state is JobState.BROKEN and not old.paused:
                 return JobEntry(job, JobState.ACTIVE, old.fire_us, old.fire_us)
             self._take_back(job.id)  # it was not about this place
-            return JobEntry(job, old.state, old.fire_us, old.due_us)
+            return JobEntry(job, JobState.PAUSED if old.paused else old.state, old.fire_us, old.due_us)
         return pending.entry or self.placed(pending.job, pending.next_run, now)
 
     def flush(self, pump: Pump, others_code: bool = True) -> list[JobEntry]:

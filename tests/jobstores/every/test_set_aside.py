@@ -22,6 +22,7 @@ from schedcore.run import RunState
 from schedcore.serializers import JSONSerializer
 from schedcore.serializers.signed import SignedSerializer
 from schedcore.testing import EventLog, VirtualExecutor, VirtualScheduler
+from schedcore.triggers.interval import IntervalTrigger
 from tests.jobstores.every import material
 from tests.jobstores.every.places import START, Place
 
@@ -215,6 +216,29 @@ def test_on_request(world: World) -> None:
     assert [name for name, job in jobs_of(scheduler).items() if job.state is JobState.BROKEN] == [
         name for name in sorted(REASONS) if name not in ("function", "module", "executor")
     ]
+
+
+@pytest.mark.timeout(180)
+def test_what_was_paused_is_paused_when_it_is_repaired(world: World) -> None:
+    scheduler, _ = world.boot(2.25, healthy=True)
+    for name in ("module", "function", "version"):
+        scheduler.pause_job(name)
+    world.stop()
+    damage(world)
+    scheduler, log = world.boot(5.5, healthy=False)
+    assert {jobs_of(scheduler)[name].state for name in ("module", "function", "version")} == {JobState.BROKEN}
+    repaired = scheduler.repair_job("module", func=material.work)
+    again = scheduler.add_job(material.work, "interval", hours=1, id="function", replace_existing=True)
+    moved = scheduler.repair_job("version", func=material.work, trigger=IntervalTrigger(hours=2))
+    for job in (repaired, again, moved):
+        assert (job.state, job.next_run_time) == (JobState.PAUSED, None), job.id
+    scheduler.advance(3600)
+    assert set(log.executed()) == set(log.executed("good"))
+    scheduler.resume_job("module")
+    scheduler.advance(3600)
+    assert log.executed("module") == [at(7)]
+    [skipped] = [run for run in scheduler.get_runs("module") if run.state is RunState.SKIPPED]
+    assert (skipped.fire_us, skipped.times) == (from_datetime(at(3)), 4), "what passed meanwhile is on record"
 
 
 @pytest.mark.timeout(180)
