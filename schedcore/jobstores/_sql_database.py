@@ -125,6 +125,8 @@ class Database:
             # What says that the tables are there is, and one of them is not.
             create_tables(self)
             self._begin_term()
+        if self.backend.remote and self.meta is None:
+            self.read_meta()  # the tables were made just now
 
     def close(self) -> None:
         """Let go of what was opened. May be called twice."""

@@ -220,8 +220,8 @@ class _AdvisoryLock(ServerLock):
         # have numbers. This one is of the tables that the session finds, which need not be where it would make new ones.
         cursor.execute(
             "SELECT pg_try_advisory_lock(hashtextextended(concat_ws('.', 'schedcore', "
-            "quote_ident(coalesce(nullif(%s, ''), (SELECT nspname FROM pg_class AS c JOIN pg_namespace AS n "
-            "ON n.oid = c.relnamespace WHERE c.oid = to_regclass(quote_ident(%s))), current_schema(), '')), "
+            "coalesce(quote_ident(nullif(%s, '')), (pg_identify_object('pg_class'::regclass, "
+            "to_regclass(quote_ident(%s)), 0)).schema, quote_ident(current_schema()), ''), "
             "quote_ident(%s)), 0)), "
             "count(set_config(name, value, false)) FROM (VALUES ('idle_session_timeout', '0'), "
             "('default_transaction_read_only', 'off'), "
