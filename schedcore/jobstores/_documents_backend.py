@@ -21,7 +21,7 @@ class DocumentBackend(JobStore):
     lock held.
     """
 
-    #: Whether ``_write`` writes a document and its records in one step. If not, a run may have a record and be live still.
+    #: Whether ``_write`` writes a document and its records in one step. If not, a run that ended may be live still.
     _writes_at_once: ClassVar[bool]
     #: How many changes ``_write`` is given at a time, unless they are together.
     _written_at_once: ClassVar[int] = CHUNK
@@ -75,8 +75,9 @@ class DocumentBackend(JobStore):
     def _write(self, changes: Sequence[Change], together: bool) -> Sequence[bool]:
         """Write each document, with its records, if its revision is the old one; whether each was. ``together``: all or none.
 
-        Where document and records cannot be written in one step, the records come first. A record whose key (uid, fire time,
-        attempt) is there already is left as it is. Beyond ``_history_limit`` the oldest records of a job go.
+        Where document and records cannot be written in one step, those of runs that ended come first, and the others are in the
+        document (``_documents_decided``). A record whose key (uid, fire time, attempt) is there already is left as it is. Beyond
+        ``_history_limit`` the oldest records of a job go.
         """
 
     def _refuses_in_one_step(self, ids: Sequence[str]) -> bool:

@@ -77,6 +77,7 @@ class Collections(DocumentStore):
                 IndexModel([("elapsed", 1), ("due_us", 1), ("_id", 1)], name="due"),
                 IndexModel([("alive", 1)], name="alive", sparse=True),
                 IndexModel([("state", 1)], name="broken", partialFilterExpression={"state": "broken"}),
+                IndexModel([("decided.w", 1)], name="decided", sparse=True),
             ]
         )
         self._history.create_indexes(

@@ -9,11 +9,12 @@ from typing import Any
 from bson import Int64
 from pymongo import errors as mongo_errors
 
+from schedcore.jobstores._documents_decided import Records, unpack_decided, with_decided
 from schedcore.jobstores._documents_doc import Change, read_record
 from schedcore.jobstores._mongodb_client import only_duplicates
 from schedcore.jobstores._mongodb_collections import LATEST_FIRST
 from schedcore.jobstores._mongodb_owner import OwnedCollections
-from schedcore.jobstores._mongodb_rows import RECORD_FIELDS, SHORT_RECORD, Row, plain, record_row
+from schedcore.jobstores._mongodb_rows import IS_TEXT, RECORD_FIELDS, SHORT_RECORD, Row, plain, record_row
 from schedcore.run import RunRecord
 
 __all__ = ["History"]
@@ -30,9 +31,14 @@ class History(OwnedCollections):
         # How many more records jobs have than are kept.
         self._beyond: dict[str, int] = {}
 
-    def _write_records(self, changes: Sequence[Change]) -> set[str]:
+    def _take_over(self) -> None:
+        super()._take_over()
+        # Whether documents may have records that were not moved.
+        self._unmoved = True
+
+    def _write_records(self, records: Records) -> set[str]:
         """The keys of the records that were not there."""
-        rows = [record_row(uid, record) for change in changes for uid, record in change.records]
+        rows = [record_row(uid, record) for uid, record in records]
         keys = [row["_id"] for row in rows]
         there: set[int] = set()
         if rows:
@@ -41,6 +47,24 @@ class History(OwnedCollections):
             except mongo_errors.BulkWriteError as error:
                 there = only_duplicates(error)
         return {key for number, key in enumerate(keys) if number not in there}
+
+    def _move(self, tokens: Sequence[str], records: Records) -> None:
+        """Have records no longer in their documents. ``tokens``: of the batches that wrote them there."""
+        self._write_records(records)
+        self._jobs.update_many({"decided.w": {"$in": list(tokens)}}, {"$unset": {"decided": ""}})
+
+    def _move_what_is_left(self) -> None:
+        """Move what writes have left in documents that did not come to their end, whoever made them."""
+        left = self._left({})
+        if left:
+            self._move([token for token, _ in left], [one for _, records in left for one in records])
+        self._unmoved = False
+
+    def _left(self, wanted: Row) -> list[tuple[str, Records]]:
+        """What is left in such documents: the token of the batch that wrote it, and records."""
+        rows = self._jobs.find({"decided.w": IS_TEXT, **wanted}, {"decided": 1})
+        found = [row["decided"] for row in rows if type(row["decided"]) is dict]
+        return [(one["w"], unpack_decided(one.get("records"))) for one in found]
 
     def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
         ids = {f"{uid}:{fire_us}:{attempt}": (uid, fire_us) for uid, fire_us in keys}
@@ -101,7 +125,13 @@ class History(OwnedCollections):
             limit = min(limit, self._history_limit)
         if limit < 1:
             return []
+        # These first: none is missed that is moved in between.
+        left = self._left({} if job_id is None else {"_id": job_id})
+        unmoved = [one for _, records in left for one in records]
         first: list[Row] = [{"$match": wanted}, {"$sort": dict(LATEST_FIRST)}, {"$limit": limit}]
         rows = self._history.aggregate([*first, {"$project": SHORT_RECORD}])
-        records = [read_record([row.get("job"), *(plain(row.get(name)) for name in RECORD_FIELDS)]) for row in rows]
-        return [record for record in records if record is not None]
+        records = [
+            (row["_id"], read_record([row.get("job"), *(plain(row.get(name)) for name in RECORD_FIELDS)]))
+            for row in rows
+        ]
+        return with_decided([(key, record) for key, record in records if record is not None], unmoved, failed, limit)

@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 from bson import Int64
 
 from schedcore.job import JobState
+from schedcore.jobstores._documents_decided import record_key
 from schedcore.jobstores._documents_doc import DAMAGED, Doc, unpack_doc
 from schedcore.jobstores._outcome import storable
 from schedcore.run import RunRecord, RunState
@@ -24,7 +25,6 @@ __all__ = [
     "job_fields",
     "plain",
     "read_job",
-    "record_key",
     "record_row",
 ]
 
@@ -75,11 +75,6 @@ def job_fields(doc: Doc) -> Row:
     }
 
 
-def record_key(uid: str, record: RunRecord) -> str:
-    """The id of a record."""
-    return f"{uid}:{record.fire_us}:{record.attempt}"
-
-
 def record_row(uid: str, record: RunRecord) -> Row:
     """A record: of what it does not say there is no field."""
     row: Row = {
@@ -98,7 +93,7 @@ def record_row(uid: str, record: RunRecord) -> Row:
 # -- read ------------------------------------------------------------------------------------------------------------------
 
 #: What is fetched of a job, but for its payload.
-JOB_FIELDS = {"rev": 1, "doc": 1, "elapsed": 1, "due_us": 1}
+JOB_FIELDS = {"rev": 1, "doc": 1, "elapsed": 1, "due_us": 1, "decided.w": 1}
 
 
 def is_revision(value: object) -> TypeGuard[int]:

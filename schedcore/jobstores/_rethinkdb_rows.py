@@ -15,6 +15,7 @@ from typing import Any
 from rethinkdb import r  # type: ignore[import-untyped, unused-ignore]
 
 from schedcore.job import JobState
+from schedcore.jobstores._documents_decided import decided, pack_decided, record_key
 from schedcore.jobstores._documents_doc import Change, pack_record
 from schedcore.jobstores._rethinkdb_terms import field, number, revision, text
 from schedcore.run import RunRecord, RunState
@@ -29,8 +30,8 @@ __all__ = [
     "picked",
     "picked_whole",
     "placed",
-    "record_key",
     "record_row",
+    "without_decided",
 ]
 
 Row = dict[str, Any]
@@ -46,16 +47,13 @@ def key_of(text: str) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def record_key(uid: str, record: RunRecord) -> str:
-    """The key of a record."""
-    return f"{uid}:{record.fire_us}:{record.attempt}"
-
-
 # -- written ---------------------------------------------------------------------------------------------------------------
 
 
-def job_row(change: Change, *, anew: bool) -> Row:
-    """A document. ``anew``: of an id that is taken; its revision fits none that was read before."""
+def job_row(change: Change, token: str, *, anew: bool) -> Row:
+    """A document. ``token``: of the batch that writes it. ``anew``: of an id that is taken; its revision fits none that was read
+    before.
+    """
     doc = change.doc
     row = {
         "id": key_of(doc.id),
@@ -72,7 +70,14 @@ def job_row(change: Change, *, anew: bool) -> Row:
         row["broken"] = True
     if isinstance(doc.payload, bytes) and not change.keeps_payload:
         row["payload"] = r.binary(doc.payload)
+    if records := decided([change]):
+        row["decided"] = {"w": token, "records": pack_decided(records), "gone": doc.empty}
     return row
+
+
+def without_decided(row: Any) -> Any:
+    """A document whose records of decisions were moved; null, which deletes it, if nothing else is in it."""
+    return r.branch(row["decided"]["gone"].default(False).eq(True), None, row.without("decided"))
 
 
 def record_row(uid: str, record: RunRecord, token: str) -> Row:
@@ -95,7 +100,8 @@ def length_of(row: Row) -> int:
     """About the bytes that a row takes in a query."""
     payload = row.get("payload")
     binary = 0 if payload is None else len(payload.base64_data)
-    return 1000 + binary + sum(len(value) for value in row.values() if isinstance(value, str))
+    records = len(row["decided"]["records"]) if "decided" in row else 0
+    return 1000 + binary + records + sum(len(value) for value in row.values() if isinstance(value, str))
 
 
 # -- read ------------------------------------------------------------------------------------------------------------------
@@ -113,6 +119,7 @@ def picked(row: Any, most: int) -> Row:
         "rev": revision(row),
         "doc": text(row, "doc", most=most),
         "elapsed": field(row, "elapsed").eq(True),
+        "decided": field(row, "decided").ne(None),
     }
 
 

@@ -84,6 +84,7 @@ class Tables(DocumentStore):
             "idle": row["idle"],
             "alive": row["alive"],
             "broken": row["broken"],
+            "decided": row["decided"]["w"],
         }
         of_runs: dict[str, Any] = {
             "job": [row["key"], row["fire_us"], row["attempt"]],

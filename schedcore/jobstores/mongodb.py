@@ -9,11 +9,11 @@ the driver's errors in ``_mongodb_client``.
 **Writing.** No transaction is needed, so that a single server without replica set will do: what has to change together is in
 one document, which MongoDB writes atomically. A write names the revision that it replaces. A batch is one unordered bulk write,
 of which the server tells how many documents matched, not which. Each document therefore keeps the token of the batch that wrote
-it last (``w``): when some did not match, the tokens are read back. Records are written before the document, and taken back if
-that is refused. Deleting is a write like any other, to an empty document, which is then deleted by its token. A job
-that takes an id anew begins with a revision of its own, so that nobody's outdated one fits. A write that was not answered may
-be made later, by a server that was busy or stopped: before such documents are read again their revisions grow, after which it
-fits no more.
+it last (``w``): when some did not match, the tokens are read back. Records of runs that ended are written before the document,
+and taken back if that is refused; those of decisions are written in it, and moved (``_documents_decided``). Deleting is a write
+like any other, to an empty document, which is then deleted by its token. A job that takes an id anew begins with a revision of
+its own, so that nobody's outdated one fits. A write that was not answered may be made later, by a server that was busy or
+stopped: before such documents are read again their revisions grow, after which it fits no more.
 
 Jobs added together are refused together; but a process that dies between two documents leaves the ones before.
 
@@ -38,6 +38,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError
+from schedcore.jobstores._documents_decided import decided, ended, pack_decided, record_key
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores._owner import Renewal
 from schedcore.jobstores.base import StoreTraits
@@ -67,7 +68,6 @@ try:
         is_revision,
         job_fields,
         read_job,
-        record_key,
     )
     from schedcore.jobstores._mongodb_upgrade import is_done, upgrade
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
@@ -170,7 +170,8 @@ class MongoDBJobStore(History):
         if schema is None or not is_done(schema):
             upgrade(self._jobs, self._meta, self._check_owner)
         self._make_indexes()
-        self._jobs.delete_many({"alive": {"$type": "string"}})
+        self._settle()
+        self._jobs.delete_many({"alive": {"$type": "string"}, "decided": {"$exists": False}})
         self._renewal = Renewal(self._renew, self._alias)
 
     def _open_to_read(self) -> None:
@@ -185,11 +186,15 @@ class MongoDBJobStore(History):
             )
 
     def _settle(self) -> None:
-        """Before anything is read back: let no write find its revision any more whose answer did not come."""
+        """Before anything is read back: let no write find its revision any more whose answer did not come, and move the records
+        that are left in documents.
+        """
         if self._doubtful:
             wanted = {"_id": {"$in": list(self._doubtful)}, "rev": {"$type": [16, 18]}}
             self._jobs.update_many(wanted, {"$inc": {"rev": 1}})
             self._doubtful.clear()
+        if self._unmoved and not self._read_only:
+            self._move_what_is_left()
 
     def _close(self) -> None:
         self._leave()
@@ -211,6 +216,8 @@ class MongoDBJobStore(History):
             self._odd.pop(job_id, None)
         else:
             self._odd[job_id] = revision
+        if "decided" in row:
+            self._unmoved = True
         return read_job(row)
 
     def _fetch(self, ids: Sequence[str]) -> Mapping[str, Doc]:
@@ -271,7 +278,8 @@ class MongoDBJobStore(History):
         self._settle()
         self._check_owner()
         token = secrets.token_hex(8)
-        recorded = self._write_records(changes)
+        recorded = self._write_records(ended(changes))
+        self._unmoved = bool(decided(changes))
         written = self._write_docs(changes, token)
         if not all(written):
             refused = [change for change, done in zip(changes, written, strict=True) if not done]
@@ -281,6 +289,9 @@ class MongoDBJobStore(History):
             if together:
                 self._undo([change for change, done in zip(changes, written, strict=True) if done], token)
                 return written
+        if self._unmoved:
+            self._move([token], decided([change for change, done in zip(changes, written, strict=True) if done]))
+            self._unmoved = False
         self._jobs_deleted(changes, token)
         self._cut(changes)
         return written
@@ -308,6 +319,8 @@ class MongoDBJobStore(History):
                 unset["payload"] = ""
             elif not keeps_payload:
                 fields["payload"] = doc.payload
+            if change.records and (records := decided([change])):
+                fields["decided"] = {"w": token, "records": pack_decided(records)}
             if not old and doc.id not in self._odd:
                 new = {"_id": doc.id, "rev": first, **fields}
                 requests.append(InsertOne(new))
@@ -349,6 +362,7 @@ class MongoDBJobStore(History):
         """Take back jobs that were added together with one that could not be."""
         new = [change.doc.id for change in changes if not change.doc.past]
         self._jobs.delete_many({"_id": {"$in": new}, "w": token})
+        self._jobs.update_many({"decided.w": token}, {"$unset": {"decided": ""}})
         for change in changes:
             if change.doc.past:
                 doc = Doc(change.doc.id, change.doc.revision + 1, past=change.doc.past)

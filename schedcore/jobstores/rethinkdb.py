@@ -10,9 +10,10 @@ indexes, and exact in the text. An index has the rows that have all of its field
 
 **Writing.** RethinkDB writes a row atomically, and nothing more than a row. A write names the revision that it replaces, inside
 the function of ``replace`` or of ``insert`` (``_rethinkdb_terms``), and the server says which rows it has changed. A batch is
-one query, which begins with a look at the owner. Records are written before the document, and taken back if that is refused. A
-job that takes an id anew begins with a revision of its own, so that nobody's outdated one fits. A write that was not answered
-may be made later: before such rows are read again their revisions grow, after which it fits no more.
+one query, which begins with a look at the owner. Records of runs that ended are written before the document, and taken back if
+that is refused; those of decisions are written in it, and moved (``_documents_decided``). A job that takes an id anew begins
+with a revision of its own, so that nobody's outdated one fits. A write that was not answered may be made later: before such
+rows are read again their revisions grow, after which it fits no more.
 
 Jobs added together are refused together; but a process that dies between two rows leaves the ones before.
 
@@ -34,6 +35,7 @@ from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError, error_text
 from schedcore.job import JobState
+from schedcore.jobstores._documents_decided import decided, ended, record_key
 from schedcore.jobstores._documents_doc import Change, Doc, unpack_doc
 from schedcore.jobstores._owner import Owner, Renewal
 from schedcore.jobstores._payload import Oversized
@@ -56,7 +58,6 @@ try:
         picked,
         picked_whole,
         placed,
-        record_key,
     )
     from schedcore.jobstores._rethinkdb_tables import SCHEMA_VERSION
     from schedcore.jobstores._rethinkdb_terms import TEXT_LENGTH, inserted, replaced, text
@@ -175,11 +176,15 @@ class RethinkDBJobStore(History):
         return error_text(error), away and not isinstance(error, reql_errors.ReqlAuthError)
 
     def _settle(self) -> None:
-        """Before anything is read back: let no write find its revision any more whose answer did not come."""
+        """Before anything is read back: let no write find its revision any more whose answer did not come, and move the records
+        that are left in documents.
+        """
         if self._doubtful:
             rows = self._jobs.get_all(*self._doubtful).filter(lambda row: row["rev"].type_of().eq("NUMBER"))
             self._check(self._line.ask(rows.update(lambda row: {"rev": row["rev"].add(1)})))
             self._doubtful.clear()
+        if self._unmoved and not self._read_only:
+            self._move_what_is_left()
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -210,6 +215,8 @@ class RethinkDBJobStore(History):
         else:
             self._odd[job_id] = revision
             revision = 0
+        if row["decided"]:
+            self._unmoved = True
         if payload is not None and not isinstance(payload, bytes):
             payload = Oversized(int(payload))
         doc = unpack_doc(job_id, revision, row["doc"], payload)
@@ -287,8 +294,9 @@ class RethinkDBJobStore(History):
             return []
         self._settle()
         token = secrets.token_hex(8)
-        self._write_records(changes, token)
-        written = self._write_docs(changes)
+        self._write_records(ended(changes), token)
+        self._unmoved = bool(decided(changes))
+        written = self._write_docs(changes, token)
         if not all(written):
             refused = [change for change, done in zip(changes, written, strict=True) if not done]
             keys = [record_key(uid, record) for change in refused for uid, record in change.records]
@@ -297,6 +305,9 @@ class RethinkDBJobStore(History):
             if together:
                 self._undo([change for change, done in zip(changes, written, strict=True) if done])
                 return written
+        if self._unmoved:
+            self._move(token, decided([change for change, done in zip(changes, written, strict=True) if done]))
+            self._unmoved = False
         self._cut(change.doc.id for change in changes if change.records)
         return written
 
@@ -304,13 +315,14 @@ class RethinkDBJobStore(History):
         # What is known to be odd is replaced, as long as nobody looks again.
         return super()._refuses_in_one_step(ids) and self._odd.keys().isdisjoint(ids)
 
-    def _write_docs(self, changes: Sequence[Change]) -> list[bool]:
+    def _write_docs(self, changes: Sequence[Change], token: str) -> list[bool]:
         written: list[bool] = []
         some: list[tuple[Change, Row | None]] = []
         size = 0
         for change in changes:
             anew = not change.old and change.doc.id not in self._odd
-            row = None if change.doc.empty else job_row(change, anew=anew)
+            gone = change.doc.empty and not decided([change])
+            row = None if gone else job_row(change, token, anew=anew)
             length = 0 if row is None else length_of(row)
             if some and size + length > self._query_bytes:
                 written += self._write_some(some)
@@ -345,6 +357,7 @@ class RethinkDBJobStore(History):
 
     def _undo(self, changes: Sequence[Change]) -> None:
         """Take back jobs that were added together with one that could not be."""
+        self._unmoved = False  # what is taken back is not to be moved before
         docs = self._fetch([change.doc.id for change in changes])
         mine = {change.doc.id: change.doc.uid for change in changes}
         self._write_docs(
@@ -352,7 +365,8 @@ class RethinkDBJobStore(History):
                 Change(doc.revision, Doc(doc.id, doc.revision + 1, past=doc.past))
                 for doc in docs.values()
                 if doc.uid == mine[doc.id]
-            ]
+            ],
+            secrets.token_hex(8),
         )
 
     # -- notes --------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from schedcore.jobstores.mongodb import MongoDBJobStore
 from schedcore.run import Run, RunState
 from schedcore.testing._store_bench import MINUTE, T0, Bench, decisions_on, entry_of, finish_of, make_entry, now_at
 from schedcore.triggers.date import DateTrigger
+from tests.jobstores.decided import check_decided_again
 from tests.services import MongoDB
 
 Client = pymongo.MongoClient[dict[str, Any]]
@@ -193,3 +195,34 @@ def test_a_command_is_cut(mongodb: MongoDB, client: Client, way: str) -> None:
     while live(mongodb, client, number, **WAYS[way]):
         number += 1
     assert number > 20
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_decided_is_decided_otherwise(mongodb: MongoDB, client: Client, way: str, ends: bool) -> None:
+    options = {"made": False, **WAYS[way]}
+    dies = options.pop("dies", False)
+    number = 0
+    while _decided_again(mongodb, client, number, dies=dies, ends=ends, **options):
+        number += 1
+    assert number > 20
+
+
+def _decided_again(mongodb: MongoDB, client: Client, number: int, *, dies: bool, ends: bool, **options: Any) -> bool:
+    place = mongodb.fresh()
+    bench = Bench(lambda folder: MongoDBJobStore(place.name, client=client), "")
+
+    @contextmanager
+    def cut(number: int) -> Iterator[Line]:
+        with pytest.MonkeyPatch.context() as patch:
+            line = Line(patch, number, **options)
+            yield line
+            line.arrive()
+
+    try:
+        return check_decided_again(bench, cut, number, dies=dies, ends=ends)
+    except AssertionError as error:
+        error.add_note(f"the command {number} was cut")
+        raise
+    finally:
+        bench.close()

@@ -15,7 +15,7 @@ import pymongo
 import pytest
 
 from schedcore.clock import Now
-from schedcore.engine import decide
+from schedcore.engine import Decision, decide
 from schedcore.errors import (
     ConfigurationError,
     ConflictingIdError,
@@ -27,7 +27,7 @@ from schedcore.job import JobState
 from schedcore.jobstores._documents_doc import _FIELDS, Change, Doc
 from schedcore.jobstores._owner import LEASE_S
 from schedcore.jobstores.mongodb import MongoDBJobStore
-from schedcore.run import Finish, RunRecord, RunState
+from schedcore.run import Finish, RunRecord, RunState, Skip, SkipReason
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.jobstores.owned import OTHER, Inside, OwnedTests, due_jobs, now
@@ -296,6 +296,23 @@ def test_what_is_asked_of_the_server(mongodb: MongoDB, monkeypatch: pytest.Monke
         assert commands.take() == ["insert jobs_runs", "update jobs"]
         store.next_due()
         assert commands.take() == ["find jobs"] * 2
+        # What was skipped is written with the decision, and then moved.
+        later = Now(at.wall_us + 2 * 3_600_000_000, at.wall_us + 2 * 3_600_000_000)
+        claims = store.acquire(later, 500)
+        commands.take()
+        decisions = [
+            Decision(
+                claim,
+                (),
+                (Skip(SkipReason.OVERLAP, claim.fire_us, claim.fire_us, 1),),
+                later.wall_us + 1,
+                later.wall_us + 1,
+            )
+            for claim in claims
+        ]
+        assert len(decisions) == 201
+        assert store.commit(decisions, later.wall_us).dropped == []
+        assert commands.take() == ["update jobs", "insert jobs_runs", "update jobs"]
         store.shutdown()
 
 

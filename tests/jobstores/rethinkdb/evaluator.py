@@ -446,6 +446,10 @@ class Evaluator:
         row = self.get(value, names, "OBJECT")
         return {name: row[name] for name in fields if name in row}
 
+    def do_without(self, names: Any, value: Any, *fields: Any) -> Any:
+        row = self.get(value, names, "OBJECT")
+        return {name: value for name, value in row.items() if name not in fields}
+
     def do_count(self, names: Any, value: Any) -> Any:
         found = self.eval(value, names)
         if isinstance(found, Stream):

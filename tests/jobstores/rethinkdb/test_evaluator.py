@@ -96,6 +96,7 @@ def rows_of(evaluator: Evaluator) -> Table:
         (r.expr({"a": {"b": 1}, "c": 1}).merge({"a": {"d": 2}}), {"a": {"b": 1, "d": 2}, "c": 1}),
         (r.expr({"a": {"b": 1}}).merge({"a": 2}), {"a": 2}),
         (r.expr({"a": 1, "b": 2}).pluck("a", "x"), {"a": 1}),
+        (r.expr({"a": 1, "b": 2}).without("a", "x"), {"b": 2}),
         (r.expr("こんにちは").count(), 5),
         (r.binary(b"\0\1\2").count(), 3),
         (r.expr([1, 2]).count(), 2),

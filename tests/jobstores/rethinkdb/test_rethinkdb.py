@@ -38,6 +38,8 @@ from schedcore.jobstores.rethinkdb import RethinkDBJobStore
 from schedcore.run import Finish, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
+from schedcore.testing._store_bench import Bench
+from tests.jobstores.decided import check_decided_again
 from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.jobstores.owned import OTHER, OwnedTests, run_and_remove_all
 from tests.jobstores.rethinkdb.conftest import Make
@@ -509,7 +511,7 @@ def test_strange_records_and_notes_are_passed_over(make: Make, server: Evaluator
     scheduler = scheduler_on(store)
     start_paused(scheduler)
     record = RunRecord("a", 5, 1, RunState.FAILED)
-    store._write_records([Change(1, Doc("a", 2, "uid"), (("uid", record),))], "w")
+    store._write_records([("uid", record)], "w")
     runs = table(store, server, "_runs")
     far = {"$reql_type$": "TIME", "epoch_time": 1e15, "timezone": "+00:00"}
     for number, text in enumerate((None, 5, "[" * 100_000, "{}", NESTED, far)):
@@ -668,6 +670,83 @@ def test_a_write_that_was_not_answered_is_made_once(make: Make, server: Evaluato
     assert len(store.commit([decide(claim, now_us) for claim in claims], now_us).runs) == (0 if heard else 1)
     assert len(store.runs("a")) == 1
     scheduler.shutdown()
+
+
+class Line:
+    """The way to the server. The query of a number is cut; ``late``: made when so many others were."""
+
+    def __init__(self, server: EvaluatorServer, number: int, *, made: bool = False, late: int | None = None) -> None:
+        self.left = number
+        self.is_cut = False
+        self._server = server
+        self._made = made
+        self._late = late
+        self._waiting: list[Any] = []
+
+    def asked(self, query: Any) -> None:
+        self.left -= 1
+        if self.left == -1:
+            self.is_cut = True
+            if self._late is not None:
+                self._waiting.append(query)
+            elif self._made:
+                self._server.evaluator.run(query)
+            raise ConnectionError
+        if self._late is not None and self.left == -1 - self._late:
+            self.arrive()
+
+    def arrive(self) -> None:
+        while self._waiting:
+            self._server.evaluator.run(self._waiting.pop())
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "not made": {},
+    "not answered": {"made": True},
+    **{f"made after {late} more": {"late": late} for late in (1, 2, 3)},
+    "died before": {"dies": True},
+    "died after": {"dies": True, "made": True},
+}
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize(
+    "way", [way if way in ("not made", "died after") else pytest.param(way, marks=pytest.mark.slow) for way in WAYS]
+)
+def test_what_was_decided_is_decided_otherwise(make: Make, server: EvaluatorServer, way: str, ends: bool) -> None:
+    options = dict(WAYS[way])
+    dies = options.pop("dies", False)
+
+    @contextmanager
+    def cut(number: int) -> Iterator[Line]:
+        line = Line(server, number, **options)
+        server.asked = line.asked
+        try:
+            yield line
+            line.arrive()
+        finally:
+            server.asked = lambda query: None
+
+    def make_store(folder: str) -> RethinkDBJobStore:
+        store = make(table=f"jobs{number}")
+        tables = server.evaluator.databases.get(store._database, {})
+        if f"jobs{number}_meta" in tables:
+            tables[f"jobs{number}_meta"].drop("owner")  # who died did not let go, and its lease has ended
+        return store
+
+    number = 0
+    while True:
+        bench = Bench(make_store, "")
+        try:
+            if not check_decided_again(bench, cut, number, dies=dies, ends=ends):
+                break
+        except AssertionError as error:
+            error.add_note(f"the query {number} was cut")
+            raise
+        finally:
+            bench.close()
+        number += 1
+    assert number > 20
 
 
 @pytest.mark.parametrize("term", ["INSERT", "REPLACE", "UPDATE", "DELETE"])
