@@ -23,6 +23,8 @@ _DAY_US = DAY_S * _SECOND_US
 _MOST_TIMES = 512
 # Points of a lattice that are tried in the time of a step.
 _POINTS_OF_A_STEP = 16
+# A lattice that is coarser has few points, also where it hardly drifts: they are tried, and not days.
+_RARE_US = 60 * _DAY_US
 # Windows of the day that a lattice is tried against at once.
 _MOST_WINDOWS = 48
 
@@ -202,7 +204,8 @@ def look(
     first_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
     wanted: tuple[tuple[tuple[int, int, int], ...], ...] = tuple((window,) for window in windows)
     small, last, known = _met_days(period_us, offset_us, minutes, seconds, windows)
-    sets = (*small, *sets, *last)
+    rare = period_us > _RARE_US
+    sets = (*small, *sets) if rare else (*small, *sets, *last)
     # What comes to other times each day is not stepped along, which may take years of days.
     times_of_day = () if known else _windows_of(minutes, seconds)
     rarest = max(windows, default=(0, 0, 0))
@@ -217,7 +220,7 @@ def look(
         wanted += times_of_day
     until_day = None if until_us is None else until_us // _DAY_US
     # Points that are at other times each are tried one by one: there are fewer of them than days.
-    sparse = period_us > 2 * _DAY_US and _HOUR_US < period_us % _DAY_US < _DAY_US - _HOUR_US
+    sparse = rare or (period_us > 2 * _DAY_US and _HOUR_US < period_us % _DAY_US < _DAY_US - _HOUR_US)
     there = None  # a day that the sets have
     while True:
         at_us += (offset_us - at_us) % period_us
