@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
+import pytest
+
+from schedcore.engine import Decision
 from schedcore.errors import ConflictingIdError, JobStoreError
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Run, RunRecord, RunState, Skip, SkipReason, skip_record
 from schedcore.testing._store_bench import MINUTE, T0, Bench, decisions_on, finish_of, make_entry, now_at
 from schedcore.triggers.date import DateTrigger
+from tests.jobstores.load import scheduler_on, start_paused
+from tests.jobstores.owned import claimed
 
-__all__ = ["Cut", "check_decided_again"]
+__all__ = ["Cut", "check_decided_again", "check_left_in_documents", "check_strange"]
 
 ONCE = DateTrigger("2026-01-01T00:00:00+00:00")
 
@@ -23,7 +28,7 @@ class Cut(Protocol):
 
     is_cut: bool
     #: Commands until then; less than none when it was cut.
-    left: int
+    left: float
 
 
 class _Life:
@@ -110,7 +115,7 @@ class _Life:
 
 
 def check_decided_again(
-    bench: Bench, cut: Callable[[int], AbstractContextManager[Cut]], number: int, *, dies: bool, ends: bool
+    bench: Bench, cut: Callable[[float], AbstractContextManager[Cut]], number: int, *, dies: bool, ends: bool
 ) -> bool:
     """Whether there was a command of that number to be cut."""
     life = _Life(bench, dies=dies, ends=ends)
@@ -165,3 +170,72 @@ def check_decided_again(
         everywhere = [record for record in life.store.runs(limit=1000) if record.job_id == job_id]
         assert everywhere == records, f"{job_id}: among all it has {everywhere}, by itself {records}"
     return line.is_cut
+
+
+def check_left_in_documents(
+    make: Callable[..., Any], left: Callable[[Any], Sized], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process dies before it has moved what it decided: it counts where it is, and is moved by who comes next."""
+    store = make(history_age=None)
+    scheduler, at, claims = claimed(store)
+
+    def die(*_: Any) -> None:
+        raise JobStoreError("default", "away", transient=True)
+
+    monkeypatch.setattr(store, "_move", die)
+    decisions = [
+        Decision(claim, (), (Skip(SkipReason.OVERLAP, claim.fire_us, claim.fire_us, 1),), at.wall_us, at.wall_us)
+        for claim in claims
+    ]
+    with pytest.raises(JobStoreError, match="away"):
+        store.commit(decisions, at.wall_us)
+    scheduler.shutdown()
+    wanted = [(name, claims[0].fire_us, RunState.SKIPPED) for name in ("b", "a")]
+    reader = make(history_age=None, read_only=True)
+    reader.start(scheduler, "reader")
+    _check_on_record(reader, wanted)
+    assert len(left(reader)) > 0
+    reader.shutdown()
+    after = make(history_age=None)
+    scheduler = scheduler_on(after)
+    start_paused(scheduler)
+    assert [claim.fire_us for claim in after.acquire(at, 9)] == [at.wall_us] * 2
+    assert len(left(after)) == 0
+    _check_on_record(after, wanted)
+    scheduler.shutdown()
+
+
+def _check_on_record(store: JobStore, wanted: list[tuple[str, int, RunState]]) -> None:
+    assert [(record.job_id, record.fire_us, record.state) for record in store.runs()] == wanted
+    assert [record.job_id for record in store.runs("a")] == ["a"]
+    assert len(store.runs(limit=1)) == 1
+    assert store.runs(failed=True) == []
+
+
+#: What somebody else has written in the place of what was decided.
+STRANGE: list[Any] = [
+    5,
+    "x",
+    [{"w": "t", "records": "[]"}],
+    {"records": "[]"},
+    {"w": "t"},
+    {"w": "t", "records": 5},
+    {"w": "t", "records": "[" * 100_000},
+    {"w": "t", "records": '[["uid", 5], 7]'},
+    {"w": "t", "records": f'[["uid", ["a", 1767225600000000, {10**30}, "skipped", {", ".join(["null"] * 11)}]]]'},
+]
+
+
+def check_strange(store: JobStore, put: Callable[[Any], object]) -> None:
+    """``put``: in the document of the job ``a``."""
+    scheduler, at, _ = claimed(store)
+    for number, strange in enumerate(STRANGE):
+        put(strange)
+        assert len(store.runs()) == number
+        store.recover([])
+        claim = next(claim for claim in store.acquire(at, 9) if claim.job.id == "a")
+        skip = Skip(SkipReason.OVERLAP, claim.fire_us, claim.fire_us, 1)
+        next_us = claim.fire_us + 1
+        assert store.commit([Decision(claim, (), (skip,), next_us, next_us)], at.wall_us).dropped == []
+        assert store.runs()[0].fire_us == claim.fire_us, number
+    scheduler.shutdown()

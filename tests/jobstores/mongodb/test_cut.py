@@ -35,7 +35,7 @@ ONCE = DateTrigger("2026-01-01T00:00:00+00:00")
 class Line:
     """The way to the server. The command of a number is cut; ``late``: made when so many others were."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, number: int, *, made: bool, late: int | None = None) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, number: float, *, made: bool, late: int | None = None) -> None:
         self.left = number
         self.is_cut = False
         self._made = made
@@ -213,7 +213,7 @@ def _decided_again(mongodb: MongoDB, client: Client, number: int, *, dies: bool,
     bench = Bench(lambda folder: MongoDBJobStore(place.name, client=client), "")
 
     @contextmanager
-    def cut(number: int) -> Iterator[Line]:
+    def cut(number: float) -> Iterator[Line]:
         with pytest.MonkeyPatch.context() as patch:
             line = Line(patch, number, **options)
             yield line

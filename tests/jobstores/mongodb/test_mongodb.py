@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pymongo
@@ -29,6 +30,7 @@ from schedcore.jobstores._owner import LEASE_S
 from schedcore.jobstores.mongodb import MongoDBJobStore
 from schedcore.run import Finish, RunRecord, RunState, Skip, SkipReason
 from schedcore.testing import EventLog, VirtualScheduler
+from tests.jobstores.decided import check_left_in_documents, check_strange
 from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.jobstores.owned import OTHER, Inside, OwnedTests, due_jobs, now
 from tests.services import MongoDB
@@ -583,6 +585,17 @@ def test_each_write_of_a_batch_is_told_apart(store: MongoDBJobStore) -> None:
     assert store._write(together, True) == [True, False]
     assert store._jobs.find_one("g") is None
     scheduler.shutdown()
+
+
+def test_what_was_decided_and_not_moved_counts(
+    mongodb: MongoDB, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = partial(MongoDBJobStore, mongodb.fresh().name, client=client)
+    check_left_in_documents(make, lambda store: store._left({}), monkeypatch)
+
+
+def test_what_was_not_decided_by_us_is_passed_over(store: MongoDBJobStore) -> None:
+    check_strange(store, lambda value: store._jobs.update_one({"_id": "a"}, {"$set": {"decided": value}}))
 
 
 def test_an_id_that_is_taken_anew_fits_nobody_who_knew_the_old_one(store: MongoDBJobStore) -> None:

@@ -39,7 +39,7 @@ from schedcore.run import Finish, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from schedcore.testing._store_bench import Bench
-from tests.jobstores.decided import check_decided_again
+from tests.jobstores.decided import check_decided_again, check_left_in_documents, check_strange
 from tests.jobstores.load import scheduler_on, start_paused, work
 from tests.jobstores.owned import OTHER, OwnedTests, run_and_remove_all
 from tests.jobstores.rethinkdb.conftest import Make
@@ -528,6 +528,15 @@ def test_strange_records_and_notes_are_passed_over(make: Make, server: Evaluator
     scheduler.shutdown()
 
 
+def test_what_was_decided_and_not_moved_counts(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_left_in_documents(make, lambda store: store._left(), monkeypatch)
+
+
+def test_what_was_not_decided_by_us_is_passed_over(make: Make, server: EvaluatorServer) -> None:
+    store = make()
+    check_strange(store, lambda value: table(store, server).alter(key_of("a"), decided=value))
+
+
 def test_a_job_that_is_too_large(make: Make) -> None:
     with pytest.raises(SerializationError, match="takes 10,485,760"):
         scheduler_on(make()).add_job("builtins:print", "date", run_date="2099-01-01", args=["x" * 11_000_000])
@@ -675,7 +684,7 @@ def test_a_write_that_was_not_answered_is_made_once(make: Make, server: Evaluato
 class Line:
     """The way to the server. The query of a number is cut; ``late``: made when so many others were."""
 
-    def __init__(self, server: EvaluatorServer, number: int, *, made: bool = False, late: int | None = None) -> None:
+    def __init__(self, server: EvaluatorServer, number: float, *, made: bool = False, late: int | None = None) -> None:
         self.left = number
         self.is_cut = False
         self._server = server
@@ -718,7 +727,7 @@ def test_what_was_decided_is_decided_otherwise(make: Make, server: EvaluatorServ
     dies = options.pop("dies", False)
 
     @contextmanager
-    def cut(number: int) -> Iterator[Line]:
+    def cut(number: float) -> Iterator[Line]:
         line = Line(server, number, **options)
         server.asked = line.asked
         try:
