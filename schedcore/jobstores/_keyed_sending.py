@@ -46,7 +46,7 @@ class KeyedSending(KeyedBackend):
             return [step]
         if len(step.ops) <= self._max_ops and step.size <= self._max_bytes:
             return [step]
-        ahead = _ahead(step)
+        ahead = self._ahead(step)
         rest = tuple(op for op in step.ops if op not in ahead)
         parts: list[Step] = []
         some: list[Op] = []
@@ -61,11 +61,26 @@ class KeyedSending(KeyedBackend):
             parts.append(Step(None, 0, None, tuple(some), ahead=True))
         return [*parts, step._replace(ops=rest)]
 
-
-def _ahead(step: Step) -> list[Op]:
-    """What may be written before the document: records, and pieces of payloads."""
-    return [op for op in step.ops if _may_be_ahead(op)]
+    def _ahead(self, step: Step) -> list[Op]:
+        """What is written before the document: pieces of its payload, and records where they are many. A few are in one step
+        with it: they say what was decided, which may be decided otherwise if the document is not written.
+        """
+        records = [op for op in step.ops if _is_record(op)]
+        pieces = [op for op in step.ops if _is_new_piece(op)]
+        few = (
+            len(step.ops) - len(pieces) <= self._max_ops
+            and sum(len(op.value) for op in records) <= self._max_bytes // 10
+        )
+        return pieces if few else [op for op in step.ops if _may_be_ahead(op)]
 
 
 def _may_be_ahead(op: Op) -> bool:
-    return op.key[0] in ("history", "failed") or (op.verb, op.key[0]) == ("create", "pieces")
+    return _is_record(op) or _is_new_piece(op)
+
+
+def _is_record(op: Op) -> bool:
+    return op.key[0] in ("history", "failed")
+
+
+def _is_new_piece(op: Op) -> bool:
+    return (op.verb, op.key[0]) == ("create", "pieces")

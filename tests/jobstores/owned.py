@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
@@ -536,6 +536,47 @@ class KeyedTests(FencedTests):
         assert [inside.count(kind) for kind in ("history", "failed")] == [60, 60]
         listed = store.runs(failed=True, limit=999)
         assert [record.fire_us for record in listed] == [run.fire_us for run in reversed(runs[-60:])]
+        scheduler.shutdown()
+
+    def test_what_is_skipped_when_a_large_job_is_changed_is_on_record_if_it_is_changed(
+        self, make: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whichever request its process dies before."""
+        monkeypatch.setattr(self.store, "_max_bytes", 5_000)
+        store = make(history_age=None)
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job("builtins:len", "interval", ["x" * 10_000], hours=1, id="a", next_run_time=None)
+        skip = skip_record("a", Skip(SkipReason.EXCLUDED, 1_767_225_600_000_000, 1_767_225_600_000_000, 1), 0)
+        apply = self.store._apply  # type: ignore[attr-defined]
+        sent = limit = 0
+
+        def die(*some: Any) -> Any:
+            nonlocal sent
+            sent += 1
+            if sent > limit:
+                raise self.gone
+            return apply(*some)
+
+        while True:
+            sent = 0
+            entry = store.get_entry("a")
+            assert entry is not None
+            changed = entry._replace(job=entry.job._replace(args=("y" * 20_000,)))
+            with monkeypatch.context() as dying:
+                dying.setattr(self.store, "_apply", die)
+                with suppress(JobStoreError):
+                    store.replace_entry(entry, changed, [skip])
+                if sent <= limit:
+                    break
+                scheduler.shutdown()
+            store = make(history_age=None)
+            scheduler = scheduler_on(store)
+            start_paused(scheduler)
+            assert store.runs() == store.runs("a") == []
+            limit += 1
+        assert limit > 0
+        assert store.runs() == store.runs("a") == [skip]
         scheduler.shutdown()
 
     def test_a_large_batch_meets_ids_that_are_taken(self, make: Make, inside: KeyedInside) -> None:
