@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from itertools import pairwise
 
 from schedcore.jobstores.base import JobStore
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 
-__all__ = ["Load", "scheduler_on", "start_paused", "work"]
+__all__ = ["Load", "at_rest", "scheduler_on", "start_paused", "work"]
 
 # Jobs, and the seconds between two runs of each.
 JOBS = 20
@@ -27,6 +29,25 @@ def start_paused(scheduler: BackgroundScheduler) -> None:
     """Start it, and wait until it has looked for what an earlier one left: from then on its store is the test's."""
     scheduler.start(paused=True)
     assert scheduler._pumps["default"].tried.wait(30)
+
+
+def at_rest(scheduler: BackgroundScheduler) -> None:
+    """Wait until a paused scheduler has done what it does by itself in its store after jobs were added: it may write there."""
+    pump = scheduler._pumps["default"]
+    deadline_s = time.monotonic() + 30
+    rests = False
+    while not rests:
+        assert time.monotonic() < deadline_s, "it does not come to rest"
+        looked = threading.Event()
+
+        def look(looked: threading.Event = looked) -> None:
+            nonlocal rests
+            rests = not (pump.busy or pump.touched or pump.stale)
+            looked.set()
+
+        # In its own thread, which is in the middle of no step then.
+        assert scheduler._ticker.call_soon(look)
+        assert looked.wait(30)
 
 
 class Load:

@@ -25,7 +25,7 @@ from schedcore.jobstores.base import JobStore
 from schedcore.run import Finish, RunRecord, RunState, Skip, SkipReason, skip_record
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
-from tests.jobstores.load import scheduler_on, start_paused, work
+from tests.jobstores.load import at_rest, scheduler_on, start_paused, work
 
 __all__ = [
     "OTHER",
@@ -99,6 +99,7 @@ def claimed(store: JobStore) -> tuple[BackgroundScheduler, Now, list[Claim]]:
     scheduler = scheduler_on(store)
     start_paused(scheduler)
     due_jobs(scheduler, "ab")
+    at_rest(scheduler)
     at = now()
     return scheduler, at, store.acquire(at, 9)
 
