@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError
 from schedcore.jobstores._documents_backend import CHUNK, DocumentBackend
@@ -71,6 +71,13 @@ class DocumentAccess(DocumentBackend):
 
     def _take_over(self) -> None:
         """What is live on record is another scheduler's."""
+
+    def _look_again(self) -> NoReturn:
+        """Another scheduler has had the store since it was read, and may have decided what was claimed. Always raises."""
+        self._docs.clear()
+        self._claimed.clear()
+        self._take_over()
+        raise JobStoreError(self._alias, "another scheduler has used the store meanwhile; look again", transient=True)
 
     @contextmanager
     def _errors(self, doing: str) -> Iterator[None]:

@@ -8,7 +8,7 @@ import time
 import pymongo
 from pymongo import errors as mongo_errors
 
-from schedcore.errors import JobStoreError, JobStoreInUseError
+from schedcore.errors import JobStoreInUseError
 from schedcore.jobstores._mongodb_collections import Collections
 from schedcore.jobstores._mongodb_rows import Row
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
@@ -87,12 +87,7 @@ class OwnedCollections(Collections):
             self._renew()
         if self._had_by_others:
             self._had_by_others = False
-            self._docs.clear()
-            self._claimed.clear()
-            self._take_over()
-            raise JobStoreError(
-                self._alias, "another scheduler has used the store meanwhile; look again", transient=True
-            )
+            self._look_again()
 
     def _leave(self) -> None:
         """Have nobody renew it any more, and let go of it, if it is ours."""

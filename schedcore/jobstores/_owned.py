@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from schedcore.errors import JobStoreError, JobStoreInUseError
+from schedcore.errors import JobStoreInUseError
 from schedcore.jobstores._documents import DocumentStore
 
 __all__ = ["OwnedStore"]
@@ -53,11 +53,7 @@ class OwnedStore(DocumentStore):
         """The store was taken again. If not ``alone``, somebody else had it meanwhile, and may have decided what we claimed."""
         self._forget_what_was_read()
         if not alone:
-            self._claimed.clear()
-            self._take_over()
-            raise JobStoreError(
-                self._alias, "another scheduler has used the store meanwhile; look again", transient=True
-            )
+            self._look_again()
 
     def _forget_what_was_read(self) -> None:
         """Somebody else may have written since, or a write of our own may have been made of which nobody knows."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from rethinkdb import r  # type: ignore[import-untyped, unused-ignore]
 
-from schedcore.errors import JobStoreError, JobStoreInUseError
+from schedcore.errors import JobStoreInUseError
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._rethinkdb_rows import Row
 from schedcore.jobstores._rethinkdb_tables import Tables
@@ -66,12 +66,7 @@ class OwnedTables(Tables):
         for _ in range(2):
             if self._had_by_others:
                 self._had_by_others = False
-                self._docs.clear()
-                self._claimed.clear()
-                self._take_over()
-                raise JobStoreError(
-                    self._alias, "another scheduler has used the store meanwhile; look again", transient=True
-                )
+                self._look_again()
             mine = field(self._read_meta.get("owner"), "name").eq(self._owner.text)
             results = self._line.ask(r.branch(mine, list(parts), None))
             if results is not None:
