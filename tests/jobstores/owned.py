@@ -22,7 +22,7 @@ from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobState
 from schedcore.jobstores._keyed_keys import Step
 from schedcore.jobstores.base import JobStore
-from schedcore.run import Finish, RunRecord, RunState, Skip, SkipReason, skip_record
+from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason, skip_record
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
 from tests.jobstores.load import at_rest, scheduler_on, start_paused, work
@@ -35,6 +35,7 @@ __all__ = [
     "KeyedTests",
     "OwnedTests",
     "check_emptied",
+    "check_left_by_another",
     "claimed",
     "due_jobs",
     "now",
@@ -102,6 +103,20 @@ def claimed(store: JobStore) -> tuple[BackgroundScheduler, Now, list[Claim]]:
     at_rest(scheduler)
     at = now()
     return scheduler, at, store.acquire(at, 9)
+
+
+def check_left_by_another(store: JobStore, at: Now, claims: list[Claim], run: Run) -> None:
+    """Of two due jobs that this store claimed, another scheduler had it meanwhile and left ``run``, of one of them."""
+    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
+        store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us)
+    assert caught.value.transient
+    recovered = store.recover([])
+    assert recovered.runs == []
+    assert [(lost.job_id, lost.fire_us) for lost in recovered.lost] == [(run.job.id, run.fire_us)]
+    assert store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us).runs == []
+    (claim,) = store.acquire(at, 9)
+    assert claim.job.id != run.job.id
+    assert len(store.commit([decide(claim, at.wall_us)], at.wall_us).runs) == 1
 
 
 def run_and_remove_all(scheduler: BackgroundScheduler) -> None:

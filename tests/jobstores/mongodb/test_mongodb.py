@@ -32,7 +32,7 @@ from schedcore.run import Finish, RunRecord, RunState, Skip, SkipReason
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.decided import check_left_in_documents, check_strange
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import OTHER, Inside, OwnedTests, due_jobs, now
+from tests.jobstores.owned import OTHER, Inside, OwnedTests, check_left_by_another, due_jobs, now
 from tests.services import MongoDB
 
 Make = Callable[..., MongoDBJobStore]
@@ -186,16 +186,7 @@ def test_what_somebody_else_has_left_meanwhile_is_not_taken_for_ones_own(
         run_out(store, monotonic=True)
     else:
         store._renew()
-    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
-        store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us)
-    assert caught.value.transient
-    recovered = store.recover([])
-    assert recovered.runs == []
-    assert [(lost.job_id, lost.fire_us) for lost in recovered.lost] == [(run.job.id, run.fire_us)]
-    assert store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us).runs == []
-    (claim,) = store.acquire(at, 9)
-    assert claim.job.id != run.job.id
-    assert len(store.commit([decide(claim, at.wall_us)], at.wall_us).runs) == 1
+    check_left_by_another(store, at, claims, run)
     store.shutdown()
 
 

@@ -41,7 +41,7 @@ from schedcore.testing import EventLog
 from schedcore.testing._store_bench import Bench
 from tests.jobstores.decided import check_decided_again, check_left_in_documents, check_strange
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import OTHER, OwnedTests, run_and_remove_all
+from tests.jobstores.owned import OTHER, OwnedTests, check_left_by_another, run_and_remove_all
 from tests.jobstores.rethinkdb.conftest import Make
 from tests.jobstores.rethinkdb.evaluator import Evaluator, EvaluatorServer, Table, terms
 
@@ -280,16 +280,7 @@ def test_what_somebody_else_has_left_meanwhile_is_not_taken_for_ones_own(
     server.evaluator.ahead_s = 3600.0
     if noticed_by == "the thread that renews":
         store._take()
-    with pytest.raises(JobStoreError, match="another scheduler has used the store meanwhile") as caught:
-        store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us)
-    assert caught.value.transient
-    recovered = store.recover([])
-    assert recovered.runs == []
-    assert [(lost.job_id, lost.fire_us) for lost in recovered.lost] == [(run.job.id, run.fire_us)]
-    assert store.commit([decide(claim, at.wall_us) for claim in claims], at.wall_us).runs == []
-    (claim,) = store.acquire(at, 9)
-    assert claim.job.id != run.job.id
-    assert len(store.commit([decide(claim, at.wall_us)], at.wall_us).runs) == 1
+    check_left_by_another(store, at, claims, run)
     store.shutdown()
 
 
