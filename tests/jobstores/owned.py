@@ -317,6 +317,22 @@ class KeyedTests(FencedTests):
     at_once: ClassVar[int]
     kept: ClassVar[int]
 
+    @contextmanager
+    def dying_after(self, requests: int) -> Iterator[list[Any]]:
+        """A process that dies when it has sent so many requests to change something; all that it was about to send."""
+        apply = self.store._apply  # type: ignore[attr-defined]
+        sent: list[Any] = []
+
+        def die(*some: Any) -> Any:
+            sent.append(some)
+            if len(sent) > requests:
+                raise self.gone
+            return apply(*some)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.store, "_apply", die)
+            yield sent
+
     @pytest.mark.parametrize("value", [b"", b"x", b"\x80\x04K\x01.", b"{}", b'{"v":1}', b"[" * 100_000, b"\xff\xfe"])
     def test_a_document_that_nobody_of_us_wrote(self, make: Make, inside: KeyedInside, value: bytes) -> None:
         scheduler = self.unknown(make(), inside, value)
@@ -475,22 +491,11 @@ class KeyedTests(FencedTests):
         scheduler.remove_job("a")
         before = kinds()
         assert (before["history"], before["runs"], before["jobs"]) == (1, 1, 0)
-        apply = self.store._apply  # type: ignore[attr-defined]
-        sent = limit = 0
-
-        def die(*some: Any) -> Any:
-            nonlocal sent
-            sent += 1
-            if sent > limit:
-                raise self.gone
-            return apply(*some)
-
+        limit = 0
         written: set[int] = set()
         while True:
-            sent = 0
             failure: JobStoreError | None = None
-            with monkeypatch.context() as dying:
-                dying.setattr(self.store, "_apply", die)
+            with self.dying_after(limit):
                 try:
                     store.add_entries([entry], skipped(150))
                 except JobStoreError as error:
@@ -564,26 +569,15 @@ class KeyedTests(FencedTests):
         start_paused(scheduler)
         scheduler.add_job("builtins:len", "interval", ["x" * 10_000], hours=1, id="a", next_run_time=None)
         skip = skip_record("a", Skip(SkipReason.EXCLUDED, 1_767_225_600_000_000, 1_767_225_600_000_000, 1), 0)
-        apply = self.store._apply  # type: ignore[attr-defined]
-        sent = limit = 0
-
-        def die(*some: Any) -> Any:
-            nonlocal sent
-            sent += 1
-            if sent > limit:
-                raise self.gone
-            return apply(*some)
-
+        limit = 0
         while True:
-            sent = 0
             entry = store.get_entry("a")
             assert entry is not None
             changed = entry._replace(job=entry.job._replace(args=("y" * 20_000,)))
-            with monkeypatch.context() as dying:
-                dying.setattr(self.store, "_apply", die)
+            with self.dying_after(limit) as sent:
                 with suppress(JobStoreError):
                     store.replace_entry(entry, changed, [skip])
-                if sent <= limit:
+                if len(sent) <= limit:
                     break
                 scheduler.shutdown()
             store = make(history_age=None)
