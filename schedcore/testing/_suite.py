@@ -1,4 +1,4 @@
-"""What the suites of wakeups and schedulers share: named behaviours, reasons where they are left out, bounded time."""
+"""What the suites share: named behaviours, reasons where they are left out, bounded time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Patience:
     limit = 45.0
 
 
-#: Of both suites. Tests of the suites themselves, which have checks fail, have less of it.
+#: Of all suites. Tests of the suites themselves, which have checks fail, have less of it.
 patience = _Patience()
 
 
@@ -149,9 +149,9 @@ class Aside:
         return self._value
 
 
-def until(condition: Callable[[], object], otherwise: str) -> None:
+def until(condition: Callable[[], object], otherwise: str | Callable[[], str]) -> None:
     """Wait until a condition holds that nobody announces. ``AssertionError`` with the text ``otherwise`` if it never does."""
     deadline = time.monotonic() + patience.seconds
     while not condition():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, otherwise if isinstance(otherwise, str) else otherwise()
         time.sleep(0.001)

@@ -34,7 +34,7 @@ def test_greenlets(hub_thread: Any, monkeypatch: pytest.MonkeyPatch, name: str, 
         in_hub = threading.get_ident() == hub_thread.hub.thread_ident
         (gevent.sleep if in_hub else time.sleep)(seconds)
 
-    monkeypatch.setattr("schedcore.testing.executors.time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+    monkeypatch.setattr("schedcore.testing._executor_jobs.time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
     assert check_executor(lambda: GeventExecutor(3), TRAITS, only=name, submit_in=hub_thread.call) == [name]
 
 
