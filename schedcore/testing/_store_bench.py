@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, decide
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
-from schedcore.jobstores.base import JobStore
+from schedcore.jobstores.base import JobStore, StoreTraits
 from schedcore.run import Finish, Run, RunState
 from schedcore.schedulers.background import BackgroundScheduler
+from schedcore.testing._suite import Suite
 from schedcore.testing.time import VirtualClock
 from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.interval import IntervalTrigger
@@ -20,10 +23,10 @@ __all__ = [
     "MINUTE",
     "T0",
     "Bench",
-    "Behaviour",
+    "Held",
     "Make",
     "behaviour",
-    "behaviours",
+    "bench_for",
     "check_same",
     "decisions_on",
     "earliest_due",
@@ -35,6 +38,7 @@ __all__ = [
     "now_at",
     "check_raises",
     "run_due",
+    "suite",
 ]
 
 #: Microseconds: 2026-01-01T00:00:00Z, when the suite's time begins, and a minute.
@@ -44,26 +48,23 @@ MINUTE = 60_000_000
 Make = Callable[[str], JobStore]
 
 
-class Behaviour(NamedTuple):
-    """A check under what it shows. ``needs``: what outlives a store that is held to it."""
+class Held(NamedTuple):
+    """What a store is held to: by its traits, and by what is said of it besides."""
 
-    name: str
-    check: Callable[[Bench], None]
-    needs: tuple[str, ...]
-
-
-#: All of the suite.
-behaviours: list[Behaviour] = []
+    traits: StoreTraits
+    keeps_jobs: bool  #: whether its jobs outlive it (``traits.durable`` speaks of its runs, too)
+    lacks: Mapping[str, str]  #: name of a behaviour -> why this store cannot have it
 
 
-def behaviour(name: str, *needs: str) -> Callable[[Callable[[Bench], None]], Callable[[Bench], None]]:
-    """Registers a check."""
-
-    def register(check: Callable[[Bench], None]) -> Callable[[Bench], None]:
-        behaviours.append(Behaviour(name, check, needs))
-        return check
-
-    return register
+suite: Suite[Bench, Held] = Suite(
+    "a job store",
+    {
+        "jobs": (lambda held: held.keeps_jobs, "its jobs do not outlive it"),
+        "runs": (lambda held: held.traits.durable, "its runs do not outlive it"),
+        "journal": (lambda held: held.traits.journals, "it has no journal"),
+    },
+)
+behaviour = suite.behaviour
 
 
 class Bench:
@@ -90,6 +91,17 @@ class Bench:
         if store is not None:
             store.shutdown()
             store.shutdown()  # twice is harmless
+
+
+@contextmanager
+def bench_for(make: Make) -> Iterator[Bench]:
+    """A bench over a folder of its own, whose store is closed when it is left."""
+    with tempfile.TemporaryDirectory(prefix="schedcore-check-") as folder:
+        bench = Bench(make, folder)
+        try:
+            yield bench
+        finally:
+            bench.close()
 
 
 def make_record(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from schedcore.run import Run, RunRecord, RunState
@@ -17,30 +16,15 @@ from schedcore.testing._store_bench import (
     make_record,
     now_at,
 )
+from schedcore.testing._suite import Aside
 
 __all__: list[str] = []
 
-# Seconds. How long threads of the suite may take: it bounds a failing check, a passing one never waits so long.
-_PATIENCE_S = 30.0
-
 
 def _in_threads(count: int, call: Callable[[int], None]) -> None:
-    errors: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            call(number)
-        except BaseException as error:  # noqa: BLE001  # it is check_raises again, in the thread that waits
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,), name=f"check-{number}") for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(_PATIENCE_S)
-        assert not thread.is_alive(), "a call does not return"
-    if errors:
-        raise errors[0]
+    asides = [Aside(lambda number=number: call(number)) for number in range(count)]  # type: ignore[misc]
+    for aside in asides:
+        aside.result()
 
 
 @behaviour("is exact when many threads add, change, remove and list")

@@ -16,13 +16,11 @@ they share is in ``_store_bench``.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from schedcore.errors import did_you_mean
 from schedcore.jobstores.base import StoreTraits
-from schedcore.testing._store_bench import Behaviour, Bench, Make, behaviours
+from schedcore.testing._store_bench import Held, Make, bench_for, suite
 
 # Each registers its behaviours. What others build on comes first: of a store that lacks it, it is the one to be named.
 # isort: off
@@ -31,12 +29,6 @@ from schedcore.testing import _store_jobs, _store_runs, _store_crashes, _store_s
 # isort: on
 
 __all__ = ["check_store", "store_behaviours", "work"]
-
-_REASONS = {
-    "jobs": "its jobs do not outlive it",
-    "runs": "its runs do not outlive it",
-    "journal": "it has no journal",
-}
 
 
 def work(*args: Any, **kwargs: Any) -> Any:
@@ -51,23 +43,11 @@ def store_behaviours(
     ``keeps_jobs``: whether jobs outlive a store whose runs do not (``traits.durable`` speaks of both). ``lacks``: what this store
     cannot have besides, name of the behaviour to reason.
     """
-    known = [behaviour.name for behaviour in behaviours]
-    lacks = {} if lacks is None else lacks
-    for name in lacks:
-        if name not in known:
-            raise ValueError(f"there is no behaviour {name!r}{did_you_mean(name, known)}")
-    has = {
-        "runs": traits.durable,
-        "journal": traits.journals,
-        "jobs": traits.durable if keeps_jobs is None else keeps_jobs,
-    }
+    return suite.wanted(_held(traits, keeps_jobs, lacks))
 
-    def left_out(behaviour: Behaviour) -> str | None:
-        if behaviour.name in lacks:
-            return lacks[behaviour.name]
-        return next((_REASONS[need] for need in behaviour.needs if not has[need]), None)
 
-    return [(behaviour.name, left_out(behaviour)) for behaviour in behaviours]
+def _held(traits: StoreTraits, keeps_jobs: bool | None, lacks: Mapping[str, str] | None) -> Held:
+    return Held(traits, traits.durable if keeps_jobs is None else keeps_jobs, {} if lacks is None else lacks)
 
 
 def check_store(
@@ -82,20 +62,4 @@ def check_store(
 
     ``only`` names a single behaviour; for the rest see ``store_behaviours``.
     """
-    wanted = dict(store_behaviours(traits, keeps_jobs=keeps_jobs, lacks=lacks))
-    if only is not None and only not in wanted:
-        raise ValueError(f"there is no behaviour {only!r}{did_you_mean(only, wanted)}")
-    checked: list[str] = []
-    for behaviour in behaviours:
-        if only not in (None, behaviour.name) or wanted[behaviour.name] is not None:
-            continue
-        with tempfile.TemporaryDirectory(prefix="schedcore-check-") as folder:
-            bench = Bench(make, folder)
-            try:
-                behaviour.check(bench)
-            except AssertionError as error:
-                raise AssertionError(f"a job store {behaviour.name}: {error}") from error
-            finally:
-                bench.close()
-        checked.append(behaviour.name)
-    return checked
+    return suite.check(_held(traits, keeps_jobs, lacks), only, lambda: bench_for(make))
