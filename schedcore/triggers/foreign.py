@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from math import inf
 from threading import local
 from time import monotonic
@@ -105,19 +106,39 @@ def call(question: Hashable, function: Callable[..., Any], *args: Any) -> Any:
 
 def as_grid(trigger: BaseTrigger) -> EngineTrigger:
     """The trigger itself when it answers in closed form, else a wrapper that walks it."""
-    return trigger if isinstance(trigger, EngineTrigger) else ForeignTrigger(trigger)
+    return trigger if isinstance(trigger, EngineTrigger) and _is_grid(type(trigger)) else ForeignTrigger(trigger)
+
+
+@lru_cache(maxsize=256)
+def _is_grid(kind: type) -> bool:
+    """Whether ``next_us`` is what a class answers: not where one of ours was derived from, and answers otherwise in datetimes."""
+    return "next_us" in next(
+        vars(each) for each in kind.__mro__ if {"next_us", "get_next_fire_time"} & vars(each).keys()
+    )
 
 
 class ForeignTrigger(EngineTrigger):
     """A ``EngineTrigger`` made of any object with ``get_next_fire_time(previous, now)``. Errors of that method pass through."""
 
-    __slots__ = ("inner", "timezone")
+    __slots__ = ("end_us", "inner", "jitter_us", "timezone")
     foreign = True
 
     def __init__(self, inner: BaseTrigger) -> None:
         self.inner = inner
         zone = getattr(inner, "timezone", None)
         self.timezone = zone if isinstance(zone, tzinfo) else UTC
+        self.jitter_us = getattr(inner, "jitter_us", 0)
+        self.end_us = getattr(inner, "end_us", None)
+
+    @property
+    def elapsed(self) -> bool:  # type: ignore[override]
+        """Whether that is so of the object."""
+        return bool(getattr(self.inner, "elapsed", False))
+
+    @property
+    def zone_data_changed(self) -> bool:  # type: ignore[override]
+        """Whether that is so of the object."""
+        return bool(getattr(self.inner, "zone_data_changed", False))
 
     def _ask(self, previous_us: int | None, now_us: int) -> int | None:
         question = id(self.inner), previous_us, now_us
@@ -183,10 +204,13 @@ class ForeignTrigger(EngineTrigger):
 
     def same_rule(self, other: BaseTrigger) -> bool:
         theirs = other.inner if isinstance(other, ForeignTrigger) else other
-        return type(theirs) is type(self.inner) and bool(self.inner == theirs or _state(self.inner) == _state(theirs))
+        if type(theirs) is not type(self.inner):
+            return False
+        same = self.inner.same_rule(theirs) if isinstance(self.inner, BaseTrigger) else self.inner == theirs
+        return bool(same) or _state(self.inner) == _state(theirs)
 
     def describe(self) -> str:
-        return str(self.inner)
+        return self.inner.describe() if isinstance(self.inner, BaseTrigger) else str(self.inner)
 
     def __eq__(self, other: object) -> bool:
         return self.inner == other.inner if isinstance(other, ForeignTrigger) else NotImplemented

@@ -20,6 +20,7 @@ from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.foreign import PATIENCE, as_grid
 from schedcore.triggers.interval import IntervalTrigger
+from schedcore.triggers.jitter import Jitter
 
 
 class Theirs(BaseTrigger):
@@ -308,3 +309,66 @@ def test_the_log_says_where_a_count_may_be_too_low(caplog: pytest.LogCaptureFixt
     assert "at least 1001 run(s) of job 'theirs' misfired, up to 2026-02-15 17:00:00+00:00" in caplog.text
     assert " 1999 run(s) of job 'ours' misfired" in caplog.text
     assert "at least 1999" not in caplog.text
+
+
+class OddMinutes(CronTrigger):
+    """One of ours, derived from as in 3.x: to answer otherwise."""
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        answer = super().get_next_fire_time(previous_fire_time, now)
+        while answer is not None and answer.minute % 2 == 0:
+            answer = super().get_next_fire_time(answer, answer)
+        return answer
+
+
+class Hourly(IntervalTrigger):
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        return super().get_next_fire_time(previous_fire_time, now)
+
+
+def test_one_derived_from_ours_answers_what_its_own_method_does() -> None:
+    scheduler = VirtualScheduler(start="2026-01-05T00:00:00Z", timezone="UTC")
+    scheduler.start()
+    seen: list[datetime] = []
+    odd = OddMinutes(minute="*", timezone="UTC", end_date="2026-01-05 00:06:00")
+    job = scheduler.add_job(lambda: seen.append(scheduler.clock.now()), odd)
+    assert job.trigger is odd
+    scheduler.advance(600)
+    scheduler.shutdown()
+    assert [at.minute for at in seen] == [1, 3, 5]
+    assert [at.minute for at in fires(OrTrigger([odd]))] == [1, 3, 5]
+    assert [at.minute for at in fires(as_grid(odd.excluding(Moments(lambda when: when.minute == 3))))] == [1, 5]
+    assert as_grid(odd).foreign
+
+
+def fires(trigger: BaseTrigger) -> list[datetime]:
+    found = []
+    at = trigger.get_next_fire_time(None, START)
+    while at is not None:
+        found.append(at)
+        at = trigger.get_next_fire_time(at, at)
+    return found
+
+
+def test_what_a_trigger_says_of_itself_holds_where_its_own_method_is_asked() -> None:
+    hourly = as_grid(Hourly(hours=1, end_date="2030-01-01", jitter=5, timezone="UTC"))
+    assert hourly.foreign
+    assert (hourly.elapsed, hourly.jitter_us, hourly.end_us) == (
+        True,
+        5_000_000,
+        from_datetime(datetime(2030, 1, 1, tzinfo=UTC)),
+    )
+    assert OrTrigger([hourly]).describe() == "every hour until 2030-01-01 00:00:00"
+    assert hourly.same_rule(as_grid(Hourly(hours=1, end_date="2030-01-01", jitter=5, timezone="UTC")))
+    assert not hourly.same_rule(as_grid(Hourly(hours=2, end_date="2030-01-01", jitter=5, timezone="UTC")))
+    theirs = as_grid(Theirs())
+    assert (theirs.elapsed, theirs.jitter_us, theirs.end_us, theirs.zone_data_changed) == (False, 0, None, False)
+
+
+def test_jitter_of_a_trigger_of_ones_own() -> None:
+    scheduler = VirtualScheduler(start="2026-01-05T00:00:00Z", timezone="UTC")
+    scheduler.start()
+    job = scheduler.add_job(print, Hourly(hours=1, jitter=Jitter(600, "hashed"), timezone="UTC"), id="hourly")
+    assert job.next_run_time is not None
+    assert timedelta(0) < job.next_run_time - START - timedelta(hours=1) <= timedelta(minutes=10)
+    scheduler.shutdown()
