@@ -37,7 +37,8 @@ from schedcore.errors import (
     UnknownOptionError,
     UnknownPluginError,
 )
-from schedcore.references import callable_name, parameters_of, resolve
+from schedcore.references import callable_name, resolve
+from schedcore.signatures import parameters_of
 
 if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter

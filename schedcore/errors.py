@@ -48,6 +48,7 @@ __all__ = [
     "contained",
     "did_you_mean",
     "error_text",
+    "nearest",
     "without_password",
 ]
 
@@ -62,10 +63,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     none is known.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
+    return nearest(word, names) or (f"; known: {', '.join(names)}" if names else "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint to append to a message about an unknown *word*, where the known ones are too many to list; ``""`` if none is."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def error_text(error: BaseException) -> str:

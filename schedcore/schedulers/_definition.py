@@ -13,7 +13,8 @@ from schedcore import plugins
 from schedcore.clock import Timeline, from_datetime
 from schedcore.errors import ConfigurationError, InvalidTriggerError, JobArgumentsError, UnknownOptionError
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
-from schedcore.references import callable_name, check_arguments, resolve
+from schedcore.references import callable_name, resolve
+from schedcore.signatures import check_arguments
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import as_grid
 
