@@ -21,23 +21,25 @@ changed silently.
 Loading is safe for any bytes: it looks tags up in a table, builds only the types above, and calls no code but
 that of the classes which the application registered itself. Size and depth are limited before a parser goes
 down into the bytes.
+
+The single values are in ``_leaves``, registered classes in ``_registered``.
 """
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
-from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from enum import Enum, Flag
+from datetime import date, datetime, time, timedelta
+from enum import Enum
 from pathlib import Path, PurePath
-from typing import Any, ClassVar, NamedTuple, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from schedcore.errors import ConfigurationError, SerializationError, contained, error_text
-from schedcore.serializers.base import MAX_BYTES, Refused, refuse, refuse_size
+from schedcore.serializers._leaves import PACKERS, UNPACKERS, late_packer, need_list, need_text
+from schedcore.serializers._registered import Registered, kind_of, register, type_name
+from schedcore.serializers.base import MAX_BYTES, Refused, refuse, refuse_size, show
 
-__all__ = ["ATOMS", "MAX_BYTES", "MAX_DEPTH", "VERSION", "TaggedSerializer", "show"]
+__all__ = ["ATOMS", "MAX_BYTES", "MAX_DEPTH", "VERSION", "TaggedSerializer"]
 
 # Levels of containers, the same in both directions. Far below the interpreter's own limit, and far above what
 # arguments need.
@@ -47,16 +49,6 @@ VERSION = 1
 ATOMS: frozenset[type] = frozenset({str, bool, type(None)})
 
 _INT_LIMIT = 1 << 63
-_ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
-_HEX = re.compile(r"-?0x[0-9a-f]+")
-
-
-class _Registered(NamedTuple):
-    """How the values of one registered class are stored: as a name and simpler data."""
-
-    name: str
-    pack: Callable[[Any], Any]
-    unpack: Callable[[Any], Any]
 
 
 class TaggedSerializer(ABC):
@@ -75,21 +67,21 @@ class TaggedSerializer(ABC):
     _atoms: ClassVar[frozenset[type]] = ATOMS
 
     def __init__(self, types: Iterable[type] | Mapping[str, type] = (), *, max_bytes: int = MAX_BYTES) -> None:
-        self._by_name: dict[str, _Registered] = {}
-        self._by_type: dict[type, _Registered] = {}
+        self._by_name: dict[str, Registered] = {}
+        self._by_type: dict[type, Registered] = {}
         self.max_bytes = max_bytes
         if not isinstance(types, Iterable) or isinstance(types, type | str):  # an Enum can be iterated over, too
             raise ConfigurationError(
                 f"types must be a list of classes, or a mapping of names to them, not {show(types)}"
             )
-        named = types.items() if isinstance(types, Mapping) else [(_type_name(cls), cls) for cls in types]
+        named = types.items() if isinstance(types, Mapping) else [(type_name(cls), cls) for cls in types]
         for name, cls in named:
-            registered = _register(name, cls)
-            kind = _kind(cls)
+            registered = register(name, cls)
+            kind = kind_of(cls)
             if self._by_name.setdefault(name, registered) is not registered or kind in self._by_type:
                 raise ConfigurationError(f"types: {name!r} is registered twice")
             self._by_type[kind] = registered
-        self._unpackers = {**_UNPACKERS, "$of": self._unpack_registered}
+        self._unpackers = {**UNPACKERS, "$of": self._unpack_registered}
 
     @abstractmethod
     def _write(self, packed: Any) -> bytes:
@@ -192,7 +184,7 @@ class TaggedSerializer(ABC):
             if value - value == 0.0:
                 return value
             return {"$float": "nan" if value != value else "inf" if value > 0 else "-inf"}
-        packer = _PACKERS.get(kind)
+        packer = PACKERS.get(kind)
         if packer is not None:
             return packer(value)
         if kind is set or kind is frozenset:
@@ -202,7 +194,7 @@ class TaggedSerializer(ABC):
             if depth <= 0:
                 _too_deep()
             return {"$of": [registered.name, self._pack(registered.pack(value), depth - 1)]}
-        packer = _late_packer(kind)
+        packer = late_packer(kind)
         if packer is not None:
             return packer(value)
         raise Refused(_advice(value, kind, type(self).__name__))
@@ -296,8 +288,8 @@ class TaggedSerializer(ABC):
         return obj
 
     def _unpack_registered(self, payload: Any) -> Any:
-        name, value = _list(payload, 2)
-        registered = self._by_name.get(_text(name))
+        name, value = need_list(payload, 2)
+        registered = self._by_name.get(need_text(name))
         if registered is None:
             raise SerializationError(
                 f"the type {show(name)} is not registered here; give it to {type(self).__name__}(types=[...])"
@@ -313,14 +305,6 @@ def _step(key: object) -> str:
     return f"[{show(key)}]"
 
 
-def show(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001 (the value's own code)
-        text = f"<{type(value).__qualname__} whose repr raises {type(error).__name__}>"
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def _advice(value: Any, kind: type, serializer: str) -> str:
     name = kind.__qualname__
     if issubclass(kind, Enum | PurePath) or hasattr(kind, "__dataclass_fields__"):
@@ -332,259 +316,3 @@ def _advice(value: Any, kind: type, serializer: str) -> str:
     if isinstance(value, type) or callable(value):
         return f'{show(value)} is code, not data: pass a reference such as "package.module:name"'
     return f'{name} is not plain data ({show(value)}): pass data that it can be made of, or use serializer="pickle"'
-
-
-# --- leaves: Python -> JSON ---
-
-
-def _pack_moment(value: Any, tag: str) -> dict[str, Any]:
-    """A ``datetime`` or ``time``: text when that says it all, else text, zone and fold."""
-    zone: tzinfo | None = value.tzinfo
-    if zone is UTC or zone is None:
-        name = None
-    elif type(zone) is timezone:
-        if zone.utcoffset(None).microseconds:
-            # Python itself does not read its own text of these back (time.fromisoformat drops the fraction).
-            raise Refused(f"its offset from UTC, {zone.utcoffset(None)}, is not a whole number of seconds")
-        name = zone.tzname(None)
-        if name == timezone(zone.utcoffset(None)).tzname(None):
-            name = None
-    else:
-        name = _zone_key(zone)
-        value = value.replace(tzinfo=None)
-    if name is None and not value.fold:
-        return {tag: value.isoformat()}
-    return {tag: [value.isoformat(), name, value.fold]}
-
-
-def _zone_key(zone: tzinfo) -> str:
-    from zoneinfo import ZoneInfo
-
-    if type(zone) is not ZoneInfo:
-        raise Refused(f"its zone is a {type(zone).__module__}.{type(zone).__qualname__}: use zoneinfo.ZoneInfo instead")
-    if zone.key is None or not _ZONE_KEY.fullmatch(zone.key):
-        raise Refused(f"its zone {show(zone)} has no key by which it could be found again")
-    return zone.key
-
-
-_PACKERS: dict[type, Callable[[Any], Any]] = {
-    datetime: lambda value: _pack_moment(value, "$datetime"),
-    time: lambda value: _pack_moment(value, "$time"),
-    date: lambda value: {"$date": value.isoformat()},
-    timedelta: lambda value: {"$timedelta": [value.days, value.seconds, value.microseconds]},
-    bytes: lambda value: {"$bytes": b2a_base64(value, newline=False).decode("ascii")},
-}
-
-
-def _late_packer(kind: type) -> Callable[[Any], Any] | None:
-    """The packers of classes whose modules take long to import: a value of such a class has brought the
-    module along."""
-    if kind.__name__ == "Decimal" and kind.__module__ == "decimal":
-        from decimal import Decimal
-
-        if kind is Decimal:
-            _PACKERS[kind] = lambda value: {"$decimal": str(value)}
-    elif kind.__name__ == "UUID" and kind.__module__ == "uuid":
-        from uuid import UUID
-
-        if kind is UUID:
-            _PACKERS[kind] = lambda value: {"$uuid": str(value)}
-    return _PACKERS.get(kind)
-
-
-# --- leaves: JSON -> Python. They may raise anything: the caller makes one error of it ---
-
-
-def _text(payload: Any) -> str:
-    if type(payload) is not str:
-        raise TypeError("text is needed")
-    return payload
-
-
-def _whole(payload: Any) -> int:
-    if type(payload) is not int:
-        raise TypeError("a whole number is needed")
-    return payload
-
-
-def _list(payload: Any, length: int | None = None) -> list[Any]:
-    if type(payload) is not list or (length is not None and len(payload) != length):
-        raise TypeError("a list is needed" if length is None else f"a list of {length} is needed")
-    return payload
-
-
-def _unpack_moment(payload: Any, read: Callable[[str], Any]) -> Any:
-    if type(payload) is str:
-        return read(payload)
-    text, name, fold = _list(payload, 3)
-    value = read(_text(text))
-    if _whole(fold) not in (0, 1):
-        raise ValueError("fold is 0 or 1")
-    if name is None:
-        return value.replace(fold=fold)
-    if value.tzinfo is not None:
-        return value.replace(fold=fold, tzinfo=timezone(value.tzinfo.utcoffset(None), _text(name)))
-    if not _ZONE_KEY.fullmatch(_text(name)):
-        raise ValueError("not the name of a zone")
-    from zoneinfo import ZoneInfo
-
-    return value.replace(fold=fold, tzinfo=ZoneInfo(name))
-
-
-def _unpack_int(payload: Any) -> int:
-    if not _HEX.fullmatch(_text(payload)):
-        raise ValueError("hexadecimal text is needed")
-    return int(payload, 16)
-
-
-def _unpack_float(payload: Any) -> float:
-    if payload not in ("nan", "inf", "-inf"):
-        raise ValueError("nan, inf or -inf is needed")
-    # Each NaN is one of its own, as it was: a set may hold several.
-    return float(payload)
-
-
-def _unpack_decimal(payload: Any) -> Any:
-    from decimal import Decimal
-
-    value = Decimal(_text(payload))
-    if str(value).lower() != payload.lower():  # a lenient context makes NaN of what it cannot read
-        raise ValueError("not a decimal number")
-    return value
-
-
-def _unpack_uuid(payload: Any) -> Any:
-    from uuid import UUID
-
-    value = UUID(_text(payload))
-    if str(value) != payload:
-        raise ValueError("not in the usual form")
-    return value
-
-
-def _unpack_bytes(payload: Any) -> bytes:
-    return a2b_base64(_text(payload), strict_mode=True)
-
-
-def _unpack_set(payload: Any) -> set[Any]:
-    items = set(_list(payload))
-    if len(items) != len(payload):
-        raise ValueError("an element stands twice")
-    return items
-
-
-def _unpack_dict(payload: Any) -> dict[Any, Any]:
-    found: dict[Any, Any] = dict(_list(pair, 2) for pair in _list(payload))
-    if len(found) != len(payload):
-        raise ValueError("a key stands twice")
-    return found
-
-
-_UNPACKERS: dict[str, Callable[[Any], Any]] = {
-    "$int": _unpack_int,
-    "$float": _unpack_float,
-    "$datetime": lambda payload: _unpack_moment(payload, datetime.fromisoformat),
-    "$time": lambda payload: _unpack_moment(payload, time.fromisoformat),
-    "$date": lambda payload: date.fromisoformat(_text(payload)),
-    "$timedelta": lambda payload: timedelta(*map(_whole, _list(payload, 3))),
-    "$decimal": _unpack_decimal,
-    "$uuid": _unpack_uuid,
-    "$bytes": _unpack_bytes,
-    "$tuple": lambda payload: tuple(_list(payload)),
-    "$set": _unpack_set,
-    "$frozenset": lambda payload: frozenset(_unpack_set(payload)),
-    "$dict": _unpack_dict,
-}
-
-
-# --- registered classes ---
-
-
-def _type_name(cls: type) -> str:
-    if not isinstance(cls, type):
-        raise ConfigurationError(f"types: {show(cls)} is not a class")
-    # The module in which pathlib keeps its classes differs between versions of Python.
-    module = "pathlib" if cls.__module__.startswith("pathlib.") else cls.__module__
-    return f"{module}:{cls.__qualname__}"
-
-
-def _register(name: str, cls: type) -> _Registered:
-    if not isinstance(cls, type):
-        raise ConfigurationError(f"types: {show(cls)} is not a class")
-    if issubclass(cls, Enum):
-        return _Registered(name, _enum_packer(cls), _enum_unpacker(cls))
-    if issubclass(cls, PurePath):
-        return _Registered(name, str, lambda payload: cls(_text(payload)))
-    if hasattr(cls, "__dataclass_fields__"):
-        return _dataclass(name, cls)
-    raise ConfigurationError(f"types: {cls.__qualname__} is not an Enum, a dataclass or a path class")
-
-
-def _kind(cls: type) -> type:
-    """The class by which its values are recognised: ``Path()`` makes an object of the platform's."""
-    if not issubclass(cls, PurePath):
-        return cls
-    try:
-        return type(cls())
-    except NotImplementedError as error:
-        raise ConfigurationError(
-            f"types: {error}; give Path, or Pure{cls.__name__} for paths of another system"
-        ) from error
-
-
-def _enum_packer(cls: type[Enum]) -> Callable[[Any], Any]:
-    members = cls.__members__
-
-    def pack(value: Any) -> Any:
-        # Combined flags are no members of their own; only their number tells them.
-        name: Any = value._name_
-        return name if members.get(name) is value else value._value_
-
-    return pack
-
-
-def _enum_unpacker(cls: type[Enum]) -> Callable[[Any], Any]:
-    def unpack(payload: Any) -> Any:
-        if type(payload) is int and issubclass(cls, Flag):
-            return cls(payload)
-        try:
-            return cls.__members__[_text(payload)]
-        except KeyError:
-            raise SerializationError(f"{cls.__qualname__} has no member {show(payload)}") from None
-
-    return unpack
-
-
-def _dataclass(name: str, cls: type) -> _Registered:
-    """Fields are stored by name. Loading goes through the class's own ``__init__``, which checks them and
-    fills in those that the class has gained since; fields that are not its arguments are set afterwards."""
-    import dataclasses
-
-    fields = {field.name: field.init for field in dataclasses.fields(cls)}
-    for pseudo in cls.__dataclass_fields__.values():  # type: ignore[attr-defined]
-        if pseudo.name not in fields and repr(pseudo._field_type) == "_FIELD_INITVAR":
-            raise ConfigurationError(
-                f"types: {cls.__qualname__} cannot be stored, because its {pseudo.name} (an InitVar) is not kept"
-            )
-
-    def pack(value: Any) -> dict[str, Any]:
-        try:
-            return {field: getattr(value, field) for field in fields}
-        except AttributeError as error:
-            raise Refused(f"{cls.__qualname__} is incomplete: {error}") from error
-
-    def unpack(payload: Any) -> Any:
-        if type(payload) is not dict:
-            raise TypeError("the fields are needed")
-        unknown = payload.keys() - fields.keys()
-        if unknown:
-            raise SerializationError(
-                f"{cls.__qualname__} has no field {', '.join(map(show, sorted(unknown, key=repr)))}"
-            )
-        value = cls(**{field: item for field, item in payload.items() if fields[field]})
-        for field, item in payload.items():
-            if not fields[field]:
-                object.__setattr__(value, field, item)
-        return value
-
-    return _Registered(name, pack, unpack)

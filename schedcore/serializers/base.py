@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol
 
 from schedcore.errors import SerializationError
 
-__all__ = ["MAX_BYTES", "Refused", "Serializer", "SerializerOfParts", "place", "refuse", "refuse_size"]
+__all__ = ["MAX_BYTES", "Refused", "Serializer", "SerializerOfParts", "place", "refuse", "refuse_size", "show"]
 
 #: Bytes of one record, by default and in both directions. A row that is larger is a mistake or an attack.
 MAX_BYTES = 16 * 1024 * 1024
@@ -93,3 +93,12 @@ def place(steps: Iterable[str], root: str) -> str:
     if not root and parts and parts[0].startswith("['") and parts[0][2:-2].isidentifier():
         parts[0] = parts[0][2:-2]
     return root + "".join(parts)
+
+
+def show(value: object) -> str:
+    """A value in a message: its own ``repr``, which may raise, and shortened."""
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 (the value's own code)
+        text = f"<{type(value).__qualname__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= 80 else f"{text[:77]}..."
