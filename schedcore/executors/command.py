@@ -13,36 +13,40 @@ long as the program runs and belongs in a thread pool. Its rules:
   that the Ctrl-C of a terminal does not reach it: whoever stops the scheduler decides, with
   ``terminate_running``. At the exit of the interpreter that is called for what still runs. (After a SIGKILL
   of the scheduler itself nobody can; programs then finish on their own.)
-* *Signals.* A group is signalled only while its leader is not reaped yet: until then its number cannot belong
-  to anybody else.
 * *Environment.* ``env`` is added to the scheduler's own environment. cron starts from an empty one; in a
   container, for which this is made, the settings arrive through the environment.
 * *Standard input* is a file in memory (or a temporary one), not a pipe: a program that never reads it blocks
   nobody.
 
 On Windows there are no sessions and users: only the program itself is terminated, and ``user`` is refused.
+
+How programs are signalled, waited for and reaped is in ``_command_children``, how their output is read in ``_command_output``.
 """
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import errno
-import locale
 import os
-import selectors
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
-from schedcore._forks import forget_after_fork, notice_fork
 from schedcore.errors import ConfigurationError, FailureError
+from schedcore.executors._command_children import (
+    GRACE_S,
+    Child,
+    kill_running,
+    registry,
+    running_commands,
+    terminate_running,
+)
+from schedcore.executors._command_output import ENCODING, Reader, Tail
 
 __all__ = [
     "OUTPUT_LIMIT",
@@ -61,12 +65,8 @@ __all__ = [
 OUTPUT_LIMIT = 64 * 1024
 #: Seconds. How long the output is read after the program has ended, when a background process keeps it open.
 LINGER_S = 1.0
-#: Seconds between SIGTERM and SIGKILL, unless the caller says otherwise.
-GRACE_S = 5.0
 
 _DEFAULT_SHELL = "/bin/sh"
-_CHUNK = 64 * 1024
-_ENCODING = "utf-8" if os.name == "posix" else locale.getpreferredencoding(False)
 _FAILS_FOR_NOW = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
@@ -165,234 +165,6 @@ def _one_line(what: str, output: str, command: str) -> str:
     return f"{subject} {what}" + (f": {_shorten(last, 200)}" if last else "")
 
 
-class _Tail:
-    """The last ``limit`` bytes of a stream, in bounded memory."""
-
-    __slots__ = ("_bytes", "_limit", "dropped")
-
-    def __init__(self, limit: int) -> None:
-        self._bytes = bytearray()
-        self._limit = limit
-        self.dropped = 0
-
-    def feed(self, data: bytes) -> None:
-        self._bytes += data
-        if len(self._bytes) > 2 * self._limit:
-            self._trim()
-
-    def _trim(self) -> None:
-        surplus = len(self._bytes) - self._limit
-        if surplus > 0:
-            del self._bytes[:surplus]
-            self.dropped += surplus
-
-    def text(self) -> str:
-        self._trim()
-        data = bytes(self._bytes)
-        if not self.dropped:
-            return self._decode(data)
-        # The cut may have gone through a character: at most three bytes of its rest are at the start.
-        rest = next((n for n in range(min(4, len(data))) if data[n] & 0xC0 != 0x80), 0) if _ENCODING == "utf-8" else 0
-        self.dropped += rest
-        del self._bytes[:rest]
-        return f"[{self.dropped} bytes of earlier output dropped]\n{self._decode(data[rest:])}"
-
-    @staticmethod
-    def _decode(data: bytes) -> str:
-        return data.decode(_ENCODING, errors="replace").replace("\0", "\ufffd")
-
-
-def _wake_pipe() -> tuple[int, int] | None:
-    """A pipe whose closing ends a wait for other pipes; None where pipes cannot be waited for."""
-    return None if sys.platform == "win32" else os.pipe()
-
-
-class _Reader:
-    """Empties a pipe into a ``_Tail`` from a thread of its own, and can be told to give up on it."""
-
-    def __init__(self, pipe: IO[bytes], tail: _Tail) -> None:
-        self._pipe = pipe
-        self._tail = tail
-        self._give_up = _wake_pipe()
-        self._thread = threading.Thread(target=self._read, name="schedcore-command-output", daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        source = self._pipe.fileno()
-        with contextlib.suppress(OSError, ValueError):
-            while self._wait_for_data(source) and (data := os.read(source, _CHUNK)):
-                self._tail.feed(data)
-
-    def _wait_for_data(self, source: int) -> bool:
-        """False when told to give up; what has been written by then is not read any more."""
-        if sys.platform != "win32" and self._give_up is not None:
-            with selectors.PollSelector() as selector:
-                selector.register(source, selectors.EVENT_READ)
-                selector.register(self._give_up[0], selectors.EVENT_READ)
-                return self._give_up[0] not in {key.fd for key, _ in selector.select()}
-        return True
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether the pipe was closed by everybody who held it, within ``timeout_s``."""
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def close(self) -> None:
-        if self._give_up is not None:
-            os.close(self._give_up[1])  # readable now: end of file
-            self._thread.join()
-            os.close(self._give_up[0])
-        # Where a blocked read cannot be ended (Windows), its thread keeps the pipe until the background
-        # process is gone.
-        if not self._thread.is_alive():
-            self._pipe.close()
-
-
-class _Child:
-    """A program from just before its start until it is reaped. ``lock`` guards the process against a signal
-    to a stranger.
-    """
-
-    def __init__(self, command: str) -> None:
-        self.command = command
-        self.lock = threading.Lock()
-        self.process: subprocess.Popen[bytes] | None = None
-        self.reaped = False
-        self.stop_grace_s: float | None = None  # set once somebody has asked the program to stop
-        self.ended = threading.Event()  # the leader has ended
-        self.done = threading.Event()  # nothing of it is left here
-
-    def signal(self, name: str) -> None:
-        """Send ``SIGTERM`` or ``SIGKILL`` to the whole group; nothing when it is gone."""
-        with self.lock:
-            if self.process is not None and not self.reaped:
-                self._signal(self.process, name)
-
-    @staticmethod
-    def _signal(process: subprocess.Popen[bytes], name: str) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if sys.platform == "win32":
-                process.terminate()
-            else:
-                os.killpg(process.pid, getattr(signal, name))
-
-    def ask_to_stop(self, grace_s: float) -> None:
-        """SIGTERM, also for a program that is being started at this moment."""
-        with self.lock:
-            self.stop_grace_s = grace_s
-            if self.process is not None and not self.reaped:
-                self._signal(self.process, "SIGTERM")
-
-    def stop(self, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL when it has not ended ``grace_s`` seconds later."""
-        self.ask_to_stop(grace_s)
-        if not self.ended.wait(grace_s):
-            self.signal("SIGKILL")
-
-    def wait(self) -> None:
-        """Until the leader has ended. It is not reaped: its number stays taken."""
-        process = self.process
-        assert process is not None
-        if sys.platform != "win32" and hasattr(os, "waitid"):
-            # Somebody may have set SIGCHLD to be ignored, or have waited for any child; ``reap`` copes with
-            # that.
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        else:
-            process.wait()
-        self.ended.set()
-
-    def reap(self) -> int:
-        process = self.process
-        assert process is not None
-        with self.lock:
-            if self.stop_grace_s is not None:
-                self._signal(process, "SIGKILL")  # what its leader left behind
-            exit_code = process.wait()
-            self.reaped = True
-        return exit_code
-
-
-class _Registry:
-    """The programs that run now. A forked child has none: they belong to its parent."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._children: set[_Child] = set()
-        self._at_exit = False
-        forget_after_fork(self._forget)
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._children = set()
-
-    def add(self, child: _Child) -> None:
-        with self._lock:
-            self._children.add(child)
-            if not self._at_exit:
-                self._at_exit = True
-                atexit.register(terminate_running)
-
-    def remove(self, child: _Child) -> None:
-        with self._lock:
-            self._children.discard(child)
-        child.done.set()
-
-    def unlocked(self) -> list[_Child]:
-        """Of this moment. Copying a set is one step of the interpreter."""
-        return list(self._children)
-
-    def snapshot(self) -> list[_Child]:
-        notice_fork()
-        with self._lock:
-            return list(self._children)
-
-
-_registry = _Registry()
-
-
-def running_commands() -> tuple[str, ...]:
-    """The texts of the commands that run in this process now."""
-    return tuple(sorted(child.command for child in _registry.snapshot()))
-
-
-def terminate_running(grace_s: float = GRACE_S) -> tuple[str, ...]:
-    """Stop every program that ``run_command`` runs in this process: SIGTERM to all, SIGKILL to those left
-    after ``grace_s`` seconds.
-
-    Returns the texts of the commands that were running, and not before their runs are over (or, should the
-    kernel not let go of one, a second after SIGKILL). Callable from any thread, at any time, more than once.
-    It does not keep new programs from starting: shut the scheduler down first.
-    """
-    children = _registry.snapshot()
-    for child in children:
-        child.ask_to_stop(grace_s)
-    deadline = time.monotonic() + grace_s
-    for child in children:
-        child.ended.wait(max(0.0, deadline - time.monotonic()))
-    for child in children:
-        if not child.done.wait(max(0.0, deadline - time.monotonic())):
-            child.signal("SIGKILL")
-    deadline = time.monotonic() + 1.0
-    for child in children:
-        child.done.wait(max(0.0, deadline - time.monotonic()))
-    return tuple(sorted(child.command for child in children))
-
-
-def kill_running() -> None:
-    """Send SIGKILL to every program that ``run_command`` runs in this process, and wait for none.
-
-    It waits for no lock either, so that a signal handler may call it just before it ends the process.
-    """
-    for child in _registry.unlocked():
-        if child.lock.acquire(blocking=False):
-            try:
-                if child.process is not None and not child.reaped:
-                    child._signal(child.process, "SIGKILL")
-            finally:
-                child.lock.release()
-
-
 class _Account(NamedTuple):
     """A user to run as: what ``subprocess`` needs to know (nothing for the current user), and the variables
     that cron sets.
@@ -439,7 +211,7 @@ def _folder(cwd: str | None, env: Mapping[str, str]) -> str | None:
 
 
 def _input_file(stdin: str) -> IO[bytes]:
-    data = stdin.encode(_ENCODING, errors="surrogateescape")
+    data = stdin.encode(ENCODING, errors="surrogateescape")
     file: IO[bytes]
     if hasattr(os, "memfd_create"):  # noqa: SIM108 (works where no folder is writable)
         file = os.fdopen(os.memfd_create("schedcore-stdin"), "w+b")
@@ -494,7 +266,7 @@ def _why_not(error: OSError, program: str, cwd: str | None, env: Mapping[str, st
 
 
 def _start(
-    child: _Child,
+    child: Child,
     args: list[str] | str,
     *,
     cwd: str | None,
@@ -525,7 +297,7 @@ def _start(
             raise CommandStartError(child.command, str(error)) from error
         child.process = process
         if child.stop_grace_s is not None:
-            child._signal(process, "SIGTERM")
+            child.send(process, "SIGTERM")
     return process
 
 
@@ -561,16 +333,16 @@ def run_command(
         variables["LOGNAME"] = variables["USER"] = user  # as in crontab(5): these cannot be overridden
     folder = _folder(cwd, variables)
 
-    child = _Child(command)
-    _registry.add(child)
+    child = Child(command)
+    registry.add(child)
     try:
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(_input_file(stdin)) if stdin is not None else subprocess.DEVNULL
             process = _start(child, args, cwd=folder, env=variables, stdin=source, options=account.options)
-        tail = _Tail(OUTPUT_LIMIT)
+        tail = Tail(OUTPUT_LIMIT)
         exit_code, closed, timed_out = _attend(child, process, tail, timeout, grace)
     finally:
-        _registry.remove(child)
+        registry.remove(child)
 
     output = tail.text()
     if not closed:
@@ -584,14 +356,8 @@ def run_command(
     return CommandResult(exit_code, output, tail.dropped)
 
 
-def _leave_nothing(child: _Child) -> None:
-    child.ask_to_stop(0.0)
-    child.signal("SIGKILL")
-    child.wait()
-
-
 def _attend(
-    child: _Child, process: subprocess.Popen[bytes], tail: _Tail, timeout_s: float | None, grace_s: float
+    child: Child, process: subprocess.Popen[bytes], tail: Tail, timeout_s: float | None, grace_s: float
 ) -> tuple[int, bool, bool]:
     """Read and wait until the program is reaped: its exit code, whether its output was closed by all, whether
     it timed out.
@@ -605,14 +371,14 @@ def _attend(
             child.stop(grace_s)
 
     timer: threading.Timer | None = None
-    reader: _Reader | None = None
+    reader: Reader | None = None
     closed = False
     try:
         with contextlib.ExitStack() as undo:
             # KeyboardInterrupt when called from the main thread, or no thread to be had: nothing may be left
             # behind.
-            undo.callback(_leave_nothing, child)
-            reader = _Reader(process.stdout, tail)
+            undo.callback(child.leave_nothing)
+            reader = Reader(process.stdout, tail)
             if timeout_s is not None:
                 timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), out_of_time)
                 timer.daemon = True

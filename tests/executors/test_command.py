@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from schedcore.errors import ConfigurationError, FailureError
-from schedcore.executors import command
+from schedcore.executors import _command_children, _command_output, command
 from schedcore.executors.command import (
     OUTPUT_LIMIT,
     CommandFailedError,
@@ -96,7 +96,7 @@ class TestOutput:
         assert result.dropped_bytes + len(body.encode()) == 3 * OUTPUT_LIMIT
 
     def test_memory_is_bounded(self) -> None:
-        tail = command._Tail(1000)
+        tail = _command_output.Tail(1000)
         for _ in range(1000):
             tail.feed(b"y" * 999)
             assert len(tail._bytes) <= 3000
@@ -478,11 +478,11 @@ class TestTerminateRunning:
         with ThreadPoolExecutor() as pool:
             run = pool.submit(run_command, ["sleep", "1000"])
             wait_for(lambda: psutil.Process().children())
-            command._registry.snapshot()
-            real = command._registry._children
+            _command_children.registry.snapshot()
+            real = _command_children.registry._children
             with contextlib.ExitStack() as stack:
-                stack.callback(setattr, command._registry, "_children", real)
-                command._registry._forget()  # what the fork hook calls in the child
+                stack.callback(setattr, _command_children.registry, "_children", real)
+                _command_children.registry._forget()  # what the fork hook calls in the child
                 assert terminate_running() == ()
             assert not run.done()
             terminate_running()
@@ -498,16 +498,16 @@ def is_alive(pid: int) -> bool:
 
 
 def test_an_interrupt_of_the_calling_thread_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = command._Child.wait
+    real = _command_children.Child.wait
     pids = []
 
-    def interrupted(self: command._Child) -> None:
-        monkeypatch.setattr(command._Child, "wait", real)
+    def interrupted(self: _command_children.Child) -> None:
+        monkeypatch.setattr(_command_children.Child, "wait", real)
         assert self.process is not None
         pids.append(self.process.pid)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command._Child, "wait", interrupted)
+    monkeypatch.setattr(_command_children.Child, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_command(["sleep", "1000"])
     assert not is_alive(pids[0])

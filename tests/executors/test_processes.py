@@ -25,7 +25,7 @@ import psutil
 import pytest
 
 from schedcore.errors import ConfigurationError, SerializationError, UnknownOptionError
-from schedcore.executors import _process
+from schedcore.executors import _children, _messages, _process
 from schedcore.executors.command import CommandStartError
 from schedcore.executors.pool import InitializerError, ProcessDiedError, ProcessPoolExecutor, RemoteError
 from schedcore.job import JobRecord
@@ -478,7 +478,7 @@ class TestChildren:
     def test_that_ignore_sigterm_are_killed_when_shutdown_runs_out_of_time(
         self, start: Start, host: RecordingHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_process, "KILL_GRACE_S", 0.05)
+        monkeypatch.setattr(_children, "KILL_GRACE_S", 0.05)
         executor = start(1)
         begun = tmp_path / "begun"
         run = make_run(
@@ -505,17 +505,17 @@ class TestChildren:
     def test_whose_start_outlasts_the_patience_of_shutdown_are_ended_when_they_are_there(
         self, start: Start, host: RecordingHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_process, "KILL_GRACE_S", 0.01)
-        monkeypatch.setattr(_process, "EXIT_GRACE_S", 0.01)
+        monkeypatch.setattr(_children, "KILL_GRACE_S", 0.01)
+        monkeypatch.setattr(_children, "EXIT_GRACE_S", 0.01)
         starting, go_on = threading.Event(), threading.Event()
 
-        class SlowChild(_process._Child):
+        class SlowChild(_children.Child):
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 starting.set()
                 assert go_on.wait(WAIT_S)
 
-        monkeypatch.setattr(_process, "_Child", SlowChild)
+        monkeypatch.setattr(_children, "Child", SlowChild)
         executor = start(1)
         run = hold(tmp_path)
         executor.submit([run])
@@ -529,14 +529,14 @@ class TestChildren:
         self, start: Start, host: RecordingHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         taken, go_on = threading.Event(), threading.Event()
-        dump = _process._dump_run
+        dump = _messages.dump_run
 
         def slow_dump(run: Run) -> bytes:
             taken.set()
             assert go_on.wait(WAIT_S)
             return dump(run)
 
-        monkeypatch.setattr(_process, "_dump_run", slow_dump)
+        monkeypatch.setattr(_process, "dump_run", slow_dump)
         executor = start(1)
         run = hold(tmp_path)
         executor.submit([run])
@@ -554,13 +554,13 @@ class TestChildren:
     def test_do_not_notice_ctrl_c_while_they_start(
         self, start: Start, host: RecordingHost, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        class InterruptedChild(_process._Child):
+        class InterruptedChild(_children.Child):
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 assert self.pid is not None
                 os.kill(self.pid, signal.SIGINT)
 
-        monkeypatch.setattr(_process, "_Child", InterruptedChild)
+        monkeypatch.setattr(_children, "Child", InterruptedChild)
         (finish,) = ends(start(1), host, make_run(os.getpid))
         assert finish.state is RunState.SUCCEEDED, finish.exception
 
