@@ -1,14 +1,12 @@
 """``schedcore run``: a schedule in the foreground, from its start to its clean end.
 
-The scheduler lives in threads of its own; the main thread shows what happens and waits for signals. It sleeps on a ``Bell``, a
-socket that signal handlers and listeners write a byte to: that is safe inside a signal handler, where a lock is not.
+The scheduler lives in threads of its own; the main thread shows what happens and waits for signals (``cli.signals``). It
+sleeps on a ``Bell``, which listeners ring, too.
 
 *The end.* The first signal (Ctrl-C, SIGTERM, SIGHUP) or the end of ``--for`` stops the firing at once. What runs then may
 finish and has its outcome recorded; what was handed out and had not begun is put off to the next start. A second signal is
 for who does not want to wait: commands get SIGTERM, and SIGKILL a little later, and the process ends with what it could
-still record. A third one kills commands and ends it on the spot. Who asks once may send several: ``timeout`` sends SIGTERM twice,
-systemd SIGHUP too, and of a terminal that is closed come SIGHUPs of its shell and of the kernel. Those that come together
-count once.
+still record. A third one kills commands and ends it on the spot.
 """
 
 from __future__ import annotations
@@ -19,45 +17,30 @@ import math
 import os
 import shlex
 import shutil
-import signal
-import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from time import monotonic, time
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from schedcore import config, plugins
-from schedcore.allowed import DEFAULT
 from schedcore.cli import stores
 from schedcore.cli.board import EVENTS, Board, Level, View
 from schedcore.cli.lines import LibraryHandler, LineWriter
-from schedcore.cli.register import REGISTER, check, is_register, sync
-from schedcore.cli.schedule import RUN_COMMAND, STARTUP, ScheduleFile
+from schedcore.cli.register import check, is_register, sync
+from schedcore.cli.schedule import STARTUP, ScheduleFile
+from schedcore.cli.scheduler import make_scheduler, start_paused
+from schedcore.cli.signals import FORCED, Bell, Signals
 from schedcore.cli.stores import StorePlace
 from schedcore.cli.words import amount, duration, short_path
-from schedcore.errors import FailureError, JobStoreInUseError, MissingExtraError, UnknownOptionError, UsageError
-from schedcore.executors.command import kill_running, terminate_running
+from schedcore.executors.command import terminate_running
 from schedcore.schedulers.background import BackgroundScheduler
 
 if TYPE_CHECKING:
     from schedcore.cli.live import Heading, Screen
 
-__all__ = [
-    "CLEAN",
-    "FORCED",
-    "Bell",
-    "RunOptions",
-    "StoreError",
-    "make_scheduler",
-    "run_file",
-    "start_paused",
-]
+__all__ = ["CLEAN", "RunOptions", "run_file"]
 
 CLEAN = 0
-#: The exit code after a second signal: that of a shell for what Ctrl-C ended.
-FORCED = 130
 
 # Seconds. The least time between two looks of the table, and the most.
 _FRAME_S = 0.1
@@ -66,25 +49,9 @@ _LOOK_S = 1.0
 _IDLE_S = 3600.0
 # Seconds that a forced end waits for what it told to stop.
 _FORCED_S = 2.0
-# Seconds. SIGTERM and SIGHUP so soon after one of them are the same request.
-_TOGETHER_S = 1.0
-
-# Signals that programs send; the others are keys that somebody presses.
-_OF_PROGRAMS = frozenset(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-
-# Job stores that keep the names of functions, and can be told which ones.
-_HOLDS_REFERENCES = frozenset({"etcd", "mongodb", "redis", "rethinkdb", "sqlalchemy", "zookeeper"})
-
-
 # Jobs up to which the latest run of each is asked for by itself, and how many of all are otherwise.
 _ASK_EACH = 500
 _LATEST = 5000
-# What a terminal is told to show its first screen and its cursor again.
-_RESTORE = b"\x1b[?1049l\x1b[?25h"
-
-
-class StoreError(FailureError):
-    """A job store cannot be opened."""
 
 
 class RunOptions(NamedTuple):
@@ -94,80 +61,6 @@ class RunOptions(NamedTuple):
     store: str | None = None
     level: int = logging.INFO
     plain: bool = False
-
-
-class Bell:
-    """Wakes the main thread. ``ring`` may be called anywhere, signal handlers included.
-
-    The kernel may hand a signal to any thread; Python's handler then runs in the main thread, once that is awake. So the bell
-    is also rung from the C level (``signal.set_wakeup_fd``).
-    """
-
-    def __init__(self) -> None:
-        self._ears, self._clapper = socket.socketpair()
-        self._ears.setblocking(False)
-        self._clapper.setblocking(False)
-
-    @property
-    def clapper(self) -> int:
-        """A file descriptor: a byte written to it rings."""
-        return self._clapper.fileno()
-
-    def ring(self) -> None:
-        # BlockingIOError: it is ringing already. OSError: it is closed, and nobody waits any more.
-        with contextlib.suppress(OSError):
-            self._clapper.send(b"\0")
-
-    def wait(self, timeout_s: float) -> None:
-        """Until it rings, or for ``timeout_s``."""
-        import select
-
-        select.select([self._ears], [], [], max(0.0, timeout_s))
-        with contextlib.suppress(BlockingIOError):
-            while len(self._ears.recv(4096)) == 4096:
-                pass
-
-    def close(self) -> None:
-        self._ears.close()
-        self._clapper.close()
-
-
-class _Signals:
-    """Counts the signals that ask for the end."""
-
-    def __init__(self, bell: Bell) -> None:
-        self._bell = bell
-        self.count = 0
-        self.on_screen = False
-        self._terminated_s = -math.inf  # monotonic; of the latest that no key was pressed for
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if number in _OF_PROGRAMS:
-            before_s, self._terminated_s = self._terminated_s, monotonic()
-            if self._terminated_s - before_s < _TOGETHER_S:
-                return
-        self.count += 1
-        if self.count > 2:
-            kill_running()
-            if self.on_screen:
-                os.write(1, _RESTORE)
-            os._exit(FORCED)
-
-    @contextlib.contextmanager
-    def caught(self) -> Iterator[None]:
-        """Meanwhile. One that was ignored (``nohup``) stays so."""
-        before: dict[int, Any] = {}
-        wakeup_fd = signal.set_wakeup_fd(self._bell.clapper, warn_on_full_buffer=False)
-        try:
-            for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-                number = getattr(signal, name, None)
-                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                    before[number] = signal.signal(number, self._handle)
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(wakeup_fd)
 
 
 @contextlib.contextmanager
@@ -194,73 +87,6 @@ def _logging_to(handler: logging.Handler, level: int) -> Iterator[None]:
         root.setLevel(before)
 
 
-# --- making the scheduler -------------------------------------------------------------------------------------------
-
-
-def make_scheduler(file: ScheduleFile, places: Sequence[StorePlace]) -> BackgroundScheduler:
-    """The scheduler that a file describes. Raises ``FileSyntaxError`` at what is wrong in it."""
-    configuration = file.configuration()
-    configuration["jobstores"] = {
-        place.alias: _component(file, "jobstores", place.alias, _naming(file, place)) for place in places
-    }
-    configuration["executors"] = {
-        alias: _component(file, "executors", alias, options) for alias, options in file.executors.items()
-    }
-    return BackgroundScheduler(configuration)
-
-
-def _naming(file: ScheduleFile, place: StorePlace) -> Mapping[str, Any]:
-    """A store's options. What the file itself says is to be run may be: whoever writes it runs programs anyway."""
-    if place.kind not in _HOLDS_REFERENCES or "allowed_refs" in place.options:
-        return place.options
-    named = {RUN_COMMAND if job.func is None else job.func for job in file.jobs if job.jobstore == place.alias}
-    return {**place.options, "allowed_refs": [DEFAULT, REGISTER, *sorted(named)]}
-
-
-def _component(file: ScheduleFile, section: str, alias: str, options: Mapping[str, Any]) -> Any:
-    """An executor or a job store. An error points to its table, unless the command line said what it should be."""
-    group = plugins.EXECUTORS if section == "executors" else plugins.JOBSTORES
-    try:
-        return config.build(config.component(options, f"{section}.{alias}"), group)
-    except MissingExtraError:
-        raise
-    except UsageError as error:
-        if alias not in getattr(file, section):
-            raise
-        name = error.option.rpartition(".")[2] if isinstance(error, UnknownOptionError) else ""
-        raise file.error(str(error), section, alias, name) from error
-
-
-def start_paused(scheduler: BackgroundScheduler, places: Sequence[StorePlace]) -> None:
-    """Open the stores. Raises ``StoreError``."""
-    try:
-        scheduler.start(paused=True)
-    except JobStoreInUseError as error:
-        # The error's advice to programs is not for people.
-        who = str(error).partition("; ")[0]
-        raise StoreError(
-            f"{who}; stop that one first, or give this one a store of its own with --store PATH "
-            f"(`schedcore jobs` and `schedcore runs` can look at it meanwhile)"
-        ) from error
-    except (FailureError, OSError) as error:
-        raise StoreError(_why_not_open(error, places)) from error
-
-
-def _why_not_open(error: Exception, places: Sequence[StorePlace]) -> str:
-    for place in places:
-        if place.path:
-            folder = os.path.dirname(place.path)
-            shown = short_path(place.path)
-            if not os.path.isdir(folder):
-                return f"the store {shown!r} cannot be made: the folder {short_path(folder)!r} does not exist"
-            if not os.access(place.path if os.path.exists(place.path) else folder, os.W_OK):
-                return (
-                    f"the store {shown!r} cannot be written by this user; "
-                    f"give another with --store PATH, or --store memory for one that is not kept"
-                )
-    return str(error)
-
-
 def _register_key(file: ScheduleFile, place: StorePlace) -> str:
     """The file's name in a store: what stays the same when both are moved together."""
     path = os.path.abspath(file.path)
@@ -282,7 +108,7 @@ class _Run:
     scheduler: BackgroundScheduler
     board: Board
     bell: Bell
-    signals: _Signals
+    signals: Signals
     say: Callable[[int, str], None]
     screen: Screen | None = None
     ends_s: float | None = None
@@ -385,7 +211,7 @@ def run_file(file: ScheduleFile, options: RunOptions) -> int:
         bell = Bell()
         stack.callback(bell.close)
         board = Board(bell.ring, scheduler.timezone)
-        signals = _Signals(bell)
+        signals = Signals(bell)
         live = not options.plain and _is_capable_terminal()
         writer = LineWriter(sys.stdout, options.level, lambda: scheduler.timezone)
         run = _Run(

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 import schedcore
 from schedcore.cli import files, register, report, stores
 from schedcore.cli.app import app
-from schedcore.cli.runner import make_scheduler
+from schedcore.cli.scheduler import make_scheduler
 from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, SchedulerEvent
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 
 from schedcore.cli import files, register, stores
 from schedcore.cli.register import Synced
-from schedcore.cli.runner import make_scheduler
+from schedcore.cli.scheduler import make_scheduler
 from schedcore.errors import FileSyntaxError
 from schedcore.job import JobState
 from schedcore.schedulers.background import BackgroundScheduler

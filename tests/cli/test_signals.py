@@ -8,24 +8,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from schedcore.cli import runner
-from schedcore.cli.runner import Bell, _Signals
+from schedcore.cli import signals as signals_module
+from schedcore.cli.signals import Bell, Signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
 
 
 @pytest.fixture
-def signals() -> Iterator[_Signals]:
+def signals() -> Iterator[Signals]:
     bell = Bell()
-    made = _Signals(bell)
+    made = Signals(bell)
     with made.caught():
         yield made
     bell.close()
 
 
-def test_programs_send_several_and_mean_one(signals: _Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_send_several_and_mean_one(signals: Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(runner, "monotonic", lambda: now_s)
+    monkeypatch.setattr(signals_module, "monotonic", lambda: now_s)
     for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
         signal.raise_signal(number)
     assert signals.count == 1
@@ -34,13 +34,13 @@ def test_programs_send_several_and_mean_one(signals: _Signals, monkeypatch: pyte
     assert signals.count == 2
 
 
-def test_every_ctrl_c_counts(signals: _Signals) -> None:
+def test_every_ctrl_c_counts(signals: Signals) -> None:
     signal.raise_signal(signal.SIGINT)
     signal.raise_signal(signal.SIGINT)
     assert signals.count == 2
 
 
-def test_ctrl_c_counts_beside_sigterm(signals: _Signals) -> None:
+def test_ctrl_c_counts_beside_sigterm(signals: Signals) -> None:
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGINT)
     assert signals.count == 2
