@@ -5,11 +5,14 @@ from __future__ import annotations
 __all__ = ["DUE", "GET", "LEAVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
 # KEYS: owner, meta. ARGV: my name, lease (ms), the name that may be taken over or "", the schema version. Who takes it notes the
-# version, because all that was there may have gone meanwhile, and who comes next has to know what is written from now on.
-# Returns the name that holds it, and if that is mine, the one that took it before.
+# version, because all that was there may have gone meanwhile, and who comes next has to know what is written from now on. A name
+# that nothing ends was copied from elsewhere.
+# Returns the name that holds it, and if that is mine, the one that took it before; or "" and another version, which nobody takes.
 TAKE = """
+local schema = redis.call('HGET', KEYS[2], 'schema')
+if schema and schema ~= ARGV[4] then return {'', schema} end
 local holder = redis.call('GET', KEYS[1])
-if not holder or holder == ARGV[1] or holder == ARGV[3] then
+if not holder or holder == ARGV[1] or holder == ARGV[3] or redis.call('PTTL', KEYS[1]) == -1 then
   local before = redis.call('HGET', KEYS[2], 'taken')
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   redis.call('HSET', KEYS[2], 'taken', ARGV[1])

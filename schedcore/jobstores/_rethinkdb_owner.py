@@ -26,6 +26,8 @@ class OwnedTables(Tables):
 
     def _take(self) -> None:
         mine = self._owner.text
+        if self._renewal is not None:
+            self._is_there()  # whoever had it meanwhile may have been of another release
         gone = ""
         for _ in range(2):
             result = self._line.ask(self._taking(mine, gone))

@@ -190,8 +190,12 @@ class Database:
         ownership = self.ownership
         if ownership is not None and not ownership.holds():
             self.meta = None
-            with self.errors("take the lock on the database again"):
+            with self.errors("take the lock on the database again"), ExitStack() as undo:
+                undo.callback(ownership.release)
                 self._take()
+                if self.backend.remote:
+                    check_tables(self, create=False)  # whoever had it meanwhile may have been of another release
+                undo.pop_all()
 
     def _is_over(self) -> NoReturn:
         """Another scheduler has had the database since this one last changed it."""

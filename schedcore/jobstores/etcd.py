@@ -171,6 +171,9 @@ class EtcdJobStore(KeyedStore):
         mine = Owner().text
         holder: str | None = self._owner or None
         for _ in range(_TRIES):
+            # Whoever had it meanwhile may have been of another release.
+            schema = self._is_there()
+            known = _has_value(self._schema_key, SCHEMA_VERSION) if schema else _has_version(self._schema_key, 0)
             there = _has_version(self._owner_key, 0) if holder is None else _has_value(self._owner_key, holder)
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
@@ -178,7 +181,7 @@ class EtcdJobStore(KeyedStore):
                 _put(self._owner_key, mine.encode(), lease=lease),
                 _put(self._term_key, mine.encode(), prev_kv=True),
             ]
-            answer = self._transaction([there], puts, [_get(self._owner_key)])
+            answer = self._transaction([known, there], puts, [_get(self._owner_key)])
             if answer.get("succeeded"):
                 before = int(answer["responses"][1]["response_put"].get("prev_kv", {}).get("version", 0))
                 last, self._term = self._term, before + 1
@@ -189,7 +192,9 @@ class EtcdJobStore(KeyedStore):
                 return before == last
             found = _found(answer["responses"][0])
             holder = _value(found[0]).decode("utf-8", "replace") if found else None
-            if holder is not None and holder not in self._names_of_mine and not is_gone(holder):
+            # One without a lease was copied from elsewhere.
+            leased = bool(found) and "lease" in found[0]
+            if leased and holder is not None and holder not in self._names_of_mine and not is_gone(holder):
                 raise self._in_use(holder)
         raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
 

@@ -206,11 +206,14 @@ class RedisJobStore(OwnedStore):
         """Whether there are keys of ours. Raises for those of another version."""
         version = self._redis.hget(self._meta_key, "schema")
         if version is not None and version != SCHEMA_VERSION.encode():
-            raise JobStoreError(
-                self._alias,
-                f"the keys under {self._jobs_key!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
-            )
+            raise self._other_version(version)
         return version is not None
+
+    def _other_version(self, version: bytes) -> JobStoreError:
+        return JobStoreError(
+            self._alias,
+            f"the keys under {self._jobs_key!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
+        )
 
     def _take(self) -> bool:
         """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
@@ -227,6 +230,8 @@ class RedisJobStore(OwnedStore):
                 alone = last in self._names_of_mine
                 self._owner, self._names_of_mine = owner, {mine}
                 return alone
+            if not holder:
+                raise self._other_version(last)
             if holder not in self._names_of_mine and not is_gone(holder):
                 raise self._in_use(holder)
         raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)

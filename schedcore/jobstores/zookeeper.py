@@ -132,6 +132,7 @@ class ZooKeeperJobStore(KeyedStore):
         self._timeout_s = float(connect_args.get("timeout", _TIMEOUT_S))
         self._owner_path = f"{self._path}/owner"
         self._term_path = f"{self._path}/term"
+        self._schema_path = f"{self._path}/schema"
         self._connected = threading.Event()
         self._owner = b""
         self._names_of_mine: set[bytes] = set()
@@ -177,13 +178,16 @@ class ZooKeeperJobStore(KeyedStore):
             client.start(self._timeout_s)
         if client.connected:
             self._connected.set()
-        schema = self._look([f"{self._path}/schema"])[0]
+        schema = self._look([self._schema_path])[0]
+        self._check_version(schema)
+        return schema is not None
+
+    def _check_version(self, schema: Any) -> None:
         if schema is not None and schema[0] != SCHEMA_VERSION.encode():
             raise JobStoreError(
                 self._alias,
                 f"the nodes below {self._path!r} have schema version {schema[0]!r}, and this release reads {SCHEMA_VERSION}",
             )
-        return schema is not None
 
     def _lay_out(self) -> None:
         """Make the nodes that all others are below, and last the one that says that they are there."""
@@ -194,7 +198,7 @@ class ZooKeeperJobStore(KeyedStore):
             raise JobStoreError(
                 self._alias, f"the node {self._path} cannot be made: the path that hosts= ends with is not there"
             )
-        self._make([f"{self._path}/schema"], SCHEMA_VERSION.encode())
+        self._make([self._schema_path], SCHEMA_VERSION.encode())
         self._buckets.clear()
         self._empty.clear()
 
@@ -233,7 +237,8 @@ class ZooKeeperJobStore(KeyedStore):
         """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
         mine = Owner().text.encode()
         for _ in range(_TRIES):
-            held, term = self._look([self._owner_path, self._term_path])
+            held, term, schema = self._look([self._owner_path, self._term_path, self._schema_path])
+            self._check_version(schema)  # whoever had it meanwhile may have been of another release
             if term is None:
                 # All that was there was deleted while it was open.
                 self._lay_out()
@@ -241,7 +246,8 @@ class ZooKeeperJobStore(KeyedStore):
             transaction = self._ready().transaction()
             if held is not None:
                 holder, stat = held
-                if holder not in self._names_of_mine and not is_gone(holder):
+                # One that goes with no session was copied from elsewhere.
+                if stat.ephemeralOwner and holder not in self._names_of_mine and not is_gone(holder):
                     raise self._in_use(holder)
                 transaction.delete(self._owner_path, stat.version)
             # Remembered before it is written: whether it was may remain unknown.
@@ -453,10 +459,7 @@ class ZooKeeperJobStore(KeyedStore):
         raise JobStoreError(self._alias, f"nodes below {self._path} change all the time", transient=True)
 
     def _term_is_over(self) -> None:
-        held = self._look([self._owner_path])[0]
-        if held is not None and held[0] not in self._names_of_mine and not is_gone(held[0]):
-            raise self._in_use(held[0])
-        # Whoever had it left again.
+        # Whoever had it may have left again.
         self._begin_anew(self._take())
 
     def _add_document(self, transaction: TransactionRequest, step: Step) -> None:

@@ -76,6 +76,12 @@ class KeyedInside(Inside, Protocol):
     def drop_owner(self) -> None:
         """As when its lease ends."""
 
+    def keep_owner(self, text: str) -> None:
+        """Another owner's name, without what ends it: as in a copy of what was stored."""
+
+    def put_version(self, text: str) -> None:
+        """The version of what is stored."""
+
     def document(self, job_id: str) -> bytes | None: ...
 
     def put_document(self, job_id: str, value: bytes) -> None: ...
@@ -273,6 +279,33 @@ class FencedTests(OwnedTests):
         assert claim.fire_us == 1_769_990_400_000_000
         assert [run.job.id for run in store.commit([decide(claim, at.wall_us)], at.wall_us).runs] == ["a"]
         first.shutdown()
+
+    def test_a_store_that_another_release_had_meanwhile_is_not_written_any_more(
+        self, make: Make, inside: KeyedInside
+    ) -> None:
+        """Its scheduler was paused for longer than a lease, and the other one is over when it goes on."""
+        scheduler, _, _ = claimed(make())
+        before = inside.document("a")
+        inside.put_version("99")
+        inside.drop_owner()
+        for _ in range(2):
+            with pytest.raises(JobStoreError, match="schema version b'99', and this release reads 1"):
+                scheduler.remove_job("a")
+        assert inside.document("a") == before
+        assert inside.owner() is None
+        scheduler.shutdown()
+
+    def test_an_owner_whose_name_nothing_ends_is_none(self, make: Make, inside: KeyedInside) -> None:
+        """What is copied from one server to another while a scheduler has it is nobody's there."""
+        scheduler = scheduler_on(make())
+        scheduler.start()
+        scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+        scheduler.shutdown()
+        inside.keep_owner(OTHER)
+        scheduler.start()
+        assert [job.id for job in scheduler.get_jobs()] == ["a"]
+        scheduler.remove_job("a")
+        scheduler.shutdown()
 
     def test_a_decision_made_from_an_outdated_document_changes_nothing(self, make: Make) -> None:
         store = make()

@@ -556,6 +556,27 @@ class ServerTests:
         assert store.commit([decide(claim, T0) for claim in claims], T0).runs == []
         assert [run.fire_us for run in run_due(store, T0 + MINUTE)] == [T0 + MINUTE]
 
+    def test_tables_that_another_release_had_meanwhile_are_not_changed_any_more(
+        self, place: Place, engine: sa.Engine, start: Start
+    ) -> None:
+        """The lock was lost, and whoever had it has gone again, but for the tables that it changed."""
+        store = start(SQLAlchemyJobStore(place.url))
+        assert isinstance(store, SQLAlchemyJobStore)
+        store.add_entries([entry()])
+        versions = "UPDATE schedcore_jobs_meta SET value = '99' WHERE name = 'schema'"
+        with engine.begin() as connection:
+            connection.exec_driver_sql(versions)
+        self.end_lock(store, engine)
+        with pytest.raises(JobStoreError, match="schema version 99"):
+            store.add_entries([entry("other")])
+        with pytest.raises(JobStoreError, match="schema version 99"):
+            store.remove_job("job")
+        with engine.begin() as connection:
+            connection.exec_driver_sql(versions.replace("99", str(_sql_schema.SCHEMA_VERSION)))
+        # The lock was not kept either.
+        after = start(SQLAlchemyJobStore(place.url))
+        assert [e.job.id for e in after.list_entries()] == ["job"]
+
     def test_a_transaction_that_another_term_overtook(self, place: Place, start: Start, monkeypatch: Any) -> None:
         """The lock was lost and nobody noticed: what is in the database says so in time."""
         store, other = start(SQLAlchemyJobStore(place.url)), SQLAlchemyJobStore(place.url)

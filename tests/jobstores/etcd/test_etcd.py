@@ -56,7 +56,15 @@ class InEtcd:
 
     def put_owner(self, text: str) -> None:
         with self.store._calling:
+            self.store._client.put(self.store._owner_key, text, self.store._client.lease(30))
+
+    def keep_owner(self, text: str) -> None:
+        with self.store._calling:
             self.store._client.put(self.store._owner_key, text)
+
+    def put_version(self, text: str) -> None:
+        with self.store._calling:
+            self.store._client.put(self.store._schema_key, text)
 
     def drop_owner(self) -> None:
         with self.store._calling:

@@ -35,14 +35,20 @@ shared: Any = None
 class InRedis:
     def __init__(self, store: RedisJobStore) -> None:
         self.client = store._redis
-        self._owner_key = store._owner_key
+        self._owner_key, self._meta_key = store._owner_key, store._meta_key
 
     def owner(self) -> str | None:
         found = self.client.get(self._owner_key)
         return None if found is None else found.decode()
 
     def put_owner(self, text: str) -> None:
+        self.client.set(self._owner_key, text, ex=30)
+
+    def keep_owner(self, text: str) -> None:
         self.client.set(self._owner_key, text)
+
+    def put_version(self, text: str) -> None:
+        self.client.hset(self._meta_key, "schema", text)
 
     def drop_owner(self) -> None:
         self.client.delete(self._owner_key)

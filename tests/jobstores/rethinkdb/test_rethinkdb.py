@@ -254,6 +254,26 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make, server: Eval
     scheduler.shutdown()
 
 
+def test_tables_that_another_release_had_meanwhile_are_not_written_any_more(
+    make: Make, server: EvaluatorServer
+) -> None:
+    """Its scheduler was paused for longer than a lease, and the other one is over when it goes on."""
+    store = make()
+    scheduler = scheduler_on(store)
+    scheduler.start()
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    before = table(store, server).rows[key_of("a")]["doc"]
+    meta = table(store, server, "_meta")
+    meta.alter("schema", version=99)
+    meta.drop("owner")
+    for _ in range(2):
+        with pytest.raises(JobStoreError, match="schema version 99, and this release reads 1"):
+            scheduler.remove_job("a")
+    assert table(store, server).rows[key_of("a")]["doc"] == before
+    assert "owner" not in meta.rows
+    scheduler.shutdown()
+
+
 @pytest.mark.parametrize("noticed_by", ["the write", "the thread that renews"])
 def test_what_somebody_else_has_left_meanwhile_is_not_taken_for_ones_own(
     make: Make, server: EvaluatorServer, noticed_by: str

@@ -72,8 +72,15 @@ class InZooKeeper:
 
     def put_owner(self, text: str) -> None:
         self.drop_owner()
-        self.client.create(self.store._owner_path, text.encode())
+        self.client.create(self.store._owner_path, text.encode(), ephemeral=True)
         self.client.set(self.store._term_path, text.encode())
+
+    def keep_owner(self, text: str) -> None:
+        self.client.create(self.store._owner_path, text.encode())
+
+    def put_version(self, text: str) -> None:
+        self.client.set(self.store._schema_path, text.encode())
+        self.client.set(self.store._term_path, b"whoever changed it")
 
     def drop_owner(self) -> None:
         self.client.delete(self.store._owner_path)
