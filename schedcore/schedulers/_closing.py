@@ -46,7 +46,7 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
     try:
         scheduler._quiesce(pumps, left())
         for pump in pumps:
-            scheduler._runs.take_back(pump.take_waiting())
+            scheduler._runs.take_back(pump.handover.take_waiting())
         for executor in scheduler._all_executors():
             scheduler._cut += stop_executor(scheduler, executor, wait, left())
         if not wait:

@@ -123,7 +123,7 @@ def remove_jobstore(scheduler: BaseScheduler, alias: str, shutdown: bool) -> Non
         scheduler._pumps = pumps
     pump.closed = True
     scheduler._runs.removed[alias] = pump
-    scheduler._runs.take_back(pump.take_waiting())
+    scheduler._runs.take_back(pump.handover.take_waiting())
 
     def shut() -> None:
         if pump.busy and get_ident() != scheduler._thread_id:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from schedcore._forks import notice_fork
 from schedcore.clock import Now
-from schedcore.engine import dispatch_us, first_fire, omitted
+from schedcore.engine import dispatch_us, first_fire
 from schedcore.errors import InvalidTriggerError, JobLookupError, UsageError, contained, error_text
 from schedcore.events import (
     EVENT_JOB_ADDED,
@@ -22,14 +22,14 @@ from schedcore.events import (
     JobEvent,
 )
 from schedcore.job import Arrival, Job, JobEntry, JobRecord, JobState
-from schedcore.run import RunRecord, Skip, SkipReason, skip_record
+from schedcore.run import Skip, skip_record
 from schedcore.schedulers._definition import UNSET, seeded, stable_id
+from schedcore.schedulers._left_out import LeftOut
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._starting import STATE_STOPPED
 from schedcore.schedulers._waiting import Pending, Waiting
-from schedcore.triggers.base import Backlog, EngineTrigger
-from schedcore.triggers.foreign import PATIENCE, OutOfPatienceError
+from schedcore.triggers.base import EngineTrigger
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
@@ -47,29 +47,13 @@ _new = tuple.__new__
 Change = Callable[[JobEntry, Callable[[JobRecord, Any], JobEntry]], JobEntry]
 
 
-class _Untold(NamedTuple):
-    """What is left out before the first fire time of a job, until listeners are told."""
-
-    job: JobRecord
-    fire_us: int
-    skips: tuple[Skip, ...]
-    alias: str | None = None  #: the store that has it on record
-
-    def is_about(self, entry: JobEntry) -> bool:
-        """Whether this is about a job as it stands there."""
-        return entry.fire_us == self.fire_us and entry.job.trigger == self.job.trigger
-
-
 class Jobs:
     """See the module's docstring. Every method may be called from any thread."""
 
     def __init__(self, scheduler: BaseScheduler) -> None:
         self._scheduler = scheduler
         self.waiting = Waiting()
-        # What their calendars leave out before the first fire time of jobs that were placed just now: it is put on record with
-        # them, in one step, so that nothing is lost when the process is killed, and told by the next cycle, when it is known that
-        # they were added.
-        self._untold: dict[str, _Untold] = {}
+        self._left_out = LeftOut(scheduler)
 
     def pending(self, alias: str | None) -> list[Job]:
         """The jobs that wait for one job store, or all."""
@@ -223,11 +207,11 @@ class Jobs:
                 if old is None:
                     break
                 new = self._merged(old, pending, now)
-                told, records = self._told([new])
+                told, records = self._left_out.of([new])
                 with self._to_be_stored(pump, [job]):
                     try:
                         if pump.store.replace_entry(old, new, records):
-                            self._are_on_record(pump, told)
+                            self._left_out.is_on_record(pump.alias, told)
                             return new, EVENT_JOB_MODIFIED
                     except JobLookupError:
                         break
@@ -238,13 +222,13 @@ class Jobs:
     def _hand_over(self, pump: Pump, entries: Sequence[JobEntry]) -> None:
         """Put new jobs into an open store, with what is left out before their first fire times."""
         pump.before_adding()
-        if not self._untold:
+        if not self._left_out.untold:
             pump.store.add_entries(entries)
             return
-        told, records = self._told(entries)
+        told, records = self._left_out.of(entries)
         with self._to_be_stored(pump, [entry.job for entry in entries]):
             pump.store.add_entries(entries, records)
-        self._are_on_record(pump, told)
+        self._left_out.is_on_record(pump.alias, told)
 
     @contextmanager
     def _to_be_stored(self, pump: Pump, jobs: Sequence[JobRecord]) -> Iterator[None]:
@@ -257,39 +241,8 @@ class Jobs:
     def _not_stored(self, pump: Pump, jobs: Sequence[JobRecord]) -> None:
         """Jobs that were placed have not come into the store: but for those that wait for it, nothing is to be told of them."""
         for job in jobs:
-            if self._untold and not self.waiting.has(pump.alias, job.id):
-                self._take_back(job.id)
-
-    def _told(self, entries: Sequence[JobEntry]) -> tuple[list[_Untold], list[RunRecord]]:
-        """What is left out before the first fire times of jobs that are about to be stored, and the records of it."""
-        told = [
-            untold
-            for entry in entries
-            if (untold := self._untold.get(entry.job.id)) is not None
-            and untold.alias is None
-            and untold.is_about(entry)
-        ]
-        now_us = self._scheduler.clock.wall_us() if told else 0
-        return told, [skip_record(untold.job.id, skip, now_us) for untold in told for skip in untold.skips]
-
-    def _take_back(self, job_id: str) -> _Untold | None:
-        """What was found while a job was placed, if it is not on record."""
-        untold = self._untold.get(job_id)
-        return None if untold is None or untold.alias is not None else self._untold.pop(job_id, None)
-
-    def _are_on_record(self, pump: Pump, told: list[_Untold]) -> None:
-        for untold in told:
-            self._untold[untold.job.id] = untold._replace(alias=pump.alias)
-        if told:
-            self._scheduler._ask()
-
-    def _tell(self, alias: str) -> None:
-        """Tell listeners what has come on record in a store."""
-        for job_id, untold in list(self._untold.items()):
-            if untold.alias == alias:
-                self._untold.pop(job_id, None)
-                for skip in untold.skips:
-                    self._scheduler._reports.skipped(alias, untold.job, skip)
+            if self._left_out.untold and not self.waiting.has(pump.alias, job.id):
+                self._left_out.take_back(job.id)
 
     def placed(self, job: JobRecord, next_run: Any, now: Now | None) -> JobEntry:
         """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does.
@@ -305,7 +258,7 @@ class Jobs:
                 if fire_us is None:
                     raise never(trigger)
                 if trigger.omits:
-                    self._put_untold(job, at.steady_us if trigger.elapsed else at.wall_us, fire_us)
+                    self._left_out.find(job, at.steady_us if trigger.elapsed else at.wall_us, fire_us)
             if not trigger.jitter_us:
                 return _new(JobEntry, (job, _ACTIVE, fire_us, fire_us, None, False))
             due_us = dispatch_us(trigger, fire_us, self._scheduler._random, job.id)
@@ -329,7 +282,7 @@ class Jobs:
             job = pending.job._replace(trigger=old.job.trigger)
             if old.state is JobState.BROKEN and not old.paused:
                 return JobEntry(job, JobState.ACTIVE, old.fire_us, old.fire_us)
-            self._take_back(job.id)  # it was not about this place
+            self._left_out.take_back(job.id)  # it was not about this place
             return JobEntry(job, JobState.PAUSED if old.paused else old.state, old.fire_us, old.due_us)
         return pending.entry or self.placed(pending.job, pending.next_run, now)
 
@@ -338,8 +291,8 @@ class Jobs:
 
         ``others_code``: also those whose triggers are a user's own; not on an event loop.
         """
-        if self._untold:
-            self._tell(pump.alias)
+        if self._left_out.untold:
+            self._left_out.tell(pump.alias)
         if not self.waiting.any_for(pump.alias):
             return []
         # They go on waiting until they are stored: what is asked of them meanwhile is not lost, nor are they if it fails.
@@ -433,7 +386,7 @@ class Jobs:
         if self.waiting.by_store:
             for alias in self.waiting.aliases:
                 if jobstore in (None, alias) and self.waiting.drop(alias, job_id):
-                    self._untold.pop(job_id, None)
+                    self._left_out.forget(job_id)
                     self._remove_behind(alias, job_id)
                     return None
         scheduler = self._scheduler
@@ -448,8 +401,8 @@ class Jobs:
                         pump.store.remove_job(job_id)
                     except JobLookupError:
                         continue
-                    if self._untold:
-                        self._untold.pop(job_id, None)
+                    if self._left_out.untold:
+                        self._left_out.forget(job_id)
                     return alias
         raise JobLookupError(job_id)
 
@@ -535,9 +488,7 @@ class Jobs:
             new = change(old, place)
             skips: tuple[Skip, ...] = ()
             if new.state is JobState.ACTIVE:
-                skips = self._missed_while_paused(old, new)
-                if new.job.trigger.omits:
-                    skips += self._left_out(old, new, skips)
+                skips = self._left_out.by_change(old, new)
             now_us = self._scheduler.clock.wall_us()
             if pump.store.replace_entry(old, new, [skip_record(job_id, skip, now_us) for skip in skips]):
                 break
@@ -548,39 +499,6 @@ class Jobs:
         if new.due_us is not None:
             self._scheduler._ticker.touch(pump, new.due_us, new.job.trigger)
         return new
-
-    def _missed_while_paused(self, entry: JobEntry, new: JobEntry) -> tuple[Skip, ...]:
-        """The fire times that passed while a job was paused; it keeps the one at which it was. ``new``: as it goes on."""
-        if entry.state is not JobState.PAUSED or entry.fire_us is None:
-            return ()
-        trigger = entry.job.trigger
-        now = self._scheduler._timeline.now()
-        upto_us = now.steady_us if trigger.elapsed else now.wall_us
-        if new.fire_us is not None:
-            # Resumed at a fire time, it goes on with that one.
-            upto_us = min(upto_us, new.fire_us - 1)
-        if entry.fire_us > upto_us:
-            return ()
-        try:
-            with PATIENCE.walk():
-                missed = trigger.backlog(entry.fire_us, upto_us)
-        except OutOfPatienceError:
-            missed = Backlog(0, None, None)
-        last_us = entry.fire_us if missed.last_us is None else missed.last_us
-        return (Skip(SkipReason.PAUSED, entry.fire_us, last_us, 1 + missed.times),)
-
-    def _left_out(self, old: JobEntry, new: JobEntry, skips: tuple[Skip, ...]) -> tuple[Skip, ...]:
-        """What calendars leave out before the next fire time of a job that was changed, and that was not told before."""
-        untold = self._take_back(new.job.id)
-        if old.state is JobState.PAUSED and old.fire_us is not None and new.job.trigger is old.job.trigger:
-            # It goes on with the schedule that it had, and that was told of up to where it was.
-            return omitted(new.job.trigger, old.fire_us, new.fire_us, skips)
-        return untold.skips if untold is not None and untold.is_about(new) else ()
-
-    def _put_untold(self, job: JobRecord, at_us: int, fire_us: int) -> None:
-        skips = omitted(job.trigger, at_us - 1, fire_us)
-        if skips:
-            self._untold[job.id] = _Untold(job, fire_us, skips)
 
     def peek(self, alias: str, job_id: str) -> JobEntry | None:
         """The job as it is now, where looking costs no I/O; else None."""

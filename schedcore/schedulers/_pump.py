@@ -2,7 +2,7 @@
 
 Each job store has a pump of its own, so that one that is slow or down delays no other. A *cycle* is all the store's I/O for one
 step. For a store that does I/O it runs in a worker thread (``Wakeup.run_blocking``), one at a time; for one in memory it runs at
-once. What follows from it (events, submissions) is *applied* in the scheduler's thread.
+once. What follows from it (events, submissions) is *applied* in the scheduler's thread; runs go through a ``HandOver``.
 
 When a cycle fails, nothing is known about what the store did. Outcomes that were to be written are kept and written again,
 which is harmless; before anything is claimed again, ``recover`` reads back what a commit may have left. The pump tries again with
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import sleep
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +25,7 @@ from schedcore.job import JobEntry
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
 from schedcore.run import Finish, Run, RunState, SkipReason
 from schedcore.schedulers import _rearrange as rearrange
+from schedcore.schedulers._handover import HandOver
 from schedcore.schedulers._orders import Order, Orders
 
 if TYPE_CHECKING:
@@ -101,19 +102,13 @@ class Pump:
         self._more = False
         self._failures = 0
         self._retry_at_s = 0.0
-        # Runs of an uncoalesced backlog that wait for one of their job's to end.
-        self._waiting: dict[str, deque[Run]] = {}
-        # How many of these might begin, by job, were the scheduler not paused.
-        self._held: dict[str, int] = {}
-        self.handed = 0
-        self.returned = 0
+        self.handover = HandOver(scheduler)
 
     # -- the scheduler's thread --------------------------------------------------------------------------------------------
 
     def tick(self, now: Now, mono_s: float) -> bool:
         """Make a step if there is one to make; whether it was one for which the next has to wait a millisecond."""
-        if self._held and self.scheduler._dispatches:
-            self._release_held()
+        self.handover.release_held()
         if self.busy or self.closed or (self._failures and mono_s < self._retry_at_s):
             return False
         if not self._has_work(now):
@@ -295,58 +290,21 @@ class Pump:
         if result.added:
             scheduler._reports.added(self.alias, result.added)
         if result.ended:
-            self._apply_ended(result.ended)
+            self.handover.ended(result.ended)
         if result.recovered is not None:
             for record in result.recovered.lost:
                 scheduler._reports.lost(self.alias, record)
-            self._hand_over(result.recovered.runs)
+            self.handover.runs(result.recovered.runs)
         if result.fired:
-            self._hand_over_singles(result.fired)
+            self.handover.singles(result.fired)
         committed = result.committed
         if committed is None or not result.decisions:
             return
         if committed.plain:
-            self._hand_over_singles(committed.runs)
+            self.handover.singles(committed.runs)
             return
         self._report(result.decisions, committed)
-        self._hand_over(committed.runs, result.decisions)
-
-    def _apply_ended(self, ended: list[Finish]) -> None:
-        self.returned += len(ended)
-        self.scheduler._reports.ended(ended)
-        if self._waiting:
-            freed: list[Run] = []
-            for finish in ended:
-                job_id = finish.run.job.id
-                if job_id not in self._waiting:
-                    continue
-                if self._is_paused():
-                    self._held[job_id] = self._held.get(job_id, 0) + 1
-                else:
-                    freed += self._free(job_id, 1)
-            if freed:
-                self.scheduler._runs.submit(freed)
-
-    def _is_paused(self) -> bool:
-        """Whether nothing may begin, and what waits has to wait on. (A scheduler that stops takes it back.)"""
-        return not self.scheduler._dispatches and self.scheduler.running
-
-    def _free(self, job_id: str, count: int) -> list[Run]:
-        """Take up to ``count`` runs of a job out of those that wait."""
-        freed: list[Run] = []
-        waiting = self._waiting.get(job_id)
-        while waiting and len(freed) < count:
-            freed.append(waiting.popleft())
-        if not waiting:
-            self._waiting.pop(job_id, None)
-        return freed
-
-    def _release_held(self) -> None:
-        """What could not begin because of the pause begins now."""
-        held, self._held = self._held, {}
-        freed = [run for job_id, count in held.items() for run in self._free(job_id, count)]
-        if freed:
-            self.scheduler._runs.submit(freed)
+        self.handover.runs(committed.runs, result.decisions)
 
     def _report(self, decisions: list[Decision], committed: Committed) -> None:
         dropped = {id(decision) for decision in committed.dropped}
@@ -360,49 +318,6 @@ class Pump:
                 self.scheduler._reports.broken(self.alias, job.id, decision.broken, decision.error)
             elif decision.next_us is None:
                 self.scheduler._reports.removed(self.alias, job.id)
-
-    def _hand_over_singles(self, runs: list[Run]) -> None:
-        """Submit runs of which each is of another job, and within its ``max_instances``."""
-        if self._is_paused():
-            self._hand_over(runs)
-            return
-        self.handed += len(runs)
-        self.scheduler._runs.submit(runs)
-
-    def _hand_over(self, runs: list[Run], decisions: Sequence[Decision] = ()) -> None:
-        """Submit runs; of one job no more than ``max_instances`` are live at a time, and the others wait for those."""
-        if not runs:
-            return
-        self.handed += len(runs)
-        paused = self._is_paused()
-        if len({run.job.id for run in runs}) == len(runs) and not paused:
-            self.scheduler._runs.submit(runs)
-            return
-        now: list[Run] = []
-        given = {decision.claim.job.id: decision.claim.live for decision in decisions if len(decision.fires) > 1}
-        for run in runs:
-            job_id = run.job.id
-            given[job_id] = given.get(job_id, 0) + 1
-            late = given[job_id] > run.job.policy.max_instances
-            if paused and not late:
-                self._held[job_id] = self._held.get(job_id, 0) + 1
-            if late or paused or job_id in self._waiting:
-                self._waiting.setdefault(job_id, deque()).append(run)
-            else:
-                now.append(run)
-        if now:
-            self.scheduler._runs.submit(now)
-
-    def waiting_runs(self) -> list[Run]:
-        """The runs that wait for others of their job. From any thread."""
-        return [run for waiting in self._waiting.copy().values() for run in list(waiting)]
-
-    def take_waiting(self) -> list[Run]:
-        """The runs that wait for others of their job, taken out: the scheduler stops."""
-        runs = self.waiting_runs()
-        self._waiting.clear()
-        self._held.clear()
-        return runs
 
     # -- wherever the store may be called -----------------------------------------------------------------------------------
 
@@ -543,7 +458,7 @@ class Pump:
 
     def _known_runs(self, result: CycleResult) -> list[Run]:
         """The live runs of this store that this scheduler has in hand: whatever else the store calls live is nobody's."""
-        in_hand = self.handed - self.returned - len(result.ended)
+        in_hand = self.handover.in_hand - len(result.ended)
         known = self.scheduler._runs.known(self)
         for _ in range(KNOWN_TRIES if self.store.traits.blocking else 5):
             if len({id(run) for run in known}) >= in_hand:
@@ -626,7 +541,7 @@ class Pump:
                 rearrange.note(self.store, now)
         finally:
             if result.ended:
-                self._apply_ended(result.ended)
+                self.handover.ended(result.ended)
 
 
 def _withdrawn(finish: Finish) -> bool:

@@ -139,7 +139,7 @@ class Runs:
 
     def known(self, pump: Pump) -> list[Run]:
         """The live runs of a store that this scheduler has in hand."""
-        runs = pump.waiting_runs()
+        runs = pump.handover.waiting_runs()
         for executor in self._scheduler._all_executors():
             runs += [run for run in live_runs(executor) if run.alias == pump.alias]
         runs += [finish.run for finish in [*pump.finished, *pump._unwritten]]

@@ -4,12 +4,14 @@ A subclass supplies a wakeup, a default executor and, where its framework awaits
 
 What is called here is done elsewhere, each part by a module of its own:
 
-* ``_definition``: what the arguments of ``add_job`` mean; ``_jobs``: jobs in a store, and those that wait for it (``_waiting``);
-  ``_changes``: what users change in them, also where nobody may wait (``_orders``); ``_listing``, ``_exchange``: what they read.
+* ``_definition``: what the arguments of ``add_job`` mean; ``_jobs``: jobs in a store, and those that wait for it
+  (``_waiting``), with what is left out before their next runs (``_left_out``); ``_changes``: what users change in them, also
+  where nobody may wait (``_orders``); ``_listing``, ``_exchange``: what they read.
 * ``_starting``, ``_closing``: starting, and the second half of stopping; ``_program``: the end of the program, and forks.
 * ``_components``: executors and job stores, made, added and removed.
 * ``_ticker``: the scheduler's thread, which has each store's pump make its steps (``_pump``), and how others ring for it.
-* ``_runs``: what goes to the executors and comes back; ``_reports``: the log and the listeners.
+* ``_runs``: what goes to the executors and comes back, of one job no more at a time than it may (``_handover``);
+  ``_reports``: the log and the listeners.
 
 Theory of operation. *The scheduler's thread* is the thread of the wakeup. ``Ticker.tick`` runs there: it looks at the
 clocks, lets each job store's pump make a step, and arms the wakeup for the next one. Everybody else, any

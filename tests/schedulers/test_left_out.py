@@ -227,7 +227,7 @@ def test_nothing_is_kept_of_jobs_that_are_refused(make: Make, way: str, monkeypa
             add()
     with pytest.raises(InvalidTriggerError):
         scheduler.add_jobs([{"func": nothing, "trigger": trigger} for trigger in (WORKDAYS, NEVER)])
-    assert not scheduler._jobs._untold
+    assert not scheduler._jobs._left_out.untold
     scheduler.advance(3600)
     assert log.of(EVENT_JOB_SKIPPED) == []
     scheduler.shutdown()
