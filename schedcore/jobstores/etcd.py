@@ -24,11 +24,8 @@ import json
 import threading
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from http.client import HTTPConnection, HTTPException
-from io import BytesIO
 from itertools import islice
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.jobstores._clients import given_client
@@ -39,11 +36,11 @@ from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
 
 try:
-    import requests
     from etcd3gw.client import Etcd3Client
     from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
     from requests.utils import get_netrc_auth, select_proxy
-    from urllib3.util import wait_for_read
+
+    from schedcore.jobstores._etcd_session import PlainSession
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'etcd'", "etcd") from error
 
@@ -485,49 +482,8 @@ def _make_client(options: Mapping[str, Any]) -> Etcd3Client:
     session.trust_env = False
     plain = client.protocol == "http" and session.auth is None and select_proxy(url, session.proxies) is None
     if plain and options.get("session") is None:
-        client.session = _PlainSession(client.host, client.port)
+        client.session = PlainSession(client.host, client.port)
     return client
-
-
-class _PlainSession(requests.Session):
-    """Speaks to one server, without TLS, a proxy or a password. What else requests does takes two thirds of the processor's time
-    for a call.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__()
-        self._connection = HTTPConnection(host, port)
-
-    def request(self, method: str | bytes, url: str | bytes, *_: Any, **more: Any) -> requests.Response:
-        """``more``: ``json`` and ``timeout``, which are all that etcd3gw gives; what is raised is what requests raises."""
-        connection = self._connection
-        timeout_s = more.get("timeout")
-        body = None if more.get("json") is None else json.dumps(more["json"], separators=(",", ":")).encode()
-        answer = requests.Response()
-        try:
-            # The server closes connections that are idle for long, and when it ends.
-            if connection.sock is not None and wait_for_read(connection.sock, 0.0):
-                connection.close()
-            connection.timeout = timeout_s
-            if connection.sock is not None:
-                connection.sock.settimeout(timeout_s)
-            connection.request(str(method), urlsplit(str(url)).path, body, {"Content-Type": "application/json"})
-            said = connection.getresponse()
-            answer.raw = BytesIO(said.read())
-        except BaseException as error:
-            # An answer that is still to come would be taken for that to the next request.
-            connection.close()
-            if isinstance(error, TimeoutError):
-                raise requests.Timeout(error) from error
-            if isinstance(error, OSError | HTTPException):
-                raise requests.ConnectionError(error) from error
-            raise
-        answer.status_code, answer.reason, answer.encoding = said.status, said.reason, "utf-8"
-        return answer
-
-    def close(self) -> None:
-        self._connection.close()
-        super().close()
 
 
 def _close_session(session: Any) -> None:

@@ -1,0 +1,123 @@
+"""The session for servers that need no more than a connection: what it sends, and what it takes for an answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import requests
+
+from schedcore.jobstores._etcd_session import PlainSession
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@contextmanager
+def server(*answers: bytes) -> Iterator[tuple[PlainSession, str, list[bytes]]]:
+    """A session, where it is to ask, and what was asked. Each connection is given the next of these answers, and closed."""
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        for answer in answers:
+            connection, _ = listening.accept()
+            with connection, connection.makefile("rb") as lines:
+                head = b"".join(iter(lines.readline, b"\r\n"))
+                length = int(head.lower().partition(b"content-length:")[2].split()[0])
+                asked.append(head + lines.read(length))
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(60)
+        port = listening.getsockname()[1]
+        thread = threading.Thread(target=serve)
+        thread.start()
+        session = PlainSession("127.0.0.1", port)
+        try:
+            yield session, f"http://127.0.0.1:{port}/v3/kv/range", asked
+        finally:
+            session.close()
+            thread.join()
+
+
+def test_what_is_sent() -> None:
+    with server(OK + b"Content-Length: 2\r\n\r\n{}", OK + b"Content-Length: 2\r\n\r\n{}") as (session, url, asked):
+        assert session.post(url, json={"key": "a"}, timeout=20).json() == {}
+        # The connection was closed meanwhile.
+        assert session.get(url.replace("/v3/kv/range", "/version"), timeout=20).text == "{}"
+    host = url.split("/")[2]
+    first, second = (text.decode().split("\r\n") for text in asked)
+    assert first[0] == "POST /v3/kv/range HTTP/1.1"
+    assert {f"Host: {host}", "Content-Type: application/json"} <= set(first)
+    assert json.loads(first[-1]) == {"key": "a"}
+    assert second[0] == "GET /version HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "reason", "said"),
+    [
+        (OK + b"Content-Length: 7\r\n\r\n" + b'{"a":1}', 200, "OK", {"a": 1}),
+        (b"HTTP/1.1 200\r\ncontent-LENGTH:2\r\n\r\n{}", 200, "", {}),
+        (OK + b'Transfer-Encoding: chunked\r\n\r\n3\r\n{"a\r\n4;x=y\r\n":1}\r\n0\r\n\r\n', 200, "OK", {"a": 1}),
+        (OK + b"Transfer-Encoding: Chunked\r\n\r\n2\r\n{}\r\n0\r\nGrpc-Trailer: x\r\n\r\n", 200, "OK", {}),
+        (OK + b"Connection: close\r\n\r\n{}", 200, "OK", {}),
+        (b"HTTP/1.0 429 Too Many\r\n\r\n{}", 429, "Too Many", {}),
+    ],
+)
+def test_answers(answer: bytes, status: int, reason: str, said: object) -> None:
+    with server(answer) as (session, url, _):
+        found = session.post(url, json={}, timeout=20)
+        assert (found.status_code, found.reason, found.json()) == (status, reason, said)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"", "ends, or goes on"),
+        (b"HTTP/1.1 200 O", "ends, or goes on"),
+        (b"SSH-2.0-x\r\n", "not an answer"),
+        (b"HTTP/1.1 OK 200\r\n", "not an answer"),
+        (b"\r\n", "not an answer"),
+        (b"HTTP/1.1 200 OK" + b"x" * 100_000 + b"\r\n", "ends, or goes on"),
+        (OK + b"a: b\r\n" * 200 + b"\r\n", "more than 100 headers"),
+        (OK + b"Content-Length: 9\r\n\r\n{}", "ends after 2 bytes of 9"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{}", "ends after 2 bytes of 5"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", "ends, or goes on"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", "not the size of a part"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n-2\r\n{}\r\n", "not the size of a part"),
+    ],
+)
+def test_what_is_no_answer(answer: bytes, error: str) -> None:
+    with server(answer, OK + b"Content-Length: 2\r\n\r\n{}") as (session, url, _):
+        with pytest.raises(requests.ConnectionError, match=error):
+            session.post(url, json={}, timeout=20)
+        # Nothing of it is taken for the next one.
+        assert session.post(url, json={}, timeout=20).json() == {}
+
+
+@pytest.mark.parametrize("said", [b"", b"{", b"\xff", b"<html>"])
+def test_what_is_no_json_is_the_servers_fault(said: bytes) -> None:
+    with server(OK + f"Content-Length: {len(said)}\r\n\r\n".encode() + said) as (session, url, _):
+        answer = session.post(url, json={}, timeout=20)
+        with pytest.raises(requests.JSONDecodeError):
+            answer.json()
+
+
+def test_nobody_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        session = PlainSession("127.0.0.1", port)
+        with pytest.raises(requests.Timeout):
+            session.post(f"http://127.0.0.1:{port}/", json={}, timeout=0.05)
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        session = PlainSession("127.0.0.1", port)
+        with pytest.raises(requests.ConnectionError):
+            session.post(f"http://127.0.0.1:{port}/", json={}, timeout=20)
