@@ -1,7 +1,8 @@
 """MariaDB (10.6 and later) and MySQL (8.0 and later) through PyMySQL, for the SQL store.
 
-A statement on many rows takes them as one JSON text (``JSON_TABLE``); an INSERT has them as lists of values. Those are written
-into the statement here, numbers and hexadecimal digits, because the driver would look at each one of them.
+A statement on many rows takes them as one JSON text (``JSON_TABLE``); an INSERT has them as lists of values, and on MariaDB so
+has what takes numbers alone, for a fifth less. (MySQL writes them in another way.) Those are written into the statement here, as
+numbers and hexadecimal digits, because the driver would look at each one of them.
 
 What is due comes as one text, too: of many rows the driver reads each by itself, in Python, for five times as long.
 
@@ -53,6 +54,9 @@ _PLAIN = (
     f"SESSION sql_safe_updates = 0, SESSION sql_select_limit = {_ALL_ROWS}, SESSION sql_big_selects = 1, "
     f"SESSION completion_type = 0"
 )
+
+# A list of numbers in JSON as a row of VALUES.
+_ROUND = str.maketrans("[]", "()")
 
 # Long text costs a table on the disk for the time of the statement.
 _TYPES = {"int": "BIGINT", "text": "LONGTEXT", "word": "VARCHAR(16)"}
@@ -142,21 +146,31 @@ class MySQL(Backend):
     def many(self, batch: Batch) -> Many:
         if batch.kind in ("insert", "insert new"):
             return _insert(batch, self.insert_new if batch.kind == "insert new" else "INSERT")
+        values, where = (batch.fill(part, lambda name: f"d.p_{name}") for part in (batch.values, batch.where))
+        if batch.kind == "update":
+            before, after = f"UPDATE {batch.table} JOIN ", f" AS d SET {values} WHERE {where}"
+        else:
+            before, after = f"DELETE {batch.table} FROM {batch.table} JOIN ", f" AS d WHERE {where}"
         columns = ", ".join(
             f"p_{name} {_TYPES[kind]} PATH '$[{number}]'"
             for number, (name, kind) in enumerate(zip(batch.names, batch.types, strict=True))
         )
-        rows_of = f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns})) AS d"
-        values, where = (batch.fill(part, lambda name: f"d.p_{name}") for part in (batch.values, batch.where))
-        if batch.kind == "update":
-            text = f"UPDATE {batch.table} JOIN {rows_of} SET {values} WHERE {where}"
-        else:
-            text = f"DELETE {batch.table} FROM {batch.table} JOIN {rows_of} WHERE {where}"
+        as_table = f"{before}JSON_TABLE(%s, '$[*]' COLUMNS ({columns})){after}"
+        numbers = set(batch.types) == {"int"}
+        named = ", ".join(f"{{}} AS p_{name}" for name in batch.names)
 
         def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
             changed = 0
+            as_values = numbers and "MariaDB" in cursor.connection.server_version
             for some in chunks(rows, _ROWS):
-                changed += cursor.execute(text, (json.dumps(some, ensure_ascii=False, separators=(",", ":")),))
+                if as_values:
+                    # The names of the columns are those of the first row.
+                    first = named.format(*("NULL" if value is None else value for value in some[0]))
+                    rest = _json(some[1:])[1:-1].translate(_ROUND)
+                    values = f" UNION ALL VALUES {rest}" if rest else ""
+                    changed += cursor.execute(f"{before}(SELECT {first}{values}){after}")
+                else:
+                    changed += cursor.execute(as_table, (_json(some),))
             return changed
 
         return run
@@ -278,6 +292,10 @@ def _number_and_text(error: BaseException) -> tuple[int | None, str]:
     if number == 0 and not text:
         text = "the connection is closed"
     return number, text or type(error).__name__
+
+
+def _json(rows: Sequence[Sequence[Any]]) -> str:
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
 def _insert(batch: Batch, verb: str) -> Many:
