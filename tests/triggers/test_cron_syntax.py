@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ import pytest
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _zones
-from schedcore.triggers.cron import CronTrigger, parse_crontab, split_crontab
+from schedcore.triggers.cron import CronTrigger, parse_crontab
 
 
 def walk(trigger: CronTrigger, asked_at: str, number: int) -> list[str]:
@@ -178,7 +178,6 @@ def test_crontab(crontab: str, asked_at: str, answers: list[str]) -> None:
             id="more-significant-is-any",
         ),
         pytest.param({"year": 2030}, "2024-01-01", ["2030-01-01 00:00"], id="year"),
-        pytest.param({}, "2024-01-01", ["2025-01-01 00:00"], id="nothing-given"),
     ],
 )
 def test_keywords(fields: dict[str, Any], asked_at: str, answers: list[str]) -> None:
@@ -220,6 +219,12 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
             "there are 4 fields, so day_of_week is missing; write 5: minute, hour, day, month, day_of_week",
         ),
         ("* * * * * *", "crontab", 11, "there are 6 fields, from here on too many; write 5:"),
+        (
+            "0 * * * * *",
+            "crontab",
+            11,
+            "; a field of seconds before them (seconds) or of years after them (year) has to be",
+        ),
         ("", "crontab", 1, "there are 0 fields, so minute is missing; write 5:"),
         ("FREQ=DAILY;COUNT=2", "crontab", 1, "this is a recurrence rule, which the trigger 'rrule' takes"),
         ("*/0 * * * *", "minute", 3, "a step of 0 never gets on; write a number from 1, such as */5"),
@@ -356,19 +361,25 @@ def test_an_error_counts_columns_in_the_text_as_it_was_given() -> None:
     assert caught.value.column == 11
 
 
-@pytest.mark.parametrize(
-    ("line", "schedule", "rest"),
-    [
-        ("*/5 * * * * /bin/true", "*/5 * * * *", "/bin/true"),
-        ("  0 4\t* * mon  root  tidy --all ", "  0 4\t* * mon", "root  tidy --all "),
-        ("@daily root backup", "@daily", "root backup"),
-        ("@daily", "@daily", ""),
-        ("* * * *", "* * * *", ""),
-        ("", "", ""),
-    ],
-)
-def test_a_line_is_divided_into_schedule_and_command(line: str, schedule: str, rest: str) -> None:
-    assert split_crontab(line) == (schedule, rest)
+@pytest.mark.parametrize("name", ["year", "minute"])
+def test_crontab_text_in_a_field_is_told_where_it_belongs(name: str) -> None:
+    with pytest.raises(
+        InvalidTriggerError, match=r"'\*' cannot stand here; .*; crontab text is for CronTrigger.from_crontab$"
+    ):
+        CronTrigger(**{name: "*/5 * * * *"})  # type: ignore[arg-type]
+    with pytest.raises(InvalidTriggerError) as caught:
+        CronTrigger(day="1st mon, 2nd tue, 3rd xyz")
+    assert "from_crontab" not in str(caught.value)
+
+
+def test_without_any_field_every_second_is_a_time_as_in_3x() -> None:
+    trigger = CronTrigger(timezone="UTC")
+    assert trigger == CronTrigger(second="*", timezone="UTC")
+    assert (str(trigger), trigger.describe()) == ("cron[]", "every second")
+    noon = datetime(2026, 5, 5, 12, tzinfo=UTC)
+    found = trigger.explain(now=noon, count=1, at="2026-05-05T12:00:00.5").answer
+    assert found is not None
+    assert found.reasons == ("cron fires at whole seconds",)
 
 
 SCHEDULES = [

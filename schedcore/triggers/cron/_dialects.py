@@ -37,10 +37,10 @@ __all__ = [
     "Crontab",
     "field_texts",
     "has_hash",
+    "keyword_texts",
     "parse_crontab",
     "parse_keywords",
     "read",
-    "split_crontab",
 ]
 
 
@@ -192,7 +192,12 @@ def parse_crontab(text: str, *, seconds: bool = False, year: bool = False, seed:
     if words and words[0][0].startswith("@"):
         return parse_crontab(_macro(text, words))
     specs = _unix_specs(seconds, year)
-    more = "" if seconds or year else " (or @hourly, @daily, @weekly, @monthly, @yearly)"
+    if seconds or year:
+        more = ""
+    elif len(words) > len(specs):
+        more = "; a field of seconds before them (seconds) or of years after them (year) has to be asked for"
+    else:
+        more = " (or @hourly, @daily, @weekly, @monthly, @yearly)"
     _check_number(text, words, specs, 0, more)
     return _assemble(_parse_fields(text, words, specs, seed, monday=1), either=True)
 
@@ -392,35 +397,44 @@ def _macro(text: str, words: list[tuple[str, int]]) -> str:
     return MACROS[name.lower()]
 
 
-def split_crontab(line: str) -> tuple[str, str]:
-    """Divide a crontab line into its schedule and what follows (the command; in the system form, user and
-    command).
-
-    Columns in errors of ``parse_crontab(schedule)`` are columns of the line. A line that is too short for a
-    schedule and something after it gives ``(line, "")``.
-    """
-    words = list(_WORD.finditer(line))
-    count = 1 if words and words[0].group().startswith("@") else len(_UNIX)
-    if len(words) <= count:
-        return line.rstrip(), ""
-    return line[: words[count - 1].end()], line[words[count].start() :]
-
-
 @lru_cache(maxsize=1024)
 def parse_keywords(*fields: str | None) -> CronRule:
     """Read the fields of the keyword form, in the order of ``KEYWORDS``; None for one that was left out.
 
     :raises InvalidTriggerError: naming the field and the column of the first thing that is not understood.
     """
-    given = [number for number, text in enumerate(fields) if text is not None]
-    least = given[-1] if given else -1
     parsers: dict[str, FieldParser] = {}
+    for spec, text in zip(_KEYWORD_SPECS, keyword_texts(fields).values(), strict=True):
+        parser = parsers[spec.name] = (_DayParser if spec.name == "day" else FieldParser)(spec, text)
+        try:
+            parser.parse()
+        except InvalidTriggerError as error:
+            if not _is_crontab(text):
+                raise
+            raise InvalidTriggerError(
+                f"{error}; crontab text is for CronTrigger.from_crontab", field=error.field, column=error.column
+            ) from None
+    return _keyword_rule(parsers)
+
+
+def keyword_texts(fields: Sequence[str | None]) -> dict[str, str]:
+    """The fields of the keyword form by name; one that was left out as what it means then."""
+    given = [number for number, text in enumerate(fields) if text is not None]
+    least = given[-1] if given else len(fields)
+    texts = {}
     for number, (spec, text) in enumerate(zip(_KEYWORD_SPECS, fields, strict=True)):
         if text is None:
             text = "*" if number < least or spec.name in ("year", "week", "day_of_week") else str(spec.low)
-        parser = parsers[spec.name] = (_DayParser if spec.name == "day" else FieldParser)(spec, text)
-        parser.parse()
-    return _keyword_rule(parsers)
+        texts[spec.name] = text
+    return texts
+
+
+def _is_crontab(text: str) -> bool:
+    try:
+        parse_crontab(text, seed="")
+    except InvalidTriggerError:
+        return False
+    return True
 
 
 def _keyword_rule(parsers: Mapping[str, FieldParser]) -> CronRule:

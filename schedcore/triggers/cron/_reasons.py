@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers.cron._dialects import KEYWORDS, Crontab, field_texts, parse_keywords, read
+from schedcore.triggers.cron._dialects import KEYWORDS, Crontab, field_texts, keyword_texts, parse_keywords, read
 from schedcore.triggers.cron._fields import MONTHS, WEEKDAYS
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import plan_for
@@ -60,7 +60,7 @@ def _mismatches(trigger: CronTrigger, local: datetime) -> Iterator[str]:
     wrong: dict[str, str] = {}
     minute = local.replace(tzinfo=None, second=0, microsecond=0)
     minute_s = (minute - datetime(1970, 1, 1)).days * 86400 + minute.hour * 3600 + minute.minute * 60  # noqa: DTZ001
-    texts = field_texts(source) if isinstance(source, Crontab) else _keyword_texts(source)
+    texts = field_texts(source) if isinstance(source, Crontab) else keyword_texts(source)
     for name, text in texts.items():
         rule = _alone(source, name, text)
         if name != "second" and plan_for(rule._replace(seconds=1)).at_or_after(minute_s) != minute_s:
@@ -84,19 +84,6 @@ def _mismatches(trigger: CronTrigger, local: datetime) -> Iterator[str]:
 def _means_either(source: object, texts: dict[str, str]) -> bool:
     unix = isinstance(source, Crontab) and source.dialect == "unix"
     return unix and not any(texts[name].startswith(("*", "H/", "h/")) for name in ("day", "day_of_week"))
-
-
-def _keyword_texts(source: tuple[str | None, ...]) -> dict[str, str]:
-    """The fields of the keyword form, those that were left out included: with the meaning that they have then."""
-    given = [number for number, text in enumerate(source) if text is not None]
-    least = given[-1] if given else -1
-    texts = {}
-    for number, (name, text) in enumerate(zip(KEYWORDS, source, strict=True)):
-        if text is None:
-            low = "1" if name in ("month", "day") else "0"
-            text = "*" if number < least or name in ("year", "week", "day_of_week") else low
-        texts[name] = text
-    return texts
 
 
 def _alone(source: Crontab | tuple[str | None, ...], name: str, text: str) -> CronRule:
@@ -157,7 +144,7 @@ def readings(trigger: CronTrigger) -> Iterator[tuple[str, str]]:
     source = trigger.source
     if isinstance(source, Crontab) and source.text.startswith("@"):
         return  # no numbers, and no other dialect has such names
-    texts = field_texts(source) if isinstance(source, Crontab) else _keyword_texts(source)
+    texts = field_texts(source) if isinstance(source, Crontab) else keyword_texts(source)
     here = source.dialect if isinstance(source, Crontab) else "the keyword form"
     weekday = texts["day_of_week"]
     if _NUMBER.search(weekday) and not _HASH.search(weekday):

@@ -82,7 +82,7 @@ class CronTrigger(Frozen, GridTrigger):
     Each field is a number or text: ``*``, ``*/a``, ``a-b``, ``a-b/c``, ``a/c``, and lists of them with
     commas; a range may wrap round (``hour="22-2"``). Months and weekdays may be named in English. A field
     that is left out means ``*`` when it is more significant than the least significant field given, else its
-    minimum; ``week`` and ``day_of_week`` then mean ``*``. Crontab text: ``from_crontab``.
+    minimum; ``week`` and ``day_of_week`` then mean ``*``. Without any field all do. Crontab text: ``from_crontab``.
 
     :param year: 1970 to 9999. :param month: 1 to 12, or names. :param day: day of the month, 1 to 31; also
     ``last``, ``2nd fri``, ``last sun``. :param week: ISO 8601 week, 1 to 53. :param day_of_week: 0 (Monday)
