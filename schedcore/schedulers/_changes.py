@@ -59,8 +59,8 @@ class Changes:
             if grid is not None:
                 record = seeded(record._replace(trigger=grid))
             if next_run is UNSET and grid is None:
-                return entry._replace(job=record)
-            if next_run is UNSET and entry.state is JobState.PAUSED:
+                return _as_stored(entry)._replace(job=record)
+            if next_run is UNSET and (entry.state is JobState.PAUSED or entry.paused):
                 return JobEntry(record, JobState.PAUSED)
             if next_run is None:
                 # Where it stands is kept, so that ``resume`` can tell what it missed.
@@ -88,6 +88,9 @@ class Changes:
         now = self._scheduler._timeline.now()
 
         def change(entry: JobEntry, place: Place) -> JobEntry:
+            if entry.job.func is None:
+                # Nor may its trigger be known, which has no fire time then, and its schedule would seem to be over.
+                raise BrokenJobError(job_id, entry.reason or "its function is not known")
             return place(entry.job, UNSET)
 
         def resume(pump: Pump) -> None:
@@ -269,3 +272,12 @@ class Changes:
                         what,
                     )
                 pump.catch_up()
+
+
+def _as_stored(entry: JobEntry) -> JobEntry:
+    """Where a job stands in its store: not whether its record can be loaded today."""
+    if entry.paused:
+        return JobEntry(entry.job, JobState.PAUSED, entry.fire_us)
+    if entry.job.func is None and entry.fire_us is not None and entry.due_us is not None:
+        return JobEntry(entry.job, JobState.ACTIVE, entry.fire_us, entry.due_us)
+    return entry

@@ -17,6 +17,7 @@ from schedcore.events import EVENT_JOB_BROKEN
 from schedcore.job import JobState
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
 from schedcore.testing import EventLog, VirtualScheduler
+from schedcore.triggers.interval import IntervalTrigger
 
 NAME = "module_that_comes_and_goes"
 KEY = "a key that is long enough"
@@ -141,6 +142,56 @@ def test_repair_of_what_is_not_broken_or_not_there(broken: VirtualScheduler) -> 
     assert broken.repair_job("well").next_run_time == due
     with pytest.raises(JobLookupError):
         broken.repair_job("nobody")
+
+
+def test_a_change_of_a_job_that_is_broken_now_leaves_it_where_it_stands(world: World) -> None:
+    """As when all records are signed anew while a module is missing."""
+    world.put_module()
+    first = world.scheduler("2026-01-01T00:00:00Z")
+    first.start()
+    for name in ("paused", "due"):
+        first.add_job(f"{NAME}:work", "interval", hours=1, id=name)
+    first.pause_job("paused")
+    first.shutdown()
+    world.remove_module()
+    without = world.scheduler("2026-01-01T00:30:00Z")
+    log = EventLog(without)
+    without.start()
+    for job in without.get_jobs():
+        assert job.state is JobState.BROKEN
+        assert job.modify(name=f"new {job.name}").name.startswith("new ")
+    without.advance(3600)
+    assert [event.job_id for event in log.of(EVENT_JOB_BROKEN)] == ["due"]
+    without.modify_job("paused", trigger=IntervalTrigger(minutes=30))
+    without.shutdown()
+    world.put_module()
+    again = world.scheduler("2026-01-01T01:45:00Z")
+    again.start()
+    assert {job.id: job.state for job in again.get_jobs()} == {"due": JobState.ACTIVE, "paused": JobState.PAUSED}
+    again.advance(1)
+    assert [run.job_id for run in again.get_runs()] == ["due"]
+    again.shutdown()
+
+
+def test_a_job_that_cannot_be_read_is_not_removed_where_it_is_resumed(world: World) -> None:
+    """Its trigger is not known; that of one whose schedule has ended is, and has no more fire times."""
+    with_key = world.scheduler("2026-01-01T00:00:00Z", signing_key=KEY)
+    with_key.start()
+    with_key.add_job(replacement, "interval", hours=1, id="a")
+    with_key.shutdown()
+    rows = world.rows()
+    without = world.scheduler("2026-01-01T00:30:00Z")
+    without.start()
+    without.pause_job("a")
+    with pytest.raises(BrokenJobError, match="its record is signed"):
+        without.resume_job("a")
+    without.shutdown()
+    assert world.rows() == rows
+    again = world.scheduler("2026-01-01T00:40:00Z", signing_key=KEY)
+    again.start()
+    assert [job.state for job in again.get_jobs()] == [JobState.PAUSED]
+    assert again.resume_job("a") is not None
+    again.shutdown()
 
 
 # --- signatures and references ---------------------------------------------------------------------------------------
