@@ -19,6 +19,7 @@ it: who was cut off for a while and found that nobody came goes on, and who was 
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,6 +51,8 @@ try:
         SessionExpiredError,
     )
     from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
+
+    from schedcore.jobstores._zookeeper_handler import PollingHandler
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'zookeeper'", "zookeeper") from error
 
@@ -588,8 +591,11 @@ def _first_error(results: Sequence[Any]) -> tuple[int, Exception] | None:
 
 
 def _make_client(options: Mapping[str, Any]) -> Any:
+    own: dict[str, Any] = {"timeout": _TIMEOUT_S, "connection_retry": dict(_RETRY)}
+    if hasattr(select, "poll"):  # Windows has none
+        own["handler"] = PollingHandler()
     try:
-        return KazooClient(**{"timeout": _TIMEOUT_S, "connection_retry": dict(_RETRY), **options})
+        return KazooClient(**{**own, **options})
     except (TypeError, ValueError, KazooException) as error:
         raise ConfigurationError(f"the ZooKeeper client cannot be made: {error}") from error
 
