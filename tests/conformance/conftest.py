@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schedcore.testing.scheduler_suite import scheduler_behaviours
 from schedcore.testing.wakeup_suite import wakeup_behaviours
-
-# By its path: the folders of the tests are no packages.
-_spec = spec_from_file_location("conformance_runtimes", Path(__file__).with_name("_runtimes.py"))
-assert _spec is not None
-assert _spec.loader is not None
-_runtimes = module_from_spec(_spec)
-_spec.loader.exec_module(_runtimes)
+from tests.conformance import _runtimes
 
 
 @pytest.fixture(scope="session")

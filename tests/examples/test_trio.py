@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,20 @@ from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_SCHEDULE
 from schedcore.run import current_run
 from schedcore.testing.executors import ExecutorTraits, check_executor, executor_behaviours
 
-trio: Any = pytest.importorskip("trio", reason="trio comes with the extra 'test-trio'")
+pytest.importorskip("trio", reason="trio comes with the extra 'test-trio'")
+
+import trio
+
+from tests.conformance.runtimes import trio as conformance
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAITS = ExecutorTraits(workers=3, pause=trio.lowlevel.checkpoint)
-
-# By its path: the folders of the tests are no packages.
-_spec = spec_from_file_location("conformance_trio", ROOT / "tests" / "conformance" / "runtimes" / "trio.py")
-assert _spec is not None
-assert _spec.loader is not None
-_conformance: Any = module_from_spec(_spec)
-_spec.loader.exec_module(_conformance)
-schedcore_trio = _conformance.load()
+schedcore_trio = conformance.load()
 
 
 @pytest.fixture
 def runtime() -> Iterator[Any]:
-    with _conformance.runtime() as runtime:
+    with conformance.runtime() as runtime:
         yield runtime
 
 
@@ -57,7 +53,7 @@ def in_trio(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
                 await test()
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(trio._core._thread_cache, "IDLE_TIMEOUT", _conformance.IDLE_S)
+            patch.setattr(trio._core._thread_cache, "IDLE_TIMEOUT", conformance.IDLE_S)
             trio.run(bounded)
 
     run.__name__ = test.__name__
@@ -165,7 +161,7 @@ def test_the_page_shows_what_the_example_says() -> None:
     page = (ROOT / "docs" / "write-an-adapter.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert len(blocks) > 3
-    sources = [Path(schedcore_trio.__file__), Path(str(_conformance.__file__))]
+    sources = [Path(schedcore_trio.__file__), Path(str(conformance.__file__))]
     known = [[line.strip() for line in path.read_text(encoding="utf-8").splitlines()] for path in sources]
     for block in blocks:
         lines = [line.strip() for line in block.splitlines() if line.strip() not in ("", "...")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +35,7 @@ from schedcore.run import SkipReason
 from schedcore.testing import EventLog, VirtualExecutor, VirtualScheduler, VirtualWakeup
 from schedcore.triggers.base import BaseTrigger
 from schedcore.wakeup import Wakeup
+from tests.schedulers.sabotage import Fault, Sabotage
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 T0_US = from_datetime(T0)
@@ -56,36 +57,6 @@ STORE_METHODS = (
 )
 WAKEUP_METHODS = ("arm", "call_soon", "run_blocking", "disarm")
 EXECUTOR_METHODS = ("start", "submit", "live_runs", "shutdown")
-
-
-class Fault(Exception):
-    """What the tests inject."""
-
-
-class Sabotage:
-    """Counts the calls of the methods it is given, and raises at one of them."""
-
-    def __init__(self, at: int | None = None, *, after: bool = False) -> None:
-        self.at = at
-        self.after = after
-        self.calls: list[str] = []
-
-    def on(self, target: Any, methods: Iterable[str]) -> None:
-        for method in methods:
-            setattr(target, method, self._wrapped(method, getattr(target, method)))
-
-    def _wrapped(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append(name)
-            hit = len(self.calls) - 1 == self.at
-            if hit and not self.after:
-                raise Fault(f"before {name}")
-            result = method(*args, **kwargs)
-            if hit:
-                raise Fault(f"after {name}")
-            return result
-
-        return call
 
 
 class BlockingStore(MemoryJobStore):

@@ -21,6 +21,7 @@ from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOB_EXECUTED, EVENT_JOBSTOR
 from schedcore.run import RunState
 from schedcore.serializers.json import JSONSerializer
 from schedcore.testing import EventLog, VirtualExecutor, VirtualScheduler
+from tests.schedulers.sabotage import Fault, Sabotage
 
 pytest.importorskip("sqlalchemy", reason="the SQL store needs SQLAlchemy")
 
@@ -38,32 +39,6 @@ METHODS = (
     "next_due",
     "recover",
 )
-
-
-class Fault(Exception):
-    """What the tests inject."""
-
-
-class Sabotage:
-    """Counts calls, and raises at one of them: before its work, or after it."""
-
-    def __init__(self, at: int | None = None, *, after: bool = False) -> None:
-        self.at = at
-        self.after = after
-        self.calls: list[str] = []
-
-    def wrapped(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append(name)
-            hit = len(self.calls) - 1 == self.at
-            if hit and not self.after:
-                raise Fault(f"before {name}")
-            result = method(*args, **kwargs)
-            if hit:
-                raise Fault(f"after {name}")
-            return result
-
-        return call
 
 
 class Failing(JSONSerializer):

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -19,49 +18,14 @@ from schedcore.adapters.asyncio import AsyncIOScheduler
 from schedcore.errors import ConflictingIdError, InvalidTriggerError, JobLookupError, UnknownOptionError
 from schedcore.events import EVENT_ALL, EVENT_JOB_ADDED, EVENT_JOB_BROKEN, EVENT_SCHEDULER_FAILED, SchedulerEvent
 from schedcore.executors.pool import ThreadPoolExecutor
-from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.calendars import Predicate
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.interval import IntervalTrigger
+from tests.far_store import FAR, FarStore, made_here
 
 pytestmark = pytest.mark.asyncio
-
-FAR: dict[str, Any] = {"trigger": "date", "run_date": "2099-01-01T00:00:00Z"}
-
-
-class FarStore(MemoryJobStore):
-    """A store that does I/O: every call is noted with its thread, and waits for ``gate``."""
-
-    traits = StoreTraits(blocking=True, durable=True)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[str, int]] = []
-        self.gate = threading.Event()
-        self.gate.set()
-        self.failing: Exception | None = None
-        self.gated: str | None = None  # the one call that waits for the gate; None: all
-
-    def __getattribute__(self, name: str) -> Any:
-        value = super().__getattribute__(name)
-        if name.startswith("_") or not callable(value) or name == "check":
-            return value  # ``check`` does no I/O
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append((name, threading.get_ident()))
-            assert self.gated not in (None, name) or self.gate.wait(30.0)
-            if self.failing is not None:
-                raise self.failing
-            return value(*args, **kwargs)
-
-        return call
-
-
-def made_here(store: FarStore) -> list[str]:
-    """The calls that were made in the calling thread."""
-    return [name for name, thread in store.calls if thread == threading.get_ident()]
 
 
 @pytest.fixture

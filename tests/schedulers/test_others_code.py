@@ -24,6 +24,7 @@ from schedcore.schedulers.base import BaseScheduler
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.combining import OrTrigger
 from schedcore.triggers.date import DateTrigger
+from tests.far_store import FarStore, made_here
 
 # Seconds. Longer than anything here takes.
 PATIENCE_S = 60.0
@@ -355,8 +356,6 @@ async def test_a_file_is_imported_on_the_loop_without_asking_or_waiting() -> Non
     text = file.getvalue()
     assert len(json.loads(text)["jobs"]) == 2
 
-    from tests.schedulers.test_on_a_loop import FarStore, made_here
-
     store = FarStore()
     scheduler = AsyncIOScheduler(jobstores={"default": store}, timezone="UTC")
     async with scheduler:
@@ -377,8 +376,6 @@ async def test_a_file_is_imported_on_the_loop_without_asking_or_waiting() -> Non
 
 @pytest.mark.asyncio
 async def test_exporting_on_the_loop_waits_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    from tests.schedulers.test_on_a_loop import FarStore
-
     scheduler = AsyncIOScheduler(jobstores={"default": FarStore()}, timezone="UTC")
     async with scheduler:
         await scheduler.call(work)

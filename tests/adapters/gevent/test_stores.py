@@ -15,39 +15,10 @@ import pytest
 from schedcore.adapters.gevent import GeventScheduler
 from schedcore.errors import ConflictingIdError, JobLookupError
 from schedcore.events import EVENT_JOB_EXECUTED, EVENT_JOBSTORE_FAILED, EVENT_SCHEDULER_FAILED
-from schedcore.jobstores.base import StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.schedulers.loop import LoopScheduler
-
-FAR: dict[str, Any] = {"trigger": "date", "run_date": "2099-01-01T00:00:00Z"}
-
-
-class FarStore(MemoryJobStore):
-    """A store that does I/O: every call is noted with its thread, and waits for ``gate``."""
-
-    traits = StoreTraits(blocking=True, durable=True)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[tuple[str, int]] = []
-        self.gate = threading.Event()
-        self.gate.set()
-        self.failing: Exception | None = None
-
-    def __getattribute__(self, name: str) -> Any:
-        value = super().__getattribute__(name)
-        if name.startswith("_") or name == "check" or not callable(value):
-            return value
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append((name, threading.get_ident()))
-            assert self.gate.wait(30.0)
-            if self.failing is not None:
-                raise self.failing
-            return value(*args, **kwargs)
-
-        return call
+from tests.far_store import FAR, FarStore
 
 
 @pytest.fixture

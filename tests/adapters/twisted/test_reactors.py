@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,16 +13,9 @@ from twisted.internet.asyncioreactor import AsyncioSelectorReactor
 from schedcore.adapters.twisted.testing import ReactorThread
 from schedcore.testing.scheduler_suite import check_scheduler
 from schedcore.testing.wakeup_suite import check_wakeup
+from tests.conformance.runtimes import twisted as conformance
 
 pytestmark = pytest.mark.slow
-
-# By its path: the folders of the tests are no packages.
-_path = Path(__file__).resolve().parents[2] / "conformance" / "runtimes" / "twisted.py"
-_spec = spec_from_file_location("twisted_runtime_of_other_reactors", _path)
-assert _spec is not None
-assert _spec.loader is not None
-conformance: Any = module_from_spec(_spec)
-_spec.loader.exec_module(conformance)
 
 
 def on_epoll() -> Any:
