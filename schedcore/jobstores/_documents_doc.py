@@ -48,7 +48,7 @@ _STATES = {str(state): state for state in JobState}
 _RUN_STATES = {str(state): state for state in RunState}
 
 # Of a run record: error, traceback, result, output, exit code.
-_NO_TEXTS = (None,) * 5
+_NO_TEXTS = [None] * 5
 
 T = TypeVar("T")
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
@@ -213,12 +213,14 @@ def instant(value: Any) -> int | None:
 
 def pack_record(record: RunRecord) -> str:
     """A run record as JSON text, in ASCII."""
-    job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *_ = record
-    if record[10:] != _NO_TEXTS or reason is not None or until is not None or not (submitted and started and finished):
+    job_id, fire_us, attempt, state, reason, times, until, submitted, started, finished, *texts = record
+    if not (reason is None and until is None and submitted and started and finished and texts == _NO_TEXTS):
         return to_json(record)
     # Of a run that said nothing, as most do.
-    instants = f"{submitted},{started},{finished}"
-    return f'[{_quoted(job_id)},{fire_us},{attempt},"{state!s}",null,{times},null,{instants},null,null,null,null,null]'
+    return (
+        f'[{_quoted(job_id)},{fire_us},{attempt},"{state!s}",null,{times},null,'
+        f"{submitted},{started},{finished},null,null,null,null,null]"
+    )
 
 
 def unpack_record(text: str | bytes) -> RunRecord | None:
@@ -266,19 +268,23 @@ def with_live(
     doc: Doc, each: Callable[[str, LiveRun], LiveRun | None], records: list[tuple[str, RunRecord]] | None = None
 ) -> Change | None:
     """A document with its live runs changed; None when none was."""
-    live = _kept(doc.uid, doc.live, each)
-    past = doc.past
-    if past:
+    job_id, revision, uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past = doc
+    if len(live) == 1 and not past:  # as most often
+        new = each(uid, live[0])
+        if new == live[0]:
+            return None
+        live = () if new is None else (new,)
+    else:
+        live = _kept(uid, live, each)
         past = tuple([one._replace(live=left) for one in past for left in (_kept(one.uid, one.live, each),) if left])
-    if live == doc.live and past == doc.past:
-        return None
-    return _new(Change, (doc.revision, doc.after(live, past), tuple(records or ()), True))
+        if live == doc.live and past == doc.past:
+            return None
+    values = (uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past)
+    changed: Doc = _new(Doc, (job_id, revision + 1, *values))
+    return _new(Change, (revision, changed, tuple(records or ()), True))
 
 
 def _kept(uid: str, live: tuple[LiveRun, ...], each: Callable[[str, LiveRun], LiveRun | None]) -> tuple[LiveRun, ...]:
-    if len(live) == 1:
-        new = each(uid, live[0])
-        return () if new is None else (new,)
     return tuple([new for run in live for new in (each(uid, run),) if new is not None])
 
 

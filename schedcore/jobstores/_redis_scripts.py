@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-__all__ = ["DUE", "GET", "LEAVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
+__all__ = ["DUE", "GET", "LEAVE", "MOVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
-# KEYS: owner, meta. ARGV: my name, lease (ms), the name that may be taken over or "", the schema version. Who takes it notes the
-# version, because all that was there may have gone meanwhile, and who comes next has to know what is written from now on. A name
-# that nothing ends was copied from elsewhere.
+# KEYS: owner, meta. ARGV: my name, lease (ms), the name that may be taken over or "", the schema version, an older one that it is
+# put in the place of. Who takes it notes the version, because all that was there may have gone meanwhile, and who comes next has
+# to know what is written from now on. A name that nothing ends was copied from elsewhere.
 # Returns the name that holds it, and if that is mine, the one that took it before; or "" and another version, which nobody takes.
 TAKE = """
 local schema = redis.call('HGET', KEYS[2], 'schema')
-if schema and schema ~= ARGV[4] then return {'', schema} end
+if schema and schema ~= ARGV[4] and schema ~= ARGV[5] then return {'', schema} end
 local holder = redis.call('GET', KEYS[1])
 if not holder or holder == ARGV[1] or holder == ARGV[3] or redis.call('PTTL', KEYS[1]) == -1 then
   local before = redis.call('HGET', KEYS[2], 'taken')
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   redis.call('HSET', KEYS[2], 'taken', ARGV[1])
-  redis.call('HSETNX', KEYS[2], 'schema', ARGV[4])
+  redis.call('HSET', KEYS[2], 'schema', ARGV[4])
   return {ARGV[1], before or ''}
 end
 return {holder, ''}
@@ -31,6 +31,29 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 # KEYS: owner. ARGV: my name.
 RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+"""
+
+# KEYS: owner, runs, by time, by job, failed; and of the version before records, history, failed. ARGV: my name; and of each
+# record its old key, the new one, the fire time and the id of the job; without a new one it goes. Returns 1, or the name of who
+# owns the store now, or "".
+MOVE = """
+local holder = redis.call('GET', KEYS[1])
+if holder ~= ARGV[1] then return holder or '' end
+for at = 2, #ARGV, 4 do
+  local old, new, fire_us = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local text = redis.call('HGET', KEYS[6], old)
+  if new ~= '' and text then
+    redis.call('HSET', KEYS[2], new, text)
+    redis.call('ZADD', KEYS[3], fire_us, new)
+    redis.call('ZADD', KEYS[4], '0', new)
+    if redis.call('ZSCORE', KEYS[8], old) then redis.call('ZADD', KEYS[5], fire_us, new) end
+    redis.call('DEL', KEYS[7] .. ':' .. ARGV[at + 3])
+  end
+  redis.call('HDEL', KEYS[6], old)
+  redis.call('ZREM', KEYS[7], old)
+  redis.call('ZREM', KEYS[8], old)
+end
 return 1
 """
 
@@ -61,14 +84,15 @@ end
 return found
 """
 
-# KEYS: owner, meta, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, records, history, failed.
+# KEYS: owner, meta, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, and of run records the texts,
+# by time, by job, failed.
 # ARGV: my name, what the batch has (JSON), and then, of each as many as that says and one after the other:
 # "revisions": what each document has to begin with, a revision and a space ("0 ": it must not be there); none: all of them "0 ".
 # "commands": what is done, each as the command, the number of its key among KEYS, and how many arguments. (Redis is given them as
 # they came: to read them out of one text took the script longer than all else.) The first sets so many "documents"; the second,
 # unless none is, deletes what is "gone".
-# "records": run records, of each the key, the text, the fire time and the id of the job; "failed": which of them (from 1) are of
-# runs that failed; "keep": how many there may be of each job. A record that is there already is left as it is.
+# "records": run records, of each the key, the text and the fire time; "failed": which of them (from 1) are of runs that failed. A
+# record that is there already is left as it is. "cut": ids of jobs of which no more records than "keep" stay.
 # Returns 1 if all was done; or, and nothing was, the places of the documents that have another revision, those that go being the
 # last; or the name of who owns the store now, or "".
 WRITE = """
@@ -117,37 +141,35 @@ end
 local failed = {}
 for _, number in ipairs(batch.failed) do failed[number] = true end
 local keys = {}
-for number = 1, batch.records do keys[number] = ARGV[place + 4 * number - 3] end
-local lines, places, failures, jobs, fresh = {}, {}, {}, {}, {}
+for number = 1, batch.records do keys[number] = ARGV[place + 3 * number - 2] end
+local texts, times, jobs, failures, fresh = {}, {}, {}, {}, {}
 local last = 0
 for number, there in ipairs(values_at(KEYS[10], keys)) do
   local key = keys[number]
   if not there and not fresh[key] then
-    local at = place + 4 * number
+    local at = place + 3 * number
     fresh[key] = true
-    lines[last + 1], lines[last + 2] = key, ARGV[at - 2]
-    places[last + 1], places[last + 2] = ARGV[at - 1], key
+    texts[last + 1], texts[last + 2] = key, ARGV[at - 1]
+    times[last + 1], times[last + 2] = ARGV[at], key
+    jobs[last + 1], jobs[last + 2] = '0', key
     last = last + 2
-    jobs[last / 2] = ARGV[at]
     if failed[number] then
-      failures[#failures + 1] = ARGV[at - 1]
+      failures[#failures + 1] = ARGV[at]
       failures[#failures + 1] = key
     end
   end
 end
-many('HSET', KEYS[10], lines, 1, last)
-many('ZADD', KEYS[11], places, 1, last)
-many('ZADD', KEYS[12], failures, 1, #failures)
-for number, job in ipairs(jobs) do
-  local own = KEYS[11] .. ':' .. job
-  redis.call('ZADD', own, places[2 * number - 1], places[2 * number])
-  local over = redis.call('ZCARD', own) - batch.keep
+many('HSET', KEYS[10], texts, 1, last)
+many('ZADD', KEYS[11], times, 1, last)
+many('ZADD', KEYS[12], jobs, 1, last)
+many('ZADD', KEYS[13], failures, 1, #failures)
+for _, job in ipairs(batch.cut) do
+  local first, beyond = '[' .. job .. '\\0', '(' .. job .. '\\1'
+  local over = redis.call('ZLEXCOUNT', KEYS[12], first, beyond) - batch.keep
   if over > 0 then
-    local old = redis.call('ZRANGE', own, 0, over - 1)
+    local old = redis.call('ZRANGEBYLEX', KEYS[12], first, beyond, 'LIMIT', 0, over)
     many('HDEL', KEYS[10], old, 1, over)
-    many('ZREM', KEYS[11], old, 1, over)
-    many('ZREM', KEYS[12], old, 1, over)
-    many('ZREM', own, old, 1, over)
+    for number = 11, 13 do many('ZREM', KEYS[number], old, 1, over) end
   end
 end
 return 1

@@ -3,7 +3,7 @@
 **Keys**, all of them beginning with ``jobs_key`` or ``run_times_key``. ``…jobs``: a hash of the documents by job id, each its
 revision and JSON text, and ``…jobs:payloads`` of their payloads. ``…run_times`` and ``…run_times:elapsed``: sorted sets of what
 is due, by the wall clock and by elapsed time, and ``:idle`` of what is not scheduled. ``…jobs:live``, ``:broken``: sets of ids.
-``…jobs:records``: a hash of run records, found by ``:history``, ``:failed`` and, for each job, ``:history:<id>``.
+``…jobs:runs``: a hash of run records, found by the sorted sets ``:by_time``, ``:by_job`` and ``:failed`` (``_redis_history``).
 ``…jobs:meta``: schema version and notes. ``…jobs:owner``: who has the store open.
 
 **One script for each batch** (``_redis_scripts``): documents, indexes and records change together, or not at all, and only
@@ -19,19 +19,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
-from schedcore.job import JobState
 from schedcore.jobstores._clients import given_client
-from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, pack_record, to_json, unpack_doc, unpack_record
-from schedcore.jobstores._owned import OwnedStore
+from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, unpack_doc
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
-from schedcore.jobstores._redis_scripts import DUE, GET, LEAVE, RELEASE, RENEW, TAKE, WRITE
+from schedcore.jobstores._redis_batch import pack_batch
+from schedcore.jobstores._redis_history import History
+from schedcore.jobstores._redis_scripts import DUE, GET, LEAVE, RELEASE, RENEW, TAKE
+from schedcore.jobstores._redis_upgrade import is_done, upgrade
 from schedcore.jobstores.base import Due, StoreTraits
-from schedcore.run import RunRecord, RunState
 from schedcore.serializers.base import Serializer
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
@@ -45,19 +44,16 @@ except ImportError as error:  # pragma: no cover  # covered by a test in another
 
 __all__ = ["SCHEMA_VERSION", "RedisJobStore"]
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+# That of an older release, which becomes this one (``_redis_upgrade``).
+_OLDER_VERSION = "1"
 
 # Seconds. A server that does not answer for so long is away.
 _TIMEOUT_S = 10.0
 # Times that the owner's key may change hands while it is looked at.
 _TRIES = 10
 _LEASE_MS = int(LEASE_S * 1000)
-_FAILED = frozenset({RunState.FAILED, RunState.LOST})
-# Records looked at in one go for a page of history.
-_PAGE = 500
-# Bytes of a run record at most: its texts are far shorter, each by itself. What is longer is none of ours.
-_RECORD_BYTES = 1024 * 1024
-# The same of a document: what it says itself, and so many payloads, twice as long, of earlier jobs whose runs are live still.
+# Bytes of a document at most: what it says itself, and so many payloads, twice as long, of earlier jobs with runs that are live.
 _DOC_BYTES = 1024 * 1024
 _PAST_PAYLOADS = 4
 _ANY_BYTES = 1 << 40
@@ -77,15 +73,11 @@ _PASSING = (
 _PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
 # What a server says of a command in a script that the account may not give, without its name.
 _FORBIDDEN = "The user executing the script can't"
-# The places of these keys among those of the script ``WRITE``.
-_JOBS, _PAYLOADS, _WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(3, 10)
-_LINES = (_WALL, _ELAPSED, _IDLE)
-_STATE_BROKEN = JobState.BROKEN
 # What a document begins with, as the script ``WRITE`` reads it. What begins otherwise has no revision: 0.
 _REVISION = re.compile(rb"([1-9][0-9]{0,17}) ")
 
 
-class RedisJobStore(OwnedStore):
+class RedisJobStore(History):
     """Keeps jobs and runs in a Redis database.
 
     :param db: the number of the database.
@@ -135,8 +127,7 @@ class RedisJobStore(OwnedStore):
         if jobs_key == run_times_key:
             raise ConfigurationError(f"jobs_key and run_times_key must differ; both are {jobs_key!r}")
         self._owns_client = client is None
-        # Any: what its calls return is typed for the asynchronous client, too.
-        self._redis: Any = _make_client(db, connect_args) if client is None else _given_client(client, connect_args)
+        self._redis = _make_client(db, connect_args) if client is None else _given_client(client, connect_args)
         self._owner_key = f"{jobs_key}:owner"
         self._meta_key = f"{jobs_key}:meta"
         self._jobs_key = jobs_key
@@ -145,9 +136,7 @@ class RedisJobStore(OwnedStore):
         self._idle_key = f"{run_times_key}:idle"
         self._live_key = f"{jobs_key}:live"
         self._broken_key = f"{jobs_key}:broken"
-        self._records_key = f"{jobs_key}:records"
-        self._history_key = f"{jobs_key}:history"
-        self._failed_key = f"{jobs_key}:failed"
+        self._name_history(jobs_key)
         # Of the script ``WRITE``.
         self._keys = [
             self._owner_key,
@@ -158,9 +147,7 @@ class RedisJobStore(OwnedStore):
             self._idle_key,
             self._live_key,
             self._broken_key,
-            self._records_key,
-            self._history_key,
-            self._failed_key,
+            *self._history_keys,
         ]
         self._owner = Owner()
         self._renewal: Renewal | None = None
@@ -190,6 +177,13 @@ class RedisJobStore(OwnedStore):
         self._ask_for_rights()
         self._take()
         self._renewal = Renewal(self._renew, self._alias)
+        while (holder := self._upgrade()) is not None:
+            if holder:
+                raise self._in_use(holder)
+            self._take()  # the lease ran out
+
+    def _upgrade(self) -> bytes | None:
+        return upgrade(self._redis, self._get, self._jobs_key, self._owner_key, self._history_keys, self._owner.text)
 
     def _ask_for_rights(self) -> None:
         """Fail now where the account may not send scripts as they are sent later: one way is for reading, one for writing."""
@@ -201,11 +195,19 @@ class RedisJobStore(OwnedStore):
     def _open_to_read(self) -> None:
         if not self._is_there():
             raise self._nothing_there(f"under {self._jobs_key!r}")
+        if self._redis.hget(self._meta_key, "schema") != SCHEMA_VERSION.encode() or not is_done(
+            self._redis, self._jobs_key
+        ):
+            raise JobStoreError(
+                self._alias,
+                f"the keys under {self._jobs_key!r} are of an older release of schedcore; a scheduler that opens them changes "
+                f"them to schema version {SCHEMA_VERSION}",
+            )
 
     def _is_there(self) -> bool:
         """Whether there are keys of ours. Raises for those of another version."""
         version = self._redis.hget(self._meta_key, "schema")
-        if version is not None and version != SCHEMA_VERSION.encode():
+        if version not in (None, SCHEMA_VERSION.encode(), _OLDER_VERSION.encode()):
             raise self._other_version(version)
         return version is not None
 
@@ -224,7 +226,7 @@ class RedisJobStore(OwnedStore):
             before = holder
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
-            args: list[bytes | int | str] = [mine, _LEASE_MS, before, SCHEMA_VERSION]
+            args: list[bytes | int | str] = [mine, _LEASE_MS, before, SCHEMA_VERSION, _OLDER_VERSION]
             holder, last = self._take_lease(keys=[self._owner_key, self._meta_key], args=args)
             if holder == mine:
                 alone = last in self._names_of_mine
@@ -431,131 +433,9 @@ class RedisJobStore(OwnedStore):
             pool.release(connection)
 
     def _command(self, changes: Sequence[Change]) -> bytes:
-        """What Redis is sent to write them: redis-py puts each argument in its place by itself, which takes three times as long.
+        return pack_batch(changes, self._known, self._keys, self._owner.text, self._history_limit)
 
-        The text of the script goes along: whether a server knows it is not worth an answer.
-        """
-        revisions: list[str] = []
-        last_revisions: list[str] = []
-        docs: list[str] = []
-        gone: list[str] = []
-        payloads: list[bytes] = []
-        places: dict[int, list[str]] = {key: [] for key in _LINES}
-        left: dict[int, list[str]] = {key: [] for key in _LINES}
-        members: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
-        others: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
-        records: list[str] = []
-        failed: list[int] = []
-        # Of documents that are all new it need not be said that they have no revision. (What is deleted was there.)
-        begins = any(change[0] for change in changes)
-        for old, doc, its_records, keeps_payload in changes:
-            job_id, revision, uid, _, _, _, _, _, _, _, payload, _, past = doc
-            name = f"${len(job_id)}\r\n{job_id}\r\n" if job_id.isascii() else _argument(job_id)
-            if uid or past:
-                if begins:
-                    text = f"{old} "
-                    revisions.append(f"${len(text)}\r\n{text}\r\n")
-                text = f"{revision} {doc.pack()}"
-                docs.append(f"{name}${len(text)}\r\n{text}\r\n")
-                if not keeps_payload and isinstance(payload, bytes):
-                    payloads += f"{name}${len(payload)}\r\n".encode(), payload, b"\r\n"
-            else:
-                last_revisions.append(_argument(f"{old} "))
-                gone.append(name)
-            # What stays as it is need not be said.
-            line, due_us, is_live, is_broken = _indexes(doc)
-            known = self._known(job_id, old)
-            before = _indexes(known) if known is not None else _ANYWHERE if old else _NOWHERE
-            was_in, was_due_us, was_live, was_broken = before
-            if line != was_in:
-                if was_in:
-                    left[was_in].append(name)
-                elif was_in is None:
-                    for other in _LINES:
-                        if other != line:
-                            left[other].append(name)
-            if line and (line != was_in or due_us != was_due_us):
-                score = str(due_us)
-                places[line].append(f"${len(score)}\r\n{score}\r\n{name}")
-            if is_live is not was_live:
-                (members if is_live else others)[_LIVE].append(name)
-            if is_broken is not was_broken:
-                (members if is_broken else others)[_BROKEN].append(name)
-            for uid, record in its_records:
-                _, fire_us, attempt, state, *_ = record
-                score = str(fire_us)
-                text = pack_record(record)
-                records.append(
-                    f"{_argument(f'{uid}:{score}:{attempt}')}${len(text)}\r\n{text}\r\n${len(score)}\r\n{score}\r\n{name}"
-                )
-                if state in _FAILED:
-                    failed.append(len(records))
-        commands = [
-            ("HSET", _JOBS, docs, 2),
-            ("HDEL", _JOBS, gone, 1),
-            ("HDEL", _PAYLOADS, gone, 1),
-            *(("ZREM", key, some, 1) for key, some in left.items()),
-            *(("ZADD", key, some, 2) for key, some in places.items()),
-            *(("SADD", key, some, 1) for key, some in members.items()),
-            *(("SREM", key, some, 1) for key, some in others.items()),
-        ]
-        told = [(command, key, size * len(some)) for command, key, some, size in commands if some]
-        if payloads:
-            told.append(("HSET", _PAYLOADS, 2 * len(payloads) // 3))
-        revisions += last_revisions
-        batch = {
-            "revisions": len(revisions),
-            "documents": len(docs),
-            "gone": len(gone),
-            "commands": told,
-            "records": len(records),
-            "failed": failed,
-            "keep": self._history_limit,
-        }
-        head = "EVAL", WRITE, str(len(self._keys)), *self._keys, self._owner.text, to_json(batch)
-        count = len(head) + len(revisions) + sum(size for _, _, size in told) + 4 * len(records)
-        texts = (revisions, *(some for _, _, some, _ in commands))
-        # Documents and records are JSON in ASCII: as many bytes as characters.
-        first = "".join((f"*{count}\r\n", *map(_argument, head), *chain.from_iterable(texts)))
-        return b"".join((first.encode(), *payloads, "".join(records).encode()))
-
-    def _recorded(self, job_id: str, keys: Sequence[tuple[str, int]], attempt: int = 1) -> set[tuple[str, int]]:
-        found = self._redis.hmget(self._records_key, [f"{uid}:{fire_us}:{attempt}" for uid, fire_us in keys])
-        return {key for key, record in zip(keys, found, strict=True) if record is not None}
-
-    # -- history and notes --------------------------------------------------------------------------------------------------
-
-    def _delete_records(self, before_us: int, limit: int) -> int:
-        old = self._redis.zrangebyscore(self._history_key, "-inf", f"({before_us}", 0, limit)
-        if old:
-            texts = self._get(keys=[self._records_key], args=[_RECORD_BYTES, *old])
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.hdel(self._records_key, *old)
-            for key in (self._history_key, self._failed_key):
-                pipeline.zrem(key, *old)
-            for key, text in zip(old, texts, strict=True):
-                record = _record(text)
-                if record is not None:
-                    pipeline.zrem(f"{self._history_key}:{record.job_id}", key)
-            pipeline.execute()
-        return len(old)
-
-    def _fetch_history(self, job_id: str | None, failed: bool, limit: int) -> list[RunRecord]:
-        key = self._failed_key if failed else self._history_key
-        if job_id is not None:
-            key = f"{self._history_key}:{job_id}"
-        found: list[RunRecord] = []
-        first = 0
-        while len(found) < limit:
-            keys = self._redis.zrange(key, first, first + _PAGE - 1, desc=True)
-            if not keys:
-                break
-            first += len(keys)
-            for text in self._get(keys=[self._records_key], args=[_RECORD_BYTES, *keys]):
-                record = _record(text)
-                if record is not None and not (failed and record.state not in _FAILED):
-                    found.append(record)
-        return found[:limit]
+    # -- notes --------------------------------------------------------------------------------------------------------------
 
     def _fetch_note(self, name: str) -> str | None:
         found = self._redis.hget(self._meta_key, f"note: {name}")
@@ -590,32 +470,6 @@ def _doc(job_id: str, value: bytes | list[Any], payload: _Fetched) -> Doc:
     if found is None:
         return unpack_doc(job_id, 0, text, definition)
     return unpack_doc(job_id, int(found[1]), text[found.end() :], definition)
-
-
-# None: it is not known.
-_Indexes = tuple[int | None, int | None, bool | None, bool | None]
-_NOWHERE: _Indexes = (0, 0, False, False)
-_ANYWHERE: _Indexes = (None, None, None, None)
-
-
-def _argument(text: str) -> str:
-    """An argument of a command, as Redis reads it."""
-    return f"${len(text) if text.isascii() else len(text.encode())}\r\n{text}\r\n"
-
-
-def _indexes(doc: Doc) -> _Indexes:
-    """Where a document is found: its timeline (0: it has no job) and the instant there, whether live, whether broken."""
-    _, _, uid, _, state, elapsed, _, due_us, _, _, _, live, past = doc
-    is_live = bool(live or past)
-    if not uid:
-        return 0, 0, is_live, False
-    if due_us is None:
-        return _IDLE, 0, is_live, state is _STATE_BROKEN
-    return _ELAPSED if elapsed else _WALL, due_us, is_live, state is _STATE_BROKEN
-
-
-def _record(text: _Fetched) -> RunRecord | None:
-    return unpack_record(text) if isinstance(text, bytes) else None
 
 
 def _make_client(db: int, options: Mapping[str, Any]) -> redis.Redis:

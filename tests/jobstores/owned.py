@@ -289,7 +289,7 @@ class FencedTests(OwnedTests):
         inside.put_version("99")
         inside.drop_owner()
         for _ in range(2):
-            with pytest.raises(JobStoreError, match="schema version b'99', and this release reads 1"):
+            with pytest.raises(JobStoreError, match=r"schema version b'99', and this release reads \d"):
                 scheduler.remove_job("a")
         assert inside.document("a") == before
         assert inside.owner() is None
