@@ -27,7 +27,7 @@ from schedcore.triggers._days import (
     smeared,
 )
 from schedcore.triggers._local import DAY_S
-from schedcore.triggers._step_days import DayLattice
+from schedcore.triggers._step_days import day_lattice
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "FAR_DAYS",
     "KNOWN_US",
     "Box",
-    "day_lattice",
     "day_sets",
     "either",
     "is_empty",
@@ -331,8 +330,3 @@ def day_sets(box: Box) -> tuple[Days, ...]:
     if box.period_us % _DAY_US == 0 and box.period_us > _DAY_US:
         return (*box.days, day_lattice(box.period_us // _DAY_US, box.offset_us // _DAY_US))
     return box.days
-
-
-@lru_cache(maxsize=256)
-def day_lattice(period: int, *days: int) -> DayLattice:
-    return DayLattice(period, *days)

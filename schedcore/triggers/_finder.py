@@ -7,10 +7,10 @@ from functools import lru_cache, reduce
 from math import gcd
 
 from schedcore.triggers._bits import every, first_multiple, lowest, runs
-from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, Box, day_lattice, day_sets, is_empty
+from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, Box, day_sets, is_empty
 from schedcore.triggers._days import CHUNK, FIRST_DAY, Days, next_common, next_point
 from schedcore.triggers._local import DAY_S
-from schedcore.triggers._step_days import CrossedDays
+from schedcore.triggers._step_days import CrossedDays, day_lattice
 from schedcore.triggers._zones import LAST_US
 
 __all__ = ["Finder", "drifts", "look"]

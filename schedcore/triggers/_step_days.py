@@ -13,7 +13,7 @@ from schedcore.triggers._days import ALL_DAYS, CHUNK, EVERY_CHUNK, FIRST_DAY, NO
 from schedcore.triggers._local import DAY_S, civil, month_length
 from schedcore.triggers._year_days import FIRST_YEAR, YEARS, joined, of_kinds, year_length
 
-__all__ = ["CrossedDays", "DateSteps", "DayLattice", "MonthSteps"]
+__all__ = ["CrossedDays", "DateSteps", "DayLattice", "MonthSteps", "day_lattice", "days_every"]
 
 _DAY_US = DAY_S * 1_000_000
 # Days of a chunk that are tried one by one.
@@ -49,6 +49,11 @@ class DayLattice(Days):
         # Chunks begin at all places of the period that are so many days apart.
         step = gcd(self._period, CHUNK)
         return ALL_DAYS if step == 1 else _repeated(sorted({day % step for day in self._days}), step)
+
+
+@lru_cache(maxsize=256)
+def day_lattice(period: int, *days: int) -> DayLattice:
+    return DayLattice(period, *days)
 
 
 def _repeated(days: list[int], period: int) -> int:
@@ -188,3 +193,16 @@ class DateSteps(Days):
             later += CHUNK
         after = CHUNK * rounds + steps * self._days
         return bits_at([place for place in found if place < after]), after
+
+
+@lru_cache(maxsize=256)
+def days_every(months: int, days: int, start: int, clamp: bool) -> Days:
+    """The days that come every so many months, or days, or both, counted from one of them. ``clamp`` as in ``DateSteps``."""
+    if not months:
+        return day_lattice(days, start)
+    if days:
+        return DateSteps(months, days, start, clamp)
+    year, month, day = civil(start)
+    return MonthSteps(
+        months, 12 * year + month - 1, lambda length: 1 << min(day, length) - 1 if clamp or day <= length else 0
+    )

@@ -23,7 +23,6 @@ from schedcore.triggers._boxes import (
     FAR_DAYS,
     KNOWN_US,
     Box,
-    day_lattice,
     day_sets,
     either,
     lattice_of,
@@ -35,9 +34,9 @@ from schedcore.triggers._boxes import (
 from schedcore.triggers._clocks import Clocks, clocks_of
 from schedcore.triggers._days import CommonDays, Days, EitherDays, Smeared, smeared
 from schedcore.triggers._finder import drifts
-from schedcore.triggers._local import DAY_S, Gap, civil
+from schedcore.triggers._local import DAY_S, Gap
 from schedcore.triggers._open_days import RolledDays
-from schedcore.triggers._step_days import DateSteps, DayLattice, MonthSteps
+from schedcore.triggers._step_days import DayLattice
 from schedcore.triggers._year_days import days_of_plan
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone
 from schedcore.triggers.base import EngineTrigger
@@ -49,7 +48,6 @@ from schedcore.triggers.interval import IntervalTrigger
 __all__ = [
     "WallRule",
     "boxes_of",
-    "dates_of",
     "local_boxes",
     "local_span_boxes",
     "moved_boxes",
@@ -195,9 +193,10 @@ def wall_rules(trigger: EngineTrigger, zone: tzinfo) -> Sequence[WallRule] | Non
         gap: Gap = "cron" if trigger._once else "skip"
         return [WallRule(plan._minutes, plan._seconds, days, gap, trigger._from_us, trigger._upto_us)]
     if type(trigger) is CalendarIntervalTrigger:
-        minute, second = divmod(trigger._time_s, 60)
-        from_us = (trigger._start_day - 2) * _DAY_US
-        return [WallRule(1 << minute, 1 << second, dates_of(trigger), trigger.dst, from_us, trigger._upto_us)]
+        dates, time_s = trigger._wall.dates, trigger._wall.time_s
+        minute, second = divmod(time_s, 60)
+        from_us = (dates.start - 2) * _DAY_US
+        return [WallRule(1 << minute, 1 << second, dates.as_days(), trigger.dst, from_us, trigger._upto_us)]
     return None
 
 
@@ -335,19 +334,20 @@ def boxes_of(trigger: EngineTrigger) -> tuple[Box, ...]:
         found = local_boxes(trigger.timezone, plan._minutes, plan._seconds, days, moved=trigger._once)
         return _within(found, trigger._from_us, trigger._upto_us)
     if type(trigger) is CalendarIntervalTrigger:
-        minute, second = divmod(trigger._time_s, 60)
+        dates, time_s = trigger._wall.dates, trigger._wall.time_s
+        minute, second = divmod(time_s, 60)
         found = local_boxes(
             trigger.timezone,
             1 << minute,
             1 << second,
-            dates_of(trigger),
+            dates.as_days(),
             moved=trigger.dst == "cron",
             shifted=trigger.dst == "shift",
             lattice=(1, 0)
-            if trigger._months
-            else (trigger._days * DAY_S, (trigger._start_day * DAY_S + trigger._time_s) % (trigger._days * DAY_S)),
+            if dates.months
+            else (dates.days * DAY_S, (dates.start * DAY_S + time_s) % (dates.days * DAY_S)),
         )
-        return _within(found, (trigger._start_day - 2) * _DAY_US, trigger._upto_us)
+        return _within(found, (dates.start - 2) * _DAY_US, trigger._upto_us)
     if type(trigger) is DateTrigger:
         return (Box(from_us=trigger.run_us, upto_us=trigger.run_us),)
     return ANYWHERE
@@ -362,20 +362,3 @@ def _interval_box(period_us: int, start_us: int, end_us: int | None) -> Box:
     seconds = seconds_on(gcd(period_us, _MINUTE_US), start_us)
     upto_us = LAST_US if end_us is None else end_us
     return Box(period_us, start_us % period_us, minutes, seconds, (), start_us, upto_us)
-
-
-def dates_of(trigger: CalendarIntervalTrigger) -> Days:
-    return _dates(trigger._months, trigger._days, trigger._start_day, trigger.overflow == "clamp")
-
-
-@lru_cache(maxsize=256)
-def _dates(months: int, days: int, start_day: int, clamp: bool) -> Days:
-    """The dates that come every so many months, or days, or both."""
-    if not months:
-        return day_lattice(days, start_day)
-    if days:
-        return DateSteps(months, days, start_day, clamp)
-    year, month, day = civil(start_day)
-    return MonthSteps(
-        months, 12 * year + month - 1, lambda length: 1 << min(day, length) - 1 if clamp or day <= length else 0
-    )

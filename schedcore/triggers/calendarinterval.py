@@ -11,43 +11,31 @@ last day of the month.
 ``dst`` for a time that the clocks jump over: ``"skip"`` leaves it out, ``"shift"`` moves it by as much as the clocks
 jump (02:30 becomes 03:30, as elapsed time has it), ``"cron"`` takes the first instant after the jump, as cron does.
 
-Theory of operation. Date k is a few integer operations away from k, and k from a date, so that "next" and "last" look at
-two or three dates wherever they are asked. A count is a difference of two k, less the dates that do not exist (months
-repeat after 12, leap years after 400) and the jumps of the clocks in between that hit a date.
+Theory of operation. Which dates there are is known to ``_counted_dates``, and what the clocks make of them to ``_wall_dates``.
+From k to an instant and back is a few integer operations, so that "next" and "last" look at two or three dates wherever they
+are asked. A count is a difference of two k, less the dates that do not exist and those that clocks swallow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import MAXYEAR, date, datetime, tzinfo
-from functools import lru_cache
 from itertools import takewhile
-from math import gcd
 from time import time_ns
 from typing import Any, ClassVar, Literal, Never, Self
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states
-from schedcore.triggers._days import CHUNK, FIRST_DAY, Days
-from schedcore.triggers._local import (
-    DAY_S,
-    Gap,
-    civil,
-    day_number,
-    gaps,
-    is_fixed,
-    month_length,
-    offset_at,
-    overlaps,
-    wall_instant,
-)
+from schedcore.triggers._counted_dates import CountedDates
+from schedcore.triggers._local import DAY_S, Gap, civil, day_number, is_fixed, wall_instant
 from schedcore.triggers._stored import bound_in, jitter_in, number_in
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
+from schedcore.triggers._wall_dates import WallDates, local_day
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
-from schedcore.triggers.cron._changes import ClockChange, jumped_over, shown_twice
-from schedcore.triggers.cron._dst import Offsets, is_still, offsets_for
+from schedcore.triggers.cron._changes import ClockChange
+from schedcore.triggers.cron._dst import is_still, offsets_for
 
 __all__ = ["CalendarIntervalTrigger"]
 
@@ -59,18 +47,12 @@ _UNITS = ("years", "months", "weeks", "days")
 # Months, weeks or days of one interval: more than there are in 9999 years.
 _MOST_UNITS = 4_000_000
 _FIRST_DATE, _LAST_DATE = day_number(1, 1, 1), day_number(MAXYEAR, 12, 31)
-# Days in a month, on average over the 400 years after which the calendar repeats.
-_MONTH_DAYS = 146097 / 4800
 # How many dates are looked at one by one before the closed forms pay.
 _FEW = 24
 # How many dates are looked at for those that do not exist (100 years of months).
 _MAX_DATES = 1200
 # Microseconds. How far ahead changes of the clocks are looked for (100 years).
 _FURTHEST_US = 36525 * DAY_S * _SECOND_US
-# Seconds. In a longer span the dates that clocks swallow are counted by sets of days (150 years).
-_LONG_S = 54_787 * DAY_S
-# The day number of 2100-01-01, from which on the clocks of a zone do the same each year.
-_STABLE_DAY = 47_482
 
 
 class CalendarIntervalTrigger(Frozen, GridTrigger):
@@ -90,15 +72,11 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
     """
 
     __slots__ = (
-        "_days",
         "_floating",
         "_from_us",
-        "_months",
-        "_offsets",
-        "_start_day",
-        "_time_s",
         "_units",
         "_upto_us",
+        "_wall",
         "dst",
         "end_us",
         "jitter_us",
@@ -116,14 +94,10 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
     overflow: Literal["skip", "clamp"]
     dst: Gap
     _units: tuple[int, int, int, int]  # years, months, weeks, days, as they were given
-    _months: int  # in one step
-    _days: int  # in one step
-    _start_day: int  # day number
-    _time_s: int  # of the day
+    _wall: WallDates
     _from_us: int | None  # no fire time is earlier; None: the start is a date
     _upto_us: int
     _floating: bool  # whether the user left the start out
-    _offsets: Offsets
 
     def __init__(
         self,
@@ -173,14 +147,14 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         from_us: int | None = None
         floating = start_date is None
         if start_date is None:
-            start_day = _local_day(offsets, time_ns() // 1000)
+            start_day = local_day(offsets, time_ns() // 1000)
         else:
             plain = _plain_date(start_date)
             if plain is not None:
                 start_day = day_number(plain.year, plain.month, plain.day)
             else:
                 from_us = to_instant(start_date, zone, "start_date")
-                start_day = _local_day(offsets, from_us)
+                start_day = local_day(offsets, from_us)
         end_us: int | None = None
         if end_date is not None:
             plain = _plain_date(end_date)
@@ -220,20 +194,18 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         zone: tzinfo,
         jitter_us: int,
         overflow: str,
-        dst: str,
+        dst: Gap,
     ) -> None:
         put = object.__setattr__
         put(self, "_units", units)
-        put(self, "_months", 12 * units[0] + units[1])
-        put(self, "_days", 7 * units[2] + units[3])
-        put(self, "_time_s", time_s)
-        put(self, "_start_day", start_day)
+        years, months, weeks, days = units
+        dates = CountedDates(start_day, 12 * years + months, 7 * weeks + days, overflow == "clamp")
+        put(self, "_wall", WallDates(dates, time_s, zone, dst))
         put(self, "_from_us", from_us)
         put(self, "_upto_us", LAST_US if end_us is None else min(end_us, LAST_US))
         put(self, "end_us", end_us)
         put(self, "_floating", floating)
         put(self, "timezone", zone)
-        put(self, "_offsets", offsets_for(zone))
         put(self, "jitter_us", jitter_us)
         put(self, "overflow", overflow)
         put(self, "dst", dst)
@@ -242,60 +214,12 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
     @property
     def start_date(self) -> date:
         """The date that the others are counted from."""
-        return date(*civil(self._start_day))
+        return date(*civil(self._wall.dates.start))
 
     @property
     def end_date(self) -> datetime | None:
         """The last instant at which it may fire, aware, in the trigger's zone; None when there is no end."""
         return None if self.end_us is None else to_datetime(self.end_us).astimezone(self.timezone)
-
-    # -- dates: k -> day -> instant ------------------------------------------------------------------------------------
-
-    def _day(self, k: int) -> int | None:
-        """The day number of date k, or None when there is no such day."""
-        if not self._months:
-            return self._start_day + k * self._days
-        year, month, day = civil(self._start_day)
-        years, month = divmod(month - 1 + k * self._months, 12)
-        year, month = year + years, month + 1
-        if day > 28:
-            length = month_length(year, month)
-            if day > length:
-                if self.overflow == "skip":
-                    return None
-                day = length
-        return day_number(year, month, day) + k * self._days
-
-    def _index(self, day: int) -> int:
-        """The last k whose date is not later than ``day``; a date that does not exist counts as the end of its month."""
-        since = day - self._start_day
-        if not self._months:
-            return since // self._days
-        k = int(since // (self._months * _MONTH_DAYS + self._days))
-        while self._bound(k) > day:
-            k -= 1
-        while self._bound(k + 1) <= day:
-            k += 1
-        return k
-
-    def _bound(self, k: int) -> int:
-        """Date k, clamped: an increasing function of k without holes."""
-        year, month, day = civil(self._start_day)
-        years, month = divmod(month - 1 + k * self._months, 12)
-        year, month = year + years, month + 1
-        return day_number(year, month, min(day, month_length(year, month))) + k * self._days
-
-    def _instant(self, k: int, gap: Gap | None = None) -> int | None:
-        """Fire time k in microseconds, or None when its date or its time of day does not exist."""
-        day = self._day(k)
-        if day is None:
-            return None
-        at_s = wall_instant(self._offsets, day * DAY_S + self._time_s, gap or self.dst)
-        return None if at_s is None else at_s * _SECOND_US
-
-    def _near(self, at_us: int) -> int:
-        """A k whose fire time is at ``at_us`` or earlier, and at most a few dates before it."""
-        return self._index(_local_day(self._offsets, at_us)) - 2
 
     # -- the three questions -------------------------------------------------------------------------------------------
 
@@ -304,28 +228,26 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         upto_us = self._upto_us
         if after_us >= upto_us:
             return None
-        k = max(self._near(after_us), 0)
+        wall = self._wall
+        k = max(wall.near(after_us), 0)
         while True:
-            answer_us = self._instant(k)
+            answer_us = wall.instant_us(k)
             if answer_us is not None and answer_us > after_us:
                 return answer_us if answer_us <= upto_us else None
             k += 1
             # Dates that do not exist come in a row (29 February: eight years, and at worst some hundred).
-            if answer_us is None and self._bound_us(k) > upto_us:
+            if answer_us is None and wall.before_us(k) > upto_us:
                 return None
-
-    def _bound_us(self, k: int) -> int:
-        """Earlier than any fire time from k on."""
-        return ((self._bound(k) if self._months else self._start_day + k * self._days) - 2) * DAY_S * _SECOND_US
 
     def last_us(self, upto_us: int) -> int | None:
         upto_us = min(upto_us, self._upto_us)
         from_us = FIRST_US if self._from_us is None else self._from_us
         if upto_us < from_us:
             return None
-        k = self._near(upto_us) + 4
+        wall = self._wall
+        k = wall.near(upto_us) + 4
         while k >= 0:
-            answer_us = self._instant(k)
+            answer_us = wall.instant_us(k)
             if answer_us is not None and answer_us <= upto_us:
                 return answer_us if answer_us >= from_us else None
             k -= 1
@@ -337,115 +259,35 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         if after_us >= upto_us:
             return 0
         # The first k whose fire time is later than each bound, were there no holes.
-        first, end = self._beyond(after_us), self._beyond(upto_us)
+        wall = self._wall
+        first, end = wall.beyond(after_us), wall.beyond(upto_us)
         if end <= first:
             return 0
         if end - first <= _FEW:
-            return len({at_us for at_us in map(self._instant, range(first, end)) if at_us is not None})
-        total = end - first
-        if self._months and self.overflow == "skip":
-            total -= self._missing(first, end)
-        if not is_fixed(self.timezone):
-            total -= self._swallowed(first, end, after_us, upto_us)
-        return total
-
-    def _beyond(self, at_us: int) -> int:
-        """The first k, from 0 on, whose fire time is later than ``at_us``; one without a time goes by where it would be."""
-        k = max(self._near(at_us), 0)
-        while True:
-            day = self._bound(k) if self._months else self._start_day + k * self._days
-            gap = self.dst if self.dst != "skip" else "cron"
-            instant_s = wall_instant(self._offsets, day * DAY_S + self._time_s, gap)
-            assert instant_s is not None
-            if instant_s * _SECOND_US > at_us:
-                return k
-            k += 1
-
-    def _missing(self, first: int, end: int) -> int:
-        """How many of the dates in [first, end) do not exist because their month is too short."""
-        year, month, day = civil(self._start_day)
-        if day <= 28:
-            return 0
-        # Dates repeat after 12 months; with 29 February after 400 years.
-        cycle = 4800 if day == 29 else 12
-        cycle //= gcd(cycle, self._months)
-
-        def lacks(k: int) -> bool:
-            years, index = divmod(month - 1 + k * self._months, 12)
-            return day > month_length(year + years, index + 1)
-
-        cycles, rest = divmod(end - first, cycle)
-        total = cycles * sum(map(lacks, range(cycle))) if cycles else 0
-        return total + sum(map(lacks, range(end - rest, end)))
-
-    def _swallowed(self, first: int, end: int, after_us: int, upto_us: int) -> int:
-        """How many of the fire times in [first, end) fall away because clocks jump: skipped, or moved onto another one."""
-        total = 0
-        from_s, until_s = after_us // _SECOND_US - 3 * DAY_S, upto_us // _SECOND_US + 3 * DAY_S
-        before = until_s // DAY_S + 3  # the first day of those that are not looked at one by one
-        if until_s - from_s > _LONG_S and self._offsets.periodic:
-            before = FIRST_DAY if self.dst == "skip" else _STABLE_DAY  # and no clocks jump over a day any more
-            until_s = min(until_s, (before + 3) * DAY_S)
-            if self.dst == "skip":
-                total += self._swallowed_days(max(self._bound(first), before), self._bound(end - 1))
-        for low_s, high_s in gaps(self._offsets, from_s, until_s):
-            if self.dst != "skip" and high_s - low_s < DAY_S:
-                continue  # it is moved, and not as far as to the next one
-            for day in range(-((self._time_s - low_s) // DAY_S), (high_s - 1 - self._time_s) // DAY_S + 1):
-                k = self._index(day)
-                if not first <= k < end or day >= before or self._day(k) != day:
-                    continue
-                if self.dst == "skip" or (k + 1 < end and self._instant(k) == self._instant(k + 1)):
-                    total += 1
-        return total
-
-    def _swallowed_days(self, first: int, last: int) -> int:
-        """How many dates, from one day to another, have a time of day that the clocks jump over: counted in sets of days."""
-        from schedcore.triggers._where import dates_of  # which imports this module
-
-        total = 0
-        dates, jumped = dates_of(self), _jumped_days(self.timezone, self._time_s)
-        for chunk in range((first - FIRST_DAY) // CHUNK, (last - FIRST_DAY) // CHUNK + 1):
-            found = jumped.within(dates.chunk(chunk), chunk)
-            start = FIRST_DAY + chunk * CHUNK
-            if first > start:
-                found = found >> first - start << first - start
-            if last < start + CHUNK - 1:
-                found &= (2 << last - start) - 1
-            total += found.bit_count()
-        return total
+            return len({at_us for at_us in map(wall.instant_us, range(first, end)) if at_us is not None})
+        return end - first - wall.dates.missing(first, end) - wall.swallowed(first, end, after_us, upto_us)
 
     @property
     def omits(self) -> bool:  # type: ignore[override]
         """Whether there may be no such date or time, and nothing runs in its place."""
-        return self._lacks_days() or (self.dst == "skip" and not is_fixed(self.timezone))
-
-    def _lacks_days(self) -> bool:
-        return bool(self._months) and self.overflow == "skip" and civil(self._start_day)[2] > 28
+        return self._wall.dates.has_holes() or (self.dst == "skip" and not is_fixed(self.timezone))
 
     def swallowed(self, after_us: int, upto_us: int) -> list[Swallowed]:
         after_us = max(after_us, FIRST_US - 1 if self._from_us is None else self._from_us - 1)
         upto_us = min(upto_us, self._upto_us)
         if after_us >= upto_us:
             return []
-        if self._lacks_days():
-            k = max(self._near(after_us), 0)
-            lacking = list(takewhile(lambda each: self._bound_us(each) <= upto_us, range(k, k + _MAX_DATES)))
-        elif self.dst == "skip" and not is_still(self._offsets, after_us // _SECOND_US, upto_us // _SECOND_US):
-            lacking = self._in_gaps(after_us, upto_us)
+        wall = self._wall
+        lacking: Iterable[int]
+        if wall.dates.has_holes():
+            k = max(wall.near(after_us), 0)
+            lacking = takewhile(lambda each: wall.before_us(each) <= upto_us, range(k, k + _MAX_DATES))
+        elif self.dst == "skip" and not is_still(wall.offsets, after_us // _SECOND_US, upto_us // _SECOND_US):
+            lacking = wall.in_gaps(after_us, upto_us)
         else:
             return []
-        found = []
-        for k in lacking:
-            if self._instant(k) is None:
-                day = self._day(k)
-                # The month is over when the next one begins.
-                local_s = (self._bound(k) + 1) * DAY_S if day is None else day * DAY_S + self._time_s
-                at_s = wall_instant(self._offsets, local_s, "cron")
-                assert at_s is not None
-                if after_us < at_s * _SECOND_US <= upto_us:
-                    found.append(Swallowed(at_s * _SECOND_US, 1))
-        return found
+        overs = (wall.over_us(k) for k in lacking if wall.instant_us(k) is None)
+        return [Swallowed(over_us, 1) for over_us in overs if after_us < over_us <= upto_us]
 
     def changes(self, after_us: int, upto_us: int, limit: int = 100) -> list[ClockChange]:
         """The times that do not come as they are written, because the clocks jump over them, or show them twice: the first
@@ -454,56 +296,25 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         """
         after_us = max(after_us, FIRST_US - 1 if self._from_us is None else self._from_us - 1)
         upto_us = min(upto_us, self._upto_us, after_us + _FURTHEST_US)
-        found: list[ClockChange] = []
-        for k in self._in_gaps(after_us, upto_us) if after_us < upto_us else ():
-            day = self._day(k)
-            assert day is not None  # it has a time of day that is jumped over
-            local_s = day * DAY_S + self._time_s
-            jump_s = wall_instant(self._offsets, local_s, "cron")
-            assert jump_s is not None
-            run_us = self._instant(k)
-            at_us = jump_s * _SECOND_US if run_us is None else run_us
-            if after_us < at_us <= upto_us:
-                found.append(jumped_over(local_s, at_us, self.timezone, self.dst))
-        if after_us < upto_us:
-            found += self._shown_twice(after_us, upto_us)
-        return sorted(found, key=lambda change: change.at)[:limit]
-
-    def _shown_twice(self, after_us: int, upto_us: int) -> Iterator[ClockChange]:
-        """The dates whose time of day comes twice, by the second time."""
-        from_s, until_s = after_us // _SECOND_US - DAY_S, upto_us // _SECOND_US + 1
-        for cut_s, old, new in overlaps(self._offsets, from_s, until_s):
-            for _, day in self._dates(cut_s + new, cut_s + old):
-                local_s = day * DAY_S + self._time_s
-                if after_us < (local_s - new) * _SECOND_US <= upto_us:
-                    yield shown_twice(local_s, (cut_s, old, new), self.timezone)
+        if after_us >= upto_us:
+            return []
+        return sorted(self._wall.changes(after_us, upto_us), key=lambda change: change.at)[:limit]
 
     def why_not(self, at_us: int) -> list[str]:
         """The reasons for which it does not fire at an instant; none where only a change of the clocks is one."""
         at = to_datetime(at_us).astimezone(self.timezone)
         day = day_number(at.year, at.month, at.day)
+        dates = self._wall.dates
         found = []
-        if day < self._start_day or (self._from_us is not None and at_us < self._from_us):
+        if day < dates.start or (self._from_us is not None and at_us < self._from_us):
             found.append("it is before the start")
-        elif self._day(self._index(day)) != day:
+        elif dates.day(dates.number(day)) != day:
             found.append(f"{at:%Y-%m-%d} is none of its dates, {self._every()} from {self.start_date}")
         if at_us > self._upto_us:
             found.append("it is after the end")
-        if at.hour * 3600 + at.minute * 60 + at.second != self._time_s or at.microsecond:
+        if at.hour * 3600 + at.minute * 60 + at.second != self._wall.time_s or at.microsecond:
             found.append(f"its time of day is {self._clock()}")
         return found
-
-    def _in_gaps(self, after_us: int, upto_us: int) -> list[int]:
-        """The dates whose time of day the clocks jump over."""
-        from_s, until_s = after_us // _SECOND_US - 3 * DAY_S, upto_us // _SECOND_US + 3 * DAY_S
-        return [k for gap in gaps(self._offsets, from_s, until_s) for k, _ in self._dates(*gap)]
-
-    def _dates(self, from_s: int, until_s: int) -> Iterator[tuple[int, int]]:
-        """Number and day of the dates whose time of day is in a span of local time."""
-        for day in range(-((self._time_s - from_s) // DAY_S), (until_s - 1 - self._time_s) // DAY_S + 1):
-            k = self._index(day)
-            if k >= 0 and self._day(k) == day:
-                yield k, day
 
     # -- being a value ---------------------------------------------------------------------------------------------------
 
@@ -513,8 +324,8 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         bound = object.__new__(type(self))
         bound._fill(
             self._units,
-            self._time_s,
-            _local_day(self._offsets, now_us),
+            self._wall.time_s,
+            local_day(self._wall.offsets, now_us),
             None,
             self.end_us,
             True,
@@ -526,15 +337,18 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         return bound
 
     def _rule(self) -> tuple[object, ...]:
-        return (self._months, self._days, self._time_s, self.end_us, self.jitter_us, self.overflow, self.dst)
+        dates = self._wall.dates
+        return (dates.months, dates.days, self._wall.time_s, self.end_us, self.jitter_us, self.overflow, self.dst)
+
+    def _start(self) -> tuple[int, int | None]:
+        return self._wall.dates.start, self._from_us
 
     def same_rule(self, other: BaseTrigger) -> bool:
         if type(other) is not type(self):
             return False
-        same_start = (self._start_day, self._from_us) == (other._start_day, other._from_us)
         return (
             self._rule() == other._rule()
-            and ((self._floating and other._floating) or same_start)
+            and ((self._floating and other._floating) or self._start() == other._start())
             and same_zone(self.timezone, other.timezone)
         )
 
@@ -552,7 +366,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         return "every " + " ".join(f"{value} {name.removesuffix('s') if value == 1 else name}" for name, value in parts)
 
     def _clock(self) -> str:
-        hours, rest = divmod(self._time_s, 3600)
+        hours, rest = divmod(self._wall.time_s, 3600)
         minutes, seconds = divmod(rest, 60)
         return f"{hours:02}:{minutes:02}" + (f":{seconds:02}" if seconds else "")
 
@@ -561,12 +375,12 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             return NotImplemented
         return (
             self._rule() == other._rule()
-            and (self._start_day, self._from_us) == (other._start_day, other._from_us)
+            and self._start() == other._start()
             and same_zone(self.timezone, other.timezone)
         )
 
     def __hash__(self) -> int:
-        return hash((CalendarIntervalTrigger, self._months, self._days, self._time_s, self._start_day, self.end_us))
+        return hash((CalendarIntervalTrigger, self._rule(), self._start()))
 
     def __str__(self) -> str:
         units = ", ".join(f"{value} {name}" for name, value in zip(_UNITS, self._units, strict=True) if value)
@@ -574,7 +388,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
 
     def __repr__(self) -> str:
         parts = [f"{name}={value}" for name, value in zip(_UNITS, self._units, strict=True) if value]
-        hours, rest = divmod(self._time_s, 3600)
+        hours, rest = divmod(self._wall.time_s, 3600)
         clock = (("hour", hours), ("minute", rest // 60), ("second", rest % 60))
         parts.extend(f"{name}={value}" for name, value in clock if value)
         if self._from_us is None:
@@ -598,8 +412,8 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             "version": _STATE_VERSION,
             "timezone": zone_state(self.timezone),
             "interval": list(self._units),
-            "time_s": self._time_s,
-            "start_day": self._start_day,
+            "time_s": self._wall.time_s,
+            "start_day": self._wall.dates.start,
             "from_us": self._from_us,
             "end_us": self.end_us,
             "floating": self._floating,
@@ -660,8 +474,8 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         )
         self._fill(
             made._units,
-            made._time_s,
-            made._start_day,
+            made._wall.time_s,
+            made._wall.dates.start,
             None,
             made.end_us,
             False,
@@ -670,31 +484,6 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
             "skip",
             "skip",
         )
-
-
-class _JumpedDays(Days):
-    """The local days on which the clocks of a zone jump over a time of day."""
-
-    __slots__ = ("_offsets", "_time_s")
-
-    repeats = 1  # the rules of the tz database do not change after 2100
-
-    def __init__(self, offsets: Offsets, time_s: int) -> None:
-        self._offsets, self._time_s = offsets, time_s
-
-    def make(self, chunk: int) -> int:
-        start = FIRST_DAY + chunk * CHUNK
-        found = bytearray(CHUNK // 8 + 1)
-        for low_s, high_s in gaps(self._offsets, (start - 3) * DAY_S, (start + CHUNK + 3) * DAY_S):
-            for day in range(-((self._time_s - low_s) // DAY_S), (high_s - 1 - self._time_s) // DAY_S + 1):
-                if start <= day < start + CHUNK:
-                    found[day - start >> 3] |= 1 << (day - start & 7)
-        return int.from_bytes(found, "little")
-
-
-@lru_cache(maxsize=64)
-def _jumped_days(zone: tzinfo, time_s: int) -> Days:
-    return _JumpedDays(offsets_for(zone), time_s)
 
 
 def _check(name: str, value: object, most: int) -> None:
@@ -714,8 +503,3 @@ def _plain_date(value: object) -> date | None:
         except ValueError:
             return None
     return None
-
-
-def _local_day(offsets: Offsets, at_us: int) -> int:
-    at_s = min(max(at_us, FIRST_US), LAST_US) // _SECOND_US
-    return (at_s + offset_at(offsets, at_s)[2]) // DAY_S
