@@ -56,6 +56,8 @@ class KeyedDue(KeyedRecords):
                     found.append(doc)  # it has moved on since its place was read
                 elif stale is not None:
                     stale.append(Op("delete", Timed(tree, due_us, job_id)))
+                    if doc is not None and doc.uid:
+                        stale.append(Op("create", _due_key(doc)))
         return found
 
     def _in_memory(self, tree: Tree, places: Iterable[tuple[int, str]]) -> dict[str, Doc]:
@@ -73,7 +75,8 @@ class KeyedDue(KeyedRecords):
                 self._horizons[tree] = _Horizon(places, upto_us + 1)
         stale: list[Op] = []
         docs = self._docs_at(tree, iter(places), limit, stale)
-        # Somebody else deleted or altered documents. Left there, these places would be looked at again and again.
+        # Somebody else deleted or altered documents or places. Left there, these would be looked at again and again; a job
+        # without its place would be neither run nor listed.
         self._carry_out(loose(stale, self._max_ops))
         return docs
 

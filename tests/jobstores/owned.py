@@ -20,7 +20,7 @@ from schedcore.engine import Claim, decide
 from schedcore.errors import ConflictingIdError, JobStoreError, JobStoreInUseError
 from schedcore.events import EVENT_JOB_ERROR
 from schedcore.job import JobState
-from schedcore.jobstores._keyed_keys import Step
+from schedcore.jobstores._keyed_keys import Op, Step, Timed
 from schedcore.jobstores.base import JobStore
 from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason, skip_record
 from schedcore.schedulers.background import BackgroundScheduler
@@ -422,6 +422,21 @@ class KeyedTests(FencedTests):
         scheduler.remove_job("bad")
         for kind in ("jobs", "wall", "elapsed", "idle", "broken"):
             assert inside.count(kind) == 0, kind
+        scheduler.shutdown()
+
+    def test_a_place_that_is_not_that_of_its_job_is_moved(self, make: Make, inside: KeyedInside) -> None:
+        """As in a copy that was made while a scheduler wrote: a job without a place would be neither listed nor run."""
+        store = make()
+        scheduler, at, claims = claimed(store)
+        fire_us = claims[0].fire_us
+        moved = Op("delete", Timed("elapsed", fire_us, "a")), Op("create", Timed("elapsed", fire_us + 1, "a"))
+        store._carry_out([Step(None, 0, None, moved)])
+        scheduler.shutdown()
+        start_paused(scheduler)
+        assert [claim.job.id for claim in store.acquire(at, 9)] == ["b"]
+        assert [claim.job.id for claim in store.acquire(at, 9)] == ["a"]
+        assert sorted(job.id for job in scheduler.get_jobs()) == ["a", "b"]
+        assert inside.count("elapsed") == 2
         scheduler.shutdown()
 
     def test_nothing_is_left_of_jobs_that_are_gone(self, make: Make, inside: KeyedInside) -> None:
