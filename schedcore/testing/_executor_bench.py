@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec
 
 from schedcore.executors.base import BaseExecutor, RunExecutor
 from schedcore.run import Finish, Run, RunState
@@ -15,6 +15,8 @@ from schedcore.testing._executor_jobs import hold
 from schedcore.testing._suite import Aside, Suite, until
 
 __all__ = ["Bench", "ExecutorTraits", "behaviour", "bench_for", "suite"]
+
+P = ParamSpec("P")
 
 
 class ExecutorTraits(NamedTuple):
@@ -63,7 +65,7 @@ class Bench:
         self.host = RecordingHost()
         self._make = make
         self._submit_in = submit_in
-        self._asides: list[Aside] = []
+        self._asides: list[Aside[object]] = []
         self._number = 0
         self.executor = make()
 
@@ -95,15 +97,15 @@ class Bench:
     def submit(self, *runs: Run) -> None:
         """Submit, without waiting for an executor that runs them in the call."""
         if self.traits.inline:
-            self.aside(lambda: self.submit_here(*runs))
+            self.aside(self.submit_here, *runs)
         else:
             self.submit_here(*runs)
 
     def submit_here(self, *runs: Run) -> None:
         self.place(lambda: self.executor.submit(runs))
 
-    def aside(self, call: Callable[[], object]) -> Aside:
-        aside = Aside(call)
+    def aside(self, call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Aside[object]:
+        aside = Aside(call, *args, **kwargs)
         self._asides.append(aside)
         return aside
 

@@ -169,7 +169,7 @@ def _(bench: Bench) -> None:
 def _(bench: Bench) -> None:
     bench.start()
     run = bench.run(interrupt)
-    bench.aside(lambda: bench.submit_here(run)).result()
+    bench.aside(bench.submit_here, run).result()
     finish = bench.host.finish_of(run)
     assert finish.state is RunState.FAILED
     assert "KeyboardInterrupt" in str(finish.exception)
@@ -289,7 +289,7 @@ def _(bench: Bench) -> None:
         for batch in own:
             bench.submit_here(*batch)
 
-    submitting = [bench.aside(lambda own=own: submit_all(own)) for own in batches]  # type: ignore[misc]
+    submitting = [bench.aside(submit_all, own) for own in batches]
     for aside in submitting:
         aside.result()
     bench.executor.shutdown()

@@ -151,7 +151,7 @@ class Bench:
 
     def shutdown(self, scheduler: BaseScheduler, wait: bool = True, timeout: float | None = None) -> list[Run]:
         """Shut down as the framework's users do. Bounded in time."""
-        return Aside(lambda: self.runtime.shutdown(scheduler, wait, timeout)).result()  # type: ignore[no-any-return]
+        return Aside(self.runtime.shutdown, scheduler, wait, timeout).result()
 
     def wait_closed(self, scheduler: BaseScheduler) -> None:
         """Wait until a scheduler that was shut down has told so, and has come to its end."""
@@ -242,7 +242,7 @@ class Bench:
             gate.set()
         for scheduler, _ in self._schedulers:
             try:
-                Aside(lambda: self.runtime.shutdown(scheduler, True, 1.0)).result(min(5.0, patience.seconds))  # noqa: B023
+                Aside(self.runtime.shutdown, scheduler, True, 1.0).result(min(5.0, patience.seconds))
             except BaseException:  # noqa: BLE001  # the check's own failure is what is reported
                 pass
 

@@ -86,7 +86,7 @@ def _from_a_thread(bench: Bench) -> None:
     bench.go_round(scheduler)
     for _ in range(3):
         calls = bench.calls()
-        Aside(lambda: scheduler.add_job(calls)).result()  # noqa: B023  # it is over
+        Aside(scheduler.add_job, calls).result()
         calls.wait_ended()
 
 
@@ -126,7 +126,7 @@ def _many_from_threads(bench: Bench) -> None:
         for number in range(50):
             scheduler.add_job(calls, args=[thread, number])
 
-    for aside in [Aside(lambda thread=thread: add(thread)) for thread in range(8)]:  # type: ignore[misc]
+    for aside in [Aside(add, thread) for thread in range(8)]:
         aside.result()
     bench.told(log, EVENT_JOB_EXECUTED, 400)
     bench.settle(scheduler)
@@ -157,7 +157,7 @@ def _storm(bench: Bench) -> None:
             else:
                 job.modify(next_run_time=_hour_from(scheduler) - timedelta(hours=2))
 
-    for aside in [Aside(lambda thread=thread: storm(thread)) for thread in range(8)]:  # type: ignore[misc]
+    for aside in [Aside(storm, thread) for thread in range(8)]:
         aside.result()
     kept = sorted(f"{thread}-{number}" for thread in range(8) for number in range(0, 10, 2))
     bench.told(log, EVENT_JOB_EXECUTED, len(kept))

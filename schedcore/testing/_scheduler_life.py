@@ -89,7 +89,7 @@ def _waits(bench: Bench) -> None:
     calls = bench.calls(gate)
     bench.add(scheduler, calls)
     calls.wait_begun()
-    closing = Aside(lambda: bench.runtime.shutdown(scheduler))
+    closing = Aside(bench.runtime.shutdown, scheduler)
     until(lambda: not scheduler.running, "shutdown did not stop it")
     time.sleep(0.01)
     assert not closing.over, "shutdown returned while a job was running"
@@ -236,10 +236,10 @@ def _stops_in_a_burst(bench: Bench) -> None:
             scheduler.add_job(calls, "date", run_date=clock.now(), id=str(number))
         bench.call(scheduler.resume)
         calls.wait_begun()
-        closing = Aside(lambda: bench.runtime.shutdown(scheduler, wait))  # noqa: B023  # it is over before the next
+        closing = Aside(bench.runtime.shutdown, scheduler, wait)
         if not wait:
             closing.result()
-        until(lambda: not scheduler.running, "shutdown did not stop it")  # noqa: B023
+        until(lambda: not scheduler.running, "shutdown did not stop it")  # noqa: B023  # it is over before the next
         gate.set()
         closing.result()
         bench.wait_closed(scheduler)
@@ -303,7 +303,7 @@ def _called_while_stopping(bench: Bench) -> None:
 
     bench.add(scheduler, job)
     assert begun.wait(patience.seconds)
-    closing = Aside(lambda: bench.runtime.shutdown(scheduler))
+    closing = Aside(bench.runtime.shutdown, scheduler)
     until(lambda: not scheduler.running, "shutdown did not stop it")
     gate.set()
     closing.result()
@@ -373,7 +373,7 @@ def _fork(bench: Bench) -> None:
         _in_the_child(scheduler, writing)
     os.close(writing)
     try:
-        said = Aside(lambda: os.read(reading, 10_000)).result()
+        said = Aside(os.read, reading, 10_000).result()
     except AssertionError:
         os.kill(pid, signal.SIGKILL)
         raise

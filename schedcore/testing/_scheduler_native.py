@@ -122,7 +122,7 @@ def _native_many(bench: Bench) -> None:
         func, steps, options = bench.native(kind, gate=gate)
         for number in range(20):
             bench.add(scheduler, func, id=f"{kind} {number}", **options)
-        until(lambda: len(steps.begun) == 20, f"only {len(steps.begun)} of 20 began")  # noqa: B023
+        until(lambda: len(steps.begun) == 20, lambda: f"only {len(steps.begun)} of 20 began")  # noqa: B023  # it is over before the next
         gate.set()
         bench.told(log, EVENT_JOB_EXECUTED, 20)
 
@@ -134,9 +134,9 @@ def _native_waits(bench: Bench) -> None:
         gate = bench.gate()
         func, steps, options = bench.native(kind, gate=gate)
         bench.add(scheduler, func, id=kind, **options)
-        until(lambda: steps.begun, f"the {kind} never began")  # noqa: B023
-        closing = Aside(lambda: bench.runtime.shutdown(scheduler))  # noqa: B023
-        until(lambda: not scheduler.running, "shutdown did not stop it")  # noqa: B023
+        until(lambda: steps.begun, f"the {kind} never began")  # noqa: B023  # it is over before the next
+        closing = Aside(bench.runtime.shutdown, scheduler)
+        until(lambda: not scheduler.running, "shutdown did not stop it")  # noqa: B023  # it is over before the next
         time.sleep(0.01)
         assert not closing.over, f"shutdown returned while a {kind} was running"
         gate.set()
@@ -153,7 +153,7 @@ def _native_cut(bench: Bench) -> None:
         func, steps, options = bench.native(kind, gate=gate)
         for number in range(3):
             bench.add(scheduler, func, id=f"{kind} {number}", **options)
-        until(lambda: len(steps.begun) == 3, f"the {kind} never began")  # noqa: B023
+        until(lambda: len(steps.begun) == 3, f"the {kind} never began")  # noqa: B023  # it is over before the next
         cut = bench.shutdown(scheduler, timeout=0.02)
         assert sorted(run.job.id for run in cut) == [f"{kind} {number}" for number in range(3)]
         failed = bench.told(log, EVENT_JOB_ERROR, 3)
@@ -173,7 +173,7 @@ def _native_not_waited(bench: Bench) -> None:
         gate = bench.gate()
         func, steps, options = bench.native(kind, gate=gate)
         bench.add(scheduler, func, id=kind, **options)
-        until(lambda: steps.begun, f"the {kind} never began")  # noqa: B023
+        until(lambda: steps.begun, f"the {kind} never began")  # noqa: B023  # it is over before the next
         bench.shutdown(scheduler, wait=False)
         assert log.of(EVENT_SCHEDULER_SHUTDOWN) == []
         gate.set()
@@ -186,7 +186,7 @@ def _native_not_waited(bench: Bench) -> None:
 def _native_stops(bench: Bench) -> None:
     for kind in bench.traits.native:
         scheduler, log = bench.start_logged()
-        func, steps, options = bench.native(kind, lambda: scheduler.shutdown() and None)  # noqa: B023
+        func, steps, options = bench.native(kind, lambda: scheduler.shutdown() and None)  # noqa: B023  # it is over before the next
         bench.add(scheduler, func, id=kind, **options)
         bench.wait_closed(scheduler)
         assert len(steps.ended) == 1
@@ -284,7 +284,7 @@ def _all_learn(bench: Bench) -> None:
     calls = bench.calls(gate)
     bench.add(scheduler, calls)
     calls.wait_begun()
-    waiting = [Aside(lambda: bench.runtime.shutdown(scheduler)) for _ in range(4)]
+    waiting = [Aside(bench.runtime.shutdown, scheduler) for _ in range(4)]
     until(lambda: not scheduler.running, "shutdown did not stop it")
     time.sleep(0.01)
     assert not any(aside.over for aside in waiting), "one did not wait"
@@ -324,7 +324,7 @@ def _context_manager(bench: Bench) -> None:
         scheduler.add_job(calls, id="j")
         calls.wait_begun()
 
-    inside = Aside(lambda: bench.runtime.within(scheduler, body))
+    inside = Aside(bench.runtime.within, scheduler, body)
     calls.wait_begun()
     until(lambda: not scheduler.running, "it was left, and runs on")
     assert not inside.over, "it did not wait when it was left"

@@ -22,7 +22,7 @@ __all__: list[str] = []
 
 
 def _in_threads(count: int, call: Callable[[int], None]) -> None:
-    asides = [Aside(lambda number=number: call(number)) for number in range(count)]  # type: ignore[misc]
+    asides = [Aside(call, number) for number in range(count)]
     for aside in asides:
         aside.result()
 

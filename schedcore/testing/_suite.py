@@ -9,7 +9,8 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from schedcore.errors import did_you_mean
 
@@ -38,6 +39,8 @@ class Traits(Protocol):
 
 
 BenchT = TypeVar("BenchT")
+ResultT = TypeVar("ResultT")
+P = ParamSpec("P")
 TraitsT = TypeVar("TraitsT", bound=Traits)
 
 
@@ -101,7 +104,7 @@ class Suite(Generic[BenchT, TraitsT]):
             try:
                 with make_bench() as bench:
                     # In a thread of its own, so that whatever hangs there can be given up.
-                    Aside(lambda: behaviour.check(bench)).result(patience.limit)  # noqa: B023  # it is over before the next one
+                    Aside(behaviour.check, bench).result(patience.limit)
             except (AssertionError, TimeoutError) as error:
                 raise AssertionError(f"{self._subject} {behaviour.name}: {error}") from error
             except Exception as error:
@@ -111,19 +114,19 @@ class Suite(Generic[BenchT, TraitsT]):
         return checked
 
 
-class Aside:
+class Aside(Generic[ResultT]):
     """A call that is made in a thread of its own."""
 
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call = call
-        self._value: Any = None
+    def __init__(self, call: Callable[P, ResultT], *args: P.args, **kwargs: P.kwargs) -> None:
+        self._call = partial(call, *args, **kwargs)
+        self._values: list[ResultT] = []
         self._error: BaseException | None = None
         self.thread = threading.Thread(target=self._run, name="schedcore-check", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
         try:
-            self._value = self._call()
+            self._values.append(self._call())
         except BaseException as error:  # noqa: BLE001  # it is handed to who asks for the result
             self._error = error
 
@@ -132,7 +135,7 @@ class Aside:
         """Whether it has returned or raised."""
         return not self.thread.is_alive()
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> ResultT:
         """What it returned or raised, waited for. Raises ``AssertionError`` that says where it is, if it does not end."""
         timeout = patience.seconds if timeout is None else timeout
         self.thread.join(timeout)
@@ -147,7 +150,7 @@ class Aside:
             raise AssertionError(f"it did not end within {timeout} s; it is at\n{where}")
         if self._error is not None:
             raise self._error
-        return self._value
+        return self._values[0]
 
 
 def until(condition: Callable[[], object], otherwise: str | Callable[[], str]) -> None:

@@ -18,7 +18,7 @@ __all__: list[str] = []
 @behaviour("calls soon in the framework's thread, whoever asks")
 def _soon(bench: Bench) -> None:
     bench.wakeup.call_soon(bench.teller("control thread"))
-    Aside(lambda: bench.wakeup.call_soon(bench.teller("a thread"))).result()
+    Aside(bench.wakeup.call_soon, bench.teller("a thread")).result()
     bench.call(lambda: bench.wakeup.call_soon(bench.teller("its own thread")))
     assert sorted(bench.wait(3)) == ["a thread", "control thread", "its own thread"]
     assert bench.threads == {bench.thread}, "it was called in another thread"
@@ -57,7 +57,7 @@ def _soon_threads(bench: Bench) -> None:
         for number in range(200):
             bench.wakeup.call_soon(bench.teller((thread, number)))
 
-    asking = [Aside(lambda thread=thread: ask(thread)) for thread in range(8)]  # type: ignore[misc]
+    asking = [Aside(ask, thread) for thread in range(8)]
     for aside in asking:
         aside.result()
     told = bench.wait(1600)

@@ -360,7 +360,7 @@ def script(stage: Stage) -> None:
     stage.move(60)
     stage.wait("JOB_STARTED last 129")
     stage.clock.move(60)
-    closing = Aside(lambda: runtime.shutdown(scheduler))
+    closing = Aside(runtime.shutdown, scheduler)
     until(lambda: not scheduler.running, "shutdown did not stop it")
     gate.set()
     assert closing.result() == []
