@@ -114,10 +114,13 @@ def _measure(python: Path, group: Group, case: Case, subject: str, size: int, re
             raise
     if child.returncode:
         raise MeasurementFailure(f"{what}: exit code {child.returncode}\n{err.rstrip()}")
+    *said, last = out.splitlines() or [""]
     try:
-        answer = json.loads(out.splitlines()[-1])
-    except (IndexError, ValueError):
+        answer = json.loads(last)
+    except ValueError:
         raise MeasurementFailure(f"{what}: no figures in {out!r}\n{err.rstrip()}") from None
+    for line in said:
+        _say(f"  {line}")
     missing = answer.pop("missing", None)
     return Sample(group.name, case.name, size, subject, repeat, answer, missing)
 

@@ -1,4 +1,4 @@
-"""One measurement, in this process: prints its figures as one line of JSON."""
+"""One measurement, in this process: prints its figures as one line of JSON, after what else it has to tell."""
 
 from __future__ import annotations
 
