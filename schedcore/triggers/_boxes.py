@@ -244,7 +244,20 @@ def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
             if minutes & changes:
                 changing = _change_days(tuple(zone for zone, _ in clocks))
                 found.append(one._replace(minutes=minutes & changes, days=(*sets, changing), clocks=()))
-    return tuple(found)
+    return _united(found)
+
+
+def _united(boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """The same in fewer boxes: those that differ in nothing but the minutes, or the seconds, are one."""
+    minutes: dict[Box, int] = {}
+    for box in boxes:
+        alike = box._replace(minutes=0)
+        minutes[alike] = minutes.get(alike, 0) | box.minutes
+    seconds: dict[Box, int] = {}
+    for alike, mask in minutes.items():
+        box = alike._replace(minutes=mask, seconds=0)
+        seconds[box] = seconds.get(box, 0) | alike.seconds
+    return tuple([box._replace(seconds=mask) for box, mask in seconds.items()])
 
 
 @lru_cache(maxsize=64)

@@ -19,8 +19,8 @@ _SECOND_US = 1_000_000
 _MINUTE_US = 60_000_000
 _HOUR_US = 60 * _MINUTE_US
 _DAY_US = DAY_S * _SECOND_US
-# Times of the day that a lattice is tried against, each for the days on which it comes to it.
-_MOST_TIMES = 512
+# Times of the day that are looked at one by one, and times at which a lattice or a window comes to them, each with its days.
+_MOST_TIMES, _MOST_MET = 512, 2048
 # Points of a lattice that are tried in the time of a step.
 _POINTS_OF_A_STEP = 16
 # A lattice that is coarser has few points, also where it hardly drifts: they are tried, and not days.
@@ -95,14 +95,15 @@ def _met_days(
         period = each_us // step_us  # days after which all comes again
         wide_us = high_us - low_us + width_us
         times = _times_on(on_us, offset_us % on_us, minutes, seconds)
-        if times is not None and len(times) * (width_us // step_us + 1) <= _MOST_TIMES:
+        if times is not None and len(times) * (width_us // step_us + 1) <= _MOST_MET:
             # day * _DAY_US + time is to be from begin_us + k * each_us to width_us later
             inverse = pow(_DAY_US // step_us, -1, period) if period > 1 else 0
-            days = {
-                (begin_us - time_us + after_us) // step_us * inverse % period
-                for time_us in times
-                for after_us in range((time_us - begin_us) % step_us, width_us + 1, step_us)
-            }
+            days: set[int] = set()
+            for time_us in times:
+                after_us = (time_us - begin_us) % step_us
+                first = (begin_us - time_us + after_us) // step_us * inverse % period
+                count = (width_us - after_us) // step_us + 1
+                days.update([(first + number * inverse) % period for number in range(count)])
             if 2 * len(days) < period:
                 small.append(day_lattice(period, *sorted(days)))
         elif wide_us < each_us:

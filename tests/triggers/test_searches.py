@@ -1,4 +1,4 @@
-"""How far the first question to a random schedule searches: in steps, which are the same on every machine, of some 2 us each.
+"""How far questions search: in steps, which are the same on every machine, of some 2 us each.
 
 How long it takes is measured by ``python -m benchmarks triggers``, on the same schedules.
 """
@@ -12,8 +12,13 @@ from random import Random
 
 import pytest
 
+from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._effort import EFFORT, MOST_STEPS
+from schedcore.triggers.base import EngineTrigger
+from schedcore.triggers.calendars import BusinessDayTrigger, Holidays
+from schedcore.triggers.combining import AndTrigger
+from schedcore.triggers.interval import IntervalTrigger
 
 # Behind everything else: what is tested is the schedcore that is installed.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
@@ -66,3 +71,50 @@ def test_a_first_question_takes_few_steps(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_do_two_thousand(kind: str) -> None:
     check(kind, 2000, 0.98)
+
+
+def check_each(trigger: EngineTrigger, asked: str, answers: list[str | None], most_steps: int) -> None:
+    """Each answer is the next question."""
+    at_us: int | None = from_datetime(datetime.fromisoformat(asked))
+    for answer in answers:
+        assert at_us is not None
+        EFFORT.left = MOST_STEPS
+        at_us = trigger.next_us(at_us)
+        assert at_us == (None if answer is None else from_datetime(datetime.fromisoformat(answer)))
+        assert MOST_STEPS - EFFORT.left <= most_steps
+
+
+def test_a_rule_that_an_interval_is_near_once_in_a_thousand_years() -> None:
+    """The days on which a window of some minutes comes to the hours of a rule are known, and were tried one after the other."""
+    pytest.importorskip("dateutil", reason="needs the extra rrule")
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    mondays = RRuleTrigger(
+        "FREQ=HOURLY;INTERVAL=31;BYMONTH=2,4;BYDAY=MO", dtstart="2024-01-31T02:30", timezone="Europe/Berlin", dst="cron"
+    )
+    interval = IntervalTrigger(days=43, hours=13, minutes=53, seconds=38, start_date="2020-04-13T17:07:50Z")
+    answers = ["8602-04-19T09:30Z", "9721-02-10T20:30Z", None]
+    check_each(AndTrigger([mondays, interval], tolerance=60), "2400-01-01T00:00Z", answers, 200)
+
+
+def test_intervals_that_are_near_once_in_some_centuries() -> None:
+    """What is within an hour of an interval of odd seconds is at any time of the day: 15 parts of it were searched."""
+    one = IntervalTrigger(days=65, hours=16, minutes=6, seconds=57, start_date="2030-07-16T22:07:56Z")
+    daily = IntervalTrigger(days=1, hours=1, seconds=1, start_date="2020-05-15T19:07:56Z")
+    other = IntervalTrigger(days=73, hours=20, minutes=46, seconds=6, start_date="2013-02-15T21:07:39Z")
+    trigger = AndTrigger([one, daily, other], tolerance=3600)
+    answers: list[str | None] = ["6771-10-02T12:32:29Z", "7651-11-19T11:32:44Z", "7762-02-07T02:33:05Z"]
+    check_each(trigger, "2030-01-01T00:00Z", answers, 400)
+
+
+def test_a_business_day_is_not_moved_by_holidays_that_nobody_knows_yet() -> None:
+    """The second one of a month was tried on the 29th of each month in which a holiday may come to be."""
+    for extra, module in (("rrule", "dateutil"), ("holidays", "holidays")):
+        pytest.importorskip(module, reason=f"needs the extra {extra}")
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    rule = RRuleTrigger(
+        "FREQ=MINUTELY;INTERVAL=7;BYMONTHDAY=29,30", dtstart="2023-05-29", timezone="America/Scoresbysund"
+    )
+    second = BusinessDayTrigger(2, Holidays("GB"), hour=7, timezone="Europe/London")
+    check_each(AndTrigger([rule, second], tolerance=3600), "2026-01-01T00:00Z", [None], 100)

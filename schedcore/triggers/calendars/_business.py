@@ -36,6 +36,8 @@ _MONTH_STEPS, _YEAR_STEPS = 4, 4
 # Months that are looked at one by one, and years after them, before it pays to know which years have such a day. A calendar of a
 # user's own is asked for no more days than it has to be.
 _FEW, _FEW_YEARS = 13, 16
+# Of so late a year no holidays are known.
+_FAR_YEAR = 9000
 _STATE_VERSION = 3  # as that of the other triggers
 
 
@@ -178,7 +180,7 @@ class BusinessDayTrigger(Zoned):
             at_us = self._in_month(each)
             if at_us is not None:
                 yield at_us
-        days = (self._days(),)
+        days = (self._days(unsure=True),)
         following, index = divmod(month + _FEW, 12)
         day: int | None = day_number(following, index + 1, 1)
         if not self.foreign:
@@ -199,9 +201,14 @@ class BusinessDayTrigger(Zoned):
                 return
         raise InvalidTriggerError(f"no month within {_YEARS_LIMIT} years has such a day: {self}", field="nth")
 
-    def _days(self) -> Days:
-        """The local days on which it may fire."""
-        return _nth_days(self.nth, self.months, self.calendar.sets(closed=False), self.calendar.sets(closed=True))
+    def _days(self, unsure: bool | None = None) -> Days:
+        """The local days on which it fires at most; ``unsure``: whether what nobody knows yet may be open or closed, which makes
+        a difference to others only where it may be closed for good for want of knowledge.
+        """
+        if unsure is None:
+            unsure = self.calendar.known_until is not None and (self.foreign or not self._in_year(_FAR_YEAR))
+        opened, closed = (self.calendar.sets(closed, unsure) for closed in (False, True))
+        return _nth_days(self.nth, self.months, opened, closed)
 
     def _boxes(self) -> tuple[Box, ...]:
         minute, second = divmod(self._time_s, 60)
