@@ -122,7 +122,7 @@ class PostgreSQL(Backend):
         return run
 
     def add_one(self, batch: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
-        text = f"{batch.single('%s')} ON CONFLICT DO NOTHING RETURNING uid"
+        text = f"{batch.single('%s')} ON CONFLICT (id) DO NOTHING RETURNING uid"
 
         def run(cursor: Any, row: Sequence[Any]) -> int | None:
             cursor.execute(text, row)

@@ -297,7 +297,7 @@ class SQLAlchemyJobStore(JobStore):
         backend = self._database.backend
         if backend.longest_id is not None and len(job_id) > backend.longest_id:
             raise SerializationError(
-                f"the job id {job_id[:40]!r}… has {len(job_id)} characters, and {backend.title} keeps {backend.longest_id}",
+                f"the job id {job_id[:40]!r}… has {len(job_id)} characters; in {backend.title} it may have {backend.longest_id}",
                 path="id",
             )
 

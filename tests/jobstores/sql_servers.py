@@ -387,7 +387,7 @@ class ServerTests:
             with pytest.raises(ConflictingIdError):
                 store.add_entries([entry(job_id)])
             store.remove_job(job_id)
-        with pytest.raises(SerializationError, match=r"has 256 characters, and .* keeps 255"):
+        with pytest.raises(SerializationError, match=r"has 256 characters; in .* it may have 255"):
             store.check(entry("x" * 256).job)
 
     @pytest.mark.parametrize("ids", [["new", "second", "first"], ["new", "second", "second"]])

@@ -59,6 +59,16 @@ class TestPostgreSQL(ServerTests):
         assert caught.value.transient
         assert store.list_entries() == []
 
+    def test_rows_that_were_copied_without_their_sequence(self, place: Place, engine: sa.Engine, start: Start) -> None:
+        """What is taken then is the number that the database gives, and not the id of the job."""
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry("a")])
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT setval(pg_get_serial_sequence('schedcore_jobs', 'uid'), 1, false)")
+        with pytest.raises(JobStoreError, match=r"Key \(uid\)=\(1\) already exists"):
+            store.add_entries([entry("b")])
+        assert [e.job.id for e in store.list_entries()] == ["a"]
+
     def test_plans_are_made_for_the_rows_that_are_given(self, place: Place, start: Start) -> None:
         """One that was made for any number of rows took a thousand by a thousand."""
         store = start(SQLAlchemyJobStore(place.url))
