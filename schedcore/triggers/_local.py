@@ -17,6 +17,7 @@ __all__ = [
     "DAY_S",
     "Gap",
     "civil",
+    "clock",
     "day_number",
     "gaps",
     "is_fixed",
@@ -60,6 +61,13 @@ def month_length(year: int, month: int) -> int:
     if month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0):
         return 29
     return _LENGTHS[month - 1]
+
+
+def clock(time_s: int) -> str:
+    """A time of day for people: ``02:30``, and ``02:30:15`` where it has seconds."""
+    hours, rest = divmod(time_s, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours:02}:{minutes:02}" + (f":{seconds:02}" if seconds else "")
 
 
 def is_fixed(zone: tzinfo) -> bool:

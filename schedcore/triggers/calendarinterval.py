@@ -28,7 +28,7 @@ from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states
 from schedcore.triggers._counted_dates import CountedDates
-from schedcore.triggers._local import DAY_S, Gap, civil, day_number, is_fixed, wall_instant
+from schedcore.triggers._local import DAY_S, Gap, civil, clock, day_number, is_fixed, wall_instant
 from schedcore.triggers._stored import bound_in, jitter_in, number_in
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._wall_dates import WallDates, local_day
@@ -313,7 +313,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         if at_us > self._upto_us:
             found.append("it is after the end")
         if at.hour * 3600 + at.minute * 60 + at.second != self._wall.time_s or at.microsecond:
-            found.append(f"its time of day is {self._clock()}")
+            found.append(f"its time of day is {clock(self._wall.time_s)}")
         return found
 
     # -- being a value ---------------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         )
 
     def describe(self) -> str:
-        text = f"{self._every()} at {self._clock()}"
+        text = f"{self._every()} at {clock(self._wall.time_s)}"
         if not self._floating:
             text += f" from {self.start_date}"
         end = self.end_date
@@ -364,11 +364,6 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         if len(parts) == 1 and parts[0][1] == 1:
             return f"every {parts[0][0].removesuffix('s')}"
         return "every " + " ".join(f"{value} {name.removesuffix('s') if value == 1 else name}" for name, value in parts)
-
-    def _clock(self) -> str:
-        hours, rest = divmod(self._wall.time_s, 3600)
-        minutes, seconds = divmod(rest, 60)
-        return f"{hours:02}:{minutes:02}" + (f":{seconds:02}" if seconds else "")
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -384,13 +379,13 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
 
     def __str__(self) -> str:
         units = ", ".join(f"{value} {name}" for name, value in zip(_UNITS, self._units, strict=True) if value)
-        return f"calendarinterval[{units} at {self._clock()}]"
+        return f"calendarinterval[{units} at {clock(self._wall.time_s)}]"
 
     def __repr__(self) -> str:
         parts = [f"{name}={value}" for name, value in zip(_UNITS, self._units, strict=True) if value]
         hours, rest = divmod(self._wall.time_s, 3600)
-        clock = (("hour", hours), ("minute", rest // 60), ("second", rest % 60))
-        parts.extend(f"{name}={value}" for name, value in clock if value)
+        time_of_day = (("hour", hours), ("minute", rest // 60), ("second", rest % 60))
+        parts.extend(f"{name}={value}" for name, value in time_of_day if value)
         if self._from_us is None:
             start = self.start_date.isoformat()
         else:

@@ -84,6 +84,12 @@ class DateTrigger(Frozen, GridTrigger):
             return same_zone(self.timezone, other.timezone)
         return self == other
 
+    def why_not(self, at_us: int) -> list[str]:
+        """The reason for which it does not fire at an instant."""
+        from schedcore.triggers.explain import shown
+
+        return [f"it fires once, at {shown(self.run_date)}"]
+
     def describe(self) -> str:
         return f"once, at {self.run_date:%Y-%m-%d %H:%M:%S %Z}"
 

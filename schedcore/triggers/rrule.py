@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
+from itertools import islice
 from time import time_ns
 from typing import Any, Literal, Never, Self
 
@@ -22,7 +23,7 @@ from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers._boxes import Box
 from schedcore.triggers._effort import EFFORT
-from schedcore.triggers._local import DAY_S, gaps, is_fixed, offset_at, overlaps, wall_instant
+from schedcore.triggers._local import DAY_S, clock, gaps, is_fixed, offset_at, overlaps, wall_instant
 from schedcore.triggers._rrule_event import Rules
 from schedcore.triggers._rrule_text import EPOCH, as_text, split, to_s
 from schedcore.triggers._stored import bound_in, jitter_in
@@ -37,6 +38,8 @@ __all__ = ["RRuleTrigger"]
 
 # Fire times of one backlog that are walked; beyond that its count is a lower bound.
 _MAX_WALK = 1000
+# Times of a day that are named where another one was asked about.
+_TIMES_SHOWN = 3
 # Gaps of one span that are looked into.
 _MAX_GAPS = 20
 _STATE_VERSION = 3  # as that of the other triggers
@@ -250,6 +253,27 @@ class RRuleTrigger(Frozen, EngineTrigger):
             assert at_s is not None
             if after_us < at_s * _SECOND_US:
                 yield at_s * _SECOND_US, list(self._times(low_s, high_s))
+
+    def why_not(self, at_us: int) -> list[str]:
+        """The reasons for which it does not fire at an instant; none where only a change of the clocks is one."""
+        from schedcore.triggers.explain import shown
+
+        found = []
+        local_s = _local(self._offsets, at_us)
+        if local_s < self._start_s:
+            found.append(f"it is before the start, {self.dtstart}")
+        if self.end_us is not None and at_us > self.end_us:
+            found.append(f"it is after the end, {shown(to_datetime(self.end_us).astimezone(self.timezone))}")
+        if at_us % _SECOND_US:
+            found.append("a rule fires at whole seconds")
+        if not found and next(self._times(local_s, local_s + 1), None) is None:
+            midnight_s = local_s // DAY_S * DAY_S
+            day = (EPOCH + timedelta(seconds=midnight_s)).date()
+            times = list(islice(self._times(midnight_s, midnight_s + DAY_S), _TIMES_SHOWN + 1))
+            names = ", ".join(clock(time_s - midnight_s) for time_s in times[:_TIMES_SHOWN])
+            more = " and others" if len(times) > _TIMES_SHOWN else ""
+            found.append(f"the rule names {names or 'no time'}{more} on {day}")
+        return found
 
     # -- being a value -------------------------------------------------------------------------------------------------
 

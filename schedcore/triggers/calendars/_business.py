@@ -12,7 +12,7 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._boxes import Box, shared
 from schedcore.triggers._days import Days, next_common
 from schedcore.triggers._effort import EFFORT
-from schedcore.triggers._local import DAY_S, civil, day_number, month_length
+from schedcore.triggers._local import DAY_S, civil, clock, day_number, month_length
 from schedcore.triggers._open_days import NthDays
 from schedcore.triggers._stored import bound_in, jitter_in, number_in
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
@@ -22,8 +22,7 @@ from schedcore.triggers.base import Backlog, unknown_option
 from schedcore.triggers.calendars._calendar import SOON, Calendar, LocalSet, days_of
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import Weekdays
-from schedcore.triggers.calendars._windows import clock
-from schedcore.triggers.calendars._zoned import Zoned
+from schedcore.triggers.calendars._zoned import SECOND_US, Zoned
 from schedcore.triggers.cron._dst import offsets_for
 from schedcore.triggers.cron._search import first_day
 
@@ -254,6 +253,28 @@ class BusinessDayTrigger(Zoned):
         last_us = times[-1] if times else None
         known_us = upto_us if years[-1] == last else after_us if last_us is None else last_us
         return Backlog(len(times), last_us, self.next_us(known_us))
+
+    def why_not(self, at_us: int) -> list[str]:
+        """The reasons for which it does not fire at an instant."""
+        local_s = self._shown(at_us)[0]
+        year, month, _ = civil(local_s // DAY_S)
+        found = []
+        if at_us < self._from_us:
+            found.append("it is before the start")
+        if at_us > self._upto_us:
+            found.append("it is after the end")
+        if month not in self.months:
+            found.append(f"month {month} is none of its months")
+        elif not found:
+            fire_us = self._in_month(12 * year + month - 1)
+            day = None if fire_us is None else to_datetime(fire_us).astimezone(self.timezone).date()
+            if day is None:
+                found.append("this month has no such day")
+            elif day_number(day.year, day.month, day.day) != local_s // DAY_S:
+                found.append(f"in this month its day is {day}")
+        if local_s % DAY_S != self._time_s or at_us % SECOND_US:
+            found.append(f"its time of day is {clock(self._time_s)}")
+        return found
 
     def _rule(self) -> tuple[object, ...]:
         return (

@@ -8,10 +8,10 @@ from typing import Any
 
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._boxes import ANY_MINUTE
-from schedcore.triggers._local import DAY_S
+from schedcore.triggers._local import DAY_S, clock
 from schedcore.triggers.calendars._calendar import Calendar, LocalSet, Span
 
-__all__ = ["Times", "clock"]
+__all__ = ["Times"]
 
 
 class Times(Calendar):
@@ -86,9 +86,3 @@ def _to_seconds(value: object, field: str) -> int:
             f"{field}: {value!r} cannot be used; give a time of day in whole seconds, without a zone", field=field
         )
     return value.hour * 3600 + value.minute * 60 + value.second
-
-
-def clock(second: int) -> str:
-    hours, rest = divmod(second, 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"{hours:02}:{minutes:02}" + (f":{seconds:02}" if seconds else "")
