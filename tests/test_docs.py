@@ -1,0 +1,102 @@
+"""What the pages show that no other test runs: the index, the page on cron and the one on prefork servers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+import threading
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from schedcore.events import EVENT_SCHEDULER_STARTED
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+# Seconds. Longer than anything here takes.
+PATIENCE_S = 60.0
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def run(block: str, page: str, names: dict[str, Any]) -> str:
+    """What a block prints; ``names`` are there, and are added to."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(block, page, "exec"), names)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_the_code_of_every_page_is_run_by_a_test(page: str) -> None:
+    tests = [path.read_text(encoding="utf-8") for path in ROOT.joinpath("tests").rglob("test_*.py")]
+    assert not blocks(page) or any(f'"{page}"' in text for text in tests)
+
+
+def test_index() -> None:
+    (block,) = blocks("index.md")
+    names: dict[str, Any] = {}
+    run(block, "index.md", names)
+    try:
+        (job,) = names["scheduler"].get_jobs()
+        assert (job.id, job.func, job.args) == ("morning report", names["send_report"], ("the board",))
+    finally:
+        names["scheduler"].shutdown()
+
+
+def test_cron() -> None:
+    names: dict[str, Any] = {}
+    for block in blocks("cron.md"):
+        said = "".join(f"{line.removeprefix('# ')}\n" for line in block.splitlines() if line.startswith("# "))
+        assert run(block, "cron.md", names) == said
+
+
+class TestPrefork:
+    """The servers themselves are in ``tests/examples``."""
+
+    @pytest.fixture
+    def app(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What a server's module calls in the application."""
+        called: list[str] = []
+        app: Any = ModuleType("app")
+        app.begin = lambda: called.append("begin")
+        app.end = lambda: called.append("end")
+        app.application = None
+        monkeypatch.setitem(sys.modules, "app", app)
+        return called
+
+    def test_gunicorn(self, app: list[str]) -> None:
+        names: dict[str, Any] = {}
+        run(blocks("prefork.md")[0], "prefork.md", names)
+        names["post_worker_init"](None)
+        names["worker_exit"](None, None)
+        assert app == ["begin", "end"]
+
+    def test_taking_turns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
+        monkeypatch.chdir(tmp_path)
+        names: dict[str, Any] = {}
+        run(blocks("prefork.md")[1], "prefork.md", names)
+        started = threading.Event()
+        names["scheduler"].add_listener(lambda event: started.set(), EVENT_SCHEDULER_STARTED)
+        names["begin"]()
+        try:
+            assert started.wait(PATIENCE_S)
+        finally:
+            names["end"]()
+        assert not names["scheduler"].running
+
+    def test_uwsgi(self, app: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        uwsgidecorators: Any = ModuleType("uwsgidecorators")
+        uwsgidecorators.postfork = lambda call: call()
+        monkeypatch.setitem(sys.modules, "uwsgidecorators", uwsgidecorators)
+        lazy, postfork = blocks("prefork.md")[2:]
+        run(lazy, "prefork.md", {})
+        run(postfork, "prefork.md", {})
+        assert app == ["begin", "begin"]
