@@ -57,6 +57,14 @@ def test_cron() -> None:
         assert run(block, "cron.md", names) == said
 
 
+def test_the_files_that_contributors_are_led_to_are_there() -> None:
+    folders = ("schedcore", "adapters", "tests", "benchmarks", "docs", "scripts")
+    there = {path.relative_to(ROOT).as_posix() for folder in folders for path in ROOT.joinpath(folder).rglob("*.py")}
+    named = re.findall(r"`([\w/]+\.py)`", ROOT.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    assert [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in there)] == []
+
+
 class TestPrefork:
     """The servers themselves are in ``tests/examples``."""
 

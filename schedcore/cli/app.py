@@ -83,9 +83,7 @@ def _version(value: bool) -> None:
 _Debug = Annotated[bool, typer.Option("--debug", help="On an error, show where in the code it arose.")]
 _Store = Annotated[
     str | None,
-    typer.Option(
-        "--store", metavar="URL", help="The job store: a database URL, the path of an SQLite file, or memory."
-    ),
+    typer.Option("--store", metavar="URL", help="The job store: a database URL, or the path of an SQLite file."),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects with stable field names.")]
 
@@ -107,7 +105,7 @@ def root(
     """
 
 
-@app.command()
+@app.command(short_help="Run the jobs of a schedule in the foreground.")
 def run(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A schedule: a TOML file or a crontab.")],
     for_s: Annotated[
@@ -166,7 +164,7 @@ _Target = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="List the jobs: schedules, next runs, latest outcomes.")
 def jobs(
     file: _Target = None,
     store: _Store = None,
@@ -192,7 +190,7 @@ def jobs(
         sys.stdout.flush()
 
 
-@app.command()
+@app.command(short_help="List what ran, and why something did not run.")
 def runs(
     file: _Target = None,
     store: _Store = None,

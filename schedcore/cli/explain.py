@@ -140,7 +140,9 @@ def _check_quotes(context: typer.Context) -> None:
 def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager[None]]) -> None:
     """Add the two commands to ``app``. ``readable(debug)`` turns errors into messages and exit codes."""
 
-    @app.command("explain", context_settings=_SEVERAL)
+    @app.command(
+        "explain", context_settings=_SEVERAL, short_help="Explain a schedule, and why it does not run at some time."
+    )
     def _explain(
         context: typer.Context,
         schedule: _Schedule,

@@ -398,6 +398,9 @@ class TestHelp:
         assert "Examples:\n" in text
         assert re.search(rf"^ +schedcore {command} ", text, re.MULTILINE)
 
+    def test_what_a_command_does_is_not_cut_short(self) -> None:
+        assert "..." not in call("--help").stdout
+
     def test_nothing_is_help(self) -> None:
         assert "schedcore run jobs.toml " in CliRunner().invoke(app, []).output
 
