@@ -27,7 +27,7 @@ from schedcore.cli import stores
 from schedcore.cli.board import EVENTS, Board, Level, View
 from schedcore.cli.lines import LibraryHandler, LineWriter
 from schedcore.cli.register import check, is_register, sync
-from schedcore.cli.schedule import STARTUP, ScheduleFile
+from schedcore.cli.schedule import STARTUP, ScheduleFile, importable
 from schedcore.cli.scheduler import make_scheduler, start_paused
 from schedcore.cli.signals import FORCED, Bell, Signals
 from schedcore.cli.stores import StorePlace
@@ -61,17 +61,6 @@ class RunOptions(NamedTuple):
     store: str | None = None
     level: int = logging.INFO
     plain: bool = False
-
-
-@contextlib.contextmanager
-def _importable(folder: str) -> Iterator[None]:
-    """The folder of the schedule comes first on ``sys.path``, where child processes find it too."""
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(folder)
 
 
 @contextlib.contextmanager
@@ -204,7 +193,7 @@ class _Run:
 def run_file(file: ScheduleFile, options: RunOptions) -> int:
     """Run a schedule until a signal, or for ``options.for_s`` seconds. The exit code: ``CLEAN`` or ``FORCED``."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_importable(file.folder))
+        stack.enter_context(importable(file.folder))
         places = stores.of_file(file, options.store)
         scheduler = make_scheduler(file, places)
         check(scheduler, file)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +12,7 @@ from schedcore.cli.crontab import Note
 from schedcore.cli.positions import Path, Positions
 from schedcore.errors import FileSyntaxError
 
-__all__ = ["CRONTAB", "RUN_COMMAND", "STARTUP", "JobSpec", "ScheduleFile", "TriggerSpec"]
+__all__ = ["CRONTAB", "RUN_COMMAND", "STARTUP", "JobSpec", "ScheduleFile", "TriggerSpec", "importable"]
 
 #: The callable of every job that is a command.
 RUN_COMMAND = "schedcore.executors.command:run_command"
@@ -77,7 +79,7 @@ class ScheduleFile:
 
     path: str
     format: str  #: "toml" or "crontab"
-    folder: str  #: absolute; goes on ``sys.path`` while the file runs, so that functions beside it can be imported
+    folder: str  #: absolute; where the modules are that it names (``importable``)
     scheduler: Mapping[str, Any] = field(default_factory=dict)
     jobstores: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     executors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -108,3 +110,14 @@ class ScheduleFile:
         work.
         """
         return FileSyntaxError(self.path, *self.where(*path, value=value), message)
+
+
+@contextlib.contextmanager
+def importable(folder: str) -> Iterator[None]:
+    """The folder of a schedule comes first on ``sys.path``, where child processes find it too."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)

@@ -15,11 +15,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from schedcore import config, plugins
-from schedcore.cli.schedule import ScheduleFile
+from schedcore.cli.schedule import ScheduleFile, importable
 from schedcore.cli.words import short_path
 from schedcore.errors import ConfigurationError, FailureError, did_you_mean, without_password
 from schedcore.job import JobEntry
@@ -54,6 +55,7 @@ class StorePlace(NamedTuple):
     alias: str
     options: Mapping[str, Any]
     url: str = ""  #: that it was given by, if that is none of its options
+    folder: str | None = None  #: of the schedule file that names it
 
     @property
     def kind(self) -> str:
@@ -195,7 +197,9 @@ def _path(url: SplitResult) -> dict[str, Any]:
 
 
 #: Arguments of the job store's, among those that MongoDB's own URIs have.
-_OF_MONGODB = frozenset({"collection", "serializer", "pickle_protocol", "signing_key", "history", "history_age"})
+_OF_MONGODB = frozenset(
+    {"allowed_refs", "collection", "history", "history_age", "pickle_protocol", "serializer", "signing_key"}
+)
 #: By the scheme of a URL. All others are SQLAlchemy's.
 _SCHEMES: Mapping[str, Callable[[SplitResult], dict[str, Any]]] = {
     "redis": _redis,
@@ -221,7 +225,10 @@ def _rooted(options: Mapping[str, Any], folder: str) -> dict[str, Any]:
 
 def of_file(file: ScheduleFile, store: str | None = None) -> list[StorePlace]:
     """All job stores of a schedule, the default one first."""
-    places = {alias: StorePlace(alias, _rooted(options, file.folder)) for alias, options in file.jobstores.items()}
+    places = {
+        alias: StorePlace(alias, _rooted(options, file.folder), folder=file.folder)
+        for alias, options in file.jobstores.items()
+    }
     if store is not None:
         places[DEFAULT] = of_option(store)
     elif DEFAULT not in places and file.jobs:
@@ -300,7 +307,9 @@ class Reader:
                 f"there is no store {short_path(place.path)!r} yet; `schedcore run` makes it when it starts"
             )
         option = f"jobstores.{place.alias}"
-        store = config.build(config.component({**place.options, "read_only": True}, option), plugins.JOBSTORES)
+        # What its options name in text, such as a serializer, may be in a module beside the schedule.
+        with importable(place.folder) if place.folder is not None else nullcontext():
+            store = config.build(config.component({**place.options, "read_only": True}, option), plugins.JOBSTORES)
         # A store belongs to a scheduler. This one is never started.
         store.start(BackgroundScheduler(), place.alias)
         self._store = store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from schedcore.errors import ConfigurationError, did_you_mean
+from schedcore.errors import ConfigurationError, ReferenceLookupError, did_you_mean
 from schedcore.serializers.base import Serializer
 
 __all__ = ["JSONSerializer", "PickleSerializer", "Serializer", "load"]
@@ -13,8 +13,8 @@ _NAMES = ("json", "cbor", "pickle")
 
 
 def load(name: str | Serializer) -> Serializer:
-    """The serializer called *name* ("json", "cbor" or "pickle"), or *name* itself when it is one. Raises
-    ``ConfigurationError``, and ``MissingExtraError`` for one whose library is not installed."""
+    """The serializer called *name* ("json", "cbor" or "pickle"), the one that text such as ``"module:name"`` leads to, or *name*
+    itself when it is one. Raises ``ConfigurationError``, and ``MissingExtraError`` for one whose library is not installed."""
     if name == "json":
         from schedcore.serializers.json import JSONSerializer
 
@@ -27,6 +27,13 @@ def load(name: str | Serializer) -> Serializer:
         from schedcore.serializers.pickle import PickleSerializer
 
         return PickleSerializer()
+    if isinstance(name, str) and ":" in name:
+        from schedcore.references import resolve
+
+        try:
+            name = resolve(name)
+        except ReferenceLookupError as error:
+            raise ConfigurationError(f"serializer: {error}") from error
     if isinstance(name, str):
         raise ConfigurationError(f"serializer={name!r}: there is no such serializer{did_you_mean(name, _NAMES)}")
     if isinstance(name, type):

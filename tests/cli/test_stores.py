@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +14,25 @@ import pytest
 from schedcore.cli import files, stores
 from schedcore.cli.stores import StorePlace
 from schedcore.errors import ConfigurationError, JobStoreError
+from schedcore.schedulers.background import BackgroundScheduler
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
 
+# A module with a class of somebody's own, and a serializer that knows it.
+SHOP = """
+from dataclasses import dataclass
+from schedcore.serializers import JSONSerializer
+
+@dataclass
+class Order:
+    number: int
+
+def send(order):
+    pass
+
+serializer = JSONSerializer([Order])
+"""
 JOB = '[[jobs]]\nfunc = "os:getpid"\ninterval = { hours = 1 }\n'
 
 
@@ -93,12 +110,13 @@ class TestOption:
             ),
             ("unix:///run/redis.sock?db=2", {"type": "redis", "unix_socket_path": "/run/redis.sock", "db": "2"}),
             (
-                "mongodb://me:p@one,two/app?replicaSet=x&collection=c",
+                "mongodb://me:p@one,two/app?replicaSet=x&collection=c&allowed_refs=a:b",
                 {
                     "type": "mongodb",
                     "host": "mongodb://me:p@one,two/app?replicaSet=x",
                     "database": "app",
                     "collection": "c",
+                    "allowed_refs": "a:b",
                 },
             ),
             ("mongodb+srv://host", {"type": "mongodb", "host": "mongodb+srv://host"}),
@@ -217,6 +235,38 @@ class TestToRead:
         world.invoke("run", file, "--for", "0")
         assert states(second) == ["active"]
         assert "has no jobs" in world.invoke("run", looking, "--for", "0", code=2).stderr
+
+    def test_classes_that_are_registered(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who looks has to know them, too: a text leads to the serializer, in a module beside the file."""
+        world.folder.joinpath("shop.py").write_text(SHOP)
+        store = '[jobstores.default]\ntype = "sqlalchemy"\nurl = "sqlite:///shop.sqlite"\n'
+        looking = world.folder / "stores.toml"
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(world.folder)
+            shop = import_module("shop")
+            kept = {
+                "type": "sqlalchemy",
+                "url": f"sqlite:///{world.folder}/shop.sqlite",
+                "serializer": "shop:serializer",
+            }
+            scheduler = BackgroundScheduler(jobstores={"default": kept}, timezone="UTC")
+            scheduler.start(paused=True)
+            scheduler.add_job(shop.send, "date", run_date="2099-01-01", id="a", args=[shop.Order(7)])
+            scheduler.shutdown()
+        monkeypatch.delitem(sys.modules, "shop")
+
+        def shown(options: str) -> list[tuple[str, str | None]]:
+            looking.write_text(store + options)
+            done = world.invoke("jobs", looking, "--json")
+            return [(found["state"], found["reason"]) for found in json.loads(done.stdout)]
+
+        ((state, reason),) = shown("")
+        assert state == "broken"
+        assert reason is not None
+        assert "the type 'shop:Order' is not registered here" in reason
+        assert shown('serializer = "shop:serializer"\n') == [("active", None)]
+        monkeypatch.delitem(sys.modules, "shop", raising=False)
+        assert str(world.folder) not in sys.path
 
     def test_memory_cannot_be_read(self, tmp_path: Path) -> None:
         path = tmp_path / "jobs.toml"

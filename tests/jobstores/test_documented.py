@@ -59,7 +59,7 @@ def test_constructors_take_what_the_table_says(module: str, name: str, arguments
 
 def test_there_is_a_table_and_blocks() -> None:
     # Or they are misspelt, and nothing of the above was run.
-    assert len(BLOCKS) == 6
+    assert len(BLOCKS) == 7
     assert len(CALLS) == 5
     assert len(URLS) == 7
 

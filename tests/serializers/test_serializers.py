@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -32,9 +34,13 @@ def test_load_by_name(name: str, kind: type) -> None:
     assert serializer.loads(serializer.dumps({"a": (1,)})) == {"a": (1,)}
 
 
-def test_load_an_instance() -> None:
+def test_load_an_instance(monkeypatch: pytest.MonkeyPatch) -> None:
     own: Serializer = Own()
     assert load(own) is own
+    module = ModuleType("module_of_mine")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    module.serializer = own  # type: ignore[attr-defined]
+    assert load("module_of_mine:serializer") is own, "as a file of settings says it"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +50,8 @@ def test_load_an_instance() -> None:
         ("xml", "there is no such serializer; known: cbor, json, pickle"),
         (None, 'serializer=None: must be "json", "cbor", "pickle" or an object with dumps() and loads()'),
         (Own, "must be an instance, not a class: Own()"),
+        ("json:dumps", 'must be "json", "cbor", "pickle" or an object with dumps() and loads()'),
+        ("json:dump_it", "module 'json' has no attribute 'dump_it'"),
         (Nameless(), "its attribute name must be text"),
     ],
 )
