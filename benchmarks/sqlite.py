@@ -41,10 +41,10 @@ CREATE INDEX jobs_due ON jobs (elapsed, due_us, id);
 CREATE TABLE runs (job_uid INTEGER NOT NULL, fire_us INTEGER NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL,
                    reason TEXT, times INTEGER NOT NULL, until_us INTEGER, submitted_us INTEGER, started_us INTEGER,
                    finished_us INTEGER, error TEXT, traceback TEXT, result TEXT, output TEXT, exit_code INTEGER,
+                   failed INTEGER,
                    PRIMARY KEY (fire_us, job_uid, attempt)) WITHOUT ROWID;
-CREATE INDEX runs_live ON runs (job_uid) WHERE finished_us IS NULL;
 CREATE INDEX runs_job ON runs (job_uid, fire_us);
-CREATE INDEX runs_failed ON runs (fire_us) WHERE state IN ('failed', 'lost');
+CREATE INDEX runs_failed ON runs (failed, fire_us) WHERE failed = 1;
 """
 
 

@@ -114,9 +114,6 @@ class Backend(ABC):
     payload: ClassVar[str] = "payload"
     #: How many bytes it has, without reading them where that can be had.
     payload_size: ClassVar[str] = "octet_length(payload)"
-    #: What is true of live runs, and of those that failed: word for word the condition of the index on them.
-    live: ClassVar[str]
-    failed: ClassVar[str]
     #: INSERT of names and their values (\0) in place of those that are there.
     put_meta: ClassVar[str] = (
         "INSERT INTO {meta} (name, value) VALUES \0 ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -196,14 +193,6 @@ class Backend(ABC):
     def text_type(self) -> sa.types.TypeEngine[Any]:
         """Of text of some length."""
         return sa.Text()
-
-    def extra_columns(self) -> list[sa.Column[Any]]:
-        """Columns of the table of runs that this kind alone has."""
-        return []
-
-    def run_indexes(self, name: str) -> list[sa.Index]:
-        """The indexes that find live runs, and those that failed."""
-        raise NotImplementedError
 
     def run_listeners(self) -> list[tuple[str, Callable[..., None]]]:
         """What listens to SQLAlchemy's events of the table of runs."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from schedcore.jobstores._journal import JournalFile, RunKey, look, remove
 from schedcore.jobstores._sql_database import Database
+from schedcore.jobstores._sql_rows import finish_row
 from schedcore.run import Run
 
 __all__ = ["Journal"]
@@ -62,7 +63,7 @@ class Journal:
             if found.begun:
                 sql.started(cursor, [(at_us, *key) for key, at_us in found.begun.items()])
             if found.ended:
-                rows = [(str(end.state), *end[1:3], *end.outcome, *key) for key, end in found.ended.items()]
+                rows = [finish_row(*end[:3], end.outcome, key) for key, end in found.ended.items()]
                 sql.finish(cursor, rows)
             if found.complete:
                 doubtful = found.sent - found.begun.keys() - found.ended.keys()

@@ -6,9 +6,6 @@ numbers and hexadecimal digits, because the driver would look at each one of the
 
 What is due comes as one text, too: of many rows the driver reads each by itself, in Python, for five times as long.
 
-There are no partial indexes. A column that the database computes, ``kind``, says of a run whether it is live (1) or failed (2),
-and one index on it and the fire time finds both.
-
 The owner of the tables holds a lock of a session of its own (``GET_LOCK``); the server gives it back when that session ends.
 """
 
@@ -27,7 +24,6 @@ from sqlalchemy.ext.compiler import compiles
 from schedcore.errors import MissingExtraError
 from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership, chunks
 from schedcore.jobstores._sql_server import ServerLock
-from schedcore.run import RunState
 
 try:
     import pymysql
@@ -89,8 +85,6 @@ class MySQL(Backend):
     example = "mysql+pymysql://user:password@host/database"
     insert_new = "INSERT IGNORE"
     put_meta = "REPLACE INTO {meta} (name, value) VALUES \0"
-    live = "kind = 1"
-    failed = "kind = 2"
     # The table of runs has the order, and the index; the optimizer may begin with that of jobs and sort.
     first_table = "STRAIGHT_JOIN"
 
@@ -117,14 +111,6 @@ class MySQL(Backend):
     @property
     def text_type(self) -> sa.types.TypeEngine[Any]:
         return MEDIUMTEXT()
-
-    def extra_columns(self) -> list[sa.Column[Any]]:
-        failed = f"'{RunState.FAILED}', '{RunState.LOST}'"
-        kind = f"CASE WHEN finished_us IS NULL THEN 1 WHEN state IN ({failed}) THEN 2 ELSE 0 END"
-        return [sa.Column("kind", sa.SmallInteger, sa.Computed(kind, persisted=True))]
-
-    def run_indexes(self, name: str) -> list[sa.Index]:
-        return [sa.Index(f"{name}_runs_kind", "kind", "fire_us")]
 
     def run_listeners(self) -> list[tuple[str, Callable[..., None]]]:
         return [("before_create", _make_room)]

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from schedcore.errors import MissingExtraError
 from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership, chunks
 from schedcore.jobstores._sql_server import ServerLock
-from schedcore.run import RunState
 
 try:
     import psycopg
@@ -50,8 +49,6 @@ class PostgreSQL(Backend):
     dialects = ("postgresql",)
     driver = "psycopg"
     example = "postgresql+psycopg://user:password@host/database"
-    live = "finished_us IS NULL"
-    failed = f"state IN ('{RunState.FAILED}', '{RunState.LOST}')"
 
     # -- engines ---------------------------------------------------------------------------------------------------------
 
@@ -87,12 +84,6 @@ class PostgreSQL(Backend):
     def key_type(self) -> sa.types.TypeEngine[Any]:
         # A database's own collation may call different ids equal, and has an order of its own.
         return sa.Unicode(255, collation="C")
-
-    def run_indexes(self, name: str) -> list[sa.Index]:
-        return [
-            sa.Index(f"{name}_runs_live", "job_uid", postgresql_where=sa.text(self.live)),
-            sa.Index(f"{name}_runs_failed", "fire_us", postgresql_where=sa.text(self.failed)),
-        ]
 
     # -- statements ------------------------------------------------------------------------------------------------------
 

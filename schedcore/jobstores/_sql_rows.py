@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from schedcore.job import JobEntry, JobState
+from schedcore.jobstores._journal import RunKey
+from schedcore.jobstores._outcome import Outcome
 from schedcore.jobstores._payload import Loaded
 from schedcore.run import RunRecord, RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
-__all__ = ["DAMAGED", "entry", "instant", "is_text", "run_record", "skip_row", "text"]
+__all__ = ["DAMAGED", "entry", "finish_row", "instant", "is_text", "run_record", "skip_row", "text"]
 
 #: Why a job is set aside whose instants are none.
 DAMAGED = "its place in the schedule is damaged; give it a trigger or a next run time"
 
 _STATES = {str(state): state for state in JobState}
 _RUN_STATES = {str(state): state for state in RunState}
+# What is listed as failed.
+_FAILED = (RunState.FAILED, RunState.LOST)
 
 
 def instant(value: Any) -> int | None:
@@ -78,6 +82,14 @@ def run_record(row: Sequence[Any]) -> RunRecord | None:
         text(output),
         exit_code if type(exit_code) is int else None,
     )
+
+
+def finish_row(
+    state: RunState, started_us: int | None, finished_us: int, what: Outcome, key: RunKey
+) -> tuple[Any, ...]:
+    """The parameters of ``Statements.finish``."""
+    failed = 1 if state in _FAILED else None
+    return str(state), failed, started_us, finished_us, *what, *key
 
 
 def skip_row(uid: int, record: RunRecord) -> tuple[Any, ...]:

@@ -2,11 +2,19 @@
 
 Claims are kept in memory. A commit assumes that every fence matches and no run is on record, compares the number of rows that
 changed, and only if it differs rolls back and looks for those that do not.
+
+**Live runs** are known in memory, too, so that nothing has to be written to find them and no index changes when a run ends: that
+is half of what a run costs a server. Who comes next finds them by their fire times, which come first in the key of their table:
+no run is live whose fire time is before the one that is noted in the table of meta data (``LIVE_FROM``). It is noted anew in the
+transaction that submits an earlier one; and, when some have ended, as that of the earliest one that is left. So, wherever a
+scheduler dies, there is little to be looked at behind it: at most about what has run since the oldest live run was submitted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
@@ -20,13 +28,13 @@ from schedcore.jobstores._recovery import judge
 from schedcore.jobstores._sql_database import Database
 from schedcore.jobstores._sql_definitions import Definitions
 from schedcore.jobstores._sql_journal import Journal
-from schedcore.jobstores._sql_rows import DAMAGED, instant, is_text, run_record, skip_row, text
-from schedcore.jobstores._sql_statements import GONE
+from schedcore.jobstores._sql_rows import DAMAGED, finish_row, instant, is_text, run_record, skip_row, text
+from schedcore.jobstores._sql_statements import GONE, LIVE_FROM
 from schedcore.jobstores.base import Committed, Due, Recovered
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
-__all__ = ["Runs"]
+__all__ = ["Runs", "live_from"]
 
 # Commits of a job between two looks at the length of its history.
 _PRUNE_EVERY = 20
@@ -36,7 +44,11 @@ _PRUNE_ROWS = 1000
 # Microseconds between two looks for records that are too old.
 _AGE_CHECK_US = 60_000_000
 
+# Runs after which it is noted anew from where on they may be live. Those that are behind it are looked at by each start.
+_LOOKED_AT = 1000
+
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+_key_of_submit = itemgetter(0, 1, 2)
 _due_order = itemgetter(4)
 
 
@@ -63,16 +75,18 @@ class Runs:
         """Forget what is known of the database: it was opened, or closed."""
         self.claimed: dict[int, int] = {}  # uid: fence
         self._ended: set[int] = set()  # jobs that have ended with runs live: a hint for ``finish``
-        #: Whether runs may be live of jobs that are gone.
-        self.formers = True
         self._stale: set[int] = set()  # jobs whose history is to be cut
         self._aged_us = 0
-        self.take_over(nothing_left=False, doubtful=None)
+        self.take_over(FIRST_US, nothing_left=False, doubtful=None)
 
-    def take_over(self, *, nothing_left: bool, doubtful: set[RunKey] | None) -> None:
+    def take_over(self, live_from_us: int, *, nothing_left: bool, doubtful: set[RunKey] | None) -> None:
         """What is live on record is another scheduler's; ``nothing_left``: nothing is. ``doubtful``: the runs of which it is not
         known whether they began, None: any that is not known to have.
         """
+        # The job's id of each live run; None: it has to be looked up.
+        self._live: dict[RunKey, str] | None = {} if nothing_left else None
+        self._live_from_us = live_from_us
+        self._since = _LOOKED_AT  # runs submitted since that was noted; at first nobody knows
         #: Whether there was nothing to recover when the database was opened, and no run has been recorded since.
         self.nothing_left = nothing_left
         self._in_doubt: set[RunKey] | None = doubtful
@@ -93,15 +107,8 @@ class Runs:
             if not rows:
                 return claims
             rows = sorted(rows, key=_due_order)
-            live: dict[int, int] = {}
-            if not self.nothing_left:
-                cursor.execute(self._sql.live_counts)
-                live = dict(cursor.fetchall())
-            former: dict[str, int] = {}
-            if live and self.formers:
-                cursor.execute(self._sql.former_live_counts)
-                former = dict(cursor.fetchall())
-                self.formers = bool(former)
+            # By id: a job that has ended, or was removed, may have left some to another one of its id.
+            live = Counter((self._live if self._live is not None else self._look_up(cursor)).values())
             cache = self._definitions.kept
             fresh: dict[int, Loaded] | None = None
             for uid, fence, version, fire_us, due_us in rows:
@@ -119,16 +126,39 @@ class Runs:
                     and type(fence) in (int, float)
                 ):
                     reason = DAMAGED
-                count = live.get(uid, 0) + (former.get(record.id, 0) if former else 0)
+                count = live.get(record.id, 0)
                 claims.append(_new(Claim, (record, fire_us, due_us, count, (uid, fence), reason)))
                 claimed[uid] = fence
         return claims
+
+    def noted(self, cursor: Any, meta: Mapping[str, str] | None = None) -> str:
+        """What is noted for ``live_from``; empty: nothing is. ``meta``: what is known of the meta data."""
+        if meta is not None:
+            return meta.get(LIVE_FROM, "")
+        cursor.execute(self._sql.meta, (LIVE_FROM,))
+        row = cursor.fetchone()
+        return "" if row is None else str(row[0])
+
+    def _look_up(self, cursor: Any) -> dict[RunKey, str]:
+        """Look up what is live."""
+        self._live = {row[:3]: text(row[8]) or "" for row in self._rows(cursor)}
+        return self._live
+
+    def _rows(self, cursor: Any) -> Sequence[tuple[Any, ...]]:
+        """The rows of live runs."""
+        self._live_from_us = live_from(self.noted(cursor))
+        cursor.execute(self._sql.live, (self._live_from_us,))
+        rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
         """Carry out decisions, in one transaction."""
         if not decisions:
             return Committed([], [])
         with self._database.lock:
+            if self._live is None:
+                with self._database.looking("look for live runs") as cursor:
+                    self._look_up(cursor)
             committed = self._commit(decisions, now_us, careful=False)
             if committed is None:
                 committed = self._commit(decisions, now_us, careful=True)
@@ -156,6 +186,7 @@ class Runs:
         self.nothing_left = False
         alias = self._database.alias
         claimed = self.claimed
+        history = self.history
         runs: list[Run] = []
         dropped: list[Decision] = []
         moves: list[tuple[Any, ...]] = []
@@ -165,6 +196,10 @@ class Runs:
         submits: list[tuple[int, int, int, int]] = []
         skips: list[tuple[Any, ...]] = []
         stale: list[int] = []
+        earliest_us = LAST_US
+        # If it is not learnt what becomes of this, it is looked up what is live.
+        live, self._live = self._live, None
+        assert live is not None
         with self._database.writing("record runs") as cursor:
             fences: dict[int, int] = {}
             on_record: set[tuple[int, int]] = set()
@@ -191,7 +226,6 @@ class Runs:
                     ends.append(token)
                     if fires or claim.live:
                         self._ended.add(uid)
-                        self.formers = True
                     if not fires:
                         # If what is live is its own, it stays until that is over.
                         idle.append(uid)
@@ -203,8 +237,13 @@ class Runs:
                         continue
                     runs.append(_new(Run, (job, alias, fire_us, 1, uid)))
                     submits.append((uid, fire_us, 1, now_us))
+                    if fire_us < earliest_us:
+                        earliest_us = fire_us
                 skips.extend(skip_row(uid, skip_record(job.id, skip, now_us)) for skip in skipped)
-                if broken is None and (uid + fence) % _PRUNE_EVERY == 0:
+                # Its fence has grown with each commit: before that a job can hardly have so many records.
+                if broken is None and (
+                    ((uid + fence) % _PRUNE_EVERY == 0 and fence >= history) or len(fires) >= _PRUNE_EVERY
+                ):
                     stale.append(uid)
             sql = self._sql
             submit = sql.submit_new if careful else sql.submit
@@ -220,7 +259,10 @@ class Runs:
                 as_claimed = [False]
             if not (careful or all(as_claimed)):
                 cursor.connection.rollback()
+                self._live = live
                 return None
+            if earliest_us < self._live_from_us:
+                self._database.put_meta(cursor, {LIVE_FROM: str(earliest_us)})
             if skips:
                 sql.skip(cursor, skips)
             if idle:
@@ -230,6 +272,10 @@ class Runs:
             if len(stale) > _PRUNE_JOBS:
                 stale = self._cut(cursor, stale)
         self._stale = set(stale)
+        self._live_from_us = min(self._live_from_us, earliest_us)
+        self._since += len(runs)
+        live.update(zip(map(_key_of_submit, submits), [run.job.id for run in runs], strict=True))
+        self._live = live
         plain = len(moves) == len(submits) == len(decisions) and not skips
         return Committed(runs, dropped, plain)
 
@@ -255,23 +301,40 @@ class Runs:
             if what is NOTHING and finish.state is RunState.SUCCEEDED:
                 well.append((finish.started_us, finished_us, uid, run.fire_us, run.attempt))
             else:
-                rows.append((str(finish.state), finish.started_us, finished_us, *what, uid, run.fire_us, run.attempt))
+                key = uid, run.fire_us, run.attempt
+                rows.append(finish_row(finish.state, finish.started_us, finished_us, what, key))
             if finished_us > latest_us:
                 latest_us = finished_us
             if uid in ended:
                 over.add(uid)
         if not finishes:
             return
-        with self._database.writing("record how runs ended") as cursor:
-            if well:
-                self._sql.finish_well(cursor, well)
-            if rows:
-                self._sql.finish(cursor, rows)
-            if over:
-                self._sql.let_go(cursor, [(uid,) for uid in over])
-            if self._stale:
-                self._stale = set(self._cut(cursor, list(self._stale)))
-            self._delete_old(cursor, latest_us)
+        keys: list[RunKey] = [row[-3:] for row in (*well, *rows)]
+        with self._database.lock:
+            # If it is not learnt what becomes of this, it is looked up what is live.
+            live, self._live = self._live, None
+            live_from_us = None
+            with self._database.writing("record how runs ended") as cursor:
+                if well:
+                    self._sql.finish_well(cursor, well)
+                if rows:
+                    self._sql.finish(cursor, rows)
+                if over:
+                    self._sql.let_go(cursor, [(uid,) for uid in over])
+                if self._stale:
+                    self._stale = set(self._cut(cursor, list(self._stale)))
+                self._delete_old(cursor, latest_us)
+                if live is not None and self._since >= max(_LOOKED_AT, len(live)):
+                    live_from_us = _earliest(live, keys)
+                    if live_from_us > self._live_from_us:
+                        self._database.put_meta(cursor, {LIVE_FROM: str(live_from_us)})
+            if live is not None:
+                for key in keys:
+                    live.pop(key, None)
+                if live_from_us is not None:
+                    self._live_from_us = max(self._live_from_us, live_from_us)
+                    self._since = 0
+                self._live = live
         self._ended -= over
 
     def withdraw(self, runs: Sequence[Run]) -> None:
@@ -329,8 +392,8 @@ class Runs:
         left: list[Run] = []  # what is doubtful, and waits until its job is mended
         with self._database.writing("recover runs") as cursor:
             self.claimed.clear()
-            cursor.execute(self._sql.live)
-            rows = [row for row in cursor.fetchall() if row[:3] not in mine]
+            self._live = None  # what is done here is looked up by the next one
+            rows = [row for row in self._rows(cursor) if row[:3] not in mine]
             loaded = self._definitions.load(
                 cursor, list({row[0]: row[6] for row in rows if row[7] not in (None, GONE)}.items())
             )
@@ -382,7 +445,6 @@ class Runs:
             self._journal.begin(cursor, left)
             cursor.execute(self._sql.let_go_all)
             self._ended.update(row[0] for row in rows if row[7] == JobState.ENDED)
-            self.formers = True
             self._submitted.update((run.token, run.fire_us, run.attempt) for run in runs)
         with self._database.lock:
             self._journal.use()
@@ -405,3 +467,19 @@ class Runs:
             cursor.execute(statement, (limit,))
             rows = cursor.fetchall()
         return [record for record in map(run_record, rows) if record is not None]
+
+
+def live_from(noted: str) -> int:
+    """The fire time from which on runs may be live; of what is damaged, the first there is."""
+    found = None
+    with suppress(ValueError):
+        found = instant(int(noted))
+    return FIRST_US if found is None else found
+
+
+def _earliest(live: dict[RunKey, str], ended: Sequence[RunKey]) -> int:
+    """The fire time before which no run is live when some have ended."""
+    over = set(ended)
+    # What somebody else wrote may have anything in its place.
+    left = [key[1] for key in live if key not in over and type(key[1]) is int]
+    return min(left, default=max(key[1] for key in ended))

@@ -17,7 +17,6 @@ from sqlalchemy.pool import StaticPool
 from schedcore.errors import ConfigurationError, FailureError
 from schedcore.jobstores._journal import knows_boots
 from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership
-from schedcore.run import RunState
 
 __all__ = ["SQLite"]
 
@@ -116,8 +115,6 @@ class SQLite(Backend):
         if sqlite3.sqlite_version_info >= (3, 43)
         else "CASE typeof(payload) WHEN 'blob' THEN length(payload) ELSE length(CAST(payload AS BLOB)) END"
     )
-    live = "finished_us IS NULL"
-    failed = f"state IN ('{RunState.FAILED}', '{RunState.LOST}')"
     for_update = ""
     reads_to_write = True
     untyped = True
@@ -151,12 +148,6 @@ class SQLite(Backend):
         return not (
             not database or ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
         )
-
-    def run_indexes(self, name: str) -> list[sa.Index]:
-        return [
-            sa.Index(f"{name}_runs_live", "job_uid", sqlite_where=sa.text(self.live)),
-            sa.Index(f"{name}_runs_failed", "fire_us", sqlite_where=sa.text(self.failed)),
-        ]
 
     def due(self, timeline: str) -> str:
         return f"{timeline % 0} UNION ALL {timeline % 1} ORDER BY due_us LIMIT ?"

@@ -13,10 +13,12 @@ from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names
 from schedcore.run import RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
-__all__ = ["GONE", "Statements"]
+__all__ = ["GONE", "LIVE_FROM", "Statements"]
 
 # The state of a row whose job is over and only names its runs; see the module's docstring there.
 GONE = "gone"
+# The name, in the table of meta data, of the fire time before which no run is live; see the module's docstring there.
+LIVE_FROM = "live_from"
 # Characters of a text that are fetched. Ours are far shorter; a row that somebody else wrote may hold any.
 _LONGEST_TEXT = 2**20
 
@@ -33,7 +35,6 @@ class Statements:
             return backend.many(Batch("update", table, tuple(columns.split(", ")), values, text(where)))
 
         jobs, runs = names.jobs, names.runs
-        live, failed = backend.live, backend.failed
         entry = f"uid, version, state, fire_us, due_us, substr(reason, 1, {_LONGEST_TEXT}) AS reason"
         # Wherever somebody else has left them, they can be counted on: a number too many fails the whole batch.
         next_fence, next_version = f"fence = (fence & {2**62 - 1}) + 1", f"version = (version & {2**30 - 1}) + 1"
@@ -74,13 +75,6 @@ class Statements:
 
         self.due = text(
             backend.due("SELECT uid, fence, version, fire_us, due_us FROM {jobs} WHERE elapsed = %d AND due_us <= ?")
-        )
-        # For all jobs at once, from the index of live runs: asked job by job it may look at all that a job ever ran.
-        self.live_counts = text(f"SELECT job_uid, count(*) FROM {{runs}} WHERE {live} GROUP BY job_uid")
-        # By id, for another job may have come under it since. The run's index comes first, which has few.
-        self.former_live_counts = text(
-            "SELECT j.former_id, count(*) FROM {runs} r JOIN {jobs} j ON j.uid = r.job_uid "
-            f"WHERE r.{live} AND j.id IS NULL GROUP BY j.former_id"
         )
         earliest = "SELECT * FROM (SELECT elapsed, uid, due_us FROM {jobs} WHERE elapsed = %d AND due_us IS NOT NULL"
         earliest += " ORDER BY due_us LIMIT ?) AS %s"
@@ -141,9 +135,9 @@ class Statements:
         )
         self.finish = update(
             runs,
-            "state word, started_us int, finished_us int, reason text, error text, traceback text, result text, "
-            f"output text, exit_code int, {key_columns}",
-            "state = <state>, started_us = coalesce(<started_us>, started_us), finished_us = <finished_us>, "
+            "state word, failed int, started_us int, finished_us int, reason text, error text, traceback text, "
+            f"result text, output text, exit_code int, {key_columns}",
+            "state = <state>, failed = <failed>, started_us = coalesce(<started_us>, started_us), finished_us = <finished_us>, "
             "reason = <reason>, error = <error>, traceback = <traceback>, result = <result>, output = <output>, "
             "exit_code = <exit_code>",
             f"{key} AND finished_us IS NULL",
@@ -159,7 +153,8 @@ class Statements:
         forgotten = f"state = '{GONE}' AND NOT EXISTS (SELECT 1 FROM {{runs}} WHERE job_uid = {{jobs}}.uid)"
         self.forget = backend.many(Batch("delete", jobs, ("uid int",), where=text(f"uid = <uid> AND {forgotten}")))
 
-        # The sign keeps the order from being taken from the table's key: found by the index of live runs, they are few to sort.
+        # See ``LIVE_FROM``.
+        live = "fire_us >= ? AND {0}finished_us IS NULL"
         begun_before = (
             "r.attempt > 1 AND EXISTS (SELECT 1 FROM {runs} b WHERE b.job_uid = r.job_uid AND b.fire_us = r.fire_us "
             "AND b.attempt < r.attempt AND b.started_us IS NOT NULL)"
@@ -167,22 +162,23 @@ class Statements:
         self.live = text(
             "SELECT r.job_uid, r.fire_us, r.attempt, r.state, r.submitted_us, r.started_us, j.version, j.state, "
             f"coalesce(j.id, j.former_id), {begun_before} FROM {{runs}} r LEFT JOIN {{jobs}} j ON j.uid = r.job_uid "
-            f"WHERE r.{live} ORDER BY +r.fire_us, r.job_uid"
+            f"WHERE r.{live.format('r.')} ORDER BY r.fire_us, r.job_uid"
         )
         self.lose = update(
             runs,
             f"reason text, now_us int, {key_columns}",
-            f"state = '{RunState.LOST}', reason = <reason>, finished_us = <now_us>",
+            f"state = '{RunState.LOST}', reason = <reason>, finished_us = <now_us>, failed = 1",
             key,
         )
         # All that a scheduler finds to be done when it opens the tables: broken jobs, which may be mended; and, as number 0 (no
-        # job has it), that there is something to recover.
+        # job has it), that there is something to recover; and as number -1 that it was looked for from the wrong time on.
         something = "SELECT * FROM (SELECT 0 AS uid, 0 AS version FROM {%s} WHERE %s LIMIT 1) AS %s"
         is_over = f"{unscheduled} AND state = '{JobState.ENDED}'"
         self.left = text(
             f"SELECT uid, version FROM {{jobs}} WHERE {unscheduled} AND state = '{JobState.BROKEN}' "
             f"AND fire_us IS NOT NULL AND id IS NOT NULL "
-            f"UNION ALL {something % ('runs', live, 'a')} UNION ALL {something % ('jobs', is_over, 'b')}"
+            f"UNION ALL {something % ('runs', live.format(''), 'a')} UNION ALL {something % ('jobs', is_over, 'b')} "
+            f"UNION ALL SELECT -1 AS uid, 0 AS version FROM {{meta}} WHERE name = '{LIVE_FROM}' AND value <> ?"
         )
         self.mend = update(
             jobs,
@@ -215,7 +211,7 @@ class Statements:
             for only_failed in (False, True):
                 # Rows with anything but an instant there are none of ours; they would come first.
                 conditions = [f"r.fire_us BETWEEN {FIRST_US} AND {LAST_US}"] if backend.untyped else []
-                conditions += [mine] * of_one + [f"r.{failed}"] * only_failed
+                conditions += [mine] * of_one + ["r.failed = 1"] * only_failed
                 where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
                 join = "JOIN" if of_one else backend.first_table
                 self.runs[of_one, only_failed] = text(record % (join, where))

@@ -3,7 +3,8 @@
 **Tables.** ``jobs`` has a row for each job: its payload (``_payload``), its place in the schedule, and two counters: ``version``
 grows when the definition changes, ``fence`` whenever anything does. ``runs`` has a row for each run and for each span of
 skipped fire times; a run's key (job, fire time, attempt) is what makes it happen once: whoever writes the row runs it.
-``meta`` has the schema version and who has the store open. (``_sql_schema``; the statements on them: ``_sql_statements``.)
+``meta`` has the schema version, who has the store open, and from where on runs may be live. (``_sql_schema``; the statements on
+them: ``_sql_statements``.)
 
 **States of a row** of ``jobs``: those of ``JobState``, and ``gone``. A job that has ended or was removed lets go of its id at
 once (``id`` is null, ``former_id`` has it), so that the next job may have it. As ``ended`` it keeps its payload until its last
@@ -53,7 +54,7 @@ try:
     from schedcore.jobstores._sql_journal import Journal
     from schedcore.jobstores._sql_options import backend_and_engine
     from schedcore.jobstores._sql_rows import entry, instant, is_text, skip_row, text
-    from schedcore.jobstores._sql_runs import Runs
+    from schedcore.jobstores._sql_runs import Runs, live_from
     from schedcore.jobstores._sql_schema import SCHEMA_VERSION
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'sqlalchemy'", "sqlalchemy") from error
@@ -180,11 +181,17 @@ class SQLAlchemyJobStore(JobStore):
     def _take_over(self, cursor: Any) -> None:
         """See what an earlier scheduler has left. Jobs that were set aside and can be loaded again go on where they stood."""
         doubtful = self._journal.read(cursor)
-        cursor.execute(self._sql.left)
-        left = cursor.fetchall()
-        rows = [row for row in left if row[0]]
+        for meta in (self._database.meta, None):
+            noted = self._runs.noted(cursor, meta)
+            live_from_us = live_from(noted)
+            cursor.execute(self._sql.left, (live_from_us, noted))
+            left = cursor.fetchall()
+            # What is known of the meta data was read before this transaction.
+            if all(row[0] >= 0 for row in left):
+                break
+        rows = [row for row in left if row[0] > 0]
         nothing_left = len(rows) == len(left)
-        self._runs.take_over(nothing_left=nothing_left, doubtful=doubtful)
+        self._runs.take_over(live_from_us, nothing_left=nothing_left, doubtful=doubtful)
         if nothing_left or doubtful == set():
             self._journal.begin(cursor)
         loaded = self._definitions.load(cursor, rows)
@@ -373,13 +380,11 @@ class SQLAlchemyJobStore(JobStore):
             cursor.execute(self._sql.delete, (job_id,))
             cursor.execute(self._sql.remove, (job_id,))
             self._drop(row[0])
-            self._runs.formers = True
 
     def remove_all_jobs(self) -> None:
         with self._database.writing("remove all jobs") as cursor:
             cursor.execute(self._sql.delete_all)
             cursor.execute(self._sql.remove_all)
-            self._runs.formers = True
             self._definitions.kept.clear()
             self._runs.claimed.clear()
 

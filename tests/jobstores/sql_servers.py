@@ -29,7 +29,7 @@ from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
 from schedcore.jobstores import _sql_runs, _sql_schema, _sql_server
 from schedcore.jobstores.base import JobStore
-from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
+from schedcore.jobstores.sqlalchemy import SCHEMA_VERSION, SQLAlchemyJobStore, open_reader
 from schedcore.run import Finish, Run, RunState
 from schedcore.testing import EventLog, VirtualScheduler
 from schedcore.testing.stores import work
@@ -37,7 +37,7 @@ from schedcore.triggers.interval import IntervalTrigger
 from tests.jobstores.load import Load, scheduler_on
 from tests.services import Place, Proxy, Service
 
-__all__ = ["ServerTests", "check_a_table_that_is_gone"]
+__all__ = ["ServerTests", "check_a_table_that_is_gone", "check_that_live_runs_are_found"]
 
 Start = Callable[[JobStore], JobStore]
 
@@ -118,6 +118,62 @@ def check_a_table_that_is_gone(url: str, engine: sa.Engine) -> None:
             assert scheduler.get_runs("job") == []
         finally:
             scheduler.shutdown()
+
+
+def check_that_live_runs_are_found(url: str, start: Start, noted: Callable[[], int], monkeypatch: Any) -> None:
+    """However much ran since, and wherever their fire times lie. It is noted from where on they have to be looked for."""
+    monkeypatch.setattr(_sql_runs, "_LOOKED_AT", 3)
+
+    def live() -> list[tuple[str, int]]:
+        return sorted((record.job_id, record.fire_us) for record in store.runs() if record.finished_us is None)
+
+    def reopen() -> JobStore:
+        store.shutdown()
+        return start(SQLAlchemyJobStore(url))
+
+    def keep_up(minutes: int) -> None:
+        """Only one job's runs end, but each minute."""
+        for _ in range(minutes):
+            now_us = T0 + MINUTE * ran[0]
+            claims = store.acquire(Now(now_us, now_us), 9)
+            decisions = [decide(claim, now_us) for claim in claims if claim.job.id == "often"]
+            (run,) = store.commit(decisions, T0).runs
+            store.finish([Finish(run, RunState.SUCCEEDED, T0, T0 + 1)])
+            ran[0] += 1
+
+    ran = [0]
+    store = start(SQLAlchemyJobStore(url))
+    store.add_entries([entry("often"), entry("long", T0 + 5 * MINUTE), entry("late", T0 - 9 * MINUTE)])
+    keep_up(5)
+    assert noted() >= T0 + MINUTE, "nothing is live, and it is not noted anew"
+    # One goes on while others end.
+    claims = store.acquire(Now(T0 + 5 * MINUTE, T0 + 5 * MINUTE), 9)
+    (long,) = store.commit([decide(claim, claim.fire_us) for claim in claims if claim.job.id == "long"], T0).runs
+    store.recover([long])
+    keep_up(9)
+    assert noted() == long.fire_us == T0 + 5 * MINUTE, "nothing else is live"
+    # One whose time was long ago.
+    store.recover([long])
+    (claim,) = [claim for claim in store.acquire(Now(T0, T0), 9) if claim.job.id == "late"]
+    (late,) = store.commit([decide(claim, claim.fire_us)], T0).runs
+    assert noted() == late.fire_us == T0 - 9 * MINUTE
+    store.recover([long, late])
+    keep_up(9)
+    assert noted() == late.fire_us, "it is live"
+    for run in (long, late):
+        store.started([(run, T0)])
+    both = [("late", late.fire_us), ("long", long.fire_us)]
+    assert live() == both
+    store = reopen()
+    assert sorted((record.job_id, record.fire_us) for record in store.recover([]).lost) == both
+    assert live() == both, "both are run again"
+    again = [Run(run.job, run.alias, run.fire_us, 2, run.token) for run in (long, late)]
+    store.finish([Finish(run, RunState.SUCCEEDED, T0, T0 + 1) for run in again])
+    assert live() == []
+    store = reopen()
+    assert store.recover([]) == ([], [])
+    keep_up(4)
+    assert noted() >= T0 + 23 * MINUTE, "they have ended"
 
 
 @pytest.mark.timeout(180)
@@ -270,6 +326,7 @@ class ServerTests:
 
     def test_tables_of_another_release(self, place: Place, engine: sa.Engine, start: Start, monkeypatch: Any) -> None:
         start(SQLAlchemyJobStore(place.url)).shutdown()
+        now = SCHEMA_VERSION
 
         def version(number: str | None = None) -> str:
             with engine.begin() as connection:
@@ -283,19 +340,23 @@ class ServerTests:
             return str(found)
 
         version("99")
-        with pytest.raises(JobStoreError, match="have the schema version 99, and this release of schedcore reads 1"):
+        with pytest.raises(
+            JobStoreError, match=f"have the schema version 99, and this release of schedcore reads {now}"
+        ):
             start(SQLAlchemyJobStore(place.url))
-        version("1")
+        version(str(now))
 
         def step(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
             connection.exec_driver_sql("ALTER TABLE schedcore_jobs ADD COLUMN more INTEGER")
 
-        monkeypatch.setattr(_sql_schema, "_UPGRADES", {1: step})
-        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", 2)
-        with pytest.raises(JobStoreError, match=r"version 1, of an older release of schedcore; a scheduler that opens"):
+        monkeypatch.setattr(_sql_schema, "_UPGRADES", {now: step})
+        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", now + 1)
+        with pytest.raises(
+            JobStoreError, match=f"version {now}, of an older release of schedcore; a scheduler that opens"
+        ):
             open_reader(place.url)
         start(SQLAlchemyJobStore(place.url)).add_entries([entry()])
-        assert version() == "2"
+        assert version() == str(now + 1)
         assert "more" in [column["name"] for column in sa.inspect(engine).get_columns("schedcore_jobs")]
 
     # -- the user's engines ----------------------------------------------------------------------------------------------
@@ -329,15 +390,14 @@ class ServerTests:
         ("statement", "parameters"),
         [
             ("due", (T0, 100, T0, 100, 100)),
-            ("live_counts", ()),
             ("next_due", (1, 1)),
-            ("left", ()),
+            ("left", (T0 + 2490, "")),
             ("scheduled", ()),
             ("scheduled_after", (T0 + 2700, "2700", T0 + 2700) * 2),
             ("idle", ()),
             ("idle_after", ("1",) * 2),
             ("let_go_all", ()),
-            ("live", ()),
+            ("live", (T0 + 2490,)),
             ("old", (T0 - 1000, T0, 10)),
             ("entry", ("77",)),
             ("runs", (10,)),
@@ -802,6 +862,14 @@ class ServerTests:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"
         return process
+
+    def test_live_runs_are_found(self, place: Place, engine: sa.Engine, start: Start, monkeypatch: Any) -> None:
+        def noted() -> int:
+            with engine.connect() as connection:
+                found = "SELECT value FROM schedcore_jobs_meta WHERE name = 'live_from'"
+                return int(connection.exec_driver_sql(found).scalar_one())
+
+        check_that_live_runs_are_found(place.url, start, noted, monkeypatch)
 
     def test_a_table_that_is_gone(self, place: Place, engine: sa.Engine) -> None:
         check_a_table_that_is_gone(place.url, engine)

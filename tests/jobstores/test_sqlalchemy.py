@@ -38,12 +38,20 @@ from schedcore.jobstores import _sql_definitions, _sql_options, _sql_runs, _sql_
 from schedcore.jobstores._payload import Codec
 from schedcore.jobstores._sql_sqlite import SQLite
 from schedcore.jobstores.base import JobStore
-from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
+from schedcore.jobstores.sqlalchemy import SCHEMA_VERSION, SQLAlchemyJobStore, open_reader
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog, VirtualClock, VirtualScheduler
 from schedcore.testing.stores import work
-from tests.jobstores.sql_servers import MINUTE, T0, Start, check_a_table_that_is_gone, entry, run_due
+from tests.jobstores.sql_servers import (
+    MINUTE,
+    T0,
+    Start,
+    check_a_table_that_is_gone,
+    check_that_live_runs_are_found,
+    entry,
+    run_due,
+)
 
 DAY = 86_400_000_000
 
@@ -251,10 +259,10 @@ class TestOpening:
         for store in (SQLAlchemyJobStore(url), SQLAlchemyJobStore(url, read_only=True)):
             with pytest.raises(
                 JobStoreError,
-                match="have the schema version 99, and this release of schedcore reads 1; use the release",
+                match=f"have the schema version 99, and this release of schedcore reads {SCHEMA_VERSION}; use the release",
             ):
                 start(store)
-        query(url, "UPDATE schedcore_jobs_meta SET value = '1' WHERE name = 'schema'")
+        query(url, "UPDATE schedcore_jobs_meta SET value = ? WHERE name = 'schema'", str(SCHEMA_VERSION))
         start(SQLAlchemyJobStore(url))
 
     def test_tables_of_an_older_release(self, url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,23 +283,30 @@ class TestOpening:
             raise OSError("interrupted")
 
         version = "SELECT value FROM schedcore_jobs_meta WHERE name = 'schema'"
-        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", 3)
-        monkeypatch.setattr(_sql_schema, "_UPGRADES", {1: add_a_column("first"), 2: fail})
-        with pytest.raises(JobStoreError, match=r"version 1, of an older release of schedcore; a scheduler that opens"):
+        now, later, latest = (SCHEMA_VERSION + more for more in range(3))
+        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", latest)
+        monkeypatch.setattr(_sql_schema, "_UPGRADES", {now: add_a_column("first"), later: fail})
+        with pytest.raises(
+            JobStoreError, match=f"version {now}, of an older release of schedcore; a scheduler that opens"
+        ):
             open_reader(url)
-        with pytest.raises(JobStoreError, match="cannot change the tables to the schema version 3: interrupted"):
+        with pytest.raises(
+            JobStoreError, match=f"cannot change the tables to the schema version {latest}: interrupted"
+        ):
             start(SQLAlchemyJobStore(url))
-        assert query(url, version) == [("2",)]
-        monkeypatch.setattr(_sql_schema, "_UPGRADES", {2: add_a_column("second")})
+        assert query(url, version) == [(str(later),)]
+        monkeypatch.setattr(_sql_schema, "_UPGRADES", {later: add_a_column("second")})
         store = start(SQLAlchemyJobStore(url))
-        assert query(url, version) == [("3",)]
+        assert query(url, version) == [(str(latest),)]
         columns = [row[1] for row in query(url, "PRAGMA table_info(schedcore_jobs)")]
         assert ("first" in columns, "second" in columns, "half" in columns) == (True, True, False)
         assert len(store.runs("job")) == 1
         assert len(run_due(store, T0 + MINUTE)) == 1
         close(store)
-        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", 5)
-        with pytest.raises(JobStoreError, match="have the schema version 3, and this release of schedcore reads 5"):
+        monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", 99)
+        with pytest.raises(
+            JobStoreError, match=f"have the schema version {latest}, and this release of schedcore reads 99"
+        ):
             start(SQLAlchemyJobStore(url))
 
     def test_a_table_of_somebody_else(self, url: str, start: Start) -> None:
@@ -873,6 +888,56 @@ class TestHistory:
         assert query(url, rows) == [("ran out", "gone", 1), ("removed", "gone", 1)]
 
 
+def test_live_runs_are_found(url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted() -> int:
+        ((value,),) = query(url, "SELECT value FROM schedcore_jobs_meta WHERE name = 'live_from'")
+        return int(value)
+
+    check_that_live_runs_are_found(url, start, noted, monkeypatch)
+
+
+@pytest.mark.parametrize("noted", ["?", "", "9" * 99, "-" + "9" * 99])
+def test_a_note_of_live_runs_that_is_damaged(url: str, start: Start, noted: str) -> None:
+    """What is live is looked for among all runs then."""
+    store = start(SQLAlchemyJobStore(url))
+    store.add_entries([entry()])
+    run_due(store, T0, finish=False)
+    close(store)
+    query(url, "INSERT INTO schedcore_jobs_meta (name, value) VALUES ('live_from', ?)", noted)
+    store = start(SQLAlchemyJobStore(url))
+    assert len(store.recover([]).lost) == 1
+
+
+@pytest.mark.parametrize("which", ["submit", "finish_well"])
+def test_what_is_live_when_it_is_not_learnt_what_was_written(
+    url: str, start: Start, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    store = start(SQLAlchemyJobStore(url))
+    assert isinstance(store, SQLAlchemyJobStore)
+    store.add_entries([entry("job", max_instances=9)])
+    first = run_due(store, T0, finish=False)
+    write = getattr(store._sql, which)
+
+    def fail(cursor: Any, rows: Any) -> None:
+        write(cursor, rows)
+        cursor.connection.commit()
+        raise OSError("the connection is lost")
+
+    monkeypatch.setattr(store._sql, which, fail)
+
+    def step() -> None:
+        if which == "submit":
+            run_due(store, T0 + MINUTE)
+        else:
+            store.finish([Finish(run, RunState.SUCCEEDED, T0, T0) for run in first])
+
+    with pytest.raises(JobStoreError, match="the connection is lost"):
+        step()
+    store._runs.claimed.clear()
+    (claim,) = store.acquire(Now(T0 + 2 * MINUTE, T0 + 2 * MINUTE), 9)
+    assert claim.live == (2 if which == "submit" else 0)
+
+
 def test_the_traceback_of_a_deep_recursion_is_cut(url: str, start: Start) -> None:
     store = start(SQLAlchemyJobStore(url))
     store.add_entries([entry()])
@@ -907,11 +972,10 @@ def test_an_exception_that_cannot_be_shown(url: str, start: Start) -> None:
     ("statement", "parameters"),
     [
         ("due", (T0, T0, 100)),
-        ("live_counts", ()),
         ("next_due", (1, 1)),
-        ("left", ()),
+        ("left", (T0 + 5, "")),
         ("let_go_all", ()),
-        ("live", ()),
+        ("live", (T0 + 5,)),
         ("prune", (1, 1, 10)),
         ("old", (T0, T0, 10)),
         ("entry", ("a",)),
