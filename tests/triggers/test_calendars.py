@@ -202,7 +202,7 @@ def test_calendars_flatten_and_cancel() -> None:
         (lambda: AnyOf(), "give at least one calendar"),
         (lambda: AnyOf("x"), "'x' is no calendar"),  # type: ignore[arg-type]
         (lambda: Not("x"), "'x' is no calendar"),  # type: ignore[arg-type]
-        (lambda: CronTrigger(hour=1).excluding("x"), "'x' is no calendar"),  # type: ignore[arg-type]
+        (lambda: CronTrigger(hour=1).excluding("x"), "'x' is no calendar; give one such as Weekdays('sat', 'sun')"),  # type: ignore[arg-type]
         (lambda: CronTrigger(hour=1).excluding(WEEKEND, "nxt"), "did you mean 'next'"),  # type: ignore[arg-type]
         (lambda: CronTrigger(hour=1).excluding(Times("1:00", "02:00"), "next"), "'1:00' is not a time of day"),
         (lambda: CronTrigger(hour=1).excluding(Times("01:00", "02:00"), "next"), "does not close whole days"),
@@ -210,6 +210,10 @@ def test_calendars_flatten_and_cancel() -> None:
         (lambda: BusinessDayTrigger(0), "0 is no business day"),
         (lambda: BusinessDayTrigger(32), "32 is not a whole number from -31 to 31"),
         (lambda: BusinessDayTrigger(1, Times("01:00", "02:00")), "does not close whole days"),
+        (lambda: BusinessDayTrigger(1, "sat"), "calendar: 'sat' is no calendar; give one such as"),  # type: ignore[arg-type]
+        (lambda: BusinessDayTrigger(1, months=5), "months: 5 is no list of months; give"),  # type: ignore[arg-type]
+        (lambda: BusinessDayTrigger(1, months="5"), "months: '5' is no list of months; give"),  # type: ignore[arg-type]
+        (lambda: BusinessDayTrigger(1, months=[1, "a"]), "months: 'a' is not a whole number"),  # type: ignore[list-item]
         (lambda: BusinessDayTrigger(1, months=[13]), "13 is not a whole number from 1 to 12"),
         (lambda: BusinessDayTrigger(1, months=[]), "0 is not a whole number from 1 to 12"),
         (lambda: BusinessDayTrigger(1, hour=24), "hour: 24"),

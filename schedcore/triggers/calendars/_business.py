@@ -19,7 +19,7 @@ from schedcore.triggers._values import check_version, is_other_release, zone_sta
 from schedcore.triggers._where import WallRule, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, unknown_option
-from schedcore.triggers.calendars._calendar import SOON, Calendar, LocalSet, days_of
+from schedcore.triggers.calendars._calendar import SOON, Calendar, LocalSet, days_of, to_calendar
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import Weekdays
 from schedcore.triggers.calendars._zoned import SECOND_US, Zoned
@@ -96,15 +96,13 @@ class BusinessDayTrigger(Zoned):
     ) -> None:
         if others:
             raise unknown_option(type(self), others)
-        calendar = Weekdays("sat", "sun") if calendar is None else calendar
+        calendar = Weekdays("sat", "sun") if calendar is None else to_calendar(calendar)
         _check_whole("nth", nth, -31, 31)
         if not nth:
             raise InvalidTriggerError("nth: 0 is no business day; the first is 1, the last -1", field="nth")
-        if not isinstance(calendar, Calendar) or not calendar.by_day:
+        if not calendar.by_day:
             raise InvalidTriggerError(f"calendar: {calendar!r} does not close whole days", field="calendar")
-        named = tuple(sorted(set(range(1, 13) if months is None else months)))
-        for month in named or (0,):
-            _check_whole("months", month, 1, 12)
+        named = tuple(range(1, 13)) if months is None else _named(months)
         for name, value, most in (("hour", hour, 23), ("minute", minute, 59), ("second", second, 59)):
             _check_whole(name, value, 0, most)
         zone = to_zone(timezone)
@@ -389,6 +387,17 @@ def _nth_bit(nth: int, mask: int) -> int | None:
     for _ in range(nth - 1 if nth > 0 else count + nth):
         mask &= mask - 1
     return (mask & -mask).bit_length() - 1
+
+
+def _named(months: object) -> tuple[int, ...]:
+    if isinstance(months, str) or not isinstance(months, Iterable):
+        raise InvalidTriggerError(
+            f"months: {months!r} is no list of months; give numbers from 1 to 12, such as [1, 7]", field="months"
+        )
+    named = tuple(months)
+    for month in named or (0,):
+        _check_whole("months", month, 1, 12)
+    return tuple(sorted(set(named)))
 
 
 def _check_whole(name: str, value: object, least: int, most: int) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar, NamedTuple
 
+from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._boxes import ANY_MINUTE
 from schedcore.triggers._days import CommonDays, Days, EitherDays
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._values import check_version
 from schedcore.triggers.base import Frozen
 
-__all__ = ["EPOCH", "FAR_DAYS", "SOON", "Calendar", "Daily", "LocalSet", "Span", "days_of"]
+__all__ = ["EPOCH", "FAR_DAYS", "SOON", "Calendar", "Daily", "LocalSet", "Span", "days_of", "to_calendar"]
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the wall clock's
 #: Where a calendar has no more to say, a span says so of this many days at once (60 years).
@@ -136,6 +137,15 @@ class Calendar(Frozen):
             self._restore(state)
         except (KeyError, TypeError) as error:
             raise ValueError(f"the state of a calendar ({self.kind}) is wrong: {error!r}") from None
+
+
+def to_calendar(value: object, field: str = "calendar") -> Calendar:
+    """A calendar that was given. Raises ``InvalidTriggerError`` for what is none."""
+    if not isinstance(value, Calendar):
+        raise InvalidTriggerError(
+            f"{field}: {value!r} is no calendar; give one such as Weekdays('sat', 'sun')", field=field
+        )
+    return value
 
 
 class Daily(Calendar):

@@ -8,7 +8,7 @@ from operator import and_, or_
 from typing import Any, ClassVar
 
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers.calendars._calendar import Calendar, LocalSet, Span
+from schedcore.triggers.calendars._calendar import Calendar, LocalSet, Span, to_calendar
 from schedcore.triggers.calendars._days import Dates, Weekdays
 from schedcore.triggers.calendars._functions import Moments, Predicate
 from schedcore.triggers.calendars._holidays import Holidays
@@ -30,8 +30,7 @@ class _Several(Calendar):
     def __init__(self, *calendars: Calendar) -> None:
         parts: list[Calendar] = []
         for each in calendars:
-            if not isinstance(each, Calendar):
-                raise InvalidTriggerError(f"calendars: {each!r} is no calendar", field="calendars")
+            to_calendar(each, "calendars")
             parts.extend(each.calendars if isinstance(each, _Several) and type(each) is type(self) else (each,))
         if not parts:
             raise InvalidTriggerError("calendars: give at least one calendar", field="calendars")
@@ -134,9 +133,7 @@ class Not(Calendar):
     calendar: Calendar
 
     def __init__(self, calendar: Calendar) -> None:
-        if not isinstance(calendar, Calendar):
-            raise InvalidTriggerError(f"calendar: {calendar!r} is no calendar", field="calendar")
-        object.__setattr__(self, "calendar", calendar)
+        object.__setattr__(self, "calendar", to_calendar(calendar))
 
     @property
     def foreign(self) -> bool:

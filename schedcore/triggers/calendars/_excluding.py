@@ -26,7 +26,7 @@ from schedcore.triggers._values import (
 from schedcore.triggers._where import WallRule, boxes_of, local_span_boxes, moved_boxes, moved_rules, wall_rules
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed
-from schedcore.triggers.calendars._calendar import EPOCH, SOON, Calendar, LocalSet, days_of
+from schedcore.triggers.calendars._calendar import EPOCH, SOON, Calendar, LocalSet, days_of, to_calendar
 from schedcore.triggers.calendars._combining import pack_calendar, unpack_calendar
 from schedcore.triggers.calendars._days import iso
 from schedcore.triggers.calendars._zoned import SECOND_US, Zoned
@@ -120,8 +120,7 @@ class Excluding(Zoned):
         timezone: str | tzinfo | None = None,
     ) -> None:
         child = to_trigger(trigger)
-        if not isinstance(calendar, Calendar):
-            raise InvalidTriggerError(f"calendar: {calendar!r} is no calendar", field="calendar")
+        to_calendar(calendar)
         if roll not in _ROLLS:
             raise InvalidTriggerError(
                 f"roll: {roll!r} is no rule for excluded times{did_you_mean(str(roll), _ROLLS)}; write 'skip', 'next' or "
