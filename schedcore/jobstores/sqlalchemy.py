@@ -79,7 +79,7 @@ class SQLAlchemyJobStore(JobStore):
     :param engine_options: arguments for ``sqlalchemy.create_engine``, beside the URL.
     :param timeout: seconds that the database may take for an answer; None: 30, and on SQLite 10 for another process's lock.
         Connecting, locks and statements have limits that follow from it, or others in ``engine_options``.
-    :param serializer: ``"json"``, ``"cbor"``, ``"pickle"`` a ``Serializer``, or text that leads to one; how jobs become bytes.
+    :param serializer: ``"json"``, ``"cbor"``, ``"pickle"``, a ``Serializer``, or text that leads to one: how jobs become bytes.
     :param signing_key: one or several keys (bytes, or text): records are signed with the first, and read only if one of them
         signed them (``schedcore.serializers.signed``).
     :param allowed_refs: what functions stored jobs may name, such as ``["myapp.jobs:*"]``; None: all but those that run programs
