@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Set
 from datetime import datetime, tzinfo
+from enum import Enum
 from functools import lru_cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +28,7 @@ __all__ = [
     "Batch",
     "Definitions",
     "Options",
+    "NextRun",
     "Unset",
     "change_record",
     "check_changes",
@@ -43,14 +45,21 @@ __all__ = [
 _LONGEST_GRACE_S = 1e12
 
 
-class Unset:
+class Unset(Enum):
     """The default of an argument that was left out, where None means something."""
+
+    UNSET = "unset"
+
+    # It is looked up five times for each job that is added, and an Enum's own is a Python function.
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return "<unset>"
 
 
-UNSET: Final = Unset()
+UNSET: Final = Unset.UNSET
+#: Where a job is placed in its schedule: at an instant in microseconds, nowhere as it is paused (None), or as its trigger says.
+NextRun = int | Unset | None
 
 #: What ``modify_job`` can change.
 CHANGES = (
@@ -117,7 +126,7 @@ class Definitions:
             raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
         return make_record(func, grid, args, kwargs, id, name, policy)
 
-    def next_run(self, next_run_time: datetime | str | Unset | None) -> Any:
+    def next_run(self, next_run_time: datetime | str | Unset | None) -> NextRun:
         """The next run that ``add_job`` is given: UNSET, None or an instant. Raises what that does."""
         if next_run_time is UNSET or next_run_time is None:
             return next_run_time
@@ -135,7 +144,7 @@ class Batch:
         self._scheduler = scheduler
         self._definitions = scheduler._definitions
         self._next_run_time: datetime | str | Unset | None = UNSET
-        self._next_run: Any = UNSET
+        self._next_run: NextRun = UNSET
         self._triggers: dict[tuple[Any, ...], EngineTrigger] = {}
 
     def define(
@@ -157,7 +166,7 @@ class Batch:
         max_catchup: int | Unset = UNSET,
         recovery: str | Unset = UNSET,
         **trigger_args: Any,
-    ) -> tuple[JobRecord, Any, str]:
+    ) -> tuple[JobRecord, NextRun, str]:
         """``Definitions.define`` with the names and defaults of ``add_job``; and the job store."""
         if replace_existing:
             raise ConfigurationError("replace_existing: add_jobs only adds; add_job updates a job that is there")

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from schedcore.errors import BrokenJobError, ConfigurationError, ConflictingIdError, FileSyntaxError
 from schedcore.job import Job, JobEntry, JobRecord, JobState
 from schedcore.jobstores._payload import decode, encode
-from schedcore.schedulers._definition import UNSET
+from schedcore.schedulers._definition import UNSET, NextRun
 from schedcore.serializers import Serializer
 from schedcore.serializers.json import JSONSerializer
 from schedcore.serializers.signed import SignedSerializer
@@ -56,7 +56,7 @@ def _export(scheduler: BaseScheduler, job: Job) -> dict[str, Any]:
     fire_us, due_us = entry.fire_us, entry.due_us
     if job.pending:
         waiting = scheduler._jobs.waiting.get(job.jobstore, job.id)
-        next_run: Any = UNSET if waiting is None else waiting.next_run
+        next_run: NextRun = UNSET if waiting is None else waiting.next_run
         if next_run is UNSET:
             state = _PENDING
         elif next_run is None:
@@ -131,7 +131,7 @@ def _parse(name: str, text: str) -> list[Any]:
     return items
 
 
-def _import(name: str, item: Any, serializer: Serializer) -> tuple[JobRecord, Any, Any]:
+def _import(name: str, item: Any, serializer: Serializer) -> tuple[JobRecord, NextRun, NextRun]:
     """The job of one item, its fire time and when it is due: instants, or None for a paused job, or UNSET to compute them."""
     job_id = item.get("id") if type(item) is dict else None
     if type(job_id) is not str or not job_id:

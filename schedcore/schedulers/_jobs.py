@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from schedcore._forks import notice_fork
 from schedcore.clock import Now
@@ -23,7 +23,7 @@ from schedcore.events import (
 )
 from schedcore.job import Arrival, Job, JobEntry, JobRecord, JobState
 from schedcore.run import Skip, skip_record
-from schedcore.schedulers._definition import UNSET, seeded, stable_id
+from schedcore.schedulers._definition import UNSET, NextRun, seeded, stable_id
 from schedcore.schedulers._left_out import LeftOut
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
@@ -34,7 +34,7 @@ from schedcore.triggers.base import EngineTrigger
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["Change", "Jobs", "never"]
+__all__ = ["Change", "Jobs", "Place", "never"]
 
 
 # Looking a member of an enumeration up costs as much as a call; jobs are added by the thousand.
@@ -43,8 +43,10 @@ _ACTIVE = JobState.ACTIVE
 _new = tuple.__new__
 
 
-#: What is made of a job that is changed: given how it stands, and what places it by a next run (UNSET, None or an instant).
-Change = Callable[[JobEntry, Callable[[JobRecord, Any], JobEntry]], JobEntry]
+#: Gives a job its place in its schedule.
+Place = Callable[[JobRecord, NextRun], JobEntry]
+#: What is made of a job that is changed, as it stands.
+Change = Callable[[JobEntry, Place], JobEntry]
 
 
 class Jobs:
@@ -63,7 +65,7 @@ class Jobs:
         entry = waiting.entry or JobEntry(waiting.job, JobState.ACTIVE)
         return Job(self._scheduler, alias, entry, waiting.arrival)
 
-    def add(self, record: JobRecord, next_run: Any, alias: str, replace: bool, given_id: bool) -> Job:
+    def add(self, record: JobRecord, next_run: NextRun, alias: str, replace: bool, given_id: bool) -> Job:
         """See ``BaseScheduler.add_job``: into the store, or, where nobody may wait for that, to those that wait for it."""
         scheduler = self._scheduler
         if not scheduler.running:
@@ -91,7 +93,7 @@ class Jobs:
             scheduler._ticker.touch(pump, entry.due_us, record.trigger)
         return Job(scheduler, alias, entry)
 
-    def add_all(self, definitions: list[tuple[JobRecord, Any, bool]], alias: str) -> list[Job]:
+    def add_all(self, definitions: list[tuple[JobRecord, NextRun, bool]], alias: str) -> list[Job]:
         """See ``BaseScheduler.add_jobs``. A definition: the job, its next run, and whether its id was given."""
         scheduler = self._scheduler
         if not scheduler.running:
@@ -101,7 +103,7 @@ class Jobs:
             raise scheduler._no_such_store(alias)
         return self.add_placed([(seeded(record), next_run, None) for record, next_run, _ in definitions], pump)
 
-    def add_placed(self, jobs: list[tuple[JobRecord, Any, JobEntry | None]], pump: Pump) -> list[Job]:
+    def add_placed(self, jobs: list[tuple[JobRecord, NextRun, JobEntry | None]], pump: Pump) -> list[Job]:
         """Add jobs while the scheduler runs, all or none. Of each: the job, its next run, where it stands if that is known."""
         scheduler = self._scheduler
         scheduler._check_loop()
@@ -148,13 +150,13 @@ class Jobs:
             return True
         return scheduler.running and not scheduler._on_loop()
 
-    def _placed_now(self, record: JobRecord, next_run: Any, replace: bool) -> Pending:
+    def _placed_now(self, record: JobRecord, next_run: NextRun, replace: bool) -> Pending:
         """A job that is to wait for its store while the scheduler runs."""
         asks = next_run is UNSET and not self.may_ask(record.trigger)
         entry = None if asks else self.placed(record, next_run, None)
         return Pending(record, next_run, replace, Arrival(), entry)
 
-    def add_pending(self, definitions: list[tuple[JobRecord, Any, bool]], alias: str, replace: bool) -> list[Job]:
+    def add_pending(self, definitions: list[tuple[JobRecord, NextRun, bool]], alias: str, replace: bool) -> list[Job]:
         """Have jobs wait for the start, all or none. A definition: the job, its next run, and whether its id was given."""
         scheduler = self._scheduler
         pump = scheduler._pumps.get(alias)
@@ -244,7 +246,7 @@ class Jobs:
             if self._left_out.untold and not self.waiting.has(pump.alias, job.id):
                 self._left_out.take_back(job.id)
 
-    def placed(self, job: JobRecord, next_run: Any, now: Now | None) -> JobEntry:
+    def placed(self, job: JobRecord, next_run: NextRun, now: Now | None) -> JobEntry:
         """A job with its first fire time: as ``next_run`` says (an instant; None: paused), else (UNSET) as its trigger does.
 
         ``now``: None where the trigger was made or bound this instant, which most often saves a look at the clock.
@@ -291,7 +293,7 @@ class Jobs:
 
         ``others_code``: also those whose triggers are a user's own; not on an event loop.
         """
-        if self._left_out.untold:
+        if self._left_out.on_record:
             self._left_out.tell(pump.alias)
         if not self.waiting.any_for(pump.alias):
             return []
@@ -386,7 +388,7 @@ class Jobs:
         if self.waiting.by_store:
             for alias in self.waiting.aliases:
                 if jobstore in (None, alias) and self.waiting.drop(alias, job_id):
-                    self._left_out.forget(job_id)
+                    self._left_out.forget(alias, job_id)
                     self._remove_behind(alias, job_id)
                     return None
         scheduler = self._scheduler
@@ -401,8 +403,8 @@ class Jobs:
                         pump.store.remove_job(job_id)
                     except JobLookupError:
                         continue
-                    if self._left_out.untold:
-                        self._left_out.forget(job_id)
+                    if self._left_out.untold or self._left_out.on_record:
+                        self._left_out.forget(alias, job_id)
                     return alias
         raise JobLookupError(job_id)
 
@@ -456,7 +458,7 @@ class Jobs:
     def _changed_pending(self, pending: Pending, change: Change, now: Now) -> Pending:
         next_run = pending.next_run
 
-        def place(job: JobRecord, at: Any) -> JobEntry:
+        def place(job: JobRecord, at: NextRun) -> JobEntry:
             nonlocal next_run
             # Its place is found when it is stored, and would be stale by then: only what the user named is kept.
             next_run = at
@@ -478,7 +480,7 @@ class Jobs:
     def change_stored(self, pump: Pump, job_id: str, change: Change, now: Now) -> JobEntry:
         """Change a job that is in this store. Raises ``JobLookupError``, and what ``change`` raises."""
 
-        def place(job: JobRecord, at: Any) -> JobEntry:
+        def place(job: JobRecord, at: NextRun) -> JobEntry:
             return self.placed(job, at, now)
 
         while True:

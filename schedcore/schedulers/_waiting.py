@@ -7,11 +7,12 @@ longer is prepared outside, and put in if nothing has changed meanwhile.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from schedcore._locks import ShortLock
 from schedcore.errors import ConflictingIdError
 from schedcore.job import Arrival, JobEntry, JobRecord
+from schedcore.schedulers._definition import NextRun
 
 __all__ = ["Pending", "Waiting"]
 
@@ -20,7 +21,7 @@ class Pending(NamedTuple):
     """A job that waits for its store."""
 
     job: JobRecord
-    next_run: Any  #: UNSET, None (paused) or an instant in microseconds
+    next_run: NextRun
     replace: bool
     arrival: Arrival  #: for its handles
     entry: JobEntry | None = None  #: where it stands in its schedule, once the scheduler runs

@@ -64,7 +64,7 @@ from schedcore.schedulers import _components, _listing, _program, _starting
 from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.schedulers._changes import Changes
 from schedcore.schedulers._closing import close, limit_of, quiesce, stop_executor
-from schedcore.schedulers._definition import UNSET, Batch, Definitions, Unset, make_trigger
+from schedcore.schedulers._definition import UNSET, Batch, Definitions, NextRun, Unset, make_trigger
 from schedcore.schedulers._jobs import Jobs
 from schedcore.schedulers._program import register_exit_hook
 from schedcore.schedulers._pump import Pump, StoreHealth
@@ -554,7 +554,7 @@ class BaseScheduler(ABC):
         Raises what ``add_job`` raises, with a note of which one it was, and then no job is added. ``replace_existing`` has no
         place here: jobs that are there already are changed one by one, by ``add_job``.
         """
-        found: list[tuple[JobRecord, Any, bool]] = []
+        found: list[tuple[JobRecord, NextRun, bool]] = []
         jobstore: str | None = None
         batch = Batch(self)
         for number, arguments in enumerate(jobs):
