@@ -23,7 +23,6 @@ class _Untold(NamedTuple):
     job: JobRecord
     fire_us: int
     skips: tuple[Skip, ...]
-    alias: str | None = None  #: the store that has it on record
 
     def is_about(self, entry: JobEntry) -> bool:
         """Whether this is about a job as it stands there."""
@@ -36,9 +35,10 @@ class LeftOut:
     def __init__(self, scheduler: BaseScheduler) -> None:
         self._scheduler = scheduler
         #: By job id: what calendars leave out before the first fire time of jobs that were placed just now. It is put on record
-        #: with them, in one step, so that nothing is lost when the process is killed, and told by the next cycle, when it is
-        #: known that they were added.
+        #: with them, in one step, so that nothing is lost when the process is killed.
         self.untold: dict[str, _Untold] = {}
+        #: By a number of its own: what has come on record in a store, until the next cycle of that tells it.
+        self.on_record: dict[int, tuple[str, _Untold]] = {}
 
     def find(self, job: JobRecord, at_us: int, fire_us: int) -> None:
         """A job is placed at a fire time, looked for from an instant on."""
@@ -51,32 +51,34 @@ class LeftOut:
         told = [
             untold
             for entry in entries
-            if (untold := self.untold.get(entry.job.id)) is not None and untold.alias is None and untold.is_about(entry)
+            if (untold := self.untold.get(entry.job.id)) is not None and untold.is_about(entry)
         ]
         now_us = self._scheduler.clock.wall_us() if told else 0
         return told, [skip_record(untold.job.id, skip, now_us) for untold in told for skip in untold.skips]
 
     def take_back(self, job_id: str) -> _Untold | None:
         """What was found while a job was placed, if it is not on record."""
-        untold = self.untold.get(job_id)
-        return None if untold is None or untold.alias is not None else self.untold.pop(job_id, None)
+        return self.untold.pop(job_id, None)
 
     def is_on_record(self, alias: str, told: list[_Untold]) -> None:
         """It has come into a store with its jobs."""
         for untold in told:
-            self.untold[untold.job.id] = untold._replace(alias=alias)
+            self.on_record[id(untold)] = alias, untold
+            self.untold.pop(untold.job.id, None)
         if told:
             self._scheduler._ask()
 
-    def forget(self, job_id: str) -> None:
-        """The job is removed."""
+    def forget(self, alias: str, job_id: str) -> None:
+        """The job is removed from its store, or does not wait for it any more."""
         self.untold.pop(job_id, None)
+        for number, (its, untold) in list(self.on_record.items()):
+            if (its, untold.job.id) == (alias, job_id):
+                self.on_record.pop(number, None)
 
     def tell(self, alias: str) -> None:
         """Tell listeners what has come on record in a store."""
-        for job_id, untold in list(self.untold.items()):
-            if untold.alias == alias:
-                self.untold.pop(job_id, None)
+        for number, (its, untold) in list(self.on_record.items()):
+            if its == alias and self.on_record.pop(number, None) is not None:
                 for skip in untold.skips:
                     self._scheduler._reports.skipped(alias, untold.job, skip)
 

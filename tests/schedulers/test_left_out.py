@@ -205,6 +205,29 @@ def test_a_job_that_is_refused_or_gone_is_not_told_of(make: Make) -> None:
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_a_job_of_the_same_id_is_told_of_as_well(make: Make, started: bool) -> None:
+    """In another job store, or in the place of the first: each has its record, and each record is told."""
+    scheduler, log = make()
+    scheduler.add_jobstore("memory", "other")
+    if started:
+        scheduler.start()
+    scheduler.add_job(nothing, WORKDAYS, id="x")
+    scheduler.add_job(nothing, WORKDAYS, id="x", jobstore="other")
+    if not started:
+        scheduler.start()
+    scheduler.advance(1)
+    assert sorted(event.jobstore for event in log.of(EVENT_JOB_SKIPPED)) == ["default", "other"]
+    log.clear()
+    for hour in (9, 10):
+        trigger = CronTrigger(hour=hour, timezone="UTC").excluding(WEEKEND)
+        scheduler.add_job(nothing, trigger, id="y", replace_existing=True)
+    scheduler.advance(1)
+    assert len(scheduler.get_runs("y")) == 2
+    assert [event.first_run_time.hour for event in log.of(EVENT_JOB_SKIPPED)] == [9, 10]
+    scheduler.shutdown()
+
+
 @pytest.mark.parametrize("way", ["one", "several", "replacing"])
 def test_nothing_is_kept_of_jobs_that_are_refused(make: Make, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept until it is told is bounded by that: it is of jobs that are added, or wait for their store."""
