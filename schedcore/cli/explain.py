@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from schedcore.errors import InvalidTriggerError
+
 if TYPE_CHECKING:
     from schedcore.triggers.explain import Explanation
 
@@ -58,7 +60,15 @@ class Reading(NamedTuple):
             seconds=self.seconds,
             year=self.year,
         )
-        return trigger.explain(now=now, count=count, at=at, zone_guessed=self.timezone is None)
+        try:
+            return trigger.explain(now=now, count=count, at=at, zone_guessed=self.timezone is None)
+        except InvalidTriggerError as error:
+            if error.field != "seed":
+                raise
+            raise InvalidTriggerError(
+                f"crontab {schedule!r}: 'H' stands for a number that the id of the job picks; give it with --seed",
+                field="seed",
+            ) from None
 
 
 _USUAL = Reading()

@@ -7,8 +7,9 @@ What may surprise has a code each (``Finding.code``):
 ``gap``             within two years a time is skipped or moved, because the clocks go forward over it;
 ``overlap``         within two years a time comes twice, because the clocks go back;
 ``weekday-number``  a weekday is a number, and other dialects count otherwise;
+``long-step``       a step is longer than the range that it goes through;
 ``either-day``      both day fields are restricted, and dialects differ about what that means;
-``jitter``          the jitter is longer than the time between two fire times;
+``jitter``          the jitter is not shorter than the time between two fire times;
 ``interval-days``   an interval of whole days in a zone whose clocks change: elapsed time moves on the wall clock;
 ``host-zone``       nobody named the zone; it is the machine's own.
 

@@ -326,7 +326,9 @@ def _sum(weeks: object, days: object, hours: object, minutes: object, seconds: o
         try:
             interval_us += round((value + 0) * unit_us)  # type: ignore[operator]  # a list and a text can be multiplied, too
         except (TypeError, ValueError, OverflowError):
-            raise InvalidTriggerError(f"{name}: {value!r} is not a finite number", field=name) from None
+            raise InvalidTriggerError(
+                f"{name}: {value!r} is not a finite number; give one such as 5 or 0.5", field=name
+            ) from None
     if interval_us <= 0:
         raise InvalidTriggerError(
             f"the interval is {interval_us / 1e6:g} seconds; weeks, days, hours, minutes and seconds must add up "

@@ -54,6 +54,12 @@ def test_errors_pass_through() -> None:
         explain("0 0 x * *", Reading(timezone="UTC"))
 
 
+def test_six_fields_name_what_reads_them() -> None:
+    result = command("explain", "0 30 2 * * *", "-z", "UTC")
+    assert (result.exit_code, "before them (seconds) or of years after them (year)" in result.stderr) == (2, True)
+    assert command("explain", "0 30 2 * * *", "-z", "UTC", "--seconds").exit_code == 0
+
+
 def test_the_commands() -> None:
     result = command("next", "H 2 * * *", "--seed", "backup", "-z", "UTC", "-n", "3")
     assert (result.exit_code, len(result.output.splitlines())) == (0, 3)
@@ -73,7 +79,10 @@ def test_the_commands() -> None:
     ("arguments", "text"),
     [
         (["next", "0 0 x * *"], "schedcore: day of '0 0 x * *', column 5: 'x' is not understood"),
-        (["next", "H 0 * * *"], "'H' stands for a number that a seed picks"),
+        (
+            ["next", "H 0 * * *"],
+            "crontab 'H 0 * * *': 'H' stands for a number that the id of the job picks; give it with --seed",
+        ),
         (["explain", "0 9 * * *", "--at", "soon"], "at: 'soon' is not a date"),
         (["explain", "0 9 * * *", "--timezone", "Berlin"], "no zone is called 'Berlin'; did you mean 'Europe/Berlin'?"),
         (["explain", "0 9 * * *", "--dialect", "cron"], "'cron' is not one of"),

@@ -130,7 +130,7 @@ def test_lengths_are_exact(arguments: dict[str, Any], interval_us: int) -> None:
         ),
         ({"seconds": -5}, "seconds", "the interval is -5 seconds"),
         ({"seconds": 1e-9}, "seconds", "the interval is 0 seconds"),
-        ({"seconds": "5"}, "seconds", "seconds: '5' is not a finite number"),
+        ({"seconds": "5"}, "seconds", "seconds: '5' is not a finite number; give one such as 5 or 0.5"),
         ({"weeks": [1]}, "weeks", "weeks: [1] is not a finite number"),
         ({"hours": b"1"}, "hours", "hours: b'1' is not a finite number"),
         ({"minutes": float("nan")}, "minutes", "minutes: nan is not a finite number"),
