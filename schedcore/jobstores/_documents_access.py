@@ -123,10 +123,13 @@ class DocumentAccess(DocumentBackend):
         return found
 
     def _remember(self, doc: Doc) -> None:
+        self._docs[doc.id] = doc
+        self._forget_earliest()
+
+    def _forget_earliest(self) -> None:
         docs = self._docs
-        while len(docs) >= _KEPT:
+        while len(docs) > _KEPT:
             del docs[next(iter(docs))]
-        docs[doc.id] = doc
 
     def _put(self, changes: Sequence[Change], *, together: bool = False) -> list[bool]:
         """Write; whether each was. ``together``: all or none, and none is kept in memory."""
@@ -137,19 +140,21 @@ class DocumentAccess(DocumentBackend):
             written += self._write(some, together)
         docs = self._docs
         for (_, doc, _, _), done in zip(changes, written, strict=True):
-            if done and not together and not doc.empty:
-                self._remember(doc)
-            elif doc[0] in docs:
-                del docs[doc[0]]
+            job_id, _, uid, _, _, _, _, _, _, _, _, _, past = doc
+            if done and not together and (uid or past):
+                docs[job_id] = doc
+            elif job_id in docs:
+                del docs[job_id]
+        self._forget_earliest()
         return written
 
     def _known(self, job_id: str, revision: int) -> Doc | None:
         """A document with a revision, as far as it is in memory."""
         claimed = self._claimed.get(job_id)
-        if claimed is not None and claimed.doc.revision == revision:
-            return claimed.doc
+        if claimed is not None and claimed[1][1] == revision:
+            return claimed[1]
         doc = self._docs.get(job_id)
-        return doc if doc is not None and doc.revision == revision else None
+        return doc if doc is not None and doc[1] == revision else None
 
     def _change(self, ids: Sequence[str], change: Callable[[Doc], Change | None], *, cached: bool = False) -> None:
         """Change documents, each from what it says now. ``cached``: what it said last is worth a try."""
@@ -159,7 +164,7 @@ class DocumentAccess(DocumentBackend):
             docs.update(self._read([job_id for job_id in left if job_id not in docs]))
             changes = [made for job_id in left for made in (change(docs.get(job_id) or Doc(job_id, 0)),) if made]
             written = self._put(changes)
-            for made, done in zip(changes, written, strict=True):
+            for made, done in zip(changes, written, strict=True) if self._claimed else ():
                 claimed = self._claimed.get(made.doc.id)
                 # Runs that went on or ended meanwhile leave a decision about later ones as it is.
                 if (
@@ -169,9 +174,9 @@ class DocumentAccess(DocumentBackend):
                     and made.doc.uid == claimed.doc.uid
                 ):
                     self._claimed[made.doc.id] = claimed._replace(doc=made.doc)
-            left = [made.doc.id for made, done in zip(changes, written, strict=True) if not done]
-            if not left:
+            if all(written):
                 return
+            left = [made.doc.id for made, done in zip(changes, written, strict=True) if not done]
             docs = {}
         raise JobStoreError(
             self._alias, f"{len(left)} jobs were changed by somebody else {_TRIES} times", transient=True

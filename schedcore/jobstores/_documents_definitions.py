@@ -37,10 +37,11 @@ class Definitions:
         found: dict[str, Loaded] = {}
         missing: list[Doc] = []
         for doc in docs:
-            record = kept.get(doc.uid)
+            job_id = doc[0]
+            record = kept.get(doc[2])
             # Somebody may have copied a document under another id.
-            if record is not None and record.version == doc.version and record.id == doc.id:
-                found[doc.id] = _new(Loaded, (record, None))
+            if record is not None and record.version == doc[3] and record[0] == job_id:
+                found[job_id] = _new(Loaded, (record, None))
             else:
                 missing.append(doc)
         bare = [doc for doc in missing if doc.payload is None]

@@ -279,9 +279,9 @@ def with_live(
         past = tuple([one._replace(live=left) for one in past for left in (_kept(one.uid, one.live, each),) if left])
         if live == doc.live and past == doc.past:
             return None
-    values = (uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past)
-    changed: Doc = _new(Doc, (job_id, revision + 1, *values))
-    return _new(Change, (revision, changed, tuple(records or ()), True))
+    values = job_id, revision + 1, uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past
+    changed: Doc = _new(Doc, values)
+    return _new(Change, (revision, changed, tuple(records) if records else (), True))
 
 
 def _kept(uid: str, live: tuple[LiveRun, ...], each: Callable[[str, LiveRun], LiveRun | None]) -> tuple[LiveRun, ...]:

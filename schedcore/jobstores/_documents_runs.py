@@ -45,13 +45,15 @@ class DocumentRuns(DocumentAccess):
             loaded = self._definitions.load(docs)
             claims: list[Claim] = []
             for doc in docs:
-                record, reason = loaded[doc.id]
-                if doc.fire_us is None or doc.due_us is None or doc.state is not _ACTIVE:
+                job_id, revision, uid, _, state, _, fire_us, due_us, _, _, _, live, past = doc
+                record, reason = loaded[job_id]
+                if fire_us is None or due_us is None or state is not _ACTIVE:
                     reason = DAMAGED
-                token = doc.id, doc.uid, doc.revision
-                live = len(doc.live) + sum([len(one.live) for one in doc.past])
-                claims.append(_new(Claim, (record, doc.fire_us or 0, doc.due_us or 0, live, token, reason)))
-                claimed[doc.id] = _new(Claimed, (doc.revision, doc))
+                count = len(live)
+                if past:
+                    count += sum([len(one.live) for one in past])
+                claims.append(_new(Claim, (record, fire_us or 0, due_us or 0, count, (job_id, uid, revision), reason)))
+                claimed[job_id] = _new(Claimed, (revision, doc))
             return claims
 
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
@@ -59,26 +61,30 @@ class DocumentRuns(DocumentAccess):
             changes: list[Change] = []
             planned: list[tuple[Decision, list[Run]]] = []
             dropped: list[Decision] = []
-            on_record = self._on_record(decisions)
+            alias, claims = self._alias, self._claimed
             for decision in decisions:
-                job_id, uid, revision = decision.claim.token
-                claimed = self._claimed.get(job_id)
+                claim, fires, _, _, _, _, _ = decision
+                job, _, _, _, (job_id, uid, revision), _ = claim
+                claimed = claims.get(job_id)
                 if claimed is None or claimed.revision != revision or claimed.doc.uid != uid:
                     dropped.append(decision)
                     continue
-                fires: Sequence[int] = decision.fires
-                if on_record:
-                    fires = [fire_us for fire_us in fires if (uid, fire_us) not in on_record]
-                changes.append(self._decided(claimed.doc, decision, fires, now_us))
-                job = decision.claim.job
-                runs = [_new(Run, (job, self._alias, fire_us, 1, (job_id, uid))) for fire_us in fires]
+                doc = claimed.doc
+                if fires and fires[0] <= doc.last_us:
+                    fires = self._not_on_record(doc, fires)
+                changes.append(self._decided(doc, decision, fires, now_us))
+                token = job_id, uid
+                if len(fires) == 1:
+                    runs = [_new(Run, (job, alias, fires[0], 1, token))]
+                else:
+                    runs = [_new(Run, (job, alias, fire_us, 1, token)) for fire_us in fires]
                 planned.append((decision, runs))
             written = self._put(changes)
             for decision in decisions:
                 job_id, _, revision = decision.claim.token
-                claimed = self._claimed.get(job_id)
+                claimed = claims.get(job_id)
                 if claimed is not None and claimed.revision == revision:
-                    del self._claimed[job_id]
+                    del claims[job_id]
             made: list[Run] = []
             plain = not dropped
             for (decision, runs), done in zip(planned, written, strict=True):
@@ -91,31 +97,22 @@ class DocumentRuns(DocumentAccess):
                     plain = False
             return Committed(made, dropped, plain)
 
-    def _on_record(self, decisions: Sequence[Decision]) -> set[tuple[str, int]]:
-        """The fire times of decisions that have a run already: only those that are not later than all before can."""
-        suspects: dict[str, list[tuple[str, int]]] = {}
-        found: set[tuple[str, int]] = set()
-        for decision in decisions:
-            job_id, uid, _ = decision.claim.token
-            claimed = self._claimed.get(job_id)
-            if claimed is None:
-                continue
-            doc = claimed.doc
-            for fire_us in decision.fires:
-                if fire_us <= doc.last_us:
-                    if any(run.fire_us == fire_us for run in doc.live):
-                        found.add((uid, fire_us))
-                    else:
-                        suspects.setdefault(job_id, []).append((uid, fire_us))
-        for job_id, keys in suspects.items():
-            found |= self._recorded(job_id, keys)
-        return found
+    def _not_on_record(self, doc: Doc, fires: Sequence[int]) -> tuple[int, ...]:
+        """Fire times, oldest first, without those that have a run already: only those that are not later than all before can."""
+        live = {run.fire_us for run in doc.live}
+        suspects = [(doc.uid, fire_us) for fire_us in fires if fire_us <= doc.last_us and fire_us not in live]
+        found = self._recorded(doc.id, suspects) if suspects else set()
+        return tuple([fire_us for fire_us in fires if fire_us not in live and (doc.uid, fire_us) not in found])
 
     def _decided(self, doc: Doc, decision: Decision, fires: Sequence[int], now_us: int) -> Change:
         claim, all_fires, skips, next_us, next_due_us, broken, _ = decision
         job_id, revision, uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past = doc
-        live += tuple([_new(LiveRun, (at_us, 1, _SUBMITTED, now_us, None)) for at_us in fires])
-        last_us = max((last_us, *all_fires))
+        if len(fires) == 1:  # as most often
+            live = (*live, _new(LiveRun, (fires[0], 1, _SUBMITTED, now_us, None)))
+        else:
+            live += tuple([_new(LiveRun, (at_us, 1, _SUBMITTED, now_us, None)) for at_us in fires])
+        if all_fires and all_fires[-1] > last_us:
+            last_us = all_fires[-1]
         records: tuple[tuple[str, RunRecord], ...] = ()
         if skips:
             last_us = max((last_us, *[skip.last_us for skip in skips]))
@@ -128,8 +125,22 @@ class DocumentRuns(DocumentAccess):
             fire_us, due_us = next_us, next_due_us
         elif live and payload is None:
             payload = self._read([job_id])[job_id].payload
-        values = (uid, version, state, elapsed, fire_us, due_us, reason, last_us, payload, live, past)
-        changed: Doc = _new(Doc, (job_id, revision + 1, *values))
+        values = (
+            job_id,
+            revision + 1,
+            uid,
+            version,
+            state,
+            elapsed,
+            fire_us,
+            due_us,
+            reason,
+            last_us,
+            payload,
+            live,
+            past,
+        )
+        changed: Doc = _new(Doc, values)
         if broken is None and next_us is None:
             return Change(revision, changed.without_job(keep=True), records)
         return _new(Change, (revision, changed, records, True))
@@ -153,26 +164,23 @@ class DocumentRuns(DocumentAccess):
             self._change(list(begun), start, cached=True)
 
     def finish(self, finishes: Sequence[Finish]) -> None:
-        over: dict[str, dict[tuple[str, int, int], Finish]] = {}
-        for finish in finishes:
-            _, _, fire_us, attempt, (job_id, uid) = finish[0]
-            over.setdefault(job_id, {})[uid, fire_us, attempt] = finish
+        over = {(run.token, run.fire_us, run.attempt): finish for finish in finishes for run in (finish.run,)}
 
         def end(doc: Doc) -> Change | None:
-            mine = over[doc.id]
+            job_id = doc.id
             records: list[tuple[str, RunRecord]] = []
 
             def each(uid: str, run: LiveRun) -> LiveRun | None:
-                found = mine.get((uid, run.fire_us, run.attempt))
+                found = over.get(((job_id, uid), run.fire_us, run.attempt))
                 if found is None:
                     return run
-                records.append((uid, _finished(doc.id, run, found)))
+                records.append((uid, _finished(job_id, run, found)))
                 return None
 
             return with_live(doc, each, records)
 
         with self._writing("record how runs ended"):
-            self._change(list(over), end, cached=True)
+            self._change(list(dict.fromkeys([token[0] for token, _, _ in over])), end, cached=True)
             self._forget_old(max((finish.finished_us for finish in finishes), default=0))
 
     def withdraw(self, runs: Sequence[Run]) -> None:
@@ -225,10 +233,12 @@ class DocumentRuns(DocumentAccess):
 
 def _finished(job_id: str, run: LiveRun, finish: Finish) -> RunRecord:
     fire_us, attempt, _, submitted_us, begun_us = run
-    _, state, started_us, finished_us, *_ = finish
-    reason, *texts_and_code = outcome(finish)
-    times = 1, None, submitted_us, begun_us if started_us is None else started_us, finished_us
-    return _new(RunRecord, (job_id, fire_us, attempt, state, reason, *times, *texts_and_code))
+    _, state, started_us, finished_us, _, _, _ = finish
+    if started_us is None:
+        started_us = begun_us
+    reason, error, traceback, result, output, exit_code = outcome(finish)
+    values = job_id, fire_us, attempt, state, reason, 1, None, submitted_us, started_us, finished_us
+    return _new(RunRecord, (*values, error, traceback, result, output, exit_code))
 
 
 def _due_order(doc: Doc) -> tuple[int, str]:

@@ -31,7 +31,7 @@ NOTHING = Outcome(None, None, None, None, None, None)
 
 def outcome(finish: Finish) -> Outcome:
     """What is kept. What a command returns or raises has an exit code and output, which fill columns of their own."""
-    _, state, _, _, retval, exception, traceback, *_ = finish
+    _, state, _, _, retval, exception, traceback = finish
     if retval is None and exception is None and traceback is None:
         return NOTHING
     if state is RunState.SKIPPED:

@@ -35,6 +35,7 @@ def pack_batch(
     ``keep``: how many records of a job stay.
     """
     revisions: list[str] = []
+    same: dict[int, str] = {}  # many have the same
     last_revisions: list[str] = []
     docs: list[str] = []
     gone: list[str] = []
@@ -55,8 +56,10 @@ def pack_batch(
         name = f"${len(job_id)}\r\n{job_id}\r\n" if job_id.isascii() else _argument(job_id)
         if uid or past:
             if begins:
-                text = f"{old} "
-                revisions.append(f"${len(text)}\r\n{text}\r\n")
+                text = same.get(old, "")
+                if not text:
+                    text = same[old] = _argument(f"{old} ")
+                revisions.append(text)
             text = f"{revision} {doc.pack()}"
             docs.append(f"{name}${len(text)}\r\n{text}\r\n")
             if not keeps_payload and isinstance(payload, bytes):
