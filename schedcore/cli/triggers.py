@@ -18,7 +18,7 @@ from schedcore.errors import (
     UnknownPluginError,
     did_you_mean,
 )
-from schedcore.triggers.base import BaseTrigger
+from schedcore.triggers.base import BaseTrigger, names_zone
 
 __all__ = ["build", "build_trigger"]
 
@@ -90,8 +90,8 @@ def build(
             if key not in parameters:
                 hint = did_you_mean(key, parameters)
                 raise error(f"unknown argument {key!r} of trigger {spec.kind!r}{hint}", key, value=False)
-    if "timezone" in parameters and zone is not None:
-        arguments.setdefault("timezone", zone)
+    if "timezone" in parameters and zone is not None and not names_zone(cls, arguments):
+        arguments["timezone"] = zone
     try:
         trigger = cls(**arguments)
     except UnknownOptionError as problem:

@@ -16,7 +16,7 @@ from schedcore.errors import ConfigurationError, InvalidTriggerError, JobArgumen
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import callable_name, resolve
 from schedcore.signatures import check_arguments
-from schedcore.triggers.base import BaseTrigger, EngineTrigger
+from schedcore.triggers.base import BaseTrigger, EngineTrigger, names_zone
 from schedcore.triggers.foreign import as_grid
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def make_trigger(
             if shared is not None:
                 return _anchored(shared, timeline)
         cls = plugins.load(plugins.TRIGGERS, trigger)
-        if "timezone" not in trigger_args:
+        if not names_zone(cls, trigger_args):
             trigger_args["timezone"] = timezone
         try:
             made = cls(**trigger_args)

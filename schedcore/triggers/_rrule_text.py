@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers._zones import same_zone, to_zone
 
-__all__ = ["EPOCH", "FREQUENCIES", "Line", "as_text", "parsed", "split", "to_s"]
+__all__ = ["EPOCH", "FREQUENCIES", "Line", "as_text", "aware_start", "parsed", "split", "to_s"]
 
 #: The wall clock's.
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001
@@ -108,13 +108,18 @@ def as_text(rule: object) -> str:
             f"rule: {rule!r} is of type {type(rule).__name__}; give the text of a rule, or a dateutil.rrule.rrule",
             field="rule",
         )
-    start: Any = getattr(rule, "_dtstart", None)
-    if isinstance(start, datetime) and start.tzinfo is not None:
+    if aware_start(rule) is not None:
         # dateutil writes the wall time of an aware start without its zone, and UNTIL likewise.
         until: Any = getattr(rule, "_until", None)
         if until is not None:
             text = re.sub(r"UNTIL=\w+", f"UNTIL={until.astimezone(UTC):%Y%m%dT%H%M%SZ}", text)
     return text
+
+
+def aware_start(rule: object) -> datetime | None:
+    """The start of a rule of dateutil where it has a zone."""
+    start: Any = getattr(rule, "_dtstart", None)
+    return start if isinstance(start, datetime) and start.tzinfo is not None else None
 
 
 def split(text: str) -> list[Line]:

@@ -14,7 +14,7 @@ it can neither drift nor double a fire time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self
 
@@ -34,6 +34,7 @@ __all__ = [
     "Frozen",
     "GridTrigger",
     "Swallowed",
+    "names_zone",
     "unknown_option",
 ]
 
@@ -80,6 +81,14 @@ def unknown_option(cls: type, given: Iterable[str]) -> UnknownOptionError:
 
     known = [name for name, one in signature(cls).parameters.items() if one.kind is not Parameter.VAR_KEYWORD]
     return UnknownOptionError(next(iter(given)), known, cls.__name__)
+
+
+def names_zone(cls: type, arguments: Mapping[str, Any]) -> bool:
+    """Whether arguments for a trigger class say which zone it is of; if not, whoever makes it gives its own as ``timezone``."""
+    if "timezone" in arguments:
+        return True
+    own: Callable[[Mapping[str, Any]], bool] | None = getattr(cls, "names_zone", None)
+    return own is not None and own(arguments)
 
 
 class Frozen:

@@ -13,7 +13,7 @@ Theory of operation. The text is read, and turned into local time, by ``_rrule_t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from itertools import islice
 from time import time_ns
@@ -25,7 +25,7 @@ from schedcore.triggers._boxes import Box
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, clock, gaps, is_fixed, offset_at, overlaps, wall_instant
 from schedcore.triggers._rrule_event import Rules
-from schedcore.triggers._rrule_text import EPOCH, as_text, split, to_s
+from schedcore.triggers._rrule_text import EPOCH, as_text, aware_start, split, to_s
 from schedcore.triggers._stored import bound_in, jitter_in
 from schedcore.triggers._values import check_version, is_other_release, zone_stamp
 from schedcore.triggers._where import WallRule
@@ -101,13 +101,13 @@ class RRuleTrigger(Frozen, EngineTrigger):
             raise unknown_option(type(self), others)
         lines = split(as_text(rule))
         stated = next((line for line in lines if line.name == "DTSTART"), None)
+        if dtstart is None:
+            dtstart = aware_start(rule)  # its text has the wall time alone
         if timezone is None:
             if isinstance(dtstart, datetime) and dtstart.tzinfo is not None:
                 timezone = dtstart.tzinfo
             elif dtstart is None and stated is not None:
                 timezone = stated.zone()
-            if timezone is None:
-                timezone = getattr(getattr(rule, "_dtstart", None), "tzinfo", None)
         zone = to_zone(timezone)
         offsets = offsets_for(zone)
         floating = False
@@ -127,6 +127,19 @@ class RRuleTrigger(Frozen, EngineTrigger):
             0 if jitter is None else to_jitter(jitter),
             dst,
         )
+
+    @staticmethod
+    def names_zone(arguments: Mapping[str, Any]) -> bool:
+        """Whether the rule of some arguments says itself which zone it is of, so that a scheduler's own is not to be added."""
+        rule = arguments.get("rule")
+        if arguments.get("dtstart") is not None:
+            return False
+        if aware_start(rule) is not None:
+            return True
+        try:
+            return any(line.name == "DTSTART" and line.zone() is not None for line in split(as_text(rule)))
+        except InvalidTriggerError:  # which the constructor says
+            return False
 
     def _fill(
         self,

@@ -625,3 +625,11 @@ def test_a_machine_that_does_not_know_its_zone(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InvalidTriggerError, match=r"^the time zone of this machine cannot be told \(it is N"):
         parse_toml(JOB + "interval = { hours = 1 }", "s.toml")
     assert parse_toml(JOB + 'interval = { hours = 1, timezone = "UTC" }', "s.toml").jobs
+
+
+def test_a_recurrence_rule_that_names_its_zone_keeps_it() -> None:
+    rules = ("DTSTART;TZID=America/New_York:20260105T090000\\nRRULE:FREQ=DAILY", "FREQ=DAILY")
+    job = '[[jobs]]\nid = "{0}"\ncommand = "true"\ntrigger = {{ type = "rrule", rule = "{1}" }}\n'
+    text = '[scheduler]\ntimezone = "Europe/Berlin"\n' + "".join(job.format(*each) for each in enumerate(rules))
+    file = parse_toml(text, "jobs.toml")
+    assert [str(build_trigger(file, each).timezone) for each in file.jobs] == ["America/New_York", "Europe/Berlin"]  # type: ignore[attr-defined]

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from schedcore import plugins
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError, MissingExtraError
+from schedcore.testing import VirtualScheduler
 from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.calendars import Weekdays
 from schedcore.triggers.rrule import RRuleTrigger
@@ -165,8 +166,40 @@ def test_a_rule_of_dateutil() -> None:
         library.rrule(library.WEEKLY, dtstart=start.replace(tzinfo=None), byweekday=library.FR), timezone="UTC"
     )
     assert days(walk(naive, 2)) == ["2026-01-09", "2026-01-16"]
+    elsewhere = RRuleTrigger(library.rrule(library.DAILY, dtstart=start, until=until), timezone="Asia/Tokyo")
+    assert walk(elsewhere, 4) == ["2026-01-05 17:00+09:00", "2026-01-06 17:00+09:00", "2026-01-07 17:00+09:00", "never"]
     with pytest.raises(InvalidTriggerError, match="give the text of a rule"):
         RRuleTrigger(library.rruleset())
+
+
+@pytest.mark.parametrize(
+    ("rule", "options", "zone", "first"),
+    [
+        (f"DTSTART;TZID={NY}:20260105T090000\nRRULE:FREQ=DAILY", {}, NY, "09:00-04:00"),
+        ("DTSTART:20260105T090000Z\nRRULE:FREQ=DAILY", {}, "UTC", "09:00+00:00"),
+        (library.rrule(library.DAILY, dtstart=datetime(2026, 1, 5, 9, tzinfo=ZoneInfo(NY))), {}, NY, "09:00-04:00"),
+        ("DTSTART:20260105T090000\nRRULE:FREQ=DAILY", {}, BERLIN, "09:00+01:00"),
+        ("RRULE:FREQ=DAILY", {"dtstart": "2026-01-05 09:00"}, BERLIN, "09:00+01:00"),
+        (
+            f"DTSTART;TZID={NY}:20260105T090000\nRRULE:FREQ=DAILY",
+            {"dtstart": "2026-01-05 10:00"},
+            BERLIN,
+            "10:00+01:00",
+        ),
+        (f"DTSTART;TZID={NY}:20260105T090000\nRRULE:FREQ=DAILY", {"timezone": "UTC"}, "UTC", "14:00+00:00"),
+    ],
+)
+def test_a_rule_that_names_its_zone_keeps_it_in_a_scheduler_of_another_one(
+    rule: Any, options: dict[str, Any], zone: str, first: str
+) -> None:
+    """In March the clocks of New York go forward three weeks before those of Berlin."""
+    scheduler = VirtualScheduler(start="2026-03-09T00:00:00Z", timezone=BERLIN)
+    job = scheduler.add_job(print, "rrule", rule=rule, **options)
+    scheduler.start()
+    next_run = job.next_run_time
+    assert next_run is not None
+    assert (str(next_run.tzinfo), next_run.isoformat(timespec="minutes")) == (zone, f"2026-03-09T{first}")
+    scheduler.shutdown()
 
 
 @pytest.mark.parametrize(
