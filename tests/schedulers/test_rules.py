@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-from datetime import UTC, datetime, timedelta
+from collections.abc import Container
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -27,18 +27,7 @@ from schedcore.run import Run, RunState, current_run
 from schedcore.testing import EventLog, VirtualClock, VirtualExecutor, VirtualScheduler
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.cron import CronTrigger
-
-Make = Callable[..., VirtualScheduler]
-
-T0 = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def seconds(n: float) -> datetime:
-    return T0 + timedelta(seconds=n)
-
-
-def nothing() -> None:
-    pass
+from tests.schedulers.simple import T0, Make, nothing, seconds
 
 
 def test_a_year_of_a_daily_job_over_both_changes_of_the_clocks(virtual: Make) -> None:
