@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 
-from schedcore.triggers._bits import set_bits, widened
+from schedcore.triggers._bits import lowest, set_bits, widened
 from schedcore.triggers._local import DAY_S
 
 __all__ = [
@@ -54,6 +54,8 @@ LAST_CHUNK = 19
 EVERY_CHUNK, NO_CHUNK = 0, LAST_CHUNK + 1
 # Chunks kept, of 18 kB each.
 _KEPT = 512
+# The first days of a chunk: to find the first of all takes as long as there are days, and it is among these most often.
+_NEAR = (1 << 8192) - 1
 # Points of a lattice that are tried in a row.
 _POINTS = 512
 _DAY_US = DAY_S * 1_000_000
@@ -133,7 +135,7 @@ def repeating_from(sets: Sequence[Days]) -> int:
 def _first_common(sets: tuple[Days, ...], chunk: int) -> int | None:
     """The place of the first day that several sets have in common in a chunk."""
     days = common_days(sets, chunk)
-    return (days & -days).bit_length() - 1 if days else None
+    return lowest(days & _NEAR or days) if days else None
 
 
 @lru_cache(maxsize=_KEPT)
@@ -173,11 +175,12 @@ def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> i
         if soonest is not None:
             text = _common_text(sets, like)
             first, rest = place >> 3, place & 7
-            found = int.from_bytes(text[first : first + 64], "little") >> rest  # the near ones, and then all
-            if not found:
-                found = int.from_bytes(text[first:], "little") >> rest
+            found = int.from_bytes(text[first : first + 64], "little") >> rest  # the near ones first
             if found:
-                return FIRST_DAY + chunk * CHUNK + place + (found & -found).bit_length() - 1
+                return FIRST_DAY + chunk * CHUNK + place + lowest(found)
+            far = text[first + 64 :].lstrip(b"\0")
+            if far:
+                return FIRST_DAY + chunk * CHUNK + 8 * (len(text) - len(far)) + lowest(far[0])
         if chunk >= LAST_CHUNK or (whole and chunk >= repeats) or (chunk >= 0 and repeats > 1 and not _ever(sets)):
             return None
         chunk, place, whole = chunk + 1, 0, True

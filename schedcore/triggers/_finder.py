@@ -25,6 +25,8 @@ _MOST_TIMES, _MOST_MET = 512, 2048
 _POINTS_OF_A_STEP = 16
 # A lattice that is coarser has few points, also where it hardly drifts: they are tried, and not days.
 _RARE_US = 60 * _DAY_US
+# Windows of which a lattice comes to one in so many are few.
+_SCARCE = 64
 # Windows of the day that a lattice is tried against at once.
 _MOST_WINDOWS = 48
 
@@ -85,6 +87,7 @@ def _met_days(
     on_us = gcd(period_us, _DAY_US)
     low_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
     high_us = _MINUTE_US * (minutes.bit_length() - 1) + _SECOND_US * seconds.bit_length() - 1
+    times = _times_on(on_us, offset_us % on_us, minutes, seconds)
     small: list[Days] = []
     last: list[Days] = []
     known = True
@@ -94,16 +97,13 @@ def _met_days(
         step_us = gcd(each_us, _DAY_US)
         period = each_us // step_us  # days after which all comes again
         wide_us = high_us - low_us + width_us
-        times = _times_on(on_us, offset_us % on_us, minutes, seconds)
         if times is not None and len(times) * (width_us // step_us + 1) <= _MOST_MET:
             # day * _DAY_US + time is to be from begin_us + k * each_us to width_us later
             inverse = pow(_DAY_US // step_us, -1, period) if period > 1 else 0
-            days: set[int] = set()
-            for time_us in times:
-                after_us = (time_us - begin_us) % step_us
-                first = (begin_us - time_us + after_us) // step_us * inverse % period
-                count = (width_us - after_us) // step_us + 1
-                days.update([(first + number * inverse) % period for number in range(count)])
+            whole, rest_us = divmod(width_us, step_us)
+            turns = [divmod(time_us - begin_us, step_us) for time_us in times]
+            days = {(number - turn) * inverse % period for turn, _ in turns for number in range(whole)}
+            days |= {(whole - turn) * inverse % period for turn, later_us in turns if later_us <= rest_us}
             if 2 * len(days) < period:
                 small.append(day_lattice(period, *sorted(days)))
         elif wide_us < each_us:
@@ -120,12 +120,15 @@ def _times_on(step_us: int, first_us: int, minutes: int, seconds: int) -> list[i
     in_a_minute = min(-(-_MINUTE_US // step_us), seconds.bit_count() * -(-_SECOND_US // step_us))
     if minutes.bit_count() * in_a_minute > _MOST_TIMES:
         return None
+    stretches = [(low * _SECOND_US, high * _SECOND_US) for low, high in runs(seconds)]
     return [
         at_us
         for low, high in runs(minutes)
         for minute_us in range(_MINUTE_US * low, _MINUTE_US * high, _MINUTE_US)
-        for at_us in range(minute_us + (first_us - minute_us) % step_us, minute_us + _MINUTE_US, step_us)
-        if seconds >> at_us % _MINUTE_US // _SECOND_US & 1
+        for begin_us, end_us in stretches
+        for at_us in range(
+            minute_us + begin_us + (first_us - minute_us - begin_us) % step_us, minute_us + end_us, step_us
+        )
     ]
 
 
@@ -206,7 +209,6 @@ def look(
     wanted: tuple[tuple[tuple[int, int, int], ...], ...] = tuple((window,) for window in windows)
     small, last, known = _met_days(period_us, offset_us, minutes, seconds, windows)
     rare = period_us > _RARE_US
-    sets = (*small, *sets) if rare else (*small, *sets, *last)
     # What comes to other times each day is not stepped along, which may take years of days.
     times_of_day = () if known else _windows_of(minutes, seconds)
     rarest = max(windows, default=(0, 0, 0))
@@ -217,6 +219,11 @@ def look(
         others: list[tuple[tuple[int, int, int], ...]] = [(window,) for window in windows if window != rarest]
         others += times_of_day[:1] if drifts(rarest[0]) else ()
         crossed = [[(each_us, at - rarest[2], wide + rarest[2]) for each_us, at, wide in each] for each in others]
+    # Windows that few of its points are in come before days.
+    scarce = wanted
+    if crossed or period_us <= _DAY_US or not any(_SCARCE * width_us < each_us for each_us, _, width_us in windows):
+        scarce = ()
+    sets = (*small, *sets) if rare or scarce else (*small, *sets, *last)
     if times_of_day and drifts(period_us):
         wanted += times_of_day
     until_day = None if until_us is None else until_us // _DAY_US
@@ -230,6 +237,13 @@ def look(
         steps[0] -= 1
         if steps[0] < 0 or (until_us is not None and at_us > until_us):
             return at_us
+        if scarce:
+            times = _until_all(scarce, at_us, period_us)
+            if times is None:
+                return None
+            if times:
+                at_us += times * period_us
+                continue
         day, rest_us = divmod(at_us, _DAY_US)
         if sets and day != there and day >= known_from:
             there = next_common(sets, day, until_day)
@@ -238,7 +252,7 @@ def look(
             if there > day:
                 # A lattice that comes to other times each day may pass before the first time of this one.
                 at_us = there * _DAY_US + (0 if wanted else first_us)
-                if sparse:
+                if sparse and not scarce:
                     before_us = at_us + (offset_us - at_us) % period_us
                     at_us = next_point(sets, before_us, period_us)
                     steps[0] -= (at_us - before_us) // (_POINTS_OF_A_STEP * period_us)

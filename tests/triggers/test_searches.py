@@ -97,6 +97,22 @@ def test_a_rule_that_an_interval_is_near_once_in_a_thousand_years() -> None:
     check_each(AndTrigger([mondays, interval], tolerance=60), "2400-01-01T00:00Z", answers, 200)
 
 
+def test_runs_that_few_instances_of_a_rule_are_near() -> None:
+    """One run of the interval in 930 is near an instance of any day, and one in 50 is on a day of the rule: these were tried."""
+    pytest.importorskip("dateutil", reason="needs the extra rrule")
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    mondays = RRuleTrigger(
+        "FREQ=HOURLY;INTERVAL=31;BYMONTH=2,4;BYDAY=MO",
+        dtstart="2024-01-31T02:30",
+        timezone="America/Scoresbysund",
+        dst="cron",
+    )
+    interval = IntervalTrigger(days=43, hours=13, minutes=53, seconds=38, start_date="2014-04-10T11:07:18Z")
+    answers = ["2983-02-10T05:29:58Z", None]
+    check_each(AndTrigger([interval, mondays], tolerance=60), "2399-12-30T01:00Z", answers, 500)
+
+
 def test_intervals_that_are_near_once_in_some_centuries() -> None:
     """What is within an hour of an interval of odd seconds is at any time of the day: 15 parts of it were searched."""
     one = IntervalTrigger(days=65, hours=16, minutes=6, seconds=57, start_date="2030-07-16T22:07:56Z")
