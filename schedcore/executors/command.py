@@ -20,7 +20,7 @@ long as the program runs and belongs in a thread pool. Its rules:
 
 On Windows there are no sessions and users: only the program itself is terminated, and ``user`` is refused.
 
-How programs are signalled, waited for and reaped is in ``_command_children``, how their output is read in ``_command_output``.
+How programs are signalled, waited for and reaped is in ``_command_programs``, how their output is read in ``_command_output``.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 from schedcore.errors import ConfigurationError, FailureError
-from schedcore.executors._command_children import (
+from schedcore.executors._command_output import ENCODING, Reader, Tail
+from schedcore.executors._command_programs import (
     GRACE_S,
-    Child,
+    Program,
     kill_running,
     registry,
     running_commands,
     terminate_running,
 )
-from schedcore.executors._command_output import ENCODING, Reader, Tail
 
 __all__ = [
     "OUTPUT_LIMIT",
@@ -203,7 +203,7 @@ else:
 
 
 def _folder(cwd: str | None, env: Mapping[str, str]) -> str | None:
-    """``cwd`` with a leading ``~`` as the child's HOME."""
+    """``cwd`` with a leading ``~`` as the program's HOME."""
     if cwd is None or (cwd != "~" and not cwd.startswith("~/")):
         return cwd
     home = env.get("HOME") or os.path.expanduser("~")
@@ -245,28 +245,28 @@ def _argv(argv: Sequence[str] | str, shell: str | None) -> tuple[list[str] | str
     return parts, shlex.join(parts)
 
 
-def _why_not(error: OSError, program: str, cwd: str | None, env: Mapping[str, str]) -> str:
-    """What kept ``program`` from starting, and what to do about it."""
+def _why_not(error: OSError, name: str, cwd: str | None, env: Mapping[str, str]) -> str:
+    """What kept the program of this name from starting, and what to do about it."""
     if cwd is not None and not os.path.isdir(cwd):
         what = "is not a folder" if os.path.exists(cwd) else "does not exist"
         return f"the folder {cwd!r} to run it in {what}"
     if isinstance(error, FileNotFoundError):
-        if os.path.dirname(program):
-            exists = os.path.exists(os.path.join(cwd or "", program))
+        if os.path.dirname(name):
+            exists = os.path.exists(os.path.join(cwd or "", name))
             what = "exists, but the interpreter in its #! line does not" if exists else "does not exist"
-            return f"the program {program!r} {what}"
-        return f"no program {program!r} on PATH ({env.get('PATH', '')}); give its full path, or set PATH"
+            return f"the program {name!r} {what}"
+        return f"no program {name!r} on PATH ({env.get('PATH', '')}); give its full path, or set PATH"
     if isinstance(error, PermissionError):
         if error.filename == cwd and cwd is not None:
             return f"the folder {cwd!r} to run it in may not be entered"
-        return f"the program {program!r} may not be executed; is it a file with the x bit (chmod +x)?"
+        return f"the program {name!r} may not be executed; is it a file with the x bit (chmod +x)?"
     if error.errno == errno.ENOEXEC:
-        return f"{program!r} is no program; a script needs a first line like #!/bin/sh"
+        return f"{name!r} is no program; a script needs a first line like #!/bin/sh"
     return error.strerror or str(error)
 
 
 def _start(
-    child: Child,
+    program: Program,
     args: list[str] | str,
     *,
     cwd: str | None,
@@ -278,8 +278,8 @@ def _start(
         options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP, "shell": isinstance(args, str)}
     else:
         options = {"start_new_session": True, **options}
-    program = args if isinstance(args, str) else args[0]
-    with child.lock:
+    name = args if isinstance(args, str) else args[0]
+    with program.lock:
         try:
             process: subprocess.Popen[bytes] = subprocess.Popen(
                 args,
@@ -291,13 +291,13 @@ def _start(
                 **options,
             )
         except OSError as error:
-            reason = _why_not(error, program, cwd, env)
-            raise CommandStartError(child.command, reason, error.errno in _FAILS_FOR_NOW) from error
+            reason = _why_not(error, name, cwd, env)
+            raise CommandStartError(program.command, reason, error.errno in _FAILS_FOR_NOW) from error
         except ValueError as error:  # a NUL or "=" where the system allows none
-            raise CommandStartError(child.command, str(error)) from error
-        child.process = process
-        if child.stop_grace_s is not None:
-            child.send(process, "SIGTERM")
+            raise CommandStartError(program.command, str(error)) from error
+        program.process = process
+        if program.stop_grace_s is not None:
+            program.send(process, "SIGTERM")
     return process
 
 
@@ -333,16 +333,16 @@ def run_command(
         variables["LOGNAME"] = variables["USER"] = user  # as in crontab(5): these cannot be overridden
     folder = _folder(cwd, variables)
 
-    child = Child(command)
-    registry.add(child)
+    program = Program(command)
+    registry.add(program)
     try:
         with contextlib.ExitStack() as stack:
             source = stack.enter_context(_input_file(stdin)) if stdin is not None else subprocess.DEVNULL
-            process = _start(child, args, cwd=folder, env=variables, stdin=source, options=account.options)
+            process = _start(program, args, cwd=folder, env=variables, stdin=source, options=account.options)
         tail = Tail(OUTPUT_LIMIT)
-        exit_code, closed, timed_out = _attend(child, process, tail, timeout, grace)
+        exit_code, closed, timed_out = _attend(program, process, tail, timeout, grace)
     finally:
-        registry.remove(child)
+        registry.remove(program)
 
     output = tail.text()
     if not closed:
@@ -357,7 +357,7 @@ def run_command(
 
 
 def _attend(
-    child: Child, process: subprocess.Popen[bytes], tail: Tail, timeout_s: float | None, grace_s: float
+    program: Program, process: subprocess.Popen[bytes], tail: Tail, timeout_s: float | None, grace_s: float
 ) -> tuple[int, bool, bool]:
     """Read and wait until the program is reaped: its exit code, whether its output was closed by all, whether
     it timed out.
@@ -366,9 +366,9 @@ def _attend(
     timed_out = threading.Event()
 
     def out_of_time() -> None:
-        if not child.ended.is_set():
+        if not program.ended.is_set():
             timed_out.set()
-            child.stop(grace_s)
+            program.stop(grace_s)
 
     timer: threading.Timer | None = None
     reader: Reader | None = None
@@ -377,17 +377,17 @@ def _attend(
         with contextlib.ExitStack() as undo:
             # KeyboardInterrupt when called from the main thread, or no thread to be had: nothing may be left
             # behind.
-            undo.callback(child.leave_nothing)
+            undo.callback(program.leave_nothing)
             reader = Reader(process.stdout, tail)
             if timeout_s is not None:
                 timer = threading.Timer(min(timeout_s, threading.TIMEOUT_MAX), out_of_time)
                 timer.daemon = True
                 timer.start()
-            child.wait()
-            closed = reader.wait(LINGER_S if child.stop_grace_s is None else child.stop_grace_s)
+            program.wait()
+            closed = reader.wait(LINGER_S if program.stop_grace_s is None else program.stop_grace_s)
             undo.pop_all()
     finally:
-        exit_code = child.reap()
+        exit_code = program.reap()
         if timer is not None:
             timer.cancel()
             timer.join()

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from schedcore.errors import ConfigurationError, FailureError
-from schedcore.executors import _command_children, _command_output, command
+from schedcore.executors import _command_output, _command_programs, command
 from schedcore.executors.command import (
     OUTPUT_LIMIT,
     CommandFailedError,
@@ -478,11 +478,11 @@ class TestTerminateRunning:
         with ThreadPoolExecutor() as pool:
             run = pool.submit(run_command, ["sleep", "1000"])
             wait_for(lambda: psutil.Process().children())
-            _command_children.registry.snapshot()
-            real = _command_children.registry._children
+            _command_programs.registry.snapshot()
+            real = _command_programs.registry._programs
             with contextlib.ExitStack() as stack:
-                stack.callback(setattr, _command_children.registry, "_children", real)
-                _command_children.registry._forget()  # what the fork hook calls in the child
+                stack.callback(setattr, _command_programs.registry, "_programs", real)
+                _command_programs.registry._forget()  # what the fork hook calls in the child
                 assert terminate_running() == ()
             assert not run.done()
             terminate_running()
@@ -498,16 +498,16 @@ def is_alive(pid: int) -> bool:
 
 
 def test_an_interrupt_of_the_calling_thread_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = _command_children.Child.wait
+    real = _command_programs.Program.wait
     pids = []
 
-    def interrupted(self: _command_children.Child) -> None:
-        monkeypatch.setattr(_command_children.Child, "wait", real)
+    def interrupted(self: _command_programs.Program) -> None:
+        monkeypatch.setattr(_command_programs.Program, "wait", real)
         assert self.process is not None
         pids.append(self.process.pid)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_command_children.Child, "wait", interrupted)
+    monkeypatch.setattr(_command_programs.Program, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_command(["sleep", "1000"])
     assert not is_alive(pids[0])

@@ -16,13 +16,13 @@ import time
 
 from schedcore._forks import forget_after_fork, notice_fork
 
-__all__ = ["GRACE_S", "Child", "kill_running", "registry", "running_commands", "terminate_running"]
+__all__ = ["GRACE_S", "Program", "kill_running", "registry", "running_commands", "terminate_running"]
 
 #: Seconds between SIGTERM and SIGKILL, unless the caller says otherwise.
 GRACE_S = 5.0
 
 
-class Child:
+class Program:
     """A program from just before its start until it is reaped. ``lock`` guards the process against a signal
     to a stranger.
     """
@@ -99,34 +99,34 @@ class _Registry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._children: set[Child] = set()
+        self._programs: set[Program] = set()
         self._at_exit = False
         forget_after_fork(self._forget)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._children = set()
+        self._programs = set()
 
-    def add(self, child: Child) -> None:
+    def add(self, program: Program) -> None:
         with self._lock:
-            self._children.add(child)
+            self._programs.add(program)
             if not self._at_exit:
                 self._at_exit = True
                 atexit.register(terminate_running)
 
-    def remove(self, child: Child) -> None:
+    def remove(self, program: Program) -> None:
         with self._lock:
-            self._children.discard(child)
-        child.done.set()
+            self._programs.discard(program)
+        program.done.set()
 
-    def unlocked(self) -> list[Child]:
+    def unlocked(self) -> list[Program]:
         """Of this moment. Copying a set is one step of the interpreter."""
-        return list(self._children)
+        return list(self._programs)
 
-    def snapshot(self) -> list[Child]:
+    def snapshot(self) -> list[Program]:
         notice_fork()
         with self._lock:
-            return list(self._children)
+            return list(self._programs)
 
 
 registry = _Registry()
@@ -134,7 +134,7 @@ registry = _Registry()
 
 def running_commands() -> tuple[str, ...]:
     """The texts of the commands that run in this process now."""
-    return tuple(sorted(child.command for child in registry.snapshot()))
+    return tuple(sorted(program.command for program in registry.snapshot()))
 
 
 def terminate_running(grace_s: float = GRACE_S) -> tuple[str, ...]:
@@ -145,19 +145,19 @@ def terminate_running(grace_s: float = GRACE_S) -> tuple[str, ...]:
     kernel not let go of one, a second after SIGKILL). Callable from any thread, at any time, more than once.
     It does not keep new programs from starting: shut the scheduler down first.
     """
-    children = registry.snapshot()
-    for child in children:
-        child.ask_to_stop(grace_s)
+    programs = registry.snapshot()
+    for program in programs:
+        program.ask_to_stop(grace_s)
     deadline = time.monotonic() + grace_s
-    for child in children:
-        child.ended.wait(max(0.0, deadline - time.monotonic()))
-    for child in children:
-        if not child.done.wait(max(0.0, deadline - time.monotonic())):
-            child.signal("SIGKILL")
+    for program in programs:
+        program.ended.wait(max(0.0, deadline - time.monotonic()))
+    for program in programs:
+        if not program.done.wait(max(0.0, deadline - time.monotonic())):
+            program.signal("SIGKILL")
     deadline = time.monotonic() + 1.0
-    for child in children:
-        child.done.wait(max(0.0, deadline - time.monotonic()))
-    return tuple(sorted(child.command for child in children))
+    for program in programs:
+        program.done.wait(max(0.0, deadline - time.monotonic()))
+    return tuple(sorted(program.command for program in programs))
 
 
 def kill_running() -> None:
@@ -165,10 +165,10 @@ def kill_running() -> None:
 
     It waits for no lock either, so that a signal handler may call it just before it ends the process.
     """
-    for child in registry.unlocked():
-        if child.lock.acquire(blocking=False):
+    for program in registry.unlocked():
+        if program.lock.acquire(blocking=False):
             try:
-                if child.process is not None and not child.reaped:
-                    child.send(child.process, "SIGKILL")
+                if program.process is not None and not program.reaped:
+                    program.send(program.process, "SIGKILL")
             finally:
-                child.lock.release()
+                program.lock.release()
