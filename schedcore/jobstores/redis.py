@@ -2,7 +2,8 @@
 
 **Keys**, all of them beginning with ``jobs_key`` or ``run_times_key``. ``…jobs``: a hash of the documents by job id, each its
 revision and JSON text, and ``…jobs:payloads`` of their payloads. ``…run_times`` and ``…run_times:elapsed``: sorted sets of what
-is due, by the wall clock and by elapsed time, and ``:idle`` of what is not scheduled. ``…jobs:live``, ``:broken``: sets of ids.
+is due, by the wall clock and by elapsed time, and ``:idle`` of what is not scheduled; ``:of``: which ``jobs_key`` they go with.
+``…jobs:live``, ``:broken``: sets of ids.
 ``…jobs:runs``: a hash of run records, found by the sorted sets ``:by_time``, ``:by_job`` and ``:failed`` (``_redis_history``).
 ``…jobs:meta``: schema version and notes. ``…jobs:owner``: who has the store open.
 
@@ -134,6 +135,7 @@ class RedisJobStore(History):
         self._payloads_key = f"{jobs_key}:payloads"
         self._due_keys = {False: run_times_key, True: f"{run_times_key}:elapsed"}
         self._idle_key = f"{run_times_key}:idle"
+        self._run_times_of_key = f"{run_times_key}:of"
         self._live_key = f"{jobs_key}:live"
         self._broken_key = f"{jobs_key}:broken"
         self._name_history(jobs_key)
@@ -169,11 +171,7 @@ class RedisJobStore(History):
 
     def _open(self) -> None:
         self._names_of_mine = set()
-        if not self._is_there() and self._redis.exists(self._jobs_key):
-            raise JobStoreError(
-                self._alias,
-                f"the key {self._jobs_key!r} is there, and was not written by schedcore; give another jobs_key",
-            )
+        self._check_keys(there=self._is_there())
         self._ask_for_rights()
         self._take()
         self._renewal = Renewal(self._renew, self._alias)
@@ -181,6 +179,27 @@ class RedisJobStore(History):
             if holder:
                 raise self._in_use(holder)
             self._take()  # the lease ran out
+
+    def _check_keys(self, *, there: bool) -> None:
+        """Refuse keys of somebody else's: of two stores with one timeline each would take the other's jobs out of it."""
+        run_times_key = self._due_keys[False]
+        whose = self._redis.get(self._run_times_of_key)
+        if whose not in (None, self._jobs_key.encode()):
+            raise JobStoreError(
+                self._alias,
+                f"the run times under {run_times_key!r} are those of the jobs under {whose.decode('utf-8', 'replace')!r}; "
+                f"give another run_times_key",
+            )
+        new = {} if there else {"jobs_key": self._jobs_key}
+        if whose is None and not there:
+            new["run_times_key"] = run_times_key
+        for name, key in new.items():
+            if self._redis.exists(key):
+                raise JobStoreError(
+                    self._alias, f"the key {key!r} is there, and was not written by schedcore; give another {name}"
+                )
+        if whose is None and not self._redis.set(self._run_times_of_key, self._jobs_key, nx=True):
+            self._check_keys(there=there)
 
     def _upgrade(self) -> bytes | None:
         return upgrade(self._redis, self._get, self._jobs_key, self._owner_key, self._history_keys, self._owner.text)

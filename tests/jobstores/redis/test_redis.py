@@ -370,6 +370,27 @@ def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None
 # --- what is there -----------------------------------------------------------------------------------------------------
 
 
+def test_run_times_of_other_jobs(make: Make) -> None:
+    """Two stores with one timeline would take each other's jobs out of it."""
+    first = scheduler_on(make())
+    first.start()
+    first.add_job(work, "date", run_date="2099-01-01", id="a")
+    for _ in range(2):
+        with pytest.raises(JobStoreError, match=r"are those of the jobs under .schedcore\.jobs.; give another"):
+            scheduler_on(make(jobs_key="other.jobs")).start()
+    store = make(jobs_key="other.jobs", run_times_key="other.run_times")
+    store._redis.zadd("other.run_times", {"b": 1.0})
+    with pytest.raises(JobStoreError, match=r"'other\.run_times' is there, and was not written by schedcore"):
+        scheduler_on(store).start()
+    assert store._redis.zrange("other.run_times", 0, -1) == [b"b"]
+    store._redis.delete("other.run_times")
+    second = scheduler_on(store)
+    second.start()
+    second.shutdown()
+    assert [job.id for job in first.get_jobs()] == ["a"]
+    first.shutdown()
+
+
 def test_keys_of_somebody_elses_and_of_another_version(make: Make) -> None:
     store = make()
     store._redis.hset("schedcore.jobs", "x", b"\x80\x04")
