@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from schedcore.jobstores._keyed_keys import Key, Kind, Step, Tree
 from schedcore.jobstores._owned import OwnedStore
@@ -24,6 +24,8 @@ class KeyedBackend(OwnedStore):
     _max_bytes: ClassVar[int]
     #: Bytes of a payload beyond which it is kept in pieces of this size; None: never.
     _piece_size: ClassVar[int | None] = None
+    #: Requests that may be on their way at the same time. More than one is for who has a ``_send``.
+    _under_way: ClassVar[int] = 1
 
     @abstractmethod
     def _texts(self, ids: Sequence[str]) -> Mapping[str, tuple[bytes, int]]:
@@ -47,8 +49,14 @@ class KeyedBackend(OwnedStore):
     def _latest(self, tree: Tree, upto_us: int | None) -> Iterator[tuple[int, str]]:
         """Instants and names, the latest first, that come not after an instant."""
 
+    def _send(self, steps: Sequence[Step]) -> object:
+        """Send what ``_apply`` is to make next of these, and do not wait for the answer: for that ``_apply`` is given what this
+        returns. None: nothing was sent.
+        """
+        return None
+
     @abstractmethod
-    def _apply(self, steps: Sequence[Step], together: bool) -> list[bool]:
+    def _apply(self, steps: Sequence[Step], together: bool, sent: Any = None) -> list[bool]:
         """Make each step in one piece, if its revision fits; whether it was. ``together``: all of them in one, or none.
 
         Only for who owns the store: when somebody else does, nothing is written and it is a ``JobStoreInUseError``.

@@ -1,7 +1,10 @@
-"""How steps go to the server: as many in a request as it takes, and one that none can hold in several."""
+"""How steps go to the server: as many in a request as it takes, and one that none can hold in several. Where the driver can send
+one before the last was answered, the next is made up while the server writes.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from schedcore.jobstores._keyed_backend import KeyedBackend
@@ -15,12 +18,22 @@ class KeyedSending(KeyedBackend):
 
     def _carry_out(self, steps: Sequence[Step], *, together: bool = False) -> list[bool]:
         done: list[bool] = []
+        under_way: deque[tuple[list[Step], object]] = deque()
         for batch in self._batches(steps):
+            # What is written ahead has to be there before the rest of its step is.
+            while under_way and (len(under_way) >= self._under_way or under_way[-1][0][-1].ahead):
+                done += self._finish(*under_way.popleft(), together)
             with self._telling():
-                made = self._apply(batch, together)
-            self._follow([step for step, fine in zip(batch, made, strict=True) if fine], all(made))
-            done += [fine for step, fine in zip(batch, made, strict=True) if not step.ahead]
+                under_way.append((batch, self._send(batch)))
+        while under_way:
+            done += self._finish(*under_way.popleft(), together)
         return done
+
+    def _finish(self, batch: list[Step], sent: object, together: bool) -> list[bool]:
+        with self._telling():
+            made = self._apply(batch, together, sent)
+        self._follow([step for step, fine in zip(batch, made, strict=True) if fine], all(made))
+        return [fine for step, fine in zip(batch, made, strict=True) if not step.ahead]
 
     def _follow(self, written: Sequence[Step], complete: bool) -> None:
         """Keep what is known of the server in step with what was written. ``complete``: nothing was refused."""

@@ -335,7 +335,7 @@ class EtcdJobStore(KeyedStore):
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 
-    def _apply(self, steps: Sequence[Step], together: bool) -> list[bool]:
+    def _apply(self, steps: Sequence[Step], together: bool, sent: None = None) -> list[bool]:
         parts = [self._parts_of(step) for step in steps]
         fits = [fit for part_fits, _ in parts for fit in part_fits]
         answers = self._as_owner(fits, _grouped([request for _, requests in parts for request in requests]))

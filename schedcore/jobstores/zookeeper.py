@@ -23,7 +23,7 @@ import select
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote, unquote
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
@@ -79,6 +79,17 @@ _TREES: tuple[Tree, ...] = ("wall", "elapsed", "history", "failed")
 _AWAY = (ConnectionLoss, SessionExpiredError, OperationTimeoutError, ConnectionClosedError, KazooTimeoutError, OSError)
 
 
+class _Sent(NamedTuple):
+    """A transaction that is on its way."""
+
+    call: Any
+    wanted: list[tuple[int, Op]]  #: with the number of the step
+    buckets: list[str]  #: that are there if it is made
+    docs: list[int]  #: the steps whose documents are written
+    first_doc: int  #: where these operations begin in the transaction
+    first_op: int  #: and where those wanted do
+
+
 class ZooKeeperJobStore(KeyedStore):
     """Keeps jobs and runs in ZooKeeper.
 
@@ -102,6 +113,7 @@ class ZooKeeperJobStore(KeyedStore):
     _max_steps: ClassVar[int] = 250
     _max_ops: ClassVar[int] = 1_000
     _max_bytes: ClassVar[int] = 400_000
+    _under_way: ClassVar[int] = 3
 
     def __init__(
         self,
@@ -420,28 +432,37 @@ class ZooKeeperJobStore(KeyedStore):
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 
-    def _apply(self, steps: Sequence[Step], together: bool) -> list[bool]:
+    def _send(self, steps: Sequence[Step]) -> _Sent:
+        return self._commit(steps, [True] * len(steps), _numbered_ops(steps))
+
+    def _commit(self, steps: Sequence[Step], left: Sequence[bool], ops: Sequence[tuple[int, Op]]) -> _Sent:
+        """Send a transaction of the steps that are left, with what is to be done in each."""
+        wanted = [(number, op) for number, op in ops if left[number]]
+        transaction = self._ready().transaction()
+        transaction.check(self._term_path, self._term)
+        buckets = self._add_buckets(transaction, [op for _, op in wanted])
+        first_doc = len(transaction.operations)
+        docs = [number for number, step in enumerate(steps) if left[number] and _writes_document(step)]
+        for number in docs:
+            self._add_document(transaction, steps[number])
+        first_op = len(transaction.operations)
+        for _, op in wanted:
+            self._add(transaction, op)
+        return _Sent(transaction.commit_async(), wanted, buckets, docs, first_doc, first_op)
+
+    def _apply(self, steps: Sequence[Step], together: bool, sent: _Sent | None = None) -> list[bool]:
         done = [True] * len(steps)
-        ops: list[tuple[int, Op]] = []  # with the number of the step
-        for number, step in enumerate(steps):
-            ops += ((number, op) for op in step.ops)
+        ops = _numbered_ops(steps)
         for _ in range(len(ops) + len(steps) + _TRIES):
             if not any(done):
                 return done
-            wanted = [(number, op) for number, op in ops if done[number]]
-            transaction = self._ready().transaction()
-            transaction.check(self._term_path, self._term)
-            makers = self._add_buckets(transaction, [op for _, op in wanted])
-            first_doc = len(transaction.operations)
-            docs = [number for number, step in enumerate(steps) if done[number] and _writes_document(step)]
-            for number in docs:
-                self._add_document(transaction, steps[number])
-            first_op = len(transaction.operations)
-            for _, op in wanted:
-                self._add(transaction, op)
-            failed = _first_error(self._gather([transaction.commit_async()])[0])
+            if sent is None:
+                sent = self._commit(steps, done, ops)
+            call, wanted, buckets, docs, first_doc, first_op = sent
+            sent = None
+            failed = _first_error(self._gather([call])[0])
             if failed is None:
-                self._buckets.update(makers)
+                self._buckets.update(buckets)
                 self._tidy([op for _, op in wanted])
                 return done
             at, error = failed
@@ -532,7 +553,10 @@ class ZooKeeperJobStore(KeyedStore):
     def _tidy(self, ops: Sequence[Op]) -> None:
         """Remove the buckets from which something went, if nothing else is in them. If that fails, they will be seen again."""
         left = {self._leaf(op.key) for op in ops if op.verb == "delete" and isinstance(op.key, Timed)}
-        left -= {self._leaf(op.key) for op in ops if op.verb != "delete" and isinstance(op.key, Timed)}
+        if left:
+            left -= {self._leaf(op.key) for op in ops if op.verb != "delete" and isinstance(op.key, Timed)}
+        elif not self._empty:
+            return
         left |= self._empty
         self._empty.clear()
         roots = {f"{self._path}/{tree}" for tree in _TREES}
@@ -576,6 +600,11 @@ def _parse_places(names: Iterable[str], low: int, high: int) -> Iterator[tuple[i
         digits, _, rest = name.partition("-")
         if len(digits) == DIGITS and digits.isascii() and digits.isdigit() and low <= int(digits) <= high:
             yield int(digits) - OFFSET_US, _unquoted(rest)
+
+
+def _numbered_ops(steps: Sequence[Step]) -> list[tuple[int, Op]]:
+    """What is to be done in steps, with the number of each."""
+    return [(number, op) for number, step in enumerate(steps) for op in step.ops]
 
 
 def _writes_document(step: Step) -> bool:

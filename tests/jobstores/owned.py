@@ -364,6 +364,8 @@ class KeyedTests(FencedTests):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(self.store, "_apply", die)
+            # What it has not waited for it has not sent either.
+            patch.setattr(self.store, "_send", lambda *_: None)
             yield sent
 
     @pytest.mark.parametrize("value", [b"", b"x", b"\x80\x04K\x01.", b"{}", b'{"v":1}', b"[" * 100_000, b"\xff\xfe"])
@@ -482,11 +484,11 @@ class KeyedTests(FencedTests):
         entries = [entry._replace(job=entry.job._replace(id=f"job{number}")) for number in range(self.batch)]
         apply, sent = store._apply, []
 
-        def fail_late(steps: list[Step], together: bool) -> Any:
+        def fail_late(steps: list[Step], *more: Any) -> Any:
             sent.append(steps)
             if len(sent) == self.last_part:
                 raise self.gone
-            return apply(steps, together)
+            return apply(steps, *more)
 
         monkeypatch.setattr(store, "_apply", fail_late)
         with pytest.raises(JobStoreError, match="failed to add jobs"):
@@ -595,6 +597,7 @@ class KeyedTests(FencedTests):
 
         with monkeypatch.context() as dying:
             dying.setattr(store, "_apply", die)
+            dying.setattr(store, "_send", lambda *_: None)
             with pytest.raises(JobStoreError):
                 store.finish([Finish(run, RunState.FAILED, now_us, now_us) for run in runs[:70]])
             assert inside.count("failed") > 55
