@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -49,6 +50,7 @@ _LOOKED_AT = 1000
 
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
 _key_of_submit = itemgetter(0, 1, 2)
+_key_of_end = itemgetter(2, 3, 4)
 _due_order = itemgetter(4)
 
 
@@ -163,23 +165,19 @@ class Runs:
             if committed is None:
                 committed = self._commit(decisions, now_us, careful=True)
                 assert committed is not None
+            claimed = self.claimed
             for decision in decisions:
                 uid, fence = decision.claim.token
-                if self.claimed.get(uid) == fence and not self._is_left_alone(decision):
-                    del self.claimed[uid]
+                if claimed.get(uid) == fence and (decision.broken is None or not self._is_left_alone(decision)):
+                    del claimed[uid]
         return committed
 
     def _is_left_alone(self, decision: Decision) -> bool:
-        """Whether a job is set aside without a word of it in its row, which would cost the memory that is to be spared. It stays
-        claimed: it is told once, and not claimed again before the database is opened anew.
+        """Whether a broken job is set aside without a word of it in its row, which would cost the memory that is to be spared. It
+        stays claimed: it is told once, and not claimed again before the database is opened anew.
         """
         job = decision.claim.job
-        return (
-            decision.broken is not None
-            and self._database.backend.reads_to_write
-            and isinstance(job, StoredRecord)
-            and job.oversized
-        )
+        return self._database.backend.reads_to_write and isinstance(job, StoredRecord) and job.oversized
 
     def _commit(self, decisions: Sequence[Decision], now_us: int, *, careful: bool) -> Committed | None:
         """One attempt, in one transaction. None, and nothing is changed, if not all is as the claims say; ``careful``: look."""
@@ -216,9 +214,9 @@ class Runs:
                 if claimed.get(uid) != fence or (careful and fences.get(uid) != fence):
                     dropped.append(decision)
                     continue
-                if self._is_left_alone(decision):
-                    continue
                 if broken is not None:
+                    if self._is_left_alone(decision):
+                        continue
                     # What was decided is done with. If nothing was, it is where the job goes on when it is mended.
                     fire_us = None if fires or skipped else instant(claim.fire_us)
                     breaks.append((fire_us, storable(broken), uid, fence))
@@ -239,11 +237,10 @@ class Runs:
                     submits.append((uid, fire_us, 1, now_us))
                     if fire_us < earliest_us:
                         earliest_us = fire_us
-                skips.extend(skip_row(uid, skip_record(job.id, skip, now_us)) for skip in skipped)
-                # Its fence has grown with each commit: before that a job can hardly have so many records.
-                if broken is None and (
-                    ((uid + fence) % _PRUNE_EVERY == 0 and fence >= history) or len(fires) >= _PRUNE_EVERY
-                ):
+                if skipped:
+                    skips.extend(skip_row(uid, skip_record(job.id, skip, now_us)) for skip in skipped)
+                # The fence grows with each commit: before it has, a job can hardly have so many records.
+                if broken is None and (uid + fence) % _PRUNE_EVERY == 0 and (fence >= history or len(fires) > 1):
                     stale.append(uid)
             sql = self._sql
             submit = sql.submit_new if careful else sql.submit
@@ -290,26 +287,17 @@ class Runs:
         """Runs ended."""
         well: list[tuple[Any, ...]] = []
         rows: list[tuple[Any, ...]] = []
-        latest_us = 0
-        over: set[int] = set()
-        ended = self._ended
-        for finish in finishes:
-            run = finish.run
-            finished_us = finish.finished_us
-            uid = run.token
-            what = outcome(finish)
-            if what is NOTHING and finish.state is RunState.SUCCEEDED:
-                well.append((finish.started_us, finished_us, uid, run.fire_us, run.attempt))
-            else:
-                key = uid, run.fire_us, run.attempt
-                rows.append(finish_row(finish.state, finish.started_us, finished_us, what, key))
-            if finished_us > latest_us:
-                latest_us = finished_us
-            if uid in ended:
-                over.add(uid)
         if not finishes:
             return
-        keys: list[RunKey] = [row[-3:] for row in (*well, *rows)]
+        for finish in finishes:
+            what = outcome(finish)
+            (_, _, fire_us, attempt, uid), state, started_us, finished_us, _, _, _ = finish
+            if what is NOTHING and state is RunState.SUCCEEDED:
+                well.append((started_us, finished_us, uid, fire_us, attempt))
+            else:
+                rows.append(finish_row(state, started_us, finished_us, what, (uid, fire_us, attempt)))
+        keys: list[RunKey] = [*map(_key_of_end, well), *(row[-3:] for row in rows)]
+        over = self._ended.intersection([key[0] for key in keys]) if self._ended else set()
         with self._database.lock:
             # If it is not learnt what becomes of this, it is looked up what is live.
             live, self._live = self._live, None
@@ -323,14 +311,14 @@ class Runs:
                     self._sql.let_go(cursor, [(uid,) for uid in over])
                 if self._stale:
                     self._stale = set(self._cut(cursor, list(self._stale)))
-                self._delete_old(cursor, latest_us)
+                self._delete_old(cursor, finishes[-1].finished_us)
                 if live is not None and self._since >= max(_LOOKED_AT, len(live)):
                     live_from_us = _earliest(live, keys)
                     if live_from_us > self._live_from_us:
                         self._database.put_meta(cursor, {LIVE_FROM: str(live_from_us)})
             if live is not None:
-                for key in keys:
-                    live.pop(key, None)
+                for _ in map(live.pop, keys, repeat(None)):
+                    pass
                 if live_from_us is not None:
                     self._live_from_us = max(self._live_from_us, live_from_us)
                     self._since = 0
