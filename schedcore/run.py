@@ -94,7 +94,7 @@ class Run(NamedTuple):
 
 
 class Finish(NamedTuple):
-    """The end of a run, as the executor reports it. Instants in microseconds; ``error`` with its traceback, as text."""
+    """The end of a run, as the executor reports it: instants in microseconds, the exception, and its traceback as text."""
 
     run: Run
     state: RunState

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from schedcore.events import EVENT_SCHEDULER_STARTED
+from schedcore.run import RunState
+from schedcore.testing._suite import until
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -48,6 +50,33 @@ def test_index() -> None:
         assert (job.id, job.func, job.args) == ("morning report", names["send_report"], ("the board",))
     finally:
         names["scheduler"].shutdown()
+
+
+@pytest.mark.slow
+def test_jobs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The blocks are one program."""
+    # A module of its own, which names what a child process is given.
+    module = ModuleType("the_page_on_jobs")
+    monkeypatch.setitem(sys.modules, "the_page_on_jobs", module)
+    names = vars(module)
+
+    def have_run(*ids: str) -> bool:
+        records = names["scheduler"].get_runs(limit=100)
+        return {record.job_id for record in records if record.state is RunState.SUCCEEDED} >= set(ids)
+
+    first, *others, last = [compile(block, "jobs.md", "exec") for block in blocks("jobs.md")]
+    try:
+        exec(first, names)
+        until(lambda: have_run("greeting"), "it never greeted")
+        for block in others:
+            exec(block, names)
+        until(lambda: have_run("backup", "a number", "a program"), "not all ran")
+        assert {job.id for job in names["scheduler"].get_jobs()} == {"report", "greet Ann", "greet Bob"}
+    finally:
+        exec(last, names)
+    said = capsys.readouterr().out
+    assert "hello, world" in said
+    assert "backup for " in said
 
 
 def test_cron() -> None:
