@@ -101,7 +101,10 @@ class Rule:
             self._minutes, self._seconds = times_of_rule(given, freq, start)
             positions = {int(each) for each in given["BYSETPOS"].split(",")} if "BYSETPOS" in given else None
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-            raise InvalidTriggerError(f"RRULE: {text!r} cannot be used: {error}", field="RRULE") from error
+            reason = str(error)
+            if "empty set" in reason:  # that is how dateutil says it
+                reason = f"by its INTERVAL from {start} on it never comes to what its BYHOUR, BYMINUTE or BYSECOND name"
+            raise InvalidTriggerError(f"RRULE: {text!r} cannot be used: {reason}", field="RRULE") from error
         self._times = set_bits(self._minutes), set_bits(self._seconds)
         self._freq = freq
         self._interval = interval

@@ -211,6 +211,10 @@ def test_a_rule_that_names_its_zone_keeps_it_in_a_scheduler_of_another_one(
         ("FREQ=DAILY;BYDYA=MO", "'BYDYA' is not understood; did you mean 'BYDAY'"),
         ("FREQ=DAILY;BYDAY=XX", "'FREQ=DAILY;BYDAY=XX' cannot be used"),
         ("FREQ=DAILY;BYHOUR=x", "cannot be used"),
+        (
+            "DTSTART:20260101T090000\nRRULE:FREQ=HOURLY;INTERVAL=2;BYHOUR=20",
+            "by its INTERVAL from 2026-01-01 09:00:00 on it never comes to what its BYHOUR, BYMINUTE or BYSECOND name",
+        ),
         ("FREQ=DAILY;FREQ=DAILY", "FREQ is there twice"),
         ("FREQ=DAILY;BYDAY=", "BYDAY has no value"),
         ("FREQ=DAILY;", "'' is not understood"),
