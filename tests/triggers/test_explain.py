@@ -94,12 +94,6 @@ def test_the_data() -> None:
     assert CronTrigger(hour=5, timezone="UTC").explain(now=NOW).dialect is None
 
 
-NINE = RRuleTrigger(
-    "FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=9,17;BYMINUTE=0;BYSECOND=0",
-    dtstart="2026-01-02T12:00",
-    end_date="2026-12-01",
-    timezone=BERLIN,
-)
 LAST_DAY = BusinessDayTrigger(-1, months=[5], hour=9, start_date="2026-05-02", end_date="2027-05-02", timezone="UTC")
 
 
@@ -169,24 +163,6 @@ LAST_DAY = BusinessDayTrigger(-1, months=[5], hour=9, start_date="2026-05-02", e
             "2026-04-02",
             ["it fires once, at Wed 2026-04-01 00:00:00 +00:00"],
         ),
-        (NINE, "2026-03-30T10:00", ["the rule names 09:00, 17:00 on 2026-03-30"]),
-        (NINE, "2026-03-31T09:00", ["the rule names no time on 2026-03-31"]),
-        (NINE, "2026-03-30T09:00:00.5", ["a rule fires at whole seconds"]),
-        (NINE, "2026-01-02T09:00", ["it is before the start, 2026-01-02 12:00:00"]),
-        (NINE, "2026-12-28T09:00", ["it is after the end, Tue 2026-12-01 00:00:00 +01:00"]),
-        (
-            RRuleTrigger("FREQ=MINUTELY;INTERVAL=30", dtstart="2026-01-01", timezone="UTC"),
-            "2026-03-30T09:01",
-            ["the rule names 00:00, 00:30, 01:00 and others on 2026-03-30"],
-        ),
-        (
-            RRuleTrigger("FREQ=DAILY", dtstart="2026-01-01T02:30", timezone=BERLIN),
-            "2026-10-25T02:30+01:00",
-            [
-                f"02:30 comes twice on 2026-10-25 in {BERLIN}, where the clocks go from 03:00 back to 02:00; "
-                "it runs at 02:30+02:00, and not again at 02:30+01:00"
-            ],
-        ),
         (LAST_DAY, "2026-05-29T10:00", ["its time of day is 09:00"]),
         (LAST_DAY, "2026-05-28T09:00", ["in this month its day is 2026-05-29"]),
         (LAST_DAY, "2026-06-30T09:00", ["month 6 is none of its months"]),
@@ -233,6 +209,40 @@ def test_why_not(trigger: BaseTrigger, at: str, reasons: list[str]) -> None:
     assert answer is not None
     assert not answer.fires
     assert list(answer.reasons) == reasons
+
+
+NINE = {
+    "rule": "FREQ=WEEKLY;BYDAY=MO,FR;BYHOUR=9,17;BYMINUTE=0;BYSECOND=0",
+    "dtstart": "2026-01-02T12:00",
+    "end_date": "2026-12-01",
+    "timezone": BERLIN,
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "at", "reason"),
+    [
+        (NINE, "2026-03-30T10:00", "the rule names 09:00, 17:00 on 2026-03-30"),
+        (NINE, "2026-03-31T09:00", "the rule names no time on 2026-03-31"),
+        (NINE, "2026-03-30T09:00:00.5", "a rule fires at whole seconds"),
+        (NINE, "2026-01-02T09:00", "it is before the start, 2026-01-02 12:00:00"),
+        (NINE, "2026-12-28T09:00", "it is after the end, Tue 2026-12-01 00:00:00 +01:00"),
+        (
+            {"rule": "FREQ=MINUTELY;INTERVAL=30", "dtstart": "2026-01-01", "timezone": "UTC"},
+            "2026-03-30T09:01",
+            "the rule names 00:00, 00:30, 01:00 and others on 2026-03-30",
+        ),
+        (
+            {"rule": "FREQ=DAILY", "dtstart": "2026-01-01T02:30", "timezone": BERLIN},
+            "2026-10-25T02:30+01:00",
+            f"02:30 comes twice on 2026-10-25 in {BERLIN}, where the clocks go from 03:00 back to 02:00; "
+            "it runs at 02:30+02:00, and not again at 02:30+01:00",
+        ),
+    ],
+)
+def test_why_not_of_a_recurrence_rule(rule: dict[str, Any], at: str, reason: str) -> None:
+    pytest.importorskip("dateutil", reason="needs the extra rrule")
+    test_why_not(RRuleTrigger(**rule), at, [reason])
 
 
 def test_gaps_and_overlaps_at_an_instant() -> None:
