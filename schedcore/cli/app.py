@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from schedcore.cli import explain
+from schedcore.cli.words import clean
 from schedcore.errors import MissingExtraError, SchedcoreError, UsageError
 
 __all__ = ["LogLevel", "app", "jobs", "root", "run", "runs"]
@@ -68,7 +69,8 @@ def _readable(debug: bool, prints: bool = True) -> Iterator[None]:
         message = str(error) if isinstance(error, SchedcoreError) else f"unexpected {type(error).__name__}: {error}"
         if not isinstance(error, SchedcoreError) and not debug:
             message += "; --debug shows where"
-        print(f"schedcore: {message}", file=sys.stderr)
+        # A store's error may quote what somebody else has written there.
+        print(f"schedcore: {clean(message)}", file=sys.stderr)
         raise typer.Exit(_WRONG if wrong else _FAILED) from error
 
 

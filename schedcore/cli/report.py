@@ -31,7 +31,7 @@ from schedcore.cli.words import (
     zone_name,
 )
 from schedcore.clock import to_datetime
-from schedcore.errors import UsageError, did_you_mean
+from schedcore.errors import UsageError, nearest
 from schedcore.executors.command import CommandStartError
 from schedcore.job import JobEntry, JobState
 from schedcore.run import LIVE_STATES, RunRecord, RunState
@@ -127,7 +127,8 @@ def refuse_unknown_job(readers: Sequence[Reader], job_id: str) -> None:
     """Raises ``JobLookupError`` for an id that no store has. A job without runs is not unknown."""
     known = [entry.job.id for reader in readers for entry in reader.jobs() if not is_register(_func_ref(entry))]
     if job_id not in known and not any(reader.runs(job_id, limit=1) for reader in readers):
-        raise UnknownJobError(f"there is no job {job_id!r}, and no run of one{did_you_mean(job_id, known)}")
+        hint = nearest(job_id, map(one_line, known))
+        raise UnknownJobError(f"there is no job {job_id!r}, and no run of one{hint}")
 
 
 class UnknownJobError(UsageError):

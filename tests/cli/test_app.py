@@ -22,6 +22,7 @@ from schedcore.cli import files, register, report, stores
 from schedcore.cli.app import app
 from schedcore.cli.scheduler import make_scheduler
 from schedcore.events import EVENT_JOB_BROKEN, EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, SchedulerEvent
+from schedcore.schedulers.background import BackgroundScheduler
 
 if TYPE_CHECKING:
     from tests.cli.conftest import World
@@ -218,6 +219,19 @@ class TestRuns:
     def test_an_unknown_job(self, filled: Path) -> None:
         message = call("runs", filled, "--job", "quik", code=2).stderr
         assert message == "schedcore: there is no job 'quik', and no run of one; did you mean 'quick'?\n"
+
+    def test_what_others_call_their_jobs_is_shown_as_text(self, tmp_path: Path) -> None:
+        """Ids are anybody's, and may be many."""
+        store = {"type": "sqlalchemy", "url": f"sqlite:///{tmp_path}/jobs.sqlite"}
+        scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+        scheduler.start(paused=True)
+        names = ["\x1b[31mn0body\n", *map(str, range(10, 10_010))]
+        scheduler.add_jobs([{"func": "builtins:int", "trigger": "interval", "hours": 1, "id": name} for name in names])
+        scheduler.shutdown()
+        message = call("runs", tmp_path / "jobs.sqlite", "--job", "else", code=2).stderr
+        assert message == "schedcore: there is no job 'else', and no run of one\n"
+        message = call("runs", tmp_path / "jobs.sqlite", "--job", "n0bodies", code=2).stderr
+        assert message.endswith("did you mean 'n0body'?\n")
 
     def test_reading_writes_nothing(self, filled: Path) -> None:
         store = filled.with_suffix(".sqlite")
