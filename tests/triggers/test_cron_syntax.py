@@ -223,7 +223,7 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
             "0 * * * * *",
             "crontab",
             11,
-            "; a field of seconds before them (seconds) or of years after them (year) has to be",
+            "; seconds before them or years after them are asked for (seconds=True, year=True), or",
         ),
         ("", "crontab", 1, "there are 0 fields, so minute is missing; write 5:"),
         ("FREQ=DAILY;COUNT=2", "crontab", 1, "this is a recurrence rule, which the trigger 'rrule' takes"),

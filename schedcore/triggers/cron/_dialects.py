@@ -195,7 +195,9 @@ def parse_crontab(text: str, *, seconds: bool = False, year: bool = False, seed:
     if seconds or year:
         more = ""
     elif len(words) > len(specs):
-        more = "; a field of seconds before them (seconds) or of years after them (year) has to be asked for"
+        more = (
+            "; seconds before them or years after them are asked for (seconds=True, year=True), or written as keywords"
+        )
     else:
         more = " (or @hourly, @daily, @weekly, @monthly, @yearly)"
     _check_number(text, words, specs, 0, more)
