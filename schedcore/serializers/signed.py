@@ -98,7 +98,8 @@ class SignedSerializer:
         content = payload[_HEAD_BYTES:]
         if not hmac.compare_digest(self._mac(secret, content), mac):
             raise SerializationError(
-                "its signature is wrong: it was not written, or was changed since, by somebody with the key"
+                "its signature is wrong: it was not written, or was changed since, by somebody with the key, or it was made by "
+                f"another serializer than {self.name!r}"
             )
         return self.inner.loads(content)
 
