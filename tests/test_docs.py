@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import re
 import sys
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from schedcore import events
 from schedcore.events import EVENT_SCHEDULER_STARTED
 from schedcore.run import RunState
+from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing._suite import until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +80,16 @@ def test_jobs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     assert "hello, world" in said
     assert "backup for " in said
+
+
+def test_the_page_on_jobs_names_every_argument_and_every_event() -> None:
+    text = (DOCS / "jobs.md").read_text(encoding="utf-8")
+    parameters = inspect.signature(BackgroundScheduler.add_job).parameters
+    arguments = [name for name in parameters if name not in ("self", "trigger_args")]
+    codes = [
+        name.removeprefix("EVENT_") for name in events.__all__ if name.startswith("EVENT_") and name != "EVENT_ALL"
+    ]
+    assert [name for name in (*arguments, *codes) if f"`{name}`" not in text] == []
 
 
 def test_cron() -> None:
