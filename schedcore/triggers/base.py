@@ -92,11 +92,18 @@ def names_zone(cls: type, arguments: Mapping[str, Any]) -> bool:
 
 
 class Frozen:
-    """A value whose attributes are set once, by ``object.__setattr__``, while it is made."""
+    """A value whose attributes are set once, by ``object.__setattr__``, while it is made. A class that is derived from one of ours
+    may have more of them, and sets those as any class does.
+    """
 
     __slots__ = ()
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, "__dict__") and not any(
+            name in vars(kind) for kind in type(self).__mro__ if kind.__module__.startswith("schedcore.")
+        ):
+            object.__setattr__(self, name, value)
+            return
         kind = "triggers" if isinstance(self, BaseTrigger) else "calendars"
         raise AttributeError(f"{kind} are values: {name} cannot be set; make a new {type(self).__name__}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
@@ -372,3 +373,30 @@ def test_jitter_of_a_trigger_of_ones_own() -> None:
     assert job.next_run_time is not None
     assert timedelta(0) < job.next_run_time - START - timedelta(hours=1) <= timedelta(minutes=10)
     scheduler.shutdown()
+
+
+class Until(IntervalTrigger):
+    """One of ours with something of its own."""
+
+    def __init__(self, last_hour: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.last_hour = last_hour
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        answer = super().get_next_fire_time(previous_fire_time, now)
+        return None if answer is None or answer.hour > self.last_hour else answer
+
+
+def test_what_one_derived_from_ours_adds_stays_with_it() -> None:
+    scheduler = VirtualScheduler(start="2026-01-05T00:00:00Z", timezone="UTC")
+    scheduler.start()
+    until = Until(2, hours=1, timezone="UTC")
+    seen: list[int] = []
+    scheduler.add_job(lambda: seen.append(scheduler.clock.now().hour), until)
+    scheduler.advance(5 * 3600)
+    scheduler.shutdown()
+    assert seen == [1, 2]
+    with pytest.raises(AttributeError, match="triggers are values: interval_us cannot be set; make a new Until"):
+        until.interval_us = 5
+    with pytest.raises(AttributeError, match="triggers are values: other cannot be set; make a new IntervalTrigger"):
+        EVERY_HOUR.other = 5
