@@ -92,8 +92,8 @@ def names_zone(cls: type, arguments: Mapping[str, Any]) -> bool:
 
 
 class Frozen:
-    """A value whose attributes are set once, by ``object.__setattr__``, while it is made. A class that is derived from one of ours
-    may have more of them, and sets those as any class does.
+    """A value whose attributes are set once, by ``object.__setattr__``, while it is made. A class that is derived from one of
+    ours may have more of them, and sets those as any class does.
     """
 
     __slots__ = ()
