@@ -628,6 +628,7 @@ def test_a_machine_that_does_not_know_its_zone(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_recurrence_rule_that_names_its_zone_keeps_it() -> None:
+    pytest.importorskip("dateutil", reason="needs the extra rrule")
     rules = ("DTSTART;TZID=America/New_York:20260105T090000\\nRRULE:FREQ=DAILY", "FREQ=DAILY")
     job = '[[jobs]]\nid = "{0}"\ncommand = "true"\ntrigger = {{ type = "rrule", rule = "{1}" }}\n'
     text = '[scheduler]\ntimezone = "Europe/Berlin"\n' + "".join(job.format(*each) for each in enumerate(rules))
