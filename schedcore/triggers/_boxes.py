@@ -43,6 +43,7 @@ __all__ = [
     "lattice_of",
     "minutes_on",
     "near",
+    "outermost",
     "seconds_on",
     "shared",
     "times_near",
@@ -258,6 +259,31 @@ def _united(boxes: Sequence[Box]) -> tuple[Box, ...]:
         box = alike._replace(minutes=mask, seconds=0)
         seconds[box] = seconds.get(box, 0) | alike.seconds
     return tuple([box._replace(seconds=mask) for box, mask in seconds.items()])
+
+
+def outermost(boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """The same instants in fewer boxes, of which it is not known any more which clocks they are by."""
+    if len(boxes) < 2:
+        return tuple(boxes)
+    found = _united([box._replace(clocks=()) for box in boxes])
+    alike: dict[tuple[object, ...], list[Box]] = {}
+    for box in found:
+        alike.setdefault((box.period_us, box.offset_us, box.windows, frozenset(box.days)), []).append(box)
+    return tuple([box for box in found if not _is_in_another(box, alike)])
+
+
+def _is_in_another(box: Box, alike: dict[tuple[object, ...], list[Box]]) -> bool:
+    """Whether one that has the same days but for one set of them has all of a box."""
+    days = frozenset(box.days)
+    return any(
+        not box.minutes & ~other.minutes
+        and not box.seconds & ~other.seconds
+        and other.from_us <= box.from_us
+        and other.upto_us >= box.upto_us
+        and other.vague >= box.vague
+        for each in days
+        for other in alike.get((box.period_us, box.offset_us, box.windows, days - {each}), ())
+    )
 
 
 @lru_cache(maxsize=64)

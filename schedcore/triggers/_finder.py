@@ -7,7 +7,7 @@ from functools import lru_cache, reduce
 from math import gcd
 
 from schedcore.triggers._bits import every, first_multiple, lowest, runs
-from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, Box, day_sets, is_empty
+from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, Box, day_sets, is_empty, outermost
 from schedcore.triggers._days import CHUNK, FIRST_DAY, Days, next_common, next_point
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._step_days import CrossedDays, day_lattice
@@ -34,14 +34,15 @@ _MOST_WINDOWS = 48
 class Finder:
     """Looks for instants in boxes. What it remembers of the last look only saves time; safe to share between threads."""
 
-    __slots__ = ("_known", "boxes", "periodic")
+    __slots__ = ("_known", "_looked", "boxes", "periodic")
 
     def __init__(self, boxes: Sequence[Box]) -> None:
         self.boxes = tuple(boxes)
         #: Whether all of them repeat after 400 years.
         self.periodic = all(box.periodic for box in self.boxes)
-        # For each box a question and its answer, which holds for all questions in between.
-        self._known: list[tuple[int, int | None]] = [(LAST_US + 1, None)] * len(self.boxes)
+        # Those that have all others; and for each a question and its answer, which holds for all questions in between.
+        self._looked = outermost(self.boxes)
+        self._known: list[tuple[int, int | None]] = [(LAST_US + 1, None)] * len(self._looked)
 
     def is_empty(self) -> bool:
         """Whether it is known that there is nothing in the boxes, which is looked for only where all their days repeat."""
@@ -57,11 +58,11 @@ class Finder:
         # look at the others beyond.
         chunk = (at_us // _DAY_US - FIRST_DAY) // CHUNK
         chunks = 1
-        answers: list[int | None] = [at_us] * len(self.boxes)
+        answers: list[int | None] = [at_us] * len(self._looked)
         while True:
             near_us = (FIRST_DAY + (chunk + chunks) * CHUNK) * _DAY_US - 1
             best: int | None = None
-            for number, box in enumerate(self.boxes):
+            for number, box in enumerate(self._looked):
                 from_us = answers[number]
                 if from_us is None:
                     continue

@@ -313,8 +313,12 @@ def _anyday(boxes: Sequence[Box], clocks: Clocks) -> tuple[Box, ...]:
     for by in {one - other for one in clocks.offsets for other in clocks.offsets}:
         mask |= turned(inside, by // 60)
     seconds = reduce(lambda mask, box: mask | box.seconds, boxes, 0)
-    finest_us = gcd(*(box.period_us for box in boxes), *(box.offset_us for box in boxes))
-    period_us, offset_us = lattice_of(mask, seconds) if finest_us % _SECOND_US == 0 else (1, 0)
+    period_us, offset_us = lattice_of(mask, seconds)
+    # It is moved by whole seconds.
+    first_us = boxes[0].offset_us
+    step_us = gcd(_SECOND_US, *(box.period_us for box in boxes), *(box.offset_us - first_us for box in boxes))
+    if step_us < _SECOND_US or first_us % _SECOND_US:
+        period_us, offset_us = step_us, first_us % step_us
     return (Box(period_us, offset_us, mask, seconds, vague=not all(box.periodic for box in boxes)),)
 
 

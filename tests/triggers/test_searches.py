@@ -16,8 +16,9 @@ from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._effort import EFFORT, MOST_STEPS
 from schedcore.triggers.base import EngineTrigger
-from schedcore.triggers.calendars import BusinessDayTrigger, Holidays
-from schedcore.triggers.combining import AndTrigger
+from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Holidays
+from schedcore.triggers.combining import AndTrigger, OrTrigger
+from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
 # Behind everything else: what is tested is the schedcore that is installed.
@@ -134,3 +135,12 @@ def test_a_business_day_is_not_moved_by_holidays_that_nobody_knows_yet() -> None
     )
     second = BusinessDayTrigger(2, Holidays("GB"), hour=7, timezone="Europe/London")
     check_each(AndTrigger([rule, second], tolerance=3600), "2026-01-01T00:00Z", [None], 100)
+
+
+def test_runs_of_each_millisecond_after_a_year_of_closed_days() -> None:
+    """Those of 365 closed days come to the first open one at the same times, and were asked for day by day for each run."""
+    closed = Dates(("2025-01-01", "2025-12-31"))
+    trigger = IntervalTrigger(seconds=0.001, start_date="2024-01-01T00:00:00Z").excluding(closed, "next")
+    either = OrTrigger([trigger.trigger, CronTrigger(month=7, timezone="UTC")]).excluding(closed, "next")
+    answers: list[str | None] = [f"2026-01-01T00:00:00.00{number}Z" for number in range(1, 5)]
+    check_each(either, "2026-01-01T00:00Z", answers, 500)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._bits import first_multiple
-from schedcore.triggers._boxes import Box, near, times_near
+from schedcore.triggers._boxes import Box, near, outermost, times_near
 from schedcore.triggers._days import ALL_DAYS, CommonDays, RangeDays, Smeared, next_common
 from schedcore.triggers._effort import MOST_STEPS
-from schedcore.triggers._finder import Finder, _windows_of
+from schedcore.triggers._finder import Finder, _windows_of, look
 from schedcore.triggers._local import civil, day_number
 from schedcore.triggers._meet import MAX_LEAPS
 from schedcore.triggers._step_days import DayLattice, MonthSteps
@@ -440,6 +440,46 @@ def test_what_is_near_to_some_times_of_the_day(
         for these, mask, least, most in near
     )
     assert found == any(abs(asked - each) <= distance for each in times)
+
+
+DAY_SETS = (DayLattice(7, 3), DayLattice(7, 3, 5), DayLattice(2, 1))
+some_boxes = st.builds(
+    lambda *each, **fields: Box(*each, **fields),
+    st.sampled_from([60_000_000, 120_000_000]),
+    minutes=st.sampled_from([0b0110, 0b0111, 0b1110, 0b10000]),
+    seconds=st.sampled_from([0b1, 0b11, 0b110]),
+    days=st.lists(st.sampled_from(DAY_SETS), unique=True).map(tuple),
+    from_us=st.sampled_from([FIRST_US, from_datetime(datetime(2026, 1, 3, tzinfo=UTC))]),
+    vague=st.booleans(),
+)
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.lists(some_boxes, max_size=12))
+def test_fewer_boxes_have_the_same_instants(boxes: list[Box]) -> None:
+    fewer = outermost(boxes)
+    assert len(fewer) <= len(boxes)
+    assert any(box.vague for box in boxes) == any(box.vague for box in fewer)
+    start_us = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
+    instants = [
+        start_us + 86_400_000_000 * day + 60_000_000 * minute + 1_000_000 * second
+        for day in range(7)
+        for minute in range(5)
+        for second in range(3)
+    ]
+    one, other = (
+        [any(look(box, at_us, [10], until_us=at_us) == at_us for box in each) for at_us in instants]
+        for each in (boxes, fewer)
+    )
+    assert one == other
+
+
+def test_what_is_in_another_box_is_not_looked_into() -> None:
+    whole = Box(minutes=0b11, days=DAY_SETS[:1])
+    part = Box(minutes=0b01, days=DAY_SETS[:2])
+    assert outermost([part, whole]) == (whole,)
+    assert set(outermost([part._replace(vague=True), whole])) == {part._replace(vague=True), whole}
+    assert set(outermost([part._replace(minutes=0b100), whole])) == {part._replace(minutes=0b100), whole}
 
 
 @settings(deadline=None, derandomize=True, max_examples=100)
