@@ -53,14 +53,17 @@ class OwnedCollections(Collections):
                 if self._renewal is not None:
                     self._make_indexes()  # they may have gone as well
             name, at = holder.get("name"), holder.get("at")
+            seen = {"_id": "owner", "name": {"$eq": name}, "renewals": {"$eq": holder.get("renewals")}}
             if name != mine:
                 try:
-                    over = (clock["at"] - at).total_seconds() > LEASE_S
+                    age_s = (clock["at"] - at).total_seconds()
                 except (KeyError, TypeError):
-                    over = True
-                if not (over or is_gone(str(name))):
+                    age_s = math.inf
+                if age_s <= LEASE_S and not is_gone(str(name)):
+                    if age_s < 0:
+                        # The server's clock was set back: the lease begins again, or it would last for so much longer.
+                        self._meta.update_one(seen, {"$set": {"at": clock["at"]}})
                     raise self._in_use(name)
-            seen = {"_id": "owner", "name": {"$eq": name}, "renewals": {"$eq": holder.get("renewals")}}
             if self._meta.update_one(seen, {"$set": {"name": mine}, **_RENEWED}).matched_count:
                 self._renewed = sent
                 takes = int(clock.get("takes", 0))

@@ -19,6 +19,8 @@ if not holder or holder == ARGV[1] or holder == ARGV[3] or redis.call('PTTL', KE
   redis.call('HSET', KEYS[2], 'schema', ARGV[4])
   return {ARGV[1], before or ''}
 end
+-- The server's clock was set back.
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return {holder, ''}
 """
 

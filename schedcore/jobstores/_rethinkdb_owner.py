@@ -50,8 +50,12 @@ class OwnedTables(Tables):
 
             def take(row: Any) -> Any:
                 name, until = field(row, "name"), field(row, "until")
-                over = r.branch(until.type_of().eq("PTYPE<TIME>"), until.lt(now), True)
-                return r.branch(name.eq(mine), new, name.eq(gone), new, over, new, row)
+                is_time = until.type_of().eq("PTYPE<TIME>")
+                over = r.branch(is_time, until.lt(now), True)
+                # Where the server's clock was set back the lease begins again, or it would last for so much longer.
+                ahead = r.branch(is_time, new["until"].lt(until), False)
+                later = row.merge({"until": new["until"]})
+                return r.branch(name.eq(mine), new, name.eq(gone), new, over, new, ahead, later, row)
 
             return self._meta.get("owner").replace(take, return_changes=True).do(told)
 

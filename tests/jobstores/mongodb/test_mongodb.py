@@ -190,6 +190,18 @@ def test_what_somebody_else_has_left_meanwhile_is_not_taken_for_ones_own(
     store.shutdown()
 
 
+def test_a_lease_ends_though_the_servers_clock_was_set_back(store: MongoDBJobStore) -> None:
+    """An hour would be added to it; an owner that lives renews it."""
+    later = datetime.now(UTC) + timedelta(hours=1)
+    store._meta.insert_one({"_id": "owner", "name": OTHER, "at": later, "renewals": 3})
+    with pytest.raises(JobStoreInUseError, match="lease ends within 30 s"):
+        scheduler_on(store).start()
+    owner = store._meta.find_one("owner")
+    assert owner is not None
+    assert owner["at"].replace(tzinfo=UTC) < later - timedelta(minutes=59)
+    assert (owner["name"], owner["renewals"]) == (OTHER, 3)
+
+
 def test_a_store_that_another_release_had_meanwhile_is_not_written_any_more(store: MongoDBJobStore) -> None:
     """Its scheduler was paused for longer than a lease, and the other one is over when it goes on."""
     scheduler = scheduler_on(store)

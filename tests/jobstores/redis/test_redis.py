@@ -15,7 +15,7 @@ from redis.retry import Retry
 
 from schedcore.clock import Now
 from schedcore.engine import Decision, decide
-from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreError
+from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreError, JobStoreInUseError
 from schedcore.events import EVENT_JOB_BROKEN
 from schedcore.job import JobState
 from schedcore.jobstores._documents_doc import Change
@@ -24,7 +24,7 @@ from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import FencedTests, check_emptied
+from tests.jobstores.owned import OTHER, FencedTests, check_emptied
 from tests.services import Proxy, Redis
 
 Make = Callable[..., RedisJobStore]
@@ -153,6 +153,16 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
     scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     assert store._redis.pttl(store._owner_key) > 0
     scheduler.shutdown()
+
+
+def test_a_lease_ends_though_the_servers_clock_was_set_back(make: Make) -> None:
+    """An hour would be added to it; an owner that lives renews it."""
+    store = make()
+    store._redis.set(store._owner_key, OTHER, px=3_600_000)
+    with pytest.raises(JobStoreInUseError, match="lease ends within 30 s"):
+        scheduler_on(store).start()
+    assert 0 < store._redis.pttl(store._owner_key) <= 30_000
+    store._redis.close()
 
 
 def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> None:

@@ -240,6 +240,27 @@ def test_a_lease_of_somebody_elses_ends(make: Make, server: EvaluatorServer) -> 
     assert "owner" not in meta.rows
 
 
+def test_a_lease_ends_though_the_servers_clock_was_set_back(make: Make, server: EvaluatorServer) -> None:
+    """An hour would be added to it; an owner that lives renews it."""
+    store = make()
+    scheduler = scheduler_on(store)
+    scheduler.start()
+    scheduler.shutdown()
+    meta = table(store, server, "_meta")
+    now_s = time.time()
+    meta.put(
+        {
+            "id": "owner",
+            "name": OTHER,
+            "until": {"$reql_type$": "TIME", "epoch_time": now_s + 3600, "timezone": "+00:00"},
+        }
+    )
+    with pytest.raises(JobStoreInUseError, match="lease ends within 30 s"):
+        scheduler.start()
+    assert meta.rows["owner"]["name"] == OTHER
+    assert now_s < meta.rows["owner"]["until"]["epoch_time"] < now_s + 100
+
+
 def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make, server: EvaluatorServer) -> None:
     store = make()
     scheduler = scheduler_on(store)
