@@ -57,7 +57,7 @@ _RISKY_NAMES: Final = {
     "xml.etree.ElementTree": frozenset({"ElementTree"}),
 }
 # Where schedcore itself has functions for jobs that do nothing. Its other modules run programs, or build what a text names.
-_OURS: Final = "schedcore.testing.stores"
+_OURS: Final = "schedcore.testing.store_suite"
 # References that are remembered. Many jobs have the same few.
 _FINE = 1000
 _PATTERN: Final = re.compile(r"[\w.*]+:[\w.*]+")

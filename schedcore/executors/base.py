@@ -9,8 +9,7 @@ Contract of a ``RunExecutor``. ``submit`` is called in the scheduler's thread an
 exactly once, from any thread, whatever the job does. Where the job's code is called in another process, ``host.run_sent(run)``
 comes before that: a run of which neither was told has not begun. ``current_run`` is set in the job's context, which is its own
 and otherwise empty: what is set in context variables by one job, or by who started the scheduler, the next one does not see.
-After ``shutdown`` has returned with ``wait=True`` no job code of it runs. ``schedcore.testing.executors.check_executor`` checks
-all of it.
+After ``shutdown`` has returned with ``wait=True`` no job code of it runs. ``schedcore.testing.check_executor`` checks all of it.
 
 Nothing that a job made outlives its run here: a ``Finish`` carries the result or the exception, without frames, and is
 let go of.

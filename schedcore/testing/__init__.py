@@ -6,7 +6,7 @@ our tests and for yours: a year of a daily job takes milliseconds, and nothing s
 
 One conformance suite for each interface, for whoever writes a wakeup, an executor, a job store or a scheduler:
 ``check_wakeup``, ``check_executor``, ``check_store``, ``check_scheduler``. Each is loaded when it is first used; what else it
-needs is in its module (``wakeup_suite``, ``executors``, ``stores``, ``scheduler_suite`` and ``runtime``).
+needs is in its module (``wakeup_suite``, ``executor_suite``, ``store_suite``, ``scheduler_suite`` and ``runtime``).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from schedcore.testing.time import VirtualClock, VirtualTimer
 from schedcore.testing.wakeups import VirtualWakeup
 
 if TYPE_CHECKING:
-    from schedcore.testing.executors import check_executor as check_executor
+    from schedcore.testing.executor_suite import check_executor as check_executor
     from schedcore.testing.scheduler_suite import check_scheduler as check_scheduler
-    from schedcore.testing.stores import check_store as check_store
+    from schedcore.testing.store_suite import check_store as check_store
     from schedcore.testing.wakeup_suite import check_wakeup as check_wakeup
 
 _WHERE = {
-    "check_executor": "executors",
+    "check_executor": "executor_suite",
     "check_scheduler": "scheduler_suite",
-    "check_store": "stores",
+    "check_store": "store_suite",
     "check_wakeup": "wakeup_suite",
 }
 

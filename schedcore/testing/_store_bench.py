@@ -116,7 +116,7 @@ def make_record(
     """A job that runs each minute and does nothing, but for what is said."""
     if func is None:
         # Stored jobs name it by the module where users find it, which imports this one.
-        from schedcore.testing.stores import work as func
+        from schedcore.testing.store_suite import work as func
     if trigger is None:
         trigger = IntervalTrigger(minutes=1, start_date="2026-01-01T00:00:00+00:00", timezone="UTC")
     return JobRecord(job_id, name or job_id, func, None, args, kwargs, trigger, JobPolicy(**policy).intern())

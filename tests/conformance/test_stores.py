@@ -25,7 +25,7 @@ from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.jobstores.simple import SimpleStore
 from schedcore.run import Finish, Run, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
-from schedcore.testing.stores import check_store, store_behaviours, work
+from schedcore.testing.store_suite import check_store, store_behaviours, work
 from schedcore.testing.time import VirtualClock
 from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.cron import CronTrigger

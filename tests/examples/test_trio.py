@@ -16,7 +16,7 @@ import pytest
 from schedcore.errors import SchedulerStartError
 from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_SCHEDULER_SHUTDOWN
 from schedcore.run import current_run
-from schedcore.testing.executors import ExecutorTraits, check_executor, executor_behaviours
+from schedcore.testing.executor_suite import ExecutorTraits, check_executor, executor_behaviours
 
 pytest.importorskip("trio", reason="trio comes with the extra 'test-trio'")
 

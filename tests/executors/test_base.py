@@ -19,7 +19,13 @@ from schedcore.executors.debug import DebugExecutor
 from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.job import Job
 from schedcore.run import Finish, Run, RunState, current_run
-from schedcore.testing.executors import ExecutorTraits, RecordingHost, check_executor, executor_behaviours, make_run
+from schedcore.testing.executor_suite import (
+    ExecutorTraits,
+    RecordingHost,
+    check_executor,
+    executor_behaviours,
+    make_run,
+)
 
 
 class FuturesExecutor(BaseExecutor):

@@ -9,7 +9,13 @@ import pytest
 
 from schedcore.executors.debug import DebugExecutor
 from schedcore.run import RunState, current_run
-from schedcore.testing.executors import ExecutorTraits, RecordingHost, check_executor, executor_behaviours, make_run
+from schedcore.testing.executor_suite import (
+    ExecutorTraits,
+    RecordingHost,
+    check_executor,
+    executor_behaviours,
+    make_run,
+)
 
 TRAITS = ExecutorTraits(inline=True)
 

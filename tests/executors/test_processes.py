@@ -30,7 +30,13 @@ from schedcore.executors.command import CommandStartError
 from schedcore.executors.pool import InitializerError, ProcessDiedError, ProcessPoolExecutor, RemoteError
 from schedcore.job import JobRecord
 from schedcore.run import Finish, Run, RunState
-from schedcore.testing.executors import ExecutorTraits, RecordingHost, check_executor, executor_behaviours, make_run
+from schedcore.testing.executor_suite import (
+    ExecutorTraits,
+    RecordingHost,
+    check_executor,
+    executor_behaviours,
+    make_run,
+)
 from schedcore.triggers.foreign import ForeignTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
@@ -204,7 +210,7 @@ class TestDeath:
         code = textwrap.dedent("""
             import os, time, threading
             from schedcore.executors.pool import ProcessPoolExecutor
-            from schedcore.testing.executors import RecordingHost, make_run
+            from schedcore.testing.executor_suite import RecordingHost, make_run
             if __name__ == "__main__":
                 host = RecordingHost()
                 executor = ProcessPoolExecutor(2)
@@ -387,7 +393,7 @@ class TestOptions:
             import multiprocessing, os, warnings
             warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: here they are asked for
             from schedcore.executors.pool import ProcessPoolExecutor
-            from schedcore.testing.executors import RecordingHost, make_run
+            from schedcore.testing.executor_suite import RecordingHost, make_run
 
             if __name__ == "__main__":
                 for context in ({method!r}, multiprocessing.get_context({method!r})):
@@ -586,7 +592,7 @@ class TestChildren:
             import os, sys, warnings
             warnings.simplefilter("ignore", DeprecationWarning)
             from schedcore.executors.pool import ProcessPoolExecutor
-            from schedcore.testing.executors import RecordingHost, make_run
+            from schedcore.testing.executor_suite import RecordingHost, make_run
             if __name__ == "__main__":
                 host = RecordingHost()
                 executor = ProcessPoolExecutor(1)
@@ -611,7 +617,7 @@ class TestChildren:
 def test_a_function_of_the_main_module(tmp_path: Path) -> None:
     code = textwrap.dedent("""
         from schedcore.executors.pool import ProcessPoolExecutor
-        from schedcore.testing.executors import RecordingHost, make_run
+        from schedcore.testing.executor_suite import RecordingHost, make_run
 
         class OwnError(Exception):
             pass
@@ -651,7 +657,7 @@ def test_an_exit_hook_that_was_there_first_can_wait_for_jobs(tmp_path: Path) -> 
             if __name__ == "__main__":
                 atexit.register(close)
                 from schedcore.executors.pool import ProcessPoolExecutor
-                from schedcore.testing.executors import RecordingHost, make_run
+                from schedcore.testing.executor_suite import RecordingHost, make_run
 
                 host = RecordingHost()
                 executor = ProcessPoolExecutor(1)
@@ -671,7 +677,7 @@ def test_an_unguarded_main_module_fails_the_run_with_advice(tmp_path: Path) -> N
         textwrap.dedent("""
             import os
             from schedcore.executors.pool import ProcessPoolExecutor
-            from schedcore.testing.executors import RecordingHost, make_run
+            from schedcore.testing.executor_suite import RecordingHost, make_run
 
             host = RecordingHost()
             executor = ProcessPoolExecutor(1)

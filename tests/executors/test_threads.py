@@ -13,7 +13,13 @@ import pytest
 from schedcore.errors import ConfigurationError, FailureError, UnknownOptionError
 from schedcore.executors.pool import InitializerError, ThreadPoolExecutor
 from schedcore.run import Finish, Run, RunState
-from schedcore.testing.executors import ExecutorTraits, RecordingHost, check_executor, executor_behaviours, make_run
+from schedcore.testing.executor_suite import (
+    ExecutorTraits,
+    RecordingHost,
+    check_executor,
+    executor_behaviours,
+    make_run,
+)
 
 ONE = ExecutorTraits(workers=1)
 THREE = ExecutorTraits(workers=3)

@@ -32,7 +32,7 @@ from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.sqlalchemy import SCHEMA_VERSION, SQLAlchemyJobStore, open_reader
 from schedcore.run import Finish, Run, RunState
 from schedcore.testing import EventLog, VirtualScheduler
-from schedcore.testing.stores import work
+from schedcore.testing.store_suite import work
 from schedcore.triggers.interval import IntervalTrigger
 from tests.jobstores.load import Load, scheduler_on
 from tests.services import Place, Proxy, Service

@@ -10,7 +10,7 @@ import pytest
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobArgumentsError, SerializationError
 from schedcore.events import EVENT_JOB_ADDED
 from schedcore.testing import EventLog, VirtualScheduler
-from schedcore.testing.stores import work
+from schedcore.testing.store_suite import work
 
 STORES = ["memory", pytest.param("sqlalchemy", id="sqlite")]
 

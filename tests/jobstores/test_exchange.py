@@ -21,7 +21,7 @@ from schedcore.errors import (
 )
 from schedcore.job import JobState
 from schedcore.testing import EventLog, VirtualScheduler
-from schedcore.testing.stores import work
+from schedcore.testing.store_suite import work
 
 pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
 
@@ -238,7 +238,7 @@ class TestRefused:
         source = make()
         fill(source)
         path = tmp_path / "jobs.json"
-        path.write_text(text_of(source).replace("schedcore.testing.stores:work", "schedcore_nowhere:f"))
+        path.write_text(text_of(source).replace("schedcore.testing.store_suite:work", "schedcore_nowhere:f"))
         with pytest.raises(
             BrokenJobError, match="cannot resolve 'schedcore_nowhere:f': there is no module 'schedcore_nowhere'"
         ):

@@ -31,7 +31,7 @@ from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
 from schedcore.run import Finish, Run, RunRecord, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
-from schedcore.testing.stores import work
+from schedcore.testing.store_suite import work
 from schedcore.triggers.date import DateTrigger
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -211,13 +211,13 @@ class TestKilled:
         database.journal.unlink()
         store = database.open()
         with store._database.writing("alter") as cursor:
-            cursor.execute("UPDATE schedcore_jobs SET payload = replace(payload, 'stores:work', 'stores:gone')")
+            cursor.execute("UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:work', 'store_suite:gone')")
         for _ in range(2):
             assert store.recover([]) == ([], [])
             database = database.killed()
             store = database.open()
         with store._database.writing("alter") as cursor:
-            cursor.execute("UPDATE schedcore_jobs SET payload = replace(payload, 'stores:gone', 'stores:work')")
+            cursor.execute("UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:gone', 'store_suite:work')")
         assert outcomes(store.recover([])) == ({"job": 2}, {"job"})
         database.close()
 
@@ -227,7 +227,7 @@ class TestKilled:
         told(store).sent(submit(store, "sent", recovery="lost")["sent"])
         database = database.killed()
         store = database.open()
-        rename = "UPDATE schedcore_jobs SET payload = replace(payload, 'stores:{}', 'stores:{}')"
+        rename = "UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:{}', 'store_suite:{}')"
         with store._database.writing("alter") as cursor:
             cursor.execute(rename.format("work", "gone"))
         assert store.recover([]) == ([], [])

@@ -30,7 +30,7 @@ from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from schedcore.run import RunRecord, RunState, SkipReason
 from schedcore.schedulers._pump import BLOCKING_BATCH, FIRST_BATCH
 from schedcore.testing import EventLog, VirtualExecutor, VirtualScheduler
-from schedcore.testing.stores import work
+from schedcore.testing.store_suite import work
 
 Boot = Callable[..., tuple[VirtualScheduler, EventLog]]
 

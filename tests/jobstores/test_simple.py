@@ -22,7 +22,7 @@ from schedcore.jobstores.base import BaseJobStore
 from schedcore.jobstores.simple import SimpleStore
 from schedcore.run import RunState
 from schedcore.testing import EventLog, VirtualScheduler
-from schedcore.testing.stores import work
+from schedcore.testing.store_suite import work
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
@@ -189,7 +189,7 @@ class TestInAScheduler:
         assert (job.state, job.func, job.next_run_time) == (JobState.BROKEN, None, None)
         scheduler.shutdown()
         state = store.rows["a"][1]
-        store.rows["a"] = None, pickle.dumps({**pickle.loads(state), "func": "schedcore.testing.stores:work"})
+        store.rows["a"] = None, pickle.dumps({**pickle.loads(state), "func": "schedcore.testing.store_suite:work"})
         scheduler = make(RowStore(store.rows))
         (job,) = scheduler.get_jobs()
         assert (job.state, job.next_run_time) == (JobState.ACTIVE, T0 + timedelta(seconds=10))
@@ -264,7 +264,7 @@ class TestHandles:
         assert {key: state[key] for key in list(state)[:12]} == {
             "version": 1,
             "id": "a",
-            "func": "schedcore.testing.stores:work",
+            "func": "schedcore.testing.store_suite:work",
             "trigger": IntervalTrigger(seconds=10, start_date=T0 + timedelta(seconds=10), timezone="UTC"),
             "executor": "default",
             "args": (1,),
@@ -316,6 +316,6 @@ def test_only_the_entry_matters_when_nothing_was_read(make: Make) -> None:
     job = scheduler.add_job(work, "interval", seconds=10, id="a")
     store = scheduler._pumps["default"].store
     old = job._entry
-    same = JobEntry(old.job._replace(func_ref="schedcore.testing.stores:work"), *old[1:])
+    same = JobEntry(old.job._replace(func_ref="schedcore.testing.store_suite:work"), *old[1:])
     assert store.replace_entry(old, old._replace(reason="x")) is False, "its text is another"
     assert store.replace_entry(same, same) is True

@@ -15,7 +15,7 @@ import pytest
 
 from schedcore.adapters.asyncio import AsyncIOExecutor, _carrier
 from schedcore.run import Finish, Run, RunState, current_run
-from schedcore.testing.executors import RecordingHost, make_run
+from schedcore.testing.executor_suite import RecordingHost, make_run
 
 # Seconds. Longer than anything here takes.
 PATIENCE_S = 60.0

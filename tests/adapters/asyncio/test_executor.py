@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from schedcore.adapters.asyncio import AsyncIOExecutor
-from schedcore.testing.executors import (
+from schedcore.testing.executor_suite import (
     ExecutorTraits,
     RecordingHost,
     check_executor,

@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from schedcore.adapters.gevent import GeventExecutor, GeventThreadExecutor
-from schedcore.testing.executors import ExecutorTraits, check_executor, executor_behaviours
+from schedcore.testing.executor_suite import ExecutorTraits, check_executor, executor_behaviours
 
 TRAITS = ExecutorTraits(
     workers=3,

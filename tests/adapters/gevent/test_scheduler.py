@@ -26,7 +26,7 @@ from schedcore.events import EVENT_ALL, EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVE
 from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.run import Run, RunState, current_run
 from schedcore.schedulers.background import BackgroundScheduler
-from schedcore.testing.executors import RecordingHost, make_run
+from schedcore.testing.executor_suite import RecordingHost, make_run
 
 PATIENCE_S = 60.0
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QCoreApplication
 from schedcore.adapters.qt import QtExecutor, QtMainThreadExecutor
 from schedcore.adapters.qt.calls import QtCalls
 from schedcore.executors.base import BaseExecutor
-from schedcore.testing.executors import ExecutorTraits, check_executor, executor_behaviours
+from schedcore.testing.executor_suite import ExecutorTraits, check_executor, executor_behaviours
 
 _WAITS = "it runs jobs in the Qt thread, which must not wait for a coroutine: there it fails, and says so"
 _POOL = ExecutorTraits(workers=3)

@@ -10,7 +10,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from schedcore.adapters.tornado import TornadoExecutor
-from schedcore.testing.executors import ExecutorTraits, check_executor, executor_behaviours
+from schedcore.testing.executor_suite import ExecutorTraits, check_executor, executor_behaviours
 
 TRAITS = ExecutorTraits(workers=3)
 

@@ -8,7 +8,7 @@ import pytest
 
 from schedcore.adapters.twisted import TwistedExecutor
 from schedcore.adapters.twisted.testing import ReactorThread
-from schedcore.testing.executors import ExecutorTraits, check_executor, executor_behaviours
+from schedcore.testing.executor_suite import ExecutorTraits, check_executor, executor_behaviours
 
 TRAITS = ExecutorTraits(workers=3)
 

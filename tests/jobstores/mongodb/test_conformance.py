@@ -8,7 +8,7 @@ import pymongo
 import pytest
 
 from schedcore.jobstores.mongodb import MongoDBJobStore
-from schedcore.testing.stores import check_store, store_behaviours
+from schedcore.testing.store_suite import check_store, store_behaviours
 from tests.services import MongoDB, Place
 
 

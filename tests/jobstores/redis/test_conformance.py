@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedcore.jobstores.redis import RedisJobStore
-from schedcore.testing.stores import check_store, store_behaviours
+from schedcore.testing.store_suite import check_store, store_behaviours
 from tests.services import Place, Redis
 
 

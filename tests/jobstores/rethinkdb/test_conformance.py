@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schedcore.jobstores.rethinkdb import RethinkDBJobStore
-from schedcore.testing.stores import check_store, store_behaviours
+from schedcore.testing.store_suite import check_store, store_behaviours
 from tests.jobstores.rethinkdb.conftest import Make
 
 BEHAVIOURS = store_behaviours(RethinkDBJobStore.traits)
