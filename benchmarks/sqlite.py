@@ -34,10 +34,10 @@ def _store(subject: str, path: Path) -> Any:
 
 # As many columns, keys and indexes as the store of schedcore has.
 _SCHEMA = """
-CREATE TABLE jobs (uid INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, former_id TEXT, payload BLOB,
-                   version INTEGER NOT NULL, fence INTEGER NOT NULL, state TEXT NOT NULL, elapsed INTEGER NOT NULL,
-                   fire_us INTEGER, due_us INTEGER, reason TEXT);
-CREATE INDEX jobs_due ON jobs (elapsed, due_us, id);
+CREATE TABLE jobs (uid INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, former_id TEXT, payload BLOB);
+CREATE TABLE schedule (uid INTEGER PRIMARY KEY, id TEXT NOT NULL, version INTEGER NOT NULL, fence INTEGER NOT NULL,
+                       state TEXT NOT NULL, elapsed INTEGER NOT NULL, fire_us INTEGER, due_us INTEGER, reason TEXT);
+CREATE INDEX schedule_due ON schedule (elapsed, due_us, id);
 CREATE TABLE runs (job_uid INTEGER NOT NULL, fire_us INTEGER NOT NULL, attempt INTEGER NOT NULL, state TEXT NOT NULL,
                    reason TEXT, times INTEGER NOT NULL, until_us INTEGER, submitted_us INTEGER, started_us INTEGER,
                    finished_us INTEGER, error TEXT, traceback TEXT, result TEXT, output TEXT, exit_code INTEGER,
@@ -55,10 +55,11 @@ def _bare(path: Path, n: int) -> Began:
     base.executescript(_SCHEMA)
     now_us = int(time() * 1e6)
     base.execute("BEGIN IMMEDIATE")
-    base.executemany(
-        "INSERT INTO jobs (id, payload, version, fence, state, elapsed, fire_us, due_us)"
-        " VALUES (?, ?, 1, 1, 'active', 1, ?, ?)",
-        [(str(i), DEFINITION.decode(), now_us, now_us) for i in range(n)],
+    base.executemany("INSERT INTO jobs (id, payload) VALUES (?, ?)", [(str(i), DEFINITION.decode()) for i in range(n)])
+    base.execute(
+        "INSERT INTO schedule (uid, id, version, fence, state, elapsed, fire_us, due_us)"
+        " SELECT uid, id, 1, 1, 'active', 1, ?1, ?1 FROM jobs",
+        (now_us,),
     )
     base.execute("COMMIT")
     began = begin()
@@ -73,11 +74,12 @@ def _bare_batch(base: sqlite3.Connection) -> bool:
     now_us = int(time() * 1e6)
     base.execute("BEGIN IMMEDIATE")
     due = base.execute(
-        "SELECT uid, fence, fire_us, payload FROM jobs WHERE elapsed = 1 AND due_us <= ? ORDER BY due_us LIMIT ?",
+        "SELECT uid, fence, fire_us, payload FROM schedule JOIN jobs USING (uid)"
+        " WHERE elapsed = 1 AND due_us <= ? ORDER BY due_us LIMIT ?",
         (now_us, BATCH),
     ).fetchall()
     base.executemany(
-        "UPDATE jobs SET fire_us = ?, due_us = ?, fence = fence + 1 WHERE uid = ? AND fence = ?",
+        "UPDATE schedule SET fire_us = ?, due_us = ?, fence = fence + 1 WHERE uid = ? AND fence = ?",
         [(fire_us + HOUR_US, fire_us + HOUR_US, uid, fence) for uid, fence, fire_us, _ in due],
     )
     base.executemany(

@@ -58,21 +58,33 @@ def add(name: str, bulk: bool, subject: str, n: int) -> Figures:
 
 
 # As many columns, keys and indexes as the store of schedcore has.
-_JOBS = """CREATE TABLE jobs (uid {serial} PRIMARY KEY, id VARCHAR(255) UNIQUE, former_id VARCHAR(255), payload {blob},
-version INTEGER NOT NULL, fence BIGINT NOT NULL, state VARCHAR(16) NOT NULL, elapsed SMALLINT NOT NULL, fire_us BIGINT,
-due_us BIGINT, reason TEXT)"""
+_JOBS = (
+    """CREATE TABLE jobs (uid {serial} PRIMARY KEY, id VARCHAR(255) UNIQUE, former_id VARCHAR(255), payload {blob})"""
+)
+_SCHEDULE = """CREATE TABLE schedule (uid BIGINT PRIMARY KEY, id VARCHAR(255) NOT NULL, version INTEGER NOT NULL,
+fence BIGINT NOT NULL, state VARCHAR(16) NOT NULL, elapsed SMALLINT NOT NULL, fire_us BIGINT, due_us BIGINT, reason TEXT)
+{more}"""
 _RUNS = """CREATE TABLE runs (fire_us BIGINT NOT NULL, job_uid BIGINT NOT NULL, attempt INTEGER NOT NULL,
 state VARCHAR(16) NOT NULL, reason TEXT, times BIGINT NOT NULL, until_us BIGINT, submitted_us BIGINT, started_us BIGINT,
 finished_us BIGINT, error TEXT, traceback TEXT, result TEXT, output TEXT, exit_code INTEGER, failed SMALLINT,
 PRIMARY KEY (fire_us, job_uid, attempt)) {more}"""
-_INDEXES = ("CREATE INDEX jobs_due ON jobs (elapsed, due_us, id)", "CREATE INDEX runs_job ON runs (job_uid, fire_us)")
+_INDEXES = (
+    "CREATE INDEX schedule_due ON schedule (elapsed, due_us, id)",
+    "CREATE INDEX runs_job ON runs (job_uid, fire_us)",
+)
 _PARTIAL = (
     "CREATE INDEX jobs_former ON jobs (former_id) WHERE former_id IS NOT NULL",
     "CREATE INDEX runs_failed ON runs (failed, fire_us) WHERE failed = 1",
 )
 _PLAIN = ("CREATE INDEX jobs_former ON jobs (former_id)", "CREATE INDEX runs_failed ON runs (failed, fire_us)")
-_DUE = "SELECT uid, fence, fire_us, payload FROM jobs WHERE elapsed = 1 AND due_us <= %s ORDER BY due_us LIMIT " + str(
-    BATCH
+_DUE = (
+    "SELECT uid, fence, fire_us, payload FROM schedule JOIN jobs USING (uid) WHERE elapsed = 1 AND due_us <= %s "
+    f"ORDER BY due_us LIMIT {BATCH}"
+)
+_ADD = "INSERT INTO jobs (id, payload) VALUES (%s, %s)"
+_PLACE = (
+    "INSERT INTO schedule (uid, id, version, fence, state, elapsed, fire_us, due_us) "
+    "SELECT uid, id, 1, 1, 'active', 1, %s, %s FROM jobs"
 )
 
 #: What is due; the statements that move, submit and finish rows of it.
@@ -106,21 +118,22 @@ def _bare_runs(connection: Any, batch: Batch) -> Began:
     return began
 
 
-def _definitions(n: int) -> list[tuple[str, bytes, int, int]]:
-    now_us = int(time() * 1e6)
-    return [(str(i), DEFINITION, now_us, now_us) for i in range(n)]
+def _add(cursor: Any, n: int) -> None:
+    """Put so many jobs in the tables."""
+    cursor.executemany(_ADD, [(str(i), DEFINITION) for i in range(n)])
+    cursor.execute(_PLACE, [int(time() * 1e6)] * 2)
 
 
 def _postgresql(url: str, n: int) -> Began:
     import psycopg
 
     connection = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
-    tables = _JOBS.format(serial="BIGSERIAL", blob="BYTEA"), _RUNS.format(more="WITH (fillfactor = 45)")
+    room = "WITH (fillfactor = 45)"
+    tables = _JOBS.format(serial="BIGSERIAL", blob="BYTEA"), _SCHEDULE.format(more=room), _RUNS.format(more=room)
     for text in (*tables, *_INDEXES, *_PARTIAL):
         connection.execute(text)
-    insert = "INSERT INTO jobs (id, payload, version, fence, state, elapsed, fire_us, due_us)"
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(f"{insert} VALUES (%s, %s, 1, 1, 'active', 1, %s, %s)", _definitions(n))
+        _add(cursor, n)
 
     def statement(text: str, columns: int) -> Callable[[Any, list[Any]], None]:
         names = ", ".join("abcd"[:columns])
@@ -131,7 +144,7 @@ def _postgresql(url: str, n: int) -> Began:
 
         return send
 
-    move = "UPDATE jobs SET fire_us = a, due_us = b, fence = fence + 1 FROM {rows} WHERE uid = c AND fence = d"
+    move = "UPDATE schedule SET fire_us = a, due_us = b, fence = fence + 1 FROM {rows} WHERE uid = c AND fence = d"
     submit = (
         "INSERT INTO runs (job_uid, fire_us, attempt, state, times, submitted_us) "
         "SELECT a, b, 1, 'submitted', 1, c FROM {rows}"
@@ -154,11 +167,10 @@ def _mariadb(url: str, n: int) -> Began:
     with connection.cursor() as cursor:
         jobs_table = _JOBS.format(serial="BIGINT AUTO_INCREMENT", blob="LONGBLOB")
         runs_table = _RUNS.format(more="ROW_FORMAT=REDUNDANT")
-        for text in (jobs_table, runs_table, *_INDEXES, *_PLAIN):
+        for text in (jobs_table, _SCHEDULE.format(more=""), runs_table, *_INDEXES, *_PLAIN):
             cursor.execute(text)
         cursor.execute("BEGIN")
-        insert = "INSERT INTO jobs (id, payload, version, fence, state, elapsed, fire_us, due_us)"
-        cursor.executemany(f"{insert} VALUES (%s, %s, 1, 1, 'active', 1, %s, %s)", _definitions(n))
+        _add(cursor, n)
         cursor.execute("COMMIT")
 
     def statement(text: str) -> Callable[[Any, list[Any]], None]:
@@ -170,7 +182,7 @@ def _mariadb(url: str, n: int) -> Began:
 
         return send
 
-    move = "UPDATE jobs JOIN {rows} SET fire_us = a, due_us = b, fence = fence + 1 WHERE uid = c AND fence = d"
+    move = "UPDATE schedule JOIN {rows} SET fire_us = a, due_us = b, fence = fence + 1 WHERE uid = c AND fence = d"
     finish = (
         "UPDATE runs JOIN {rows} SET state = 'succeeded', started_us = a, finished_us = b "
         "WHERE job_uid = c AND fire_us = d AND attempt = 1 AND finished_us IS NULL"

@@ -31,6 +31,7 @@ class Names:
     """The names of a store's tables, quoted as the database wants them."""
 
     jobs: str
+    schedule: str
     runs: str
     meta: str
 
@@ -210,8 +211,23 @@ class Backend(ABC):
 
         return run
 
-    def add_one(self, batch: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
-        """A function that inserts one row and returns its number, or None for a key that is taken; None: there is no such way."""
+    def add(self, job: Batch, place: Batch, uids: str) -> Callable[[Any, Sequence[Sequence[Any]]], None]:
+        """A function that inserts jobs and their places. A row has the values of a job, and those of its place but for the number
+        and the id. ``uids``: a query for ``by_keys`` that gives the numbers of ids.
+        """
+        add_jobs, add_places = self.many(job), self.many(place)
+
+        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> None:
+            add_jobs(cursor, [row[:2] for row in rows])
+            numbers = {job_id: uid for uid, job_id in self.by_keys(cursor, uids, [row[0] for row in rows])}
+            add_places(cursor, [(numbers[row[0]], row[0], *row[2:]) for row in rows])
+
+        return run
+
+    def add_one(self, job: Batch, place: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
+        """A function that inserts one job and its place, as a transaction by itself, and returns the job's number, or None for an
+        id that is taken; None: there is nothing faster than ``add``.
+        """
         return None
 
     def due(self, timeline: str) -> str:

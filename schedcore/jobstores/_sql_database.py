@@ -25,7 +25,7 @@ from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError, JobStoreError, JobStoreInUseError
 from schedcore.jobstores._sql_backend import Backend, Names, Ownership
-from schedcore.jobstores._sql_schema import check_tables, create_tables, make_tables
+from schedcore.jobstores._sql_schema import Tables, check_tables, create_tables, make_tables
 from schedcore.jobstores._sql_server import Watch, discard
 from schedcore.jobstores._sql_statements import Statements
 
@@ -56,7 +56,7 @@ class Database:
         self._metadata = sa.MetaData() if metadata is None else metadata
         if metadata is not None:
             make_tables(backend, metadata, self._table, self._schema)  # they belong to it from now on
-        self.names = Names(*map(self._quoted, ("", "_runs", "_meta")))
+        self.names = Names(*map(self._quoted, ("", "_schedule", "_runs", "_meta")))
         self.sql = Statements(backend, self.names, max_bytes)
         self.watch = Watch(backend, timeout_s)
         self.alias = ""
@@ -76,8 +76,8 @@ class Database:
         self._beginning: Beginning = lambda cursor: None
 
     @cached_property
-    def tables(self) -> tuple[sa.Table, sa.Table, sa.Table]:
-        """Of jobs, of runs, of meta data. Nearly always they are there, and SQLAlchemy need not be told what they are like."""
+    def tables(self) -> Tables:
+        """Nearly always they are there, and SQLAlchemy need not be told what they are like."""
         return make_tables(self.backend, self._metadata, self._table, self._schema)
 
     def _quoted(self, suffix: str) -> str:
@@ -190,12 +190,13 @@ class Database:
         ownership = self.ownership
         if ownership is not None and not ownership.holds():
             self.meta = None
-            with self.errors("take the lock on the database again"), ExitStack() as undo:
-                undo.callback(ownership.release)
+            with self.errors("take the lock on the database again"):
                 self._take()
                 if self.backend.remote:
-                    check_tables(self, create=False)  # whoever had it meanwhile may have been of another release
-                undo.pop_all()
+                    with ExitStack() as undo:
+                        undo.callback(ownership.release)
+                        check_tables(self, create=False)  # whoever had it meanwhile may have been of another release
+                        undo.pop_all()
 
     def _is_over(self) -> NoReturn:
         """Another scheduler has had the database since this one last changed it."""

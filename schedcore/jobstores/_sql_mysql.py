@@ -12,7 +12,7 @@ The owner of the tables holds a lock of a session of its own (``GET_LOCK``); the
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
@@ -35,6 +35,8 @@ __all__ = ["MySQL"]
 # Rows in one statement, and characters after which there is another one: the least that a server may be set to accept is 16 MB.
 _ROWS = 2_000
 _TEXT = 4_000_000
+# Characters that an id has in a statement, at most, with what else is written of a row beside the payload.
+_ID = 1_000
 # Due jobs in one answer: some 4 MB, of the same 16.
 _DUE = 50_000
 # Bytes of a page, unless the server was set up with others.
@@ -161,11 +163,30 @@ class MySQL(Backend):
 
         return run
 
-    def add_one(self, batch: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
-        insert = _insert(batch, self.insert_new)
+    def add(self, job: Batch, place: Batch, uids: str) -> Callable[[Any, Sequence[Sequence[Any]]], None]:
+        add_jobs, add_places = _insert(job, "INSERT"), _insert(place, "INSERT")
+
+        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> None:
+            cursor.execute("SELECT @@auto_increment_increment")
+            (step,) = cursor.fetchone()
+            for some in _in_single_statements(rows):
+                add_jobs(cursor, [row[:2] for row in some])
+                # The numbers that InnoDB gives to the rows of one such statement follow each other.
+                first = cursor.lastrowid
+                add_places(cursor, [(first + n * step, row[0], *row[2:]) for n, row in enumerate(some)])
+
+        return run
+
+    def add_one(self, job: Batch, place: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
+        add_job, add_place = _insert(job, self.insert_new), _insert(place, "INSERT")
 
         def run(cursor: Any, row: Sequence[Any]) -> int | None:
-            return int(cursor.lastrowid) if insert(cursor, [row]) else None
+            cursor.execute("START TRANSACTION")
+            number = int(cursor.lastrowid) if add_job(cursor, [row[:2]]) else None
+            if number is not None:
+                add_place(cursor, [(number, row[0], *row[2:])])
+            cursor.execute("COMMIT")
+            return number
 
         return run
 
@@ -306,6 +327,18 @@ def _insert(batch: Batch, verb: str) -> Many:
         return changed
 
     return run
+
+
+def _in_single_statements(rows: Sequence[Sequence[Any]]) -> Iterator[Sequence[Sequence[Any]]]:
+    """Rows of ids and payloads in parts for each of which one INSERT is enough."""
+    first = size = 0
+    for number, row in enumerate(rows):
+        more = 2 * len(row[1]) + _ID
+        if number > first and (size + more > _TEXT or number - first >= _ROWS):
+            yield rows[first:number]
+            first, size = number, 0
+        size += more
+    yield rows[first:]
 
 
 def _literals(kind: str, values: tuple[Any, ...], escape: Callable[[Any], str]) -> list[str]:

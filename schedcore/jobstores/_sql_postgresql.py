@@ -112,11 +112,15 @@ class PostgreSQL(Backend):
 
         return run
 
-    def add_one(self, batch: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
-        text = f"{batch.single('%s')} ON CONFLICT (id) DO NOTHING RETURNING uid"
+    def add_one(self, job: Batch, place: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
+        values = place.fill(place.values, lambda name: name if name == "uid" else "%s")
+        text = (
+            f"WITH j AS ({job.single('%s')} ON CONFLICT (id) DO NOTHING RETURNING uid) "
+            f"INSERT INTO {place.table} ({place.into}) SELECT {values} FROM j RETURNING uid"
+        )
 
         def run(cursor: Any, row: Sequence[Any]) -> int | None:
-            cursor.execute(text, row)
+            cursor.execute(text, (*row[:2], row[0], *row[2:]))
             found = cursor.fetchone()
             return None if found is None else int(found[0])
 

@@ -119,6 +119,10 @@ class Runs:
                 if record is None or record.version != version:
                     if fresh is None:
                         fresh = self._definitions.load(cursor, [(row[0], row[2]) for row in rows])
+                    if uid not in fresh:
+                        # Its job was deleted, by whoever did not know of its place. It is not looked at again.
+                        claimed[uid] = fence
+                        continue
                     record, reason = fresh[uid]
                 if not (
                     type(fire_us) is type(due_us) is int

@@ -9,31 +9,69 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
 from schedcore.errors import ConfigurationError, JobStoreError
+from schedcore.job import JobState
 from schedcore.jobstores._sql_backend import Backend
+from schedcore.jobstores._sql_rows import DAMAGED
 from schedcore.jobstores._sql_statements import LIVE_FROM
 from schedcore.run import RunState
 
 if TYPE_CHECKING:
     from schedcore.jobstores._sql_database import Database
 
-__all__ = ["SCHEMA_VERSION", "Step", "check_tables", "create_tables", "make_tables"]
+__all__ = ["SCHEMA_VERSION", "Step", "Tables", "check_tables", "create_tables", "make_tables"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-# Percent of a page of PostgreSQL's that new runs fill. Each is written once more, beside what it was.
+# Percent of a page of PostgreSQL's that new runs and places fill. Each is written once more, beside what it was.
 _FILLED = 45
 
-#: Changes the tables of jobs, runs and meta data on a connection.
-Step = Callable[[sa.Connection, sa.Table, sa.Table, sa.Table], None]
+# What version 2 had in the table of jobs, beside what a job is.
+_PLACE = ("version", "fence", "state", "elapsed", "fire_us", "due_us", "reason")
 
 
-def _find_runs_without_writing(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
+class Tables(NamedTuple):
+    """Those of a store; see ``sqlalchemy``."""
+
+    jobs: sa.Table
+    schedule: sa.Table
+    runs: sa.Table
+    meta: sa.Table
+
+
+def _part_schedule(connection: sa.Connection, tables: Tables) -> None:
+    """The places of jobs were in the table of jobs, so that each run wrote all of a job anew."""
+    jobs, schedule = tables.jobs, tables.schedule
+    there = {column["name"] for column in sa.inspect(connection).get_columns(jobs.name, jobs.schema)}
+    if "fence" in there:
+        old = sa.Table(jobs.name, sa.MetaData(), *map(sa.Column, ("uid", "id", *_PLACE)), schema=jobs.schema)
+        sa.Index(f"{jobs.name}_due", old.c.elapsed, old.c.due_us, old.c.id).drop(connection, checkfirst=True)
+        # Its index is made when it is filled, in a part of the time.
+        connection.execute(sa.schema.CreateTable(schedule, if_not_exists=True))
+        connection.execute(sa.delete(schedule))
+        columns = ("uid", "id", *_PLACE)
+        of_jobs = sa.select(*(old.c[name] for name in columns)).where(old.c.id.is_not(None))
+        connection.execute(sa.insert(schedule).from_select(columns, of_jobs))
+        for index in schedule.indexes:
+            index.create(connection, checkfirst=True)
+        drop = [f"DROP COLUMN {name}" for name in _PLACE]
+        # SQLite drops them one by one, in a transaction; MariaDB and MySQL, which end theirs here, all at once or none.
+        table = connection.dialect.identifier_preparer.format_table(jobs)
+        for some in drop if connection.dialect.name == "sqlite" else [", ".join(drop)]:
+            connection.exec_driver_sql(f"ALTER TABLE {table} {some}")
+
+
+#: Changes the tables on a connection.
+Step = Callable[[sa.Connection, Tables], None]
+
+
+def _find_runs_without_writing(connection: sa.Connection, tables: Tables) -> None:
     """There were indexes on live runs and on those that failed, in which something changed whenever a run ended."""
+    runs, meta = tables.runs, tables.meta
     c = runs.c
     # Where the last live runs begin; or, if there are none, where there were any.
     live_from = connection.execute(sa.select(sa.func.min(c.fire_us)).where(c.finished_us.is_(None))).scalar()
@@ -67,13 +105,11 @@ def _find_runs_without_writing(connection: sa.Connection, jobs: sa.Table, runs: 
 
 
 # By the version from which a step leads to the next one. Version 1 is the first.
-_UPGRADES: dict[int, Step] = {1: _find_runs_without_writing}
+_UPGRADES: dict[int, Step] = {1: _find_runs_without_writing, 2: _part_schedule}
 
 
-def make_tables(
-    backend: Backend, metadata: sa.MetaData, name: str, schema: str | None
-) -> tuple[sa.Table, sa.Table, sa.Table]:
-    """The three tables, as part of ``metadata``, where they may be already."""
+def make_tables(backend: Backend, metadata: sa.MetaData, name: str, schema: str | None) -> Tables:
+    """The tables, as part of ``metadata``, where they may be already."""
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     blob = sa.LargeBinary(2**32 - 1)
     key, long_text = backend.key_type, backend.text_type
@@ -103,6 +139,13 @@ def make_tables(
         sa.Column("id", key, unique=True),
         sa.Column("former_id", key),
         sa.Column("payload", blob),
+        sa.Index(f"{name}_former", "former_id", **own(sqlite_where=formers, postgresql_where=formers)),
+        **own(sqlite_autoincrement=True),
+    )
+    schedule = table(
+        "_schedule",
+        sa.Column("uid", number, primary_key=True, autoincrement=False),
+        sa.Column("id", key, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.Column("fence", sa.BigInteger, nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
@@ -110,10 +153,9 @@ def make_tables(
         sa.Column("fire_us", sa.BigInteger),
         sa.Column("due_us", sa.BigInteger),
         sa.Column("reason", long_text),
-        # Null but for active jobs, so that what is paused, broken or over costs a due query nothing. The id is for lists.
-        sa.Index(f"{name}_due", "elapsed", "due_us", "id"),
-        sa.Index(f"{name}_former", "former_id", **own(sqlite_where=formers, postgresql_where=formers)),
-        **own(sqlite_autoincrement=True),
+        # Null but for active jobs, so that what is paused or broken costs a due query nothing. The id is for lists.
+        sa.Index(f"{name}_schedule_due", "elapsed", "due_us", "id"),
+        **own(postgresql_with={"fillfactor": _FILLED}),
     )
     runs = table(
         "_runs",
@@ -147,7 +189,7 @@ def make_tables(
         sa.Column("name", sa.String(64), primary_key=True),
         sa.Column("value", long_text, nullable=False),
     )
-    return jobs, runs, meta
+    return Tables(jobs, schedule, runs, meta)
 
 
 def check_tables(database: Database, *, create: bool) -> None:
@@ -172,10 +214,10 @@ def check_tables(database: Database, *, create: bool) -> None:
                 f"its tables have the schema version {found}, of an older release of schedcore; a scheduler that opens "
                 f"them changes them to {SCHEMA_VERSION}",
             )
-        meta = database.tables[2]
+        meta = database.tables.meta
         for version, step in steps:
             with database.changing_tables(f"change the tables to the schema version {version}") as connection:
-                step(connection, *database.tables)
+                step(connection, database.tables)
                 connection.execute(sa.update(meta).where(meta.c.name == "schema").values(value=str(version)))
         return
     if not create:
@@ -188,15 +230,30 @@ def create_tables(database: Database) -> None:
     with database.changing_tables("create the tables") as connection:
         # Those that are there were made from the user's metadata, or by a start that was interrupted where each statement stands.
         inspector = sa.inspect(connection)
+        made = set()
         for table in database.tables:
             there = inspector.has_table(table.name, table.schema)
             table.metadata.create_all(connection, tables=[table])
             for index in table.indexes if there else ():
                 index.create(connection, checkfirst=True)
+            if not there:
+                made.add(table)
             database.watch.renew()
-        meta = database.tables[2]
+        jobs, schedule, _, meta = database.tables
+        if (jobs in made) != (schedule in made):
+            _make_consistent(connection, jobs, schedule)
         if connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar() is None:
             connection.execute(sa.insert(meta).values(name="schema", value=str(SCHEMA_VERSION)))
+
+
+def _make_consistent(connection: sa.Connection, jobs: sa.Table, schedule: sa.Table) -> None:
+    """One of the two was lost: a place without a job goes, and a job without a place waits for another one."""
+    connection.execute(sa.delete(schedule).where(schedule.c.uid.not_in(sa.select(jobs.c.uid))))
+    without = sa.select(jobs.c.uid, jobs.c.id, *map(sa.literal, (1, 1, str(JobState.BROKEN), 1, DAMAGED))).where(
+        jobs.c.id.is_not(None), jobs.c.uid.not_in(sa.select(schedule.c.uid))
+    )
+    columns = ("uid", "id", "version", "fence", "state", "elapsed", "reason")
+    connection.execute(sa.insert(schedule).from_select(columns, without))
 
 
 def _steps_from(version: str) -> list[tuple[int, Step]] | None:
@@ -216,14 +273,14 @@ def _version(database: Database) -> str | None:
             found = database.read_meta()
             if "schema" in found:
                 return found["schema"]
-    jobs, runs, meta = database.tables
+    jobs, schedule, runs, meta = database.tables
     with database.lock, database.read_lock, database.connected("read the tables") as connection:
         inspector = sa.inspect(connection)
         if inspector.has_table(meta.name, meta.schema):
             value = connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar()
             if value is not None:
                 return str(value)
-        for table in (jobs, runs):
+        for table in (jobs, schedule, runs):
             if not inspector.has_table(table.name, table.schema):
                 continue
             if {column["name"] for column in inspector.get_columns(table.name, table.schema)} != {

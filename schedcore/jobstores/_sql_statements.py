@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from schedcore.job import JobState
 from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names
@@ -15,7 +15,7 @@ from schedcore.triggers._zones import FIRST_US, LAST_US
 
 __all__ = ["GONE", "LIVE_FROM", "Statements"]
 
-# The state of a row whose job is over and only names its runs; see the module's docstring there.
+# What ``live`` says of a job that is over and only names its runs; see the module's docstring there.
 GONE = "gone"
 # The name, in the table of meta data, of the fire time before which no run is live; see the module's docstring there.
 LIVE_FROM = "live_from"
@@ -29,27 +29,28 @@ class Statements:
     def __init__(self, backend: Backend, names: Names, max_bytes: int | None = None) -> None:
         def text(statement: str) -> str:
             statement = statement.replace("?", backend.placeholder)
-            return statement.format(jobs=names.jobs, runs=names.runs, meta=names.meta)
+            return statement.format(jobs=names.jobs, schedule=names.schedule, runs=names.runs, meta=names.meta)
 
         def update(table: str, columns: str, values: str, where: str) -> Many:
             return backend.many(Batch("update", table, tuple(columns.split(", ")), values, text(where)))
 
-        jobs, runs = names.jobs, names.runs
+        jobs, schedule, runs = names.jobs, names.schedule, names.runs
         entry = f"uid, version, state, fire_us, due_us, substr(reason, 1, {_LONGEST_TEXT}) AS reason"
         # Wherever somebody else has left them, they can be counted on: a number too many fails the whole batch.
         next_fence, next_version = f"fence = (fence & {2**62 - 1}) + 1", f"version = (version & {2**30 - 1}) + 1"
-        add = Batch(
+        job = Batch("insert", jobs, ("id text", "payload bytes"), "<id>, <payload>", into="id, payload")
+        place = Batch(
             "insert",
-            jobs,
-            ("id text", "payload bytes", "state word", "elapsed int", "fire_us int", "due_us int", "reason text"),
-            "<id>, <payload>, 1, 1, <state>, <elapsed>, <fire_us>, <due_us>, <reason>",
-            into="id, payload, version, fence, state, elapsed, fire_us, due_us, reason",
+            schedule,
+            ("uid int", "id text", "state word", "elapsed int", "fire_us int", "due_us int", "reason text"),
+            "<uid>, <id>, 1, 1, <state>, <elapsed>, <fire_us>, <due_us>, <reason>",
+            into="uid, id, version, fence, state, elapsed, fire_us, due_us, reason",
         )
-        self.add = backend.many(add)
-        self.add_one = backend.add_one(add)
         self.uids = text("SELECT uid, id FROM {jobs} WHERE id IN (\0)")
+        self.add = backend.add(job, place, self.uids)
+        self.add_one = backend.add_one(job, place)
         self.taken = text("SELECT id FROM {jobs} WHERE id IN (\0)")
-        self.entry = text(f"SELECT {entry} FROM {{jobs}} WHERE id = ?")
+        self.entry = text(f"SELECT {entry} FROM {{jobs}} j JOIN {{schedule}} s USING (uid) WHERE j.id = ?")
         self.entry_to_change = self.entry + backend.for_update
         self._list(text, f"{entry}, id", untyped=backend.untyped)
         # Of a payload that is too large its size alone is sent.
@@ -57,43 +58,59 @@ class Statements:
         if max_bytes is not None:
             payload = f"CASE WHEN {backend.payload_size} <= {max_bytes} THEN {payload} END"
         self.payloads = text(
-            f"SELECT uid, version, coalesce(id, former_id), {payload}, {backend.payload_size} FROM {{jobs}} "
-            "WHERE uid IN (\0)"
+            f"SELECT j.uid, coalesce(s.version, 0), coalesce(j.id, j.former_id), {payload}, {backend.payload_size} "
+            "FROM {jobs} j LEFT JOIN {schedule} s USING (uid) WHERE j.uid IN (\0)"
         )
-        place = f"{next_version}, {next_fence}, state = ?, fire_us = ?, due_us = ?, reason = ?"
-        self.replace_place = text(f"UPDATE {{jobs}} SET {place} WHERE uid = ?")
-        self.replace = text(f"UPDATE {{jobs}} SET {place}, payload = ?, elapsed = ? WHERE uid = ?")
+        change = f"{next_version}, {next_fence}, state = ?, fire_us = ?, due_us = ?, reason = ?"
+        self.replace_place = text(f"UPDATE {{schedule}} SET {change} WHERE uid = ?")
+        self.replace = text(f"UPDATE {{schedule}} SET {change}, elapsed = ? WHERE uid = ?")
+        self.replace_payload = text("UPDATE {jobs} SET payload = ? WHERE uid = ?")
         self.payload = text(f"SELECT {payload} FROM {{jobs}} WHERE uid = ?")
+        self.unplace = text("DELETE FROM {schedule} WHERE uid = ?")
+        self.unplace_all = text("DELETE FROM {schedule}")
         # Nobody asks for the runs of a job that never had any: no need to keep its name.
-        self.delete = text("DELETE FROM {jobs} WHERE id = ? AND NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = uid)")
-        self.delete_all = text(
-            "DELETE FROM {jobs} WHERE id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = uid)"
-        )
-        gone = f"former_id = id, id = NULL, fire_us = NULL, due_us = NULL, reason = NULL, {next_fence}"
-        self.remove = text(f"UPDATE {{jobs}} SET state = '{GONE}', payload = NULL, {gone} WHERE id = ?")
-        self.remove_all = text(f"UPDATE {{jobs}} SET state = '{GONE}', payload = NULL, {gone} WHERE id IS NOT NULL")
+        unknown = "NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = uid)"
+        self.delete = text(f"DELETE FROM {{jobs}} WHERE uid = ? AND {unknown}")
+        self.delete_all = text(f"DELETE FROM {{jobs}} WHERE id IS NOT NULL AND {unknown}")
+        over = "former_id = id, id = NULL"
+        self.remove = text(f"UPDATE {{jobs}} SET payload = NULL, {over} WHERE uid = ?")
+        self.remove_all = text(f"UPDATE {{jobs}} SET payload = NULL, {over} WHERE id IS NOT NULL")
 
         self.due = text(
-            backend.due("SELECT uid, fence, version, fire_us, due_us FROM {jobs} WHERE elapsed = %d AND due_us <= ?")
+            backend.due(
+                "SELECT uid, fence, version, fire_us, due_us FROM {schedule} WHERE elapsed = %d AND due_us <= ?"
+            )
         )
-        earliest = "SELECT * FROM (SELECT elapsed, uid, due_us FROM {jobs} WHERE elapsed = %d AND due_us IS NOT NULL"
+        earliest = (
+            "SELECT * FROM (SELECT elapsed, uid, due_us FROM {schedule} WHERE elapsed = %d AND due_us IS NOT NULL"
+        )
         earliest += " ORDER BY due_us LIMIT ?) AS %s"
         self.next_due = text(f"{earliest % (0, 'a')} UNION ALL {earliest % (1, 'b')}")
         fenced = "uid = <uid> AND fence = <fence>"
         self.move = update(
-            jobs,
+            schedule,
             "fire_us int, due_us int, uid int, fence int",
             f"fire_us = <fire_us>, due_us = <due_us>, {next_fence}",
             fenced,
         )
-        self.end = update(jobs, "uid int, fence int", f"state = '{JobState.ENDED}', {gone}", fenced)
+        leave = backend.many(Batch("delete", schedule, ("uid int", "fence int"), where=fenced))
+        let_go_of_ids = update(jobs, "uid int", over, "uid = <uid>")
+
+        def end(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
+            ended = leave(cursor, rows)
+            # Whoever finds that some are not as they were claimed changes nothing.
+            if ended == len(rows):
+                let_go_of_ids(cursor, [(uid,) for uid, _ in rows])
+            return ended
+
+        self.end = end
         self.break_ = update(
-            jobs,
+            schedule,
             "fire_us int, reason text, uid int, fence int",
             f"state = '{JobState.BROKEN}', fire_us = <fire_us>, due_us = NULL, reason = <reason>, {next_fence}",
             fenced,
         )
-        self.fences = text("SELECT uid, fence FROM {jobs} WHERE id IS NOT NULL AND uid IN (\0)" + backend.for_update)
+        self.fences = text("SELECT uid, fence FROM {schedule} WHERE uid IN (\0)" + backend.for_update)
         self.known_runs = text("SELECT job_uid, fire_us FROM {runs} WHERE attempt = 1 AND job_uid IN (\0)")
         run_key = ("job_uid int", "fire_us int", "attempt int")
 
@@ -143,14 +160,12 @@ class Statements:
             f"{key} AND finished_us IS NULL",
         )
         idle = "NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = {jobs}.uid AND finished_us IS NULL)"
-        # What is broken or over has no next dispatch: the index of those finds it, however many jobs there are.
-        unscheduled = "elapsed IN (0, 1) AND due_us IS NULL"
-        ended = f"state = '{JobState.ENDED}' AND {idle}"
-        let_go = f"state = '{GONE}', payload = NULL"
-        self.let_go = update(jobs, "uid int", let_go, f"{ended} AND uid = <uid>")
-        self.let_go_all = text(f"UPDATE {{jobs}} SET {let_go} WHERE {unscheduled} AND {ended}")
+        ended = "payload IS NOT NULL AND " + idle
+        self.let_go = update(jobs, "uid int", "payload = NULL", f"uid = <uid> AND id IS NULL AND {ended}")
+        # The index of former ids finds them, however many jobs there are.
+        self.let_go_all = text(f"UPDATE {{jobs}} SET payload = NULL WHERE former_id IS NOT NULL AND {ended}")
         # A job that ended without a run on record has nothing to be remembered for.
-        forgotten = f"state = '{GONE}' AND NOT EXISTS (SELECT 1 FROM {{runs}} WHERE job_uid = {{jobs}}.uid)"
+        forgotten = "id IS NULL AND payload IS NULL AND NOT EXISTS (SELECT 1 FROM {runs} WHERE job_uid = {jobs}.uid)"
         self.forget = backend.many(Batch("delete", jobs, ("uid int",), where=text(f"uid = <uid> AND {forgotten}")))
 
         # See ``LIVE_FROM``.
@@ -159,9 +174,14 @@ class Statements:
             "r.attempt > 1 AND EXISTS (SELECT 1 FROM {runs} b WHERE b.job_uid = r.job_uid AND b.fire_us = r.fire_us "
             "AND b.attempt < r.attempt AND b.started_us IS NOT NULL)"
         )
+        state = (
+            f"CASE WHEN j.id IS NOT NULL THEN s.state WHEN j.payload IS NOT NULL THEN '{JobState.ENDED}' "
+            f"WHEN j.uid IS NOT NULL THEN '{GONE}' END"
+        )
         self.live = text(
-            "SELECT r.job_uid, r.fire_us, r.attempt, r.state, r.submitted_us, r.started_us, j.version, j.state, "
-            f"coalesce(j.id, j.former_id), {begun_before} FROM {{runs}} r LEFT JOIN {{jobs}} j ON j.uid = r.job_uid "
+            "SELECT r.job_uid, r.fire_us, r.attempt, r.state, r.submitted_us, r.started_us, coalesce(s.version, 0), "
+            f"{state}, coalesce(j.id, j.former_id), {begun_before} FROM {{runs}} r LEFT JOIN {{jobs}} j "
+            f"ON j.uid = r.job_uid LEFT JOIN {{schedule}} s ON s.uid = j.uid "
             f"WHERE r.{live.format('r.')} ORDER BY r.fire_us, r.job_uid"
         )
         self.lose = update(
@@ -173,15 +193,16 @@ class Statements:
         # All that a scheduler finds to be done when it opens the tables: broken jobs, which may be mended; and, as number 0 (no
         # job has it), that there is something to recover; and as number -1 that it was looked for from the wrong time on.
         something = "SELECT * FROM (SELECT 0 AS uid, 0 AS version FROM {%s} WHERE %s LIMIT 1) AS %s"
-        is_over = f"{unscheduled} AND state = '{JobState.ENDED}'"
+        is_over = "former_id IS NOT NULL AND payload IS NOT NULL"
+        # What is broken has no next dispatch: the index of those finds it.
         self.left = text(
-            f"SELECT uid, version FROM {{jobs}} WHERE {unscheduled} AND state = '{JobState.BROKEN}' "
-            f"AND fire_us IS NOT NULL AND id IS NOT NULL "
+            f"SELECT uid, version FROM {{schedule}} s {backend.first_table} {{jobs}} j USING (uid) "
+            f"WHERE elapsed IN (0, 1) AND due_us IS NULL AND state = '{JobState.BROKEN}' AND fire_us IS NOT NULL "
             f"UNION ALL {something % ('runs', live.format(''), 'a')} UNION ALL {something % ('jobs', is_over, 'b')} "
             f"UNION ALL SELECT -1 AS uid, 0 AS version FROM {{meta}} WHERE name = '{LIVE_FROM}' AND value <> ?"
         )
         self.mend = update(
-            jobs,
+            schedule,
             "uid int",
             f"state = '{JobState.ACTIVE}', due_us = fire_us, reason = NULL, {next_fence}, {next_version}",
             f"uid = <uid> AND state = '{JobState.BROKEN}'",
@@ -228,7 +249,7 @@ class Statements:
         """
 
         def some(where: str, order: str, columns: str = columns) -> str:
-            return f"SELECT {columns} FROM {{jobs}} WHERE {where} ORDER BY {order}"
+            return f"SELECT {columns} FROM {{schedule}} WHERE {where} ORDER BY {order}"
 
         def page(order: str, *ranges: str) -> str:
             parts = [f"SELECT * FROM ({part} LIMIT \0) AS part{number}" for number, part in enumerate(ranges)]

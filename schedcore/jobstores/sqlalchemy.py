@@ -1,14 +1,15 @@
 """Jobs in an SQL database, through SQLAlchemy: on SQLite, the durable store that needs no server, PostgreSQL, MariaDB and MySQL.
 
-**Tables.** ``jobs`` has a row for each job: its payload (``_payload``), its place in the schedule, and two counters: ``version``
-grows when the definition changes, ``fence`` whenever anything does. ``runs`` has a row for each run and for each span of
-skipped fire times; a run's key (job, fire time, attempt) is what makes it happen once: whoever writes the row runs it.
-``meta`` has the schema version, who has the store open, and from where on runs may be live. (``_sql_schema``; the statements on
-them: ``_sql_statements``.)
+**Tables.** ``jobs`` has a row for each job: its id and its payload (``_payload``). ``schedule`` has the place of each job that is
+not over: its state, its next fire time, and two counters: ``version`` grows when the definition changes, ``fence`` whenever
+anything does. Each run changes that place, and nothing else of the job: so it is small, and has few indexes. ``runs`` has a row
+for each run and for each span of skipped fire times; a run's key (job, fire time, attempt) is what makes it happen once: whoever
+writes the row runs it. ``meta`` has the schema version, who has the store open, and from where on runs may be live.
+(``_sql_schema``; the statements on them: ``_sql_statements``.)
 
-**States of a row** of ``jobs``: those of ``JobState``, and ``gone``. A job that has ended or was removed lets go of its id at
-once (``id`` is null, ``former_id`` has it), so that the next job may have it. As ``ended`` it keeps its payload until its last
-live run is over, for recovery; as ``gone`` it only names its runs, and goes with the last of them.
+**Jobs that are over.** A job that has ended or was removed has no place, and lets go of its id at once (``id`` is null,
+``former_id`` has it), so that the next job may have it. One that has ended keeps its payload until its last live run is over, for
+recovery; without one its row only names its runs, and goes with the last of them.
 
 **One scheduler at a time.** A lock sees to it, on a file beside an SQLite database (``_sql_sqlite``) or in the server
 (``_sql_server``); other processes may read meanwhile (``open_reader``). Claims are therefore kept in memory: a claim that was not
@@ -336,7 +337,8 @@ class SQLAlchemyJobStore(JobStore):
                     cursor.execute(sql.idle_after.replace("\0", str(left)), (after.job.id,) * sql.idle_ranges)
                 rows += cursor.fetchall()
             loaded = self._definitions.load(cursor, [(row[0], row[1]) for row in rows])
-        return [entry(row[:6], loaded[row[0]]) for row in rows]
+        # The jobs of some may have been deleted, by whoever did not know of their places.
+        return [entry(row[:6], loaded[row[0]]) for row in rows if row[0] in loaded]
 
     def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id
@@ -358,7 +360,8 @@ class SQLAlchemyJobStore(JobStore):
             if payload is None:
                 cursor.execute(self._sql.replace_place, (*place, uid))
             else:
-                cursor.execute(self._sql.replace, (*place, payload, int(new.job.trigger.elapsed), uid))
+                cursor.execute(self._sql.replace, (*place, int(new.job.trigger.elapsed), uid))
+                cursor.execute(self._sql.replace_payload, (payload, uid))
             if skipped:
                 self._sql.skip(cursor, [skip_row(uid, record) for record in skipped])
             self._drop(uid)
@@ -377,12 +380,14 @@ class SQLAlchemyJobStore(JobStore):
             row = cursor.fetchone()
             if row is None:
                 raise JobLookupError(job_id)
-            cursor.execute(self._sql.delete, (job_id,))
-            cursor.execute(self._sql.remove, (job_id,))
-            self._drop(row[0])
+            uid = row[0]
+            for statement in (self._sql.unplace, self._sql.delete, self._sql.remove):
+                cursor.execute(statement, (uid,))
+            self._drop(uid)
 
     def remove_all_jobs(self) -> None:
         with self._database.writing("remove all jobs") as cursor:
+            cursor.execute(self._sql.unplace_all)
             cursor.execute(self._sql.delete_all)
             cursor.execute(self._sql.remove_all)
             self._definitions.kept.clear()

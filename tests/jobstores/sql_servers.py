@@ -109,12 +109,17 @@ def check_a_table_that_is_gone(url: str, engine: sa.Engine) -> None:
         log.wait_for(lambda log: len(log.executed("job")) > ran, timeout=60)
     finally:
         scheduler.shutdown()
-    for table, jobs in (("schedcore_jobs_runs", ["job"]), ("schedcore_jobs", [])):
+    lost: tuple[tuple[str, list[tuple[str, JobState]]], ...] = (
+        ("schedcore_jobs_runs", [("job", JobState.ACTIVE)]),
+        ("schedcore_jobs_schedule", [("job", JobState.BROKEN)]),
+        ("schedcore_jobs", []),
+    )
+    for table, jobs in lost:
         sql(f"DROP TABLE {table}")
         scheduler = scheduler_on(SQLAlchemyJobStore(url))
         scheduler.start(paused=True)
         try:
-            assert [job.id for job in scheduler.get_jobs()] == jobs
+            assert [(job.id, job.state) for job in scheduler.get_jobs()] == jobs
             assert scheduler.get_runs("job") == []
         finally:
             scheduler.shutdown()
@@ -272,7 +277,7 @@ class ServerTests:
         assert len(run_due(store, T0)) == 1
         assert len(store.runs("job")) == 1
         store.remove_job("job")
-        assert sorted(metadata.tables) == [f"other place.my jobs{part}" for part in ("", "_meta", "_runs")]
+        assert sorted(metadata.tables) == [f"other place.my jobs{part}" for part in ("", "_meta", "_runs", "_schedule")]
         assert sa.inspect(engine).has_table("my jobs_runs", "other place")
         store.shutdown()
         with engine.begin() as connection:
@@ -289,7 +294,7 @@ class ServerTests:
         store.shutdown()
         assert len(start(SQLAlchemyJobStore(engine=engine)).list_entries()) == 1
 
-    @pytest.mark.parametrize("made", [1, 2, 3])
+    @pytest.mark.parametrize("made", [1, 2, 3, 4])
     def test_a_start_that_was_interrupted_while_it_made_the_tables(
         self, engine: sa.Engine, start: Start, made: int
     ) -> None:
@@ -346,7 +351,7 @@ class ServerTests:
             start(SQLAlchemyJobStore(place.url))
         version(str(now))
 
-        def step(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
+        def step(connection: sa.Connection, tables: _sql_schema.Tables) -> None:
             connection.exec_driver_sql("ALTER TABLE schedcore_jobs ADD COLUMN more INTEGER")
 
         monkeypatch.setattr(_sql_schema, "_UPGRADES", {now: step})
@@ -426,9 +431,9 @@ class ServerTests:
         assert [record.state for record in store.runs()] == [RunState.SUCCEEDED]
         with engine.connect() as one, engine.connect() as two:  # the lock takes no place in the pool
             assert one.get_isolation_level() == two.get_isolation_level() == before[0]
-            one.exec_driver_sql("UPDATE schedcore_jobs SET reason = 'x'")
+            one.exec_driver_sql("UPDATE schedcore_jobs_schedule SET reason = 'x'")
             one.rollback()
-            assert two.exec_driver_sql("SELECT reason FROM schedcore_jobs").scalar() is None
+            assert two.exec_driver_sql("SELECT reason FROM schedcore_jobs_schedule").scalar() is None
         store.shutdown()
         assert engine.pool is pool
         with engine.connect() as connection:
@@ -480,7 +485,7 @@ class ServerTests:
         run_due(store, T0)
         with engine.begin() as connection:
             connection.exec_driver_sql("UPDATE schedcore_jobs_runs SET output = repeat('o', 3000000), error = output")
-            connection.exec_driver_sql("UPDATE schedcore_jobs SET reason = repeat('r', 3000000)")
+            connection.exec_driver_sql("UPDATE schedcore_jobs_schedule SET reason = repeat('r', 3000000)")
         (run,) = store.runs("a")
         (listed,) = store.list_entries()
         assert [len(text or "") for text in (run.output, listed.reason)] == [2**20, 2**20]
@@ -502,7 +507,7 @@ class ServerTests:
         }
         with engine.begin() as connection:
             for job_id, change in changes.items():
-                connection.exec_driver_sql(f"UPDATE schedcore_jobs SET {change} WHERE id = '{job_id}'")
+                connection.exec_driver_sql(f"UPDATE schedcore_jobs_schedule SET {change} WHERE id = '{job_id}'")
         scheduler.start()
         try:
             scheduler.advance(35)
@@ -670,7 +675,7 @@ class ServerTests:
     def test_errors_are_ours(self, place: Place, engine: sa.Engine, start: Start) -> None:
         store = start(SQLAlchemyJobStore(place.url))
         with engine.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE schedcore_jobs RENAME TO hidden")
+            connection.exec_driver_sql("ALTER TABLE schedcore_jobs_schedule RENAME TO hidden")
         with pytest.raises(JobStoreError, match="job store 'default': cannot look for due jobs: ") as caught:
             store.acquire(Now(T0, T0), 1)
         assert not caught.value.transient
@@ -685,7 +690,7 @@ class ServerTests:
         store = start(SQLAlchemyJobStore(place.url, timeout=1.5))
         store.add_entries([entry("a"), entry("b")])
         with engine.begin() as connection:
-            connection.exec_driver_sql("SELECT * FROM schedcore_jobs FOR UPDATE").all()
+            connection.exec_driver_sql("SELECT * FROM schedcore_jobs_schedule FOR UPDATE").all()
             with pytest.raises(JobStoreError, match="cannot record runs: ") as caught:
                 run_due(store, T0)
             assert caught.value.transient

@@ -167,8 +167,8 @@ class TestKilled:
         store = again.open()
         assert store.recover([]) == ([], [])
         with store._database.reading("look") as cursor:
-            cursor.execute("SELECT state, payload FROM schedcore_jobs")
-            assert cursor.fetchall() == [("gone", None)]
+            cursor.execute("SELECT former_id, payload FROM schedcore_jobs")
+            assert cursor.fetchall() == [("job", None)]
         again.close()
 
     def test_killed_again_before_it_recovers(self, database: Database) -> None:

@@ -42,7 +42,7 @@ class TestMariaDB(ServerTests):
         return url
 
     def scans(self, connection: sa.Connection, text: str, parameters: Sequence[Any], *, latest: bool) -> list[str]:
-        connection.exec_driver_sql("ANALYZE TABLE schedcore_jobs, schedcore_jobs_runs")
+        connection.exec_driver_sql("ANALYZE TABLE schedcore_jobs, schedcore_jobs_schedule, schedcore_jobs_runs")
         plan = connection.exec_driver_sql(f"EXPLAIN {text}", parameters).mappings().all()
         return [
             str(step)
@@ -70,7 +70,7 @@ class TestMariaDB(ServerTests):
         store = start(SQLAlchemyJobStore(place.url, engine_options=short))
         store.add_entries([entry(str(number), T0 + number) for number in range(3000)])
         with engine.begin() as connection:
-            connection.exec_driver_sql("UPDATE schedcore_jobs SET fire_us = NULL WHERE id = '7'")
+            connection.exec_driver_sql("UPDATE schedcore_jobs_schedule SET fire_us = NULL WHERE id = '7'")
         claims = store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 2000)
         assert [claim.due_us for claim in claims] == [T0 + number for number in range(2000)]
         assert [claim.job.id for claim in claims if claim.broken is not None] == ["7"]

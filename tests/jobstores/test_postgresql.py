@@ -44,7 +44,7 @@ class TestPostgreSQL(ServerTests):
         connection.exec_driver_sql("ANALYZE")
         plan = connection.exec_driver_sql(f"EXPLAIN {text}", parameters).scalars().all()
         # All jobs may be read for the latest runs, to which their ids are looked up.
-        table = "schedcore_jobs_runs" if latest else "schedcore_jobs(_runs)?"
+        table = "schedcore_jobs_runs" if latest else "schedcore_jobs(_runs|_schedule)?"
         return [line for line in plan if re.search(f"Seq Scan on {table}( |$)", line)]
 
     def test_time_limits_that_the_user_gives(self, place: Place, start: Start) -> None:

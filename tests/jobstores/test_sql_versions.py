@@ -14,7 +14,7 @@ pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installe
 import sqlalchemy as sa
 
 from schedcore.clock import Now
-from schedcore.errors import JobStoreError
+from schedcore.errors import ConflictingIdError, JobStoreError
 from schedcore.jobstores.sqlalchemy import SCHEMA_VERSION, SQLAlchemyJobStore
 from schedcore.run import RunState
 from tests.jobstores.sql_servers import MINUTE, T0, Start, entry, run_due
@@ -82,6 +82,7 @@ _RECORDS: list[tuple[Any, ...]] = [
     (2, -3, 1, "lost", 1, 2, 3),
     (1, -2, 1, "succeeded", 1, 2, 3),
     (1, 0, 1, "running", 1, 2, None),
+    (3, -1, 1, "running", 1, 2, None),
 ]
 
 
@@ -119,20 +120,29 @@ def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Places]:
 
 
 def make_version_1(engine: sa.Engine) -> None:
-    """Tables as the first version made them: a job with a history that has a run going on, and a job that is gone."""
+    """Tables as the first version made them: a job with a history that has a run going on, and a job that is gone; one that has
+    ended while its last run goes on, one that is paused, and one that is broken.
+    """
     statements, words = _VERSION_1[engine.dialect.name]
-    payload = SQLAlchemyJobStore("sqlite://").codec.encode(entry().job)
+    codec = SQLAlchemyJobStore("sqlite://").codec
+    of = {job_id: codec.encode(entry(job_id).job) for job_id in ("job", "over", "paused")}
     with engine.begin() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement.format(**words))
         connection.execute(
             sa.text(
-                "INSERT INTO schedcore_jobs (id, former_id, payload, version, fence, state, elapsed, fire_us, due_us) "
-                "VALUES (:id, :former, :payload, 1, 9, :state, 0, :at_us, :at_us)"
+                "INSERT INTO schedcore_jobs (id, former_id, payload, version, fence, state, elapsed, fire_us, due_us, reason) "
+                "VALUES (:id, :former, :payload, 1, 9, :state, 0, :at_us, :due_us, :reason)"
             ),
             [
-                {"id": "job", "former": None, "payload": payload, "state": "active", "at_us": T0 + MINUTE},
-                {"id": None, "former": "gone", "payload": None, "state": "gone", "at_us": None},
+                dict(zip(("id", "former", "payload", "state", "at_us", "due_us", "reason"), row, strict=True))
+                for row in (
+                    ("job", None, of["job"], "active", T0 + MINUTE, T0 + MINUTE, None),
+                    (None, "gone", None, "gone", None, None, None),
+                    (None, "over", of["over"], "ended", None, None, None),
+                    ("paused", None, of["paused"], "paused", None, None, None),
+                    ("broken", None, b"x", "broken", T0 + MINUTE, None, "no such module"),
+                )
             ],
         )
         connection.execute(
@@ -159,7 +169,7 @@ def make_version_1(engine: sa.Engine) -> None:
 def shape(engine: sa.Engine, name: str) -> dict[str, Any]:
     """What the tables of one name are like, but for their names."""
     found = {}
-    for suffix in ("", "_runs", "_meta"):
+    for suffix in ("", "_schedule", "_runs", "_meta"):
         table = sa.Table(name + suffix, sa.MetaData(), autoload_with=engine)
         columns = {(column.name, str(column.type), column.nullable) for column in table.columns}
         indexes = {(str(index.name).removeprefix(name), *index.columns.keys()) for index in table.indexes}
@@ -173,19 +183,28 @@ def check(engine: sa.Engine, start: Start) -> None:
     with engine.connect() as connection:
         version = connection.exec_driver_sql("SELECT value FROM schedcore_jobs_meta WHERE name = 'schema'").scalar()
     assert version == str(SCHEMA_VERSION)
-    names = {1: "job", 2: "gone"}
+    names = {1: "job", 2: "gone", 3: "over"}
     expected = sorted((T0 + row[1] * MINUTE, names[row[0]], row[3]) for row in _RECORDS)
     assert sorted((r.fire_us, r.job_id, str(r.state)) for r in store.runs()) == expected
     failed = [(r.job_id, str(r.state)) for r in store.runs(failed=True)]
     assert sorted(failed) == [("gone", "lost"), ("job", "failed")]
-    assert [(e.job.id, e.fire_us) for e in store.list_entries()] == [("job", T0 + MINUTE)]
+    assert [(e.job.id, str(e.state), e.fire_us, e.due_us) for e in store.list_entries()] == [
+        ("job", "active", T0 + MINUTE, T0 + MINUTE),
+        ("broken", "broken", T0 + MINUTE, None),
+        ("paused", "paused", None, None),
+    ]
+    with pytest.raises(ConflictingIdError):
+        store.add_entries([entry("paused")])
     # What was going on when its scheduler died is found: it counts, and is run again.
     (claim,) = store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 9)
     assert claim.live == 1
     recovered = store.recover([])
-    assert [(run.job.id, run.fire_us, run.attempt) for run in recovered.runs] == [("job", T0, 2)]
-    assert [(r.fire_us, r.state) for r in recovered.lost] == [(T0, RunState.LOST)]
-    assert len(store.runs(failed=True)) == 3
+    assert [(run.job.id, run.fire_us, run.attempt) for run in recovered.runs] == [
+        ("over", T0 - MINUTE, 2),
+        ("job", T0, 2),
+    ]
+    assert [(r.fire_us, r.state) for r in recovered.lost] == [(T0 - MINUTE, RunState.LOST), (T0, RunState.LOST)]
+    assert len(store.runs(failed=True)) == 4
     assert run_due(store, T0 + MINUTE) == []  # it overlaps
     store.shutdown()
     start(SQLAlchemyJobStore(engine=engine, tablename="fresh")).shutdown()

@@ -140,7 +140,7 @@ class TestOptions:
     def test_tables(self, url: str, start: Start) -> None:
         metadata = sa.MetaData()
         start(SQLAlchemyJobStore(url, tablename="my jobs", metadata=metadata)).add_entries([entry()])
-        assert sorted(metadata.tables) == ["my jobs", "my jobs_meta", "my jobs_runs"]
+        assert sorted(metadata.tables) == ["my jobs", "my jobs_meta", "my jobs_runs", "my jobs_schedule"]
         assert query(url, 'SELECT id FROM "my jobs"') == [("job",)]
 
     def test_a_schema(self, tmp_path: Path, start: Start) -> None:
@@ -175,9 +175,9 @@ class TestEngines:
         store.shutdown()
         assert engine.pool is pool
         with engine.begin() as connection:  # its own transactions are those it had
-            connection.execute(sa.text("UPDATE schedcore_jobs SET reason = 'x'"))
+            connection.execute(sa.text("UPDATE schedcore_jobs_schedule SET reason = 'x'"))
             connection.rollback()
-        assert query(url, "SELECT reason FROM schedcore_jobs") == [(None,)]
+        assert query(url, "SELECT reason FROM schedcore_jobs_schedule") == [(None,)]
         assert query(url, "PRAGMA journal_mode") == [("delete",)]
 
     def test_by_reference(self, engine: sa.Engine, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,12 +273,12 @@ class TestOpening:
         close(store)
 
         def add_a_column(name: str) -> _sql_schema.Step:
-            def step(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
+            def step(connection: sa.Connection, tables: _sql_schema.Tables) -> None:
                 connection.exec_driver_sql(f"ALTER TABLE schedcore_jobs ADD COLUMN {name} INTEGER")
 
             return step
 
-        def fail(connection: sa.Connection, jobs: sa.Table, runs: sa.Table, meta: sa.Table) -> None:
+        def fail(connection: sa.Connection, tables: _sql_schema.Tables) -> None:
             connection.exec_driver_sql("ALTER TABLE schedcore_jobs ADD COLUMN half INTEGER")
             raise OSError("interrupted")
 
@@ -539,7 +539,7 @@ class TestFailures:
     def test_the_file_is_gone_bad(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
         store.add_entries([entry()])
-        query(url, "DROP TABLE schedcore_jobs")
+        query(url, "DROP TABLE schedcore_jobs_schedule")
         with pytest.raises(JobStoreError, match="cannot look for due jobs: no such table") as caught:
             store.acquire(Now(T0, T0), 1)
         assert (caught.value.alias, caught.value.transient) == ("default", False)
@@ -595,12 +595,12 @@ class TestFailures:
             scheduler.add_job(work, "interval", seconds=10, id="a")
             scheduler.add_job(work, "interval", seconds=10, id="b", jobstore="other")
             scheduler.advance(15)
-            query(url, "ALTER TABLE schedcore_jobs RENAME TO hidden")
+            query(url, "ALTER TABLE schedcore_jobs_schedule RENAME TO hidden")
             scheduler.advance(60)
             assert any(event.code == EVENT_JOBSTORE_FAILED and event.alias == "default" for event in log.events)
             assert (len(log.executed("a")), len(log.executed("b"))) == (1, 7)
             assert not scheduler.health()["default"].ok
-            query(url, "ALTER TABLE hidden RENAME TO schedcore_jobs")
+            query(url, "ALTER TABLE hidden RENAME TO schedcore_jobs_schedule")
             scheduler.advance(20)
             assert scheduler.health()["default"].ok
             records = scheduler.get_runs("a")
@@ -625,21 +625,19 @@ class TestSetAside:
             assert (found.state, found.job.name) == (JobState.BROKEN, "bad")
             assert str(found.reason).startswith("its record cannot be read: ")
         assert [run.job.id for run in run_due(store, T0)] == ["good"]
-        assert query(url, "SELECT state, payload, fire_us, due_us FROM schedcore_jobs WHERE id = 'bad'") == [
-            ("broken", b"\x80\x04", T0, None)
-        ]
+        assert query(url, "SELECT payload FROM schedcore_jobs WHERE id = 'bad'") == [(b"\x80\x04",)]
+        place = query(url, "SELECT state, fire_us, due_us FROM schedcore_jobs_schedule WHERE id = 'bad'")
+        assert place == [("broken", T0, None)]
 
     def test_a_damaged_row(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
         store.add_entries([entry(name) for name in ("bad", "good", "odd", "text", "utf-8")])
-        query(
-            url,
-            "UPDATE schedcore_jobs SET payload = CAST(x'ff' AS TEXT), reason = CAST(x'ff' AS TEXT) WHERE id = 'utf-8'",
-        )
+        query(url, "UPDATE schedcore_jobs SET payload = CAST(x'ff' AS TEXT) WHERE id = 'utf-8'")
+        query(url, "UPDATE schedcore_jobs_schedule SET reason = CAST(x'ff' AS TEXT) WHERE id = 'utf-8'")
         query(url, "UPDATE schedcore_jobs SET payload = 'x' WHERE id = 'text'")
-        query(url, "UPDATE schedcore_jobs SET version = 2")  # what is in memory is not what is stored
-        query(url, "UPDATE schedcore_jobs SET fire_us = NULL WHERE id = 'bad'")
-        query(url, "UPDATE schedcore_jobs SET state = 'odd', due_us = 'odd' WHERE id = 'odd'")
+        query(url, "UPDATE schedcore_jobs_schedule SET version = 2")  # what is in memory is not what is stored
+        query(url, "UPDATE schedcore_jobs_schedule SET fire_us = NULL WHERE id = 'bad'")
+        query(url, "UPDATE schedcore_jobs_schedule SET state = 'odd', due_us = 'odd' WHERE id = 'odd'")
         assert len(store.list_entries()) == 5
         claims = {claim.job.id: claim.broken for claim in store.acquire(Now(T0, T0), 9)}
         assert claims.pop("good") is None
@@ -675,7 +673,7 @@ class TestSetAside:
         try:
             for job_id in ("bad", "good"):
                 scheduler.add_job(work, "interval", seconds=10, id=job_id)
-            query(url, f"UPDATE schedcore_jobs SET {damage} WHERE id = 'bad'")
+            query(url, f"UPDATE schedcore_jobs_schedule SET {damage} WHERE id = 'bad'")
             scheduler.advance(35)
             assert len(log.executed("good")) == 3
             assert log.executed("bad") == []
@@ -718,7 +716,8 @@ class TestSetAside:
         store = start(SQLAlchemyJobStore(url))
         store.add_entries([entry("bad")])
         run_due(store, T0)
-        query(url, "UPDATE schedcore_jobs SET id = x'ff', reason = x'ff', state = 'paused', version = 2")
+        query(url, "UPDATE schedcore_jobs SET id = x'ff'")
+        query(url, "UPDATE schedcore_jobs_schedule SET id = x'ff', reason = x'ff', state = 'paused', version = 2")
         query(url, "UPDATE schedcore_jobs_runs SET output = x'ff', reason = 5, exit_code = 'odd', times = 'odd'")
         (found,) = store.list_entries()
         assert (found.job.id, found.reason) == ("\ufffd", "its record is that of another job, 'bad'")
@@ -730,7 +729,7 @@ class TestSetAside:
         store.add_entries([entry("a")])
         run_due(store, T0)
         query(url, "UPDATE schedcore_jobs_runs SET output = printf('%.*c', 3000000, 'o')")
-        query(url, "UPDATE schedcore_jobs SET reason = printf('%.*c', 3000000, 'r')")
+        query(url, "UPDATE schedcore_jobs_schedule SET reason = printf('%.*c', 3000000, 'r')")
         (run,) = store.runs("a")
         (listed,) = store.list_entries()
         assert [len(text or "") for text in (run.output, listed.reason)] == [2**20, 2**20]
@@ -738,11 +737,13 @@ class TestSetAside:
     def test_pausing_it_keeps_its_record(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
         store.add_entries([entry("bad")])
-        query(url, "UPDATE schedcore_jobs SET payload = x'8004', version = 2")
+        query(url, "UPDATE schedcore_jobs SET payload = x'8004'")
+        query(url, "UPDATE schedcore_jobs_schedule SET version = 2")
         found = store.get_entry("bad")
         assert found is not None
         assert store.replace_entry(found, JobEntry(found.job, JobState.PAUSED))
-        assert query(url, "SELECT state, payload FROM schedcore_jobs") == [("paused", b"\x80\x04")]
+        assert query(url, "SELECT payload FROM schedcore_jobs") == [(b"\x80\x04",)]
+        assert query(url, "SELECT state FROM schedcore_jobs_schedule") == [("paused",)]
 
     def test_is_told_once(self, url: str) -> None:
         scheduler = VirtualScheduler(
@@ -753,7 +754,8 @@ class TestSetAside:
         try:
             scheduler.add_job(work, "interval", seconds=10, id="a")
             scheduler.add_job(work, "interval", seconds=10, id="b")
-            query(url, "UPDATE schedcore_jobs SET payload = 'x', version = 2 WHERE id = 'a'")
+            query(url, "UPDATE schedcore_jobs SET payload = 'x' WHERE id = 'a'")
+            query(url, "UPDATE schedcore_jobs_schedule SET version = 2 WHERE id = 'a'")
             scheduler.advance(100)
             broken = [event for event in log.events if event.code == EVENT_JOB_BROKEN]
             assert [(event.job_id, event.reason.partition(":")[0]) for event in broken] == [
@@ -773,9 +775,8 @@ class TestSetAside:
         scheduler.start()
         try:
             scheduler.add_job(work, "interval", seconds=10, id="a")
-            query(
-                url, "UPDATE schedcore_jobs SET payload = replace(payload, 'stores:work', 'stores:gone'), version = 2"
-            )
+            query(url, "UPDATE schedcore_jobs SET payload = replace(payload, 'stores:work', 'stores:gone')")
+            query(url, "UPDATE schedcore_jobs_schedule SET version = 2")
             scheduler.advance(15)
             job = scheduler.get_job("a")
             assert job is not None
@@ -882,10 +883,11 @@ class TestHistory:
         runs = store.commit(decisions, T0).runs
         store.remove_job("removed")
         store.remove_job("never ran")
-        rows = "SELECT former_id, state, payload IS NULL FROM schedcore_jobs ORDER BY 1"
-        assert query(url, rows) == [("ran out", "ended", 0), ("removed", "gone", 1)]
+        rows = "SELECT former_id, payload IS NULL FROM schedcore_jobs ORDER BY 1"
+        assert query(url, rows) == [("ran out", 0), ("removed", 1)]
+        assert query(url, "SELECT count(*) FROM schedcore_jobs_schedule") == [(0,)]
         store.finish([Finish(run, RunState.SUCCEEDED, T0, T0) for run in runs])
-        assert query(url, rows) == [("ran out", "gone", 1), ("removed", "gone", 1)]
+        assert query(url, rows) == [("ran out", 1), ("removed", 1)]
 
 
 def test_live_runs_are_found(url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1035,10 +1037,10 @@ def test_pages_of_rows_that_are_damaged(url: str, start: Start) -> None:
     """Each is listed once, wherever one page ends and the next begins."""
     store = start(SQLAlchemyJobStore(url))
     store.add_entries([entry(str(number), T0 + number // 2 if number % 3 else None) for number in range(30)])
-    query(url, "UPDATE schedcore_jobs SET due_us = 'odd' WHERE id IN ('4', '5')")
-    query(url, "UPDATE schedcore_jobs SET due_us = -9e18 WHERE id = '14'")
-    query(url, "UPDATE schedcore_jobs SET elapsed = 'odd' WHERE id IN ('16', '17')")
-    query(url, "UPDATE schedcore_jobs SET elapsed = -1 WHERE id = '20'")
+    query(url, "UPDATE schedcore_jobs_schedule SET due_us = 'odd' WHERE id IN ('4', '5')")
+    query(url, "UPDATE schedcore_jobs_schedule SET due_us = -9e18 WHERE id = '14'")
+    query(url, "UPDATE schedcore_jobs_schedule SET elapsed = 'odd' WHERE id IN ('16', '17')")
+    query(url, "UPDATE schedcore_jobs_schedule SET elapsed = -1 WHERE id = '20'")
     whole = [e.job.id for e in store.list_entries()]
     assert sorted(whole) == sorted(str(number) for number in range(30))
     for size in (1, 2, 7):
@@ -1099,7 +1101,7 @@ def test_a_batch_in_which_not_all_is_as_it_was(url: str, start: Start, clock: Vi
     assert ran is not None
     store.replace_entry(ran, ran._replace(fire_us=T0, due_us=T0))
     claims = store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 9)
-    query(url, "UPDATE schedcore_jobs SET fence = fence + 1 WHERE id = 'b'")
+    query(url, "UPDATE schedcore_jobs_schedule SET fence = fence + 1 WHERE id = 'b'")
     decisions = [decide(claim, T0) if claim.job.id == "a" else decide(claim, T0 + MINUTE) for claim in claims]
     committed = store.commit(decisions, T0 + MINUTE)
     assert sorted(run.job.id for run in committed.runs) == ["c", "d"]

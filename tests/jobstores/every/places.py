@@ -77,7 +77,7 @@ class Place(ABC):
 
 
 class _SQL(Place):
-    tables = ("schedcore_jobs", "schedcore_jobs_runs", "schedcore_jobs_meta")
+    tables = ("schedcore_jobs", "schedcore_jobs_schedule", "schedcore_jobs_runs", "schedcore_jobs_meta")
 
     def __init__(self, url: str, driver: str) -> None:
         self.url = url
@@ -111,9 +111,10 @@ class _SQL(Place):
 
     def put_payloads(self, payloads: Mapping[str, bytes]) -> None:
         self._ask(
-            "UPDATE schedcore_jobs SET payload = :payload, version = version + 1 WHERE id = :id",
+            "UPDATE schedcore_jobs SET payload = :payload WHERE id = :id",
             [{"id": job_id, "payload": payload} for job_id, payload in payloads.items()],
         )
+        self._ask("UPDATE schedcore_jobs_schedule SET version = version + 1")
 
 
 # --- servers with keys and documents ----------------------------------------------------------------------------------
