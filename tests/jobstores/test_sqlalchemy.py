@@ -42,7 +42,7 @@ from schedcore.jobstores.sqlalchemy import SCHEMA_VERSION, SQLAlchemyJobStore, o
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog, VirtualClock, VirtualScheduler
-from schedcore.testing.stores import work
+from schedcore.testing.store_suite import work
 from tests.jobstores.sql_servers import (
     MINUTE,
     T0,
@@ -484,7 +484,7 @@ class TestReading:
             assert [record.state for record in reader.runs("a")] == [RunState.SUCCEEDED]
             found = reader.get_entry("a")
             assert found is not None
-            assert (found.job.func, found.job.func_ref) == (None, "schedcore.testing.stores:work")
+            assert (found.job.func, found.job.func_ref) == (None, "schedcore.testing.store_suite:work")
             run_due(store, T0 + MINUTE)
             assert len(reader.runs()) == 2
             calls: list[Callable[[], object]] = [
@@ -775,12 +775,12 @@ class TestSetAside:
         scheduler.start()
         try:
             scheduler.add_job(work, "interval", seconds=10, id="a")
-            query(url, "UPDATE schedcore_jobs SET payload = replace(payload, 'stores:work', 'stores:gone')")
+            query(url, "UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:work', 'store_suite:gone')")
             query(url, "UPDATE schedcore_jobs_schedule SET version = 2")
             scheduler.advance(15)
             job = scheduler.get_job("a")
             assert job is not None
-            assert (job.state, job.func_ref) == (JobState.BROKEN, "schedcore.testing.stores:gone")
+            assert (job.state, job.func_ref) == (JobState.BROKEN, "schedcore.testing.store_suite:gone")
             job = scheduler.add_job(work, "interval", seconds=10, id="a", replace_existing=True)
             scheduler.advance(1)
             assert [record.fire_us for record in scheduler.get_runs("a")] == [T0 + 10_000_000], "what was due has run"
@@ -805,13 +805,13 @@ class TestSetAside:
         store.add_entries([entry()])
         run_due(store, T0, finish=False)
         close(store)
-        query(url, "UPDATE schedcore_jobs SET payload = replace(payload, 'stores:work', 'stores:gone')")
+        query(url, "UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:work', 'store_suite:gone')")
         start(store)
         assert store.recover([]) == ([], [])
         assert [record.state for record in store.runs()] == [RunState.SUBMITTED]
         if opened_again:
             close(store)
-        query(url, "UPDATE schedcore_jobs SET payload = replace(payload, 'stores:gone', 'stores:work')")
+        query(url, "UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:gone', 'store_suite:work')")
         if opened_again:
             start(store)
         assert [run.id for run in store.recover([]).runs] == ["job@2026-01-01T00:00:00Z#2"], "it may have begun"

@@ -17,7 +17,7 @@ from schedcore.events import EVENT_JOB_EXECUTED, EVENT_JOBSTORE_FAILED, EVENT_JO
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore, open_reader
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog
-from schedcore.testing.stores import work
+from schedcore.testing.store_suite import work
 from tests.jobstores.sql_servers import MINUTE, T0, Start, entry, run_due
 
 posix = pytest.mark.skipif(os.name != "posix", reason="a file that is open cannot be deleted or moved here")
