@@ -1,7 +1,7 @@
 """PostgreSQL through psycopg 3, for the SQL store.
 
-A statement on many rows takes each of its columns as one array (``unnest``). The arrays are written as text, which costs a
-tenth of what the driver needs to look at each element.
+A statement on many rows takes each of its columns as one array (``unnest``), or, of what is set to the same in all of them, that
+value. The arrays are written as text, which costs a tenth of what the driver needs to look at each element.
 
 The owner of the tables holds an advisory lock of a session of its own; the server gives it back when that session ends.
 """
@@ -88,25 +88,33 @@ class PostgreSQL(Backend):
     # -- statements ------------------------------------------------------------------------------------------------------
 
     def many(self, batch: Batch) -> Many:
-        columns = ", ".join(f"p_{name}" for name in batch.names)
-        arrays = ", ".join(f"%s::{_CASTS[kind]}[]" for kind in batch.types)
-        rows_of = f"unnest({arrays}) AS d ({columns})"
-        values, where = (batch.fill(part, lambda name: f"d.p_{name}") for part in (batch.values, batch.where))
-        if batch.kind == "update":
-            text = f"UPDATE {batch.table} SET {values} FROM {rows_of} WHERE {where}"
-        elif batch.kind == "delete":
-            text = f"DELETE FROM {batch.table} USING {rows_of} WHERE {where}"
-        else:
-            conflict = " ON CONFLICT DO NOTHING" if batch.kind == "insert new" else ""
-            text = f"INSERT INTO {batch.table} ({batch.into}) SELECT {values} FROM {rows_of}{conflict}"
-        writers = [_WRITERS[kind] for kind in batch.types]
         sized = [number for number, kind in enumerate(batch.types) if kind == "bytes"]
+        # What a row is found by stays with the rows: told what all of them have, the server may look them up one by one. So does
+        # the first column of a row to be inserted: there are as many of them as there are rows.
+        stays = [
+            kind == "bytes" or f"<{name}>" in batch.where or (batch.kind.startswith("insert") and not number)
+            for number, (name, kind) in enumerate(zip(batch.names, batch.types, strict=True))
+        ]
+        columns = list(zip(batch.names, [_WRITERS[kind] for kind in batch.types], stays, strict=True))
+        texts: dict[tuple[str, ...], str] = {}
 
         def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
             changed = 0
             for some in _parts(rows, sized):
-                arrays = [write(column) for write, column in zip(writers, zip(*some, strict=True), strict=True)]
-                cursor.execute(text, arrays)
+                values: dict[str, str | None] = {}
+                shared: list[str] = []
+                for (name, write, stay), column in zip(columns, zip(*some, strict=True), strict=True):
+                    first = column[0]
+                    if stay or column.count(first) != len(column):
+                        values[name] = write(column)
+                    else:
+                        values[name] = None if first is None else str(first)
+                        shared.append(name)
+                key = tuple(shared)
+                text = texts.get(key)
+                if text is None:
+                    text = texts[key] = _statement(batch, key)
+                cursor.execute(text, values)
                 changed += cursor.rowcount
             return changed
 
@@ -230,6 +238,27 @@ class _AdvisoryLock(ServerLock):
     def still_has(self, cursor: Any) -> bool:
         cursor.execute("SELECT 1")  # the lock is the session's, and this is the session
         return True
+
+
+def _statement(batch: Batch, shared: Collection[str]) -> str:
+    """The statement on many rows of which each has the same value in some columns."""
+    put, arrays, columns = {}, [], []
+    for name, kind in zip(batch.names, batch.types, strict=True):
+        cast = f"%({name})s::{_CASTS[kind]}"
+        if name in shared:
+            put[name] = cast
+        else:
+            put[name] = f"d.p_{name}"
+            arrays.append(f"{cast}[]")
+            columns.append(f"p_{name}")
+    rows_of = f"unnest({', '.join(arrays)}) AS d ({', '.join(columns)})"
+    values, where = (batch.fill(part, put.__getitem__) for part in (batch.values, batch.where))
+    if batch.kind == "update":
+        return f"UPDATE {batch.table} SET {values} FROM {rows_of} WHERE {where}"
+    if batch.kind == "delete":
+        return f"DELETE FROM {batch.table} USING {rows_of} WHERE {where}"
+    conflict = " ON CONFLICT DO NOTHING" if batch.kind == "insert new" else ""
+    return f"INSERT INTO {batch.table} ({batch.into}) SELECT {values} FROM {rows_of}{conflict}"
 
 
 def _parts(rows: Sequence[Sequence[Any]], sized: list[int]) -> list[Sequence[Sequence[Any]]]:

@@ -69,6 +69,20 @@ class TestPostgreSQL(ServerTests):
             store.add_entries([entry("b")])
         assert [e.job.id for e in store.list_entries()] == ["a"]
 
+    def test_ends_of_runs_change_no_index(self, place: Place, start: Start) -> None:
+        """Each is written beside what the run was, where there is room for it, and where the indexes point to anyway."""
+        store = start(SQLAlchemyJobStore(place.url))
+        assert isinstance(store, SQLAlchemyJobStore)
+        store.add_entries([entry(str(number)) for number in range(500)])
+        runs = run_due(store, T0, finish=False)
+        ends = [(T0, T0 + 1, run.token, run.fire_us, run.attempt) for run in runs]
+        with store._database.writing("record how runs ended") as cursor:
+            assert store._sql.finish_well(cursor, ends) == 500
+            cursor.execute(
+                "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'schedcore_jobs_runs'"
+            )
+            assert cursor.fetchall() == [(500, 500)]
+
     def test_plans_are_made_for_the_rows_that_are_given(self, place: Place, start: Start) -> None:
         """One that was made for any number of rows took a thousand by a thousand."""
         store = start(SQLAlchemyJobStore(place.url))
