@@ -211,13 +211,17 @@ class TestKilled:
         database.journal.unlink()
         store = database.open()
         with store._database.writing("alter") as cursor:
-            cursor.execute("UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:work', 'store_suite:gone')")
+            cursor.execute(
+                "UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:work', 'store_suite:gone')"
+            )
         for _ in range(2):
             assert store.recover([]) == ([], [])
             database = database.killed()
             store = database.open()
         with store._database.writing("alter") as cursor:
-            cursor.execute("UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:gone', 'store_suite:work')")
+            cursor.execute(
+                "UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:gone', 'store_suite:work')"
+            )
         assert outcomes(store.recover([])) == ({"job": 2}, {"job"})
         database.close()
 
