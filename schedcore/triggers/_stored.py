@@ -1,18 +1,47 @@
-"""The numbers of a stored state. A row that somebody altered is refused when it is loaded, where its job can be set aside
-with the reason, and not when it is asked.
+"""What stored states have in common: a version, the zone data that they were made with, and numbers. A row that somebody altered
+is refused when it is loaded, where its job can be set aside with the reason, and not when it is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import tzinfo
 from typing import Any
 
+from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
-__all__ = ["bound_in", "instant_in", "jitter_in", "number_in"]
+__all__ = [
+    "bound_in",
+    "check_version",
+    "instant_in",
+    "is_other_release",
+    "jitter_in",
+    "number_in",
+    "zone_stamp",
+]
 
 # Microseconds. A jitter is shorter than 10**12 seconds, and such a float is that much below it at least.
 _MOST_JITTER_US = 10**18 - 100
+
+
+def check_version(state: Mapping[str, Any], version: int, what: str) -> None:
+    """Raise ``ValueError`` for the state of another release."""
+    found = state.get("version")
+    if found != version:
+        raise ValueError(f"the state of {what} has version {found!r}; this release reads {version}")
+
+
+def zone_stamp(zone: tzinfo) -> dict[str, str]:
+    """What a state says of the release of the zone's rules that it was made with."""
+    version = zone_data_version(zone)
+    return {} if version is None else {"zone_data": version}
+
+
+def is_other_release(state: Mapping[str, Any], zone: tzinfo) -> bool:
+    """Whether a state was made with another release of the zone's rules than the one at hand."""
+    before = state.get("zone_data")
+    return before is not None and before != (zone_data_version(zone) or before)
 
 
 def number_in(state: Mapping[str, Any], name: str, low: int, high: int) -> int:

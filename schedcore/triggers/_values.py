@@ -1,46 +1,22 @@
-"""What triggers and calendars have in common as values: they are frozen, and their states are versioned."""
+"""Triggers that are parts of others: checked where they are given, and packed into the states of those."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import tzinfo
 from typing import Any
 
 from schedcore import plugins
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._old_states import OLD_CLASSES
-from schedcore.triggers._zone_data import zone_data_version
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
 __all__ = [
-    "check_version",
-    "is_other_release",
     "pack_trigger",
     "to_trigger",
     "to_triggers",
     "unpack_trigger",
-    "zone_stamp",
 ]
-
-
-def check_version(state: Mapping[str, Any], version: int, what: str) -> None:
-    """Raise ``ValueError`` for the state of another release."""
-    found = state.get("version")
-    if found != version:
-        raise ValueError(f"the state of {what} has version {found!r}; this release reads {version}")
-
-
-def zone_stamp(zone: tzinfo) -> dict[str, str]:
-    """What a state says of the release of the zone's rules that it was made with."""
-    version = zone_data_version(zone)
-    return {} if version is None else {"zone_data": version}
-
-
-def is_other_release(state: Mapping[str, Any], zone: tzinfo) -> bool:
-    """Whether a state was made with another release of the zone's rules than the one at hand."""
-    before = state.get("zone_data")
-    return before is not None and before != (zone_data_version(zone) or before)
 
 
 def to_triggers(triggers: object, field: str = "triggers") -> tuple[EngineTrigger, ...]:

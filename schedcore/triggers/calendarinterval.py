@@ -29,8 +29,7 @@ from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states
 from schedcore.triggers._counted_dates import CountedDates
 from schedcore.triggers._local import DAY_S, Gap, civil, clock, day_number, is_fixed, wall_instant
-from schedcore.triggers._stored import bound_in, jitter_in, number_in
-from schedcore.triggers._values import check_version, is_other_release, zone_stamp
+from schedcore.triggers._stored import bound_in, check_version, is_other_release, jitter_in, number_in, zone_stamp
 from schedcore.triggers._wall_dates import WallDates, local_day
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option

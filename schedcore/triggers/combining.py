@@ -26,8 +26,8 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._boxes import KNOWN_US, Box, either
 from schedcore.triggers._meet import MAX_LEAPS, Meeting, last_of, meeting_of
 from schedcore.triggers._old_states import OLD_VERSIONS
-from schedcore.triggers._stored import jitter_in, number_in
-from schedcore.triggers._values import check_version, pack_trigger, to_triggers, unpack_trigger
+from schedcore.triggers._stored import check_version, jitter_in, number_in
+from schedcore.triggers._values import pack_trigger, to_triggers, unpack_trigger
 from schedcore.triggers._where import boxes_of
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import (

@@ -8,7 +8,7 @@ from typing import Any, Never, Self
 
 from schedcore.clock import to_datetime
 from schedcore.triggers import _old_states
-from schedcore.triggers._stored import instant_in
+from schedcore.triggers._stored import check_version, instant_in
 from schedcore.triggers._zones import same_zone, to_instant, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, unknown_option
 
@@ -116,15 +116,11 @@ class DateTrigger(Frozen, GridTrigger):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        version = state.get("version")
         try:
-            if version in _old_states.OLD_VERSIONS:
+            if state.get("version") in _old_states.OLD_VERSIONS:
                 self._fill(*_old_states.run_date(state), False)
                 return
-            if version != _STATE_VERSION:
-                raise ValueError(
-                    f"the state of a date trigger has version {version!r}; this release reads {_STATE_VERSION}"
-                )
+            check_version(state, _STATE_VERSION, "a date trigger")
             self._fill(to_zone(state["timezone"]), instant_in(state, "run_us"), bool(state["floating"]))
         except KeyError as error:
             raise ValueError(f"the state of a date trigger lacks {error}") from None

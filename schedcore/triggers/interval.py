@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Never, Self
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _old_states, _zones
-from schedcore.triggers._stored import bound_in, jitter_in, number_in
+from schedcore.triggers._stored import bound_in, check_version, jitter_in, number_in
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, unknown_option
 
@@ -255,15 +255,11 @@ class IntervalTrigger(Frozen, GridTrigger):
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        version = state.get("version")
         try:
-            if version in _old_states.OLD_VERSIONS:
+            if state.get("version") in _old_states.OLD_VERSIONS:
                 self._set_old_state(state)
                 return
-            if version != _STATE_VERSION:
-                raise ValueError(
-                    f"the state of an interval trigger has version {version!r}; this release reads {_STATE_VERSION}"
-                )
+            check_version(state, _STATE_VERSION, "an interval trigger")
             interval_us = number_in(state, "interval_us", 1, LAST_US - FIRST_US)
             _set_interval(self, _shared.get(interval_us, interval_us))
             _set_zone(self, to_zone(state["timezone"]))

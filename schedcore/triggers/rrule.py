@@ -26,8 +26,7 @@ from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, clock, gaps, is_fixed, offset_at, overlaps, wall_instant
 from schedcore.triggers._rrule_event import Rules
 from schedcore.triggers._rrule_text import EPOCH, as_text, aware_start, split, to_s
-from schedcore.triggers._stored import bound_in, jitter_in
-from schedcore.triggers._values import check_version, is_other_release, zone_stamp
+from schedcore.triggers._stored import bound_in, check_version, is_other_release, jitter_in, zone_stamp
 from schedcore.triggers._where import WallRule
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen, Swallowed, unknown_option

@@ -272,7 +272,7 @@ def test_zones_without_data() -> None:
 
 def test_a_trigger_knows_when_its_zone_has_other_rules_than_when_it_was_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     release: list[str | None] = ["2030a"]
-    monkeypatch.setattr("schedcore.triggers.cron._trigger.zone_data_version", lambda zone: release[0])
+    monkeypatch.setattr("schedcore.triggers._stored.zone_data_version", lambda zone: release[0])
     trigger = CronTrigger(hour=5, timezone="Europe/Berlin")
     state = trigger.__getstate__()
     assert state["zone_data"] == "2030a"

@@ -14,8 +14,7 @@ from schedcore.triggers._days import Days, next_common
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, clock, day_number, month_length
 from schedcore.triggers._open_days import NthDays
-from schedcore.triggers._stored import bound_in, jitter_in, number_in
-from schedcore.triggers._values import check_version, is_other_release, zone_stamp
+from schedcore.triggers._stored import bound_in, check_version, is_other_release, jitter_in, number_in, zone_stamp
 from schedcore.triggers._where import WallRule, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, unknown_option

@@ -11,7 +11,7 @@ from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._boxes import ANY_MINUTE
 from schedcore.triggers._days import CommonDays, Days, EitherDays
 from schedcore.triggers._local import DAY_S
-from schedcore.triggers._values import check_version
+from schedcore.triggers._stored import check_version
 from schedcore.triggers.base import Frozen
 
 __all__ = ["EPOCH", "FAR_DAYS", "SOON", "Calendar", "Daily", "LocalSet", "Span", "days_of", "to_calendar"]

@@ -15,14 +15,8 @@ from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._finder import Finder
 from schedcore.triggers._local import DAY_S
 from schedcore.triggers._open_days import RolledDays
-from schedcore.triggers._values import (
-    check_version,
-    is_other_release,
-    pack_trigger,
-    to_trigger,
-    unpack_trigger,
-    zone_stamp,
-)
+from schedcore.triggers._stored import check_version, is_other_release, zone_stamp
+from schedcore.triggers._values import pack_trigger, to_trigger, unpack_trigger
 from schedcore.triggers._where import WallRule, boxes_of, local_span_boxes, moved_boxes, moved_rules, wall_rules
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_zone, zone_state
 from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Excluded, GridTrigger, Swallowed

@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Literal, Never, NoReturn, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states, _zones
-from schedcore.triggers._stored import bound_in, jitter_in
-from schedcore.triggers._zone_data import zone_data_version
+from schedcore.triggers._stored import bound_in, check_version, is_other_release, jitter_in, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
 from schedcore.triggers.cron._changes import ClockChange, clock_changes
@@ -490,21 +489,14 @@ class CronTrigger(Frozen, GridTrigger):
                 state["seed"] = source.seed
         else:
             state["fields"] = {name: text for name, text in zip(KEYWORDS, source, strict=True) if text is not None}
-        version = zone_data_version(self.timezone)
-        if version is not None:
-            state["zone_data"] = version
-        return state
+        return state | zone_stamp(self.timezone)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        version = state.get("version")
         try:
-            if version in _old_states.OLD_VERSIONS:
+            if state.get("version") in _old_states.OLD_VERSIONS:
                 self._set_old_state(state)
                 return
-            if version != _STATE_VERSION:
-                raise ValueError(
-                    f"the state of a cron trigger has version {version!r}; this release reads {_STATE_VERSION}"
-                )
+            check_version(state, _STATE_VERSION, "a cron trigger")
             source: _Keywords | Crontab
             if "crontab" in state:
                 source = Crontab(state["dialect"], state["crontab"], state["seconds"], state["year"], state.get("seed"))
@@ -523,9 +515,7 @@ class CronTrigger(Frozen, GridTrigger):
                 jitter_in(state),
                 state["dst"],
             )
-            before = state.get("zone_data")
-            if before is not None and before != (zone_data_version(self.timezone) or before):
-                object.__setattr__(self, "zone_data_changed", True)
+            object.__setattr__(self, "zone_data_changed", is_other_release(state, self.timezone))
         except KeyError as error:
             raise ValueError(f"the state of a cron trigger lacks {error}") from None
 
