@@ -21,7 +21,18 @@ from schedcore.errors import TransientJobError, UsageError
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 
-__all__ = ["NO_KWARGS", "Arrival", "Job", "JobEntry", "JobKeeper", "JobPolicy", "JobRecord", "JobState", "UnreadJob"]
+__all__ = [
+    "NO_KWARGS",
+    "Arrival",
+    "Job",
+    "JobEntry",
+    "JobKeeper",
+    "JobPolicy",
+    "JobRecord",
+    "JobState",
+    "UnreadJob",
+    "func_ref_of",
+]
 
 NO_KWARGS: Mapping[str, Any] = {}
 
@@ -75,6 +86,18 @@ class JobRecord(NamedTuple):
     kwargs: Mapping[str, Any]
     trigger: EngineTrigger
     policy: JobPolicy
+
+
+def func_ref_of(job: JobRecord) -> str | None:
+    """``"module:qualname"`` of a job's callable, or None where text cannot name it."""
+    if job.func_ref is None and job.func is not None:
+        from schedcore.references import ref_of
+
+        try:
+            return ref_of(job.func)
+        except ValueError:
+            return None
+    return job.func_ref
 
 
 class JobEntry(NamedTuple):
@@ -182,15 +205,7 @@ class Job:
     @property
     def func_ref(self) -> str | None:
         """``"module:qualname"`` of the callable, or None where text cannot name it."""
-        job = self._look().job
-        if job.func_ref is None and job.func is not None:
-            from schedcore.references import ref_of
-
-            try:
-                return ref_of(job.func)
-            except ValueError:
-                return None
-        return job.func_ref
+        return func_ref_of(self._look().job)
 
     @property
     def args(self) -> tuple[Any, ...]:

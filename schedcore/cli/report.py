@@ -33,7 +33,7 @@ from schedcore.cli.words import (
 from schedcore.clock import to_datetime
 from schedcore.errors import UsageError, nearest
 from schedcore.executors.command import CommandStartError
-from schedcore.job import JobEntry, JobState
+from schedcore.job import JobEntry, JobState, func_ref_of
 from schedcore.run import LIVE_STATES, RunRecord, RunState
 
 __all__ = [
@@ -81,7 +81,7 @@ def collect_jobs(readers: Sequence[Reader], *, broken: bool = False) -> list[Job
     """The jobs of all stores, by next run; ``broken``: only those that are set aside."""
     found: list[JobReport] = []
     for reader in readers:
-        entries = [entry for entry in reader.jobs() if not is_register(_func_ref(entry))]
+        entries = [entry for entry in reader.jobs() if not is_register(func_ref_of(entry.job))]
         if broken:
             entries = [entry for entry in entries if entry.state is JobState.BROKEN]
         latest: dict[str, RunRecord] = {}
@@ -93,21 +93,9 @@ def collect_jobs(readers: Sequence[Reader], *, broken: bool = False) -> list[Job
             for record in reader.runs(limit=_LATEST):
                 latest.setdefault(record.job_id, record)
         alias = reader.place.alias
-        found += [JobReport(alias, entry, _func_ref(entry), latest.get(entry.job.id)) for entry in entries]
+        found += [JobReport(alias, entry, func_ref_of(entry.job), latest.get(entry.job.id)) for entry in entries]
     found.sort(key=lambda job: (job.entry.due_us is None, job.entry.due_us or 0, job.entry.job.id))
     return found
-
-
-def _func_ref(entry: JobEntry) -> str | None:
-    job = entry.job
-    if job.func_ref is None and job.func is not None:
-        from schedcore.references import ref_of
-
-        try:
-            return ref_of(job.func)
-        except ValueError:
-            return None
-    return job.func_ref
 
 
 def collect_runs(
@@ -125,7 +113,7 @@ def collect_runs(
 
 def refuse_unknown_job(readers: Sequence[Reader], job_id: str) -> None:
     """Raises ``JobLookupError`` for an id that no store has. A job without runs is not unknown."""
-    known = [entry.job.id for reader in readers for entry in reader.jobs() if not is_register(_func_ref(entry))]
+    known = [entry.job.id for reader in readers for entry in reader.jobs() if not is_register(func_ref_of(entry.job))]
     if job_id not in known and not any(reader.runs(job_id, limit=1) for reader in readers):
         hint = nearest(job_id, map(one_line, known))
         raise UnknownJobError(f"there is no job {job_id!r}, and no run of one{hint}")
