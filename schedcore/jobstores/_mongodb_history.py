@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ __all__ = ["History"]
 
 # Jobs whose number of records is kept in mind.
 _COUNTED = 10_000
+# Seconds from one look for records that are too many to the next: many jobs are counted as quickly as a few.
+_CUT_EVERY_S = 1.0
 
 
 class History(OwnedCollections):
@@ -30,6 +33,9 @@ class History(OwnedCollections):
         super()._reset()
         # How many more records jobs have than are kept.
         self._beyond: dict[str, int] = {}
+        # Jobs that are to be counted, and when that may be (monotonic).
+        self._many: set[str] = set()
+        self._cut_at_s = 0.0
 
     def _take_over(self) -> None:
         super()._take_over()
@@ -77,9 +83,8 @@ class History(OwnedCollections):
         A job's are counted when a tenth of what is kept may be too many. After the start of a process nobody knows: then it is
         done at random, so that those of a job which never runs often enough are counted too, and not those of all jobs at once.
         """
-        beyond, keep = self._beyond, self._history_limit
+        beyond, keep, many = self._beyond, self._history_limit, self._many
         often = keep // 10 + 1
-        many: list[str] = []
         for change in changes:
             if change.records:
                 job_id = change.doc.id
@@ -89,13 +94,13 @@ class History(OwnedCollections):
                     beyond[job_id] = random.randrange(often)
                 beyond[job_id] += len(change.records)
                 if beyond[job_id] >= often:
-                    many.append(job_id)
-        if not many:
+                    many.add(job_id)
+        if not many or time.monotonic() < self._cut_at_s:
             return
         group: Row = {"_id": "$job", "count": {"$sum": 1}}
         counts = {
             row["_id"]: row["count"]
-            for row in self._history.aggregate([{"$match": {"job": {"$in": many}}}, {"$group": group}])
+            for row in self._history.aggregate([{"$match": {"job": {"$in": list(many)}}}, {"$group": group}])
         }
         old: list[Any] = []
         for job_id in many:
@@ -108,6 +113,8 @@ class History(OwnedCollections):
                 beyond[job_id] = 0
         if old:
             self._history.delete_many({"_id": {"$in": old}})
+        many.clear()
+        self._cut_at_s = time.monotonic() + _CUT_EVERY_S
 
     def _delete_records(self, before_us: int, limit: int) -> int:
         old = self._history.find({"fire_us": {"$lt": Int64(before_us)}}, {"_id": 1}).sort("fire_us", 1).limit(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 import threading
@@ -25,6 +26,7 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.job import JobState
+from schedcore.jobstores import _mongodb_history
 from schedcore.jobstores._documents_doc import _FIELDS, Change, Doc
 from schedcore.jobstores._owner import LEASE_S
 from schedcore.jobstores.mongodb import MongoDBJobStore
@@ -517,7 +519,8 @@ def test_a_job_that_no_document_can_hold(store: MongoDBJobStore) -> None:
     scheduler.shutdown()
 
 
-def test_histories_are_cut(store: MongoDBJobStore) -> None:
+def test_histories_are_cut(store: MongoDBJobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_mongodb_history, "_CUT_EVERY_S", 0.0)
     store._history_limit = 5
     scheduler = scheduler_on(store)
     scheduler.start()
@@ -531,6 +534,31 @@ def test_histories_are_cut(store: MongoDBJobStore) -> None:
     assert left._delete_records(int((time.time() + 7200) * 1e6), 3) == 3
     assert left._delete_records(int((time.time() + 7200) * 1e6), 3) == 2
     assert store._history.count_documents({}) == 0
+
+
+def test_records_that_are_too_many_are_looked_for_now_and_then(
+    store: MongoDBJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And then of all jobs that may have too many."""
+    monkeypatch.setattr(_mongodb_history, "_CUT_EVERY_S", math.inf)
+    store._history_limit = 1
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    due_jobs(scheduler, "ab")
+    at = now()
+    for fire_us in range(3):  # each in a batch of its own
+        for name in "ab":
+            (doc,) = store._fetch([name]).values()
+            record = RunRecord(name, fire_us, 1, RunState.SUCCEEDED, finished_us=at.wall_us)
+            assert store._put(
+                [Change(doc.revision, doc._replace(revision=doc.revision + 1), ((doc.uid, record),), True)]
+            )
+    assert store._history.count_documents({}) == 6
+    assert [run.fire_us for run in store.runs("a")] == [2], "no more are shown"
+    monkeypatch.setattr(store, "_cut_at_s", 0.0)
+    store._cut([])
+    assert sorted((row["job"], row["fire_us"]) for row in store._history.find()) == [("a", 2), ("b", 2)]
+    scheduler.shutdown()
 
 
 def test_texts_that_are_too_long_are_not_fetched_whole(store: MongoDBJobStore) -> None:
