@@ -69,9 +69,16 @@ class OwnedStore(DocumentStore):
         except JobStoreInUseError:
             told = True
             raise
+        except Exception as error:
+            told = self._was_refused(error)
+            raise
         finally:
             if not told:
                 self._doubt = True
+
+    def _was_refused(self, error: Exception) -> bool:
+        """Whether an error of the driver's says that nothing was written, nor will be."""
+        return False
 
     @abstractmethod
     def _take(self) -> bool:

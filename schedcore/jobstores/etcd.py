@@ -232,7 +232,10 @@ class EtcdJobStore(KeyedStore):
             text = f"{type(error).__name__}: {_said(str(detail))}"
         # OSError is the base of what its HTTP library raises, answers that were cut short among them.
         away = isinstance(error, ConnectionFailedError | ConnectionTimeoutError | OSError)
-        return text, away or "database space exceeded" in text
+        return text, away or _has_no_room(error)
+
+    def _was_refused(self, error: Exception) -> bool:
+        return _has_no_room(error)
 
     # -- the gateway ------------------------------------------------------------------------------------------------------
 
@@ -455,6 +458,11 @@ def _has_value(key: bytes, value: str) -> _Compare:
 
 def _has_version(key: bytes, version: int) -> _Compare:
     return {"key": _text(key), "target": "VERSION", "result": "EQUAL", "version": str(version)}
+
+
+def _has_no_room(error: Exception) -> bool:
+    """Whether the server has as much as it may have. Until somebody makes room and disarms its alarm it takes no writes."""
+    return isinstance(error, Etcd3Exception) and "database space exceeded" in str(error.detail_text or error)
 
 
 def _said(detail: str) -> str:

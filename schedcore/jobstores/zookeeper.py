@@ -149,6 +149,8 @@ class ZooKeeperJobStore(KeyedStore):
         self._term_path = f"{self._path}/term"
         self._schema_path = f"{self._path}/schema"
         self._connected = threading.Event()
+        self._made_client = client is None
+        self._cut_s = 0.0  # since when there has been no connection, nor a new client's attempt to make one
         self._owner = b""
         self._names_of_mine: set[bytes] = set()
         self._term = -1
@@ -232,6 +234,8 @@ class ZooKeeperJobStore(KeyedStore):
             if self._doubt and self._opened:
                 self._client.handler.spawn(self._come_back)
             return
+        if self._connected.is_set():
+            self._cut_s = time.monotonic()
         self._connected.clear()
         if state == KazooState.LOST:
             # The session is over, and with it the owner's node.
@@ -320,8 +324,18 @@ class ZooKeeperJobStore(KeyedStore):
     def _ready(self) -> Any:
         """The client, when it has a connection."""
         if not self._client.connected and not self._connected.wait(min(_RECONNECT_S, self._timeout_s)):
+            self._start_anew()
             raise ConnectionLoss("there is no connection to ZooKeeper")
         return self._client
+
+    def _start_anew(self) -> None:
+        """Begin a new session when the last one is over. A server that has lost its data, or was set back to a copy of them, lets
+        nobody in who has seen later ones, and kazoo would ask it for ever. A client of the user's is left alone.
+        """
+        if self._made_client and time.monotonic() > self._cut_s + self._timeout_s:
+            self._client.stop()
+            self._client.start_async()
+            self._cut_s = time.monotonic()
 
     def _gather(self, calls: Iterable[Any]) -> list[Any]:
         """What calls that are under way give, each within the time for one; None for a node that is not there."""

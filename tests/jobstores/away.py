@@ -5,17 +5,21 @@ Whatever happens, the scheduler goes on by itself: no fire time is lost or made 
 
 from __future__ import annotations
 
+import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+from schedcore.errors import JobStoreError
 from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.jobstores.base import JobStore
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import Load, work
 from tests.services import Proxy, Service
 
-__all__ = ["is_cut_and_refused", "is_killed", "refuses_for_a_minute", "stops"]
+__all__ = ["breaks", "is_cut_and_refused", "is_killed", "loses_its_data", "refuses_for_a_minute", "stops"]
 
 # Seconds for what takes a few at most.
 DEADLINE_S = 60.0
@@ -58,18 +62,47 @@ def stops(server: Service, store: JobStore, least_s: float = 0.0) -> None:
     load.check()
 
 
+@contextmanager
+def breaks(store: JobStore, begin: Callable[[], object], end: Callable[[], object]) -> Iterator[Load]:
+    """Something happens to the server, and is over after this block, which comes when it was noticed. It costs no run."""
+    load = Load(store)
+    load.wait_for_more()
+    begun_us = int(time.time() * 1e6)
+    begin()
+    try:
+        since_us = _wait_for_failure(load, begun_us)
+        yield load
+    finally:
+        end()
+    _wait_for_recovery(load, since_us)
+    load.check()
+
+
 def is_killed(server: Service, store: JobStore) -> None:
     """The server is killed, and started again."""
+    with breaks(store, server.kill, server.start):
+        pass
+
+
+def loses_its_data(server: Service, store: JobStore) -> None:
+    """The server is killed, and what comes in its place has nothing."""
     load = Load(store)
     load.wait_for_more()
     begun_us = int(time.time() * 1e6)
     server.kill()
     try:
-        since_us = _wait_for_failure(load, begun_us)
+        _wait_for_failure(load, begun_us)
+        shutil.rmtree(server._folder("data"))
     finally:
         server.start()
-    _wait_for_recovery(load, since_us)
-    load.check()
+    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)), timeout=DEADLINE_S)
+    # That it is not as it was is said once, to who writes first.
+    with suppress(JobStoreError):
+        load.scheduler.add_job(work, "interval", seconds=0.1, id="new")
+    load.scheduler.add_job(work, "interval", seconds=0.1, id="new", replace_existing=True)
+    load.log.wait_for(lambda log: len(log.executed("new")) > 3, timeout=DEADLINE_S)
+    assert [job.id for job in load.scheduler.get_jobs()] == ["new"]
+    load.scheduler.shutdown()
 
 
 def is_cut_and_refused(proxy: Proxy, store: JobStore) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import requests
 
+from schedcore.errors import JobStoreError
 from schedcore.jobstores.etcd import EtcdJobStore
 from tests.jobstores import away
-from tests.services import Etcd, Proxy
+from tests.jobstores.load import work
+from tests.services import Etcd, Proxy, Service
 
 Make = Callable[..., EtcdJobStore]
 
@@ -40,3 +45,60 @@ def test_connections_are_cut_and_refused(distant: tuple[Proxy, EtcdJobStore]) ->
 
 def test_connections_are_refused_for_a_minute(distant: tuple[Proxy, EtcdJobStore]) -> None:
     away.refuses_for_a_minute(*distant)
+
+
+def store_on(server: Service) -> EtcdJobStore:
+    place = server.fresh()
+    return EtcdJobStore(f"/{place.name}", host=place.host, port=place.port)
+
+
+def test_the_server_loses_its_data() -> None:
+    server = Etcd()
+    server.start()
+    try:
+        away.loses_its_data(server, store_on(server))
+    finally:
+        server.stop()
+
+
+class SmallEtcd(Etcd):
+    """One that may have little, and raises an alarm when it has that."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--quota-backend-bytes=20000000"]
+
+    def post(self, path: str, **body: Any) -> requests.Response:
+        return requests.post(f"http://127.0.0.1:{self.port}/v3/{path}", json=body, timeout=60)
+
+    def fill(self) -> None:
+        value = b64encode(b"x" * 1_000_000).decode()
+        number = 0
+        while (answer := self.post("kv/put", key=b64encode(b"!%d" % number).decode(), value=value)).ok:
+            number += 1
+        assert "database space exceeded" in answer.text
+
+    def make_room(self) -> None:
+        """What its documentation says: delete, compact, defragment, and disarm the alarm."""
+        first, last = (b64encode(text).decode() for text in (b"!", b'"'))
+        told = self.post("kv/deleterange", key=first, range_end=last).json()["header"]
+        for path, body in (
+            ("kv/compaction", {"revision": told["revision"], "physical": True}),
+            ("maintenance/defragment", {}),
+            ("maintenance/alarm", {"action": "DEACTIVATE", "alarm": "NOSPACE", "memberID": told["member_id"]}),
+        ):
+            assert self.post(path, **body).ok
+
+
+def test_the_server_has_no_room() -> None:
+    server = SmallEtcd()
+    server.start()
+    try:
+        with away.breaks(store_on(server), server.fill, server.make_room) as load:
+            with pytest.raises(JobStoreError, match="database space exceeded") as caught:
+                load.scheduler.add_job(work, "interval", hours=1, id="more")
+            assert caught.value.transient
+            # It refused to write, and so what there is is known, and can be looked at.
+            assert len(load.scheduler.get_jobs()) == 20
+            assert load.scheduler.get_runs("job0")
+    finally:
+        server.stop()

@@ -41,3 +41,15 @@ def test_connections_are_cut_and_refused(distant: tuple[Proxy, ZooKeeperJobStore
 @pytest.mark.slow
 def test_connections_are_refused_for_a_minute(distant: tuple[Proxy, ZooKeeperJobStore]) -> None:
     away.refuses_for_a_minute(*distant)
+
+
+def test_the_server_loses_its_data() -> None:
+    """It lets in no session that has seen more of it than there is now."""
+    server = ZooKeeper()
+    server.start()
+    try:
+        place = server.fresh()
+        store = ZooKeeperJobStore(f"/{place.name}", hosts=f"{place.host}:{place.port}", timeout=2)
+        away.loses_its_data(server, store)
+    finally:
+        server.stop()
