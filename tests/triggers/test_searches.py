@@ -16,7 +16,7 @@ from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._effort import EFFORT, MOST_STEPS
 from schedcore.triggers.base import EngineTrigger
-from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Holidays
+from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Holidays, Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.interval import IntervalTrigger
@@ -144,3 +144,15 @@ def test_runs_of_each_millisecond_after_a_year_of_closed_days() -> None:
     either = OrTrigger([trigger.trigger, CronTrigger(month=7, timezone="UTC")]).excluding(closed, "next")
     answers: list[str | None] = [f"2026-01-01T00:00:00.00{number}Z" for number in range(1, 5)]
     check_each(either, "2026-01-01T00:00Z", answers, 500)
+
+
+def test_what_is_moved_from_open_days_comes_from_no_others() -> None:
+    """Runs of Fridays are moved in 2026 alone; later each Thursday was tried, since one of any day may be moved there."""
+    some = CronTrigger(hour=10, minute="*", second=28, timezone="Africa/Cairo").excluding(
+        ~Weekdays("mon", "fri", "sat")
+    )
+    moved = some.excluding(Dates(("2026-01-01", "2026-12-31")) & Weekdays("fri"), "previous")
+    thursdays = moved.excluding(~Weekdays("thu"))
+    check_each(thursdays, "2026-12-17T09:00Z", ["2026-12-24T08:00:28Z", "2026-12-24T08:01:28Z"], 500)
+    for asked in ("2026-12-24T09:00Z", "2041-08-01T00:00Z"):
+        check_each(thursdays, asked, [None], 500)

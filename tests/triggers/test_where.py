@@ -157,6 +157,39 @@ def test_no_fire_time_is_outside_of_the_boxes(trigger: EngineTrigger, asked: dat
         at_us = found_us
 
 
+@calm
+@given(
+    trigger=crons
+    | steps
+    | st.builds(
+        cron,
+        st.sampled_from(["30 23 * * *", "*/20 0 * * *", "45 23 * 3 sat,sun"]),
+        st.sampled_from(["America/Scoresbysund", "Pacific/Apia"]),
+        st.sampled_from(["cron", "literal"]),
+    ),
+    closed=st.sampled_from(CLOSED),
+    moved=st.sampled_from(CLOSED),
+    roll=st.sampled_from(["next", "previous"]),
+    asked=st.datetimes(datetime(2008, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+)
+def test_nor_of_open_days_that_is_moved(
+    trigger: EngineTrigger, closed: Any, moved: Any, roll: Any, asked: datetime
+) -> None:
+    """Also where clocks jump over midnight, so that what is due on a closed day runs on an open one."""
+    both = trigger.excluding(closed).excluding(moved, roll)
+    finder = Finder(boxes_of(both))
+    at_us = from_datetime(asked)
+    for _ in range(4):
+        try:
+            found_us = both.next_us(at_us)
+        except InvalidTriggerError:  # no open day within a year
+            return
+        if found_us is None:
+            return
+        assert finder.at_or_after(found_us, [10_000]) == found_us
+        at_us = found_us
+
+
 def leapt(one: EngineTrigger, other: EngineTrigger, at_us: int, end_us: int) -> int | None:
     """The first instant that both name, by asking one after the other."""
     for _ in range(3000):

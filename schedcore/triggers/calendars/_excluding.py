@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers._boxes import ANYWHERE, KNOWN_US, Box, either, shared
-from schedcore.triggers._days import Days, EitherDays, together
+from schedcore.triggers._clocks import clocks_of
+from schedcore.triggers._days import CommonDays, Days, EitherDays, Smeared, together
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._finder import Finder
 from schedcore.triggers._local import DAY_S
@@ -62,6 +63,19 @@ def _any_of(days: tuple[tuple[Days, ...], ...]) -> Days | None:
     each = [together(sets) for sets in days]
     known = [one for one in each if one is not None]
     return None if len(known) < len(each) else known[0] if len(known) == 1 else EitherDays(known)
+
+
+@lru_cache(maxsize=256)
+def _open_days_of(days: Days, opened: Days, zone: tzinfo) -> Days:
+    """Those of some local days that are open, and those of which a run may come on an open one because the clocks jump."""
+    clocks = clocks_of(zone)
+    # It comes later by the width of the gap at the most.
+    if clocks is not None and any(
+        low_s // DAY_S < (2 * high_s - low_s - 1) // DAY_S for low_s, high_s, _ in clocks.gaps
+    ):
+        assert clocks.jumps is not None
+        opened = EitherDays((opened, Smeared((clocks.jumps,), -2, 2)))
+    return CommonDays((days, opened))
 
 
 @lru_cache(maxsize=64)
@@ -174,11 +188,13 @@ class Excluding(Zoned):
         return either(local_span_boxes(self.timezone, minutes, _any_of(alike)) for minutes, alike in days.items())
 
     def _wall_rules(self) -> Sequence[WallRule] | None:
-        return (
-            wall_rules(self._child, self.timezone)
-            if self.roll == "skip"
-            else moved_rules(self._child, self.timezone, self._rolled)
-        )
+        if self.roll != "skip":
+            return moved_rules(self._child, self.timezone, self._rolled)
+        rules = wall_rules(self._child, self.timezone)
+        opened = _any_of(tuple([each.days for each in self.calendar.sets(closed=False)]))
+        if rules is None or opened is None:
+            return rules
+        return [rule._replace(days=_open_days_of(rule.days, opened, self.timezone)) for rule in rules]
 
     def _rolled(self, days: Days) -> RolledDays:
         calendar = self.calendar
