@@ -1,8 +1,9 @@
 """MariaDB (10.6 and later) and MySQL (8.0 and later) through PyMySQL, for the SQL store.
 
-A statement on many rows takes them as one JSON text (``JSON_TABLE``); an INSERT has them as lists of values, and on MariaDB so
-has what takes numbers alone, for a fifth less. (MySQL writes them in another way.) Those are written into the statement here, as
-numbers and hexadecimal digits, because the driver would look at each one of them.
+A statement on many rows takes what differs in them as one JSON text (``JSON_TABLE``), and has the numbers that they share, as
+often an instant is, in its text; an INSERT has them as lists of values, and on MariaDB so has what takes numbers alone, for a
+fifth less. (MySQL writes them in another way.) Those are written into the statement here, as numbers and hexadecimal digits,
+because the driver would look at each one of them.
 
 What is due comes as one text, too: of many rows the driver reads each by itself, in Python, for five times as long.
 
@@ -134,31 +135,12 @@ class MySQL(Backend):
     def many(self, batch: Batch) -> Many:
         if batch.kind in ("insert", "insert new"):
             return _insert(batch, self.insert_new if batch.kind == "insert new" else "INSERT")
-        values, where = (batch.fill(part, lambda name: f"d.p_{name}") for part in (batch.values, batch.where))
-        if batch.kind == "update":
-            before, after = f"UPDATE {batch.table} JOIN ", f" AS d SET {values} WHERE {where}"
-        else:
-            before, after = f"DELETE {batch.table} FROM {batch.table} JOIN ", f" AS d WHERE {where}"
-        columns = ", ".join(
-            f"p_{name} {_TYPES[kind]} PATH '$[{number}]'"
-            for number, (name, kind) in enumerate(zip(batch.names, batch.types, strict=True))
-        )
-        as_table = f"{before}JSON_TABLE(%s, '$[*]' COLUMNS ({columns})){after}"
-        numbers = set(batch.types) == {"int"}
-        named = ", ".join(f"{{}} AS p_{name}" for name in batch.names)
 
         def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
             changed = 0
-            as_values = numbers and "MariaDB" in cursor.connection.server_version
+            as_values = "MariaDB" in cursor.connection.server_version
             for some in chunks(rows, _ROWS):
-                if as_values:
-                    # The names of the columns are those of the first row.
-                    first = named.format(*("NULL" if value is None else value for value in some[0]))
-                    rest = _json(some[1:])[1:-1].translate(_ROUND)
-                    values = f" UNION ALL VALUES {rest}" if rest else ""
-                    changed += cursor.execute(f"{before}(SELECT {first}{values}){after}")
-                else:
-                    changed += cursor.execute(as_table, (_json(some),))
+                changed += cursor.execute(*_change(batch, some, as_values))
             return changed
 
         return run
@@ -303,6 +285,39 @@ def _number_and_text(error: BaseException) -> tuple[int | None, str]:
 
 def _json(rows: Sequence[Sequence[Any]]) -> str:
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def _change(batch: Batch, rows: Sequence[Sequence[Any]], as_values: bool) -> tuple[str, tuple[str, ...]]:
+    """An UPDATE or a DELETE of many rows, and its parameters. ``as_values``: numbers may be rows of VALUES."""
+    put: dict[str, str] = {}  # in the place of each value
+    different: list[tuple[str, str, tuple[Any, ...]]] = []
+    for name, kind, column in zip(batch.names, batch.types, zip(*rows, strict=True), strict=True):
+        first = column[0]
+        if kind == "int" and column.count(first) == len(column):
+            put[name] = "NULL" if first is None else str(first)
+        else:
+            put[name] = f"d.p_{name}"
+            different.append((f"p_{name}", kind, column))
+    values, where = (batch.fill(part, put.__getitem__) for part in (batch.values, batch.where))
+    table = batch.table
+    parameters: tuple[str, ...] = ()
+    if different:
+        few = list(zip(*(column for _, _, column in different), strict=True))
+        if as_values and all(kind == "int" for _, kind, _ in different):
+            # The names of the columns are those of the first row.
+            named = zip(few[0], different, strict=True)
+            first_row = ", ".join(f"{'NULL' if value is None else value} AS {name}" for value, (name, _, _) in named)
+            rest = _json(few[1:])[1:-1].translate(_ROUND)
+            rows_of = f"(SELECT {first_row} UNION ALL VALUES {rest})"
+        else:
+            columns = (f"{name} {_TYPES[kind]} PATH '$[{number}]'" for number, (name, kind, _) in enumerate(different))
+            rows_of = f"JSON_TABLE(%s, '$[*]' COLUMNS ({', '.join(columns)}))"
+            parameters = (_json(few),)
+        # What is the same in all rows finds many in the table: not for each of them the others are read.
+        table = f"{rows_of} AS d STRAIGHT_JOIN {table}"
+    if batch.kind == "update":
+        return f"UPDATE {table} SET {values} WHERE {where}", parameters
+    return f"DELETE {batch.table} FROM {table} WHERE {where}", parameters
 
 
 def _insert(batch: Batch, verb: str) -> Many:
