@@ -1,15 +1,20 @@
-"""One fire time: ``date``."""
+"""One fire time: ``date``.
+
+It is an instant. Where it was given as local time it is stored as that, too: should the clocks of the zone be set by other rules
+when it is loaded, it is the instant at which they show that time then.
+"""
 
 from __future__ import annotations
 
 import time
 from datetime import date, datetime, tzinfo
+from datetime import timezone as fixed_zone
 from typing import Any, Never, Self
 
-from schedcore.clock import to_datetime
+from schedcore.clock import from_datetime, to_datetime
 from schedcore.triggers import _old_states
-from schedcore.triggers._stored import check_version, instant_in
-from schedcore.triggers._zones import same_zone, to_instant, to_zone, zone_state
+from schedcore.triggers._stored import check_version, instant_in, is_other_release, number_in, zone_stamp
+from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_zone, zone_state
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, unknown_option
 
 __all__ = ["DateTrigger"]
@@ -27,12 +32,13 @@ class DateTrigger(Frozen, GridTrigger):
         zone is unknown.
     """
 
-    __slots__ = ("_floating", "run_us", "timezone")
+    __slots__ = ("_floating", "_local", "run_us", "timezone", "zone_data_changed")
 
     timezone: tzinfo
     #: Microseconds since the epoch.
     run_us: int
     _floating: bool
+    _local: bool  # whether it was given as local time
 
     def __init__(
         self, run_date: date | datetime | str | None = None, timezone: str | tzinfo | None = None, **others: Never
@@ -45,12 +51,14 @@ class DateTrigger(Frozen, GridTrigger):
         if run_date is None:
             self._fill(zone, time.time_ns() // 1000, True)
         else:
-            self._fill(zone, to_instant(run_date, zone, "run_date"), False)
+            self._fill(zone, to_instant(run_date, zone, "run_date"), False, _is_local(run_date, zone))
 
-    def _fill(self, zone: tzinfo, run_us: int, floating: bool) -> None:
+    def _fill(self, zone: tzinfo, run_us: int, floating: bool, local: bool = False) -> None:
         object.__setattr__(self, "timezone", zone)
         object.__setattr__(self, "run_us", run_us)
         object.__setattr__(self, "_floating", floating)
+        object.__setattr__(self, "_local", local)
+        object.__setattr__(self, "zone_data_changed", False)
 
     @property
     def run_date(self) -> datetime:
@@ -108,12 +116,16 @@ class DateTrigger(Frozen, GridTrigger):
         return f"{type(self).__name__}({self.run_date.isoformat()!r}, timezone={zone_state(self.timezone)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
+        state = {
             "version": _STATE_VERSION,
             "timezone": zone_state(self.timezone),
             "run_us": self.run_us,
             "floating": self._floating,
         }
+        if self._local:
+            at = self.run_date
+            state |= {"local": at.replace(tzinfo=None).isoformat(), "fold": at.fold, **zone_stamp(self.timezone)}
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         try:
@@ -121,6 +133,26 @@ class DateTrigger(Frozen, GridTrigger):
                 self._fill(*_old_states.run_date(state), False)
                 return
             check_version(state, _STATE_VERSION, "a date trigger")
-            self._fill(to_zone(state["timezone"]), instant_in(state, "run_us"), bool(state["floating"]))
+            zone, run_us, local = to_zone(state["timezone"]), instant_in(state, "run_us"), state.get("local")
+            self._fill(zone, run_us, bool(state["floating"]), local is not None)
+            if local is not None and is_other_release(state, zone):
+                object.__setattr__(self, "run_us", _again_us(local, number_in(state, "fold", 0, 1), zone))
+                object.__setattr__(self, "zone_data_changed", self.run_us != run_us)
         except KeyError as error:
             raise ValueError(f"the state of a date trigger lacks {error}") from None
+
+
+def _is_local(value: date | datetime | str, zone: tzinfo) -> bool:
+    """Whether a date names a time on the wall clock of a zone, and not one with an offset."""
+    moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+    given = moment.tzinfo if isinstance(moment, datetime) else None
+    return given is None or (not isinstance(given, fixed_zone) and same_zone(to_zone(given), zone))
+
+
+def _again_us(local: str, fold: int, zone: tzinfo) -> int:
+    """The instant of a stored local time; one that does not exist any more is as much later as the clocks jump."""
+    try:
+        at_us = from_datetime(datetime.fromisoformat(local).replace(tzinfo=zone, fold=fold))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"the state of a date trigger has {local!r:.40} for local, which is no local time") from error
+    return min(max(at_us, FIRST_US), LAST_US)

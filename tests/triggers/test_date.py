@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import time
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -213,3 +214,52 @@ def test_wrong_states() -> None:
     del state["run_us"]
     with pytest.raises(ValueError, match="lacks 'run_us'"):
         DateTrigger.__new__(DateTrigger).__setstate__(state)
+
+
+HOUR_US = 3_600_000_000
+
+
+@pytest.mark.parametrize(
+    ("run_date", "moves"),
+    [
+        ("2030-07-01 09:00", True),
+        (date(2030, 7, 1), True),
+        (datetime(2030, 7, 1, 9, tzinfo=ZoneInfo("Europe/Berlin")), True),
+        (datetime(2030, 10, 27, 2, 30, fold=1), True),  # noqa: DTZ001
+        ("2030-07-01 09:00+02:00", False),
+        (datetime(2030, 7, 1, 9, tzinfo=UTC), False),
+        (None, False),
+    ],
+)
+def test_a_local_time_stays_what_it_is_when_other_zone_data_come(
+    run_date: Any, moves: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = ["2030a"]
+    monkeypatch.setattr("schedcore.triggers._stored.zone_data_version", lambda zone: release[0])
+    trigger = DateTrigger(run_date, "Europe/Berlin")
+    # What the zone data that it was stored with had an hour off.
+    state = trigger.__getstate__() | {"run_us": trigger.run_us - HOUR_US}
+
+    def loaded() -> DateTrigger:
+        made = DateTrigger.__new__(DateTrigger)
+        made.__setstate__(json.loads(json.dumps(state)))
+        return made
+
+    assert (loaded().run_us, loaded().zone_data_changed) == (trigger.run_us - HOUR_US, False)
+    release[0] = "2030b"
+    assert loaded().run_us == (trigger.run_us if moves else trigger.run_us - HOUR_US)
+    assert loaded().zone_data_changed is moves
+    again = DateTrigger.__new__(DateTrigger)
+    again.__setstate__(loaded().__getstate__())
+    assert (again, again.zone_data_changed) == (loaded(), False)
+
+
+def test_a_local_time_that_other_zone_data_jump_over_runs_as_much_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("schedcore.triggers._stored.zone_data_version", lambda zone: "2030b")
+    state = DateTrigger("2030-03-31 01:30", "Europe/Berlin").__getstate__()
+    made = DateTrigger.__new__(DateTrigger)
+    made.__setstate__(state | {"local": "2030-03-31T02:30:00", "zone_data": "2030a"})
+    assert made.run_date.isoformat() == "2030-03-31T03:30:00+02:00"
+    for wrong in (5, "noon", "2030-02-30T00:00:00"):
+        with pytest.raises(ValueError, match="for local, which is no local time"):
+            made.__setstate__(state | {"local": wrong, "zone_data": "2030a"})
