@@ -4,9 +4,10 @@ from __future__ import annotations
 
 __all__ = ["DUE", "GET", "LEAVE", "MOVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
-# KEYS: owner, meta. ARGV: my name, lease (ms), the name that may be taken over or "", the schema version, an older one that it is
-# put in the place of. Who takes it notes the version, because all that was there may have gone meanwhile, and who comes next has
-# to know what is written from now on. A name that nothing ends was copied from elsewhere.
+# KEYS: owner, meta, whose the run times are. ARGV: my name, lease (ms), the name that may be taken over or "", the schema
+# version, an older one that it is put in the place of, and the name for whose the run times are. Who takes it notes version and
+# name, because all that was there may have gone meanwhile, and who comes next has to know what is written from now on. A name
+# that nothing ends was copied from elsewhere.
 # Returns the name that holds it, and if that is mine, the one that took it before; or "" and another version, which nobody takes.
 TAKE = """
 local schema = redis.call('HGET', KEYS[2], 'schema')
@@ -17,6 +18,7 @@ if not holder or holder == ARGV[1] or holder == ARGV[3] or redis.call('PTTL', KE
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   redis.call('HSET', KEYS[2], 'taken', ARGV[1])
   redis.call('HSET', KEYS[2], 'schema', ARGV[4])
+  redis.call('SETNX', KEYS[3], ARGV[6])
   return {ARGV[1], before or ''}
 end
 -- The server's clock was set back.

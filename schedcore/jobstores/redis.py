@@ -182,24 +182,28 @@ class RedisJobStore(History):
 
     def _check_keys(self, *, there: bool) -> None:
         """Refuse keys of somebody else's: of two stores with one timeline each would take the other's jobs out of it."""
-        run_times_key = self._due_keys[False]
-        whose = self._redis.get(self._run_times_of_key)
-        if whose not in (None, self._jobs_key.encode()):
-            raise JobStoreError(
-                self._alias,
-                f"the run times under {run_times_key!r} are those of the jobs under {whose.decode('utf-8', 'replace')!r}; "
-                f"give another run_times_key",
-            )
+        ours = self._whose_run_times()
         new = {} if there else {"jobs_key": self._jobs_key}
-        if whose is None and not there:
-            new["run_times_key"] = run_times_key
+        if not (ours or there):
+            new["run_times_key"] = self._due_keys[False]
         for name, key in new.items():
             if self._redis.exists(key):
                 raise JobStoreError(
                     self._alias, f"the key {key!r} is there, and was not written by schedcore; give another {name}"
                 )
-        if whose is None and not self._redis.set(self._run_times_of_key, self._jobs_key, nx=True):
-            self._check_keys(there=there)
+        if not ours and not self._redis.set(self._run_times_of_key, self._jobs_key, nx=True):
+            self._whose_run_times()  # somebody else was faster
+
+    def _whose_run_times(self) -> bool:
+        """Whether the run times are noted to be those of our jobs. Raises for those of others."""
+        whose: bytes | None = self._redis.get(self._run_times_of_key)
+        if whose not in (None, self._jobs_key.encode()):
+            raise JobStoreError(
+                self._alias,
+                f"the run times under {self._due_keys[False]!r} are those of the jobs under "
+                f"{whose.decode('utf-8', 'replace')!r}; give another run_times_key",
+            )
+        return whose is not None
 
     def _upgrade(self) -> bytes | None:
         return upgrade(self._redis, self._get, self._jobs_key, self._owner_key, self._history_keys, self._owner.text)
@@ -222,6 +226,7 @@ class RedisJobStore(History):
                 f"the keys under {self._jobs_key!r} are of an older release of schedcore; a scheduler that opens them changes "
                 f"them to schema version {SCHEMA_VERSION}",
             )
+        self._whose_run_times()
 
     def _is_there(self) -> bool:
         """Whether there are keys of ours. Raises for those of another version."""
@@ -245,8 +250,9 @@ class RedisJobStore(History):
             before = holder
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
-            args: list[bytes | int | str] = [mine, _LEASE_MS, before, SCHEMA_VERSION, _OLDER_VERSION]
-            holder, last = self._take_lease(keys=[self._owner_key, self._meta_key], args=args)
+            args: list[bytes | int | str] = [mine, _LEASE_MS, before, SCHEMA_VERSION, _OLDER_VERSION, self._jobs_key]
+            keys = [self._owner_key, self._meta_key, self._run_times_of_key]
+            holder, last = self._take_lease(keys=keys, args=args)
             if holder == mine:
                 alone = last in self._names_of_mine
                 self._owner, self._names_of_mine = owner, {mine}

@@ -397,8 +397,22 @@ def test_run_times_of_other_jobs(make: Make) -> None:
     second = scheduler_on(store)
     second.start()
     second.shutdown()
+    looking = scheduler_on(make(jobs_key="other.jobs", read_only=True))
+    with pytest.raises(JobStoreError, match=r"'schedcore\.run_times' are those of the jobs under"):
+        looking.start()
     assert [job.id for job in first.get_jobs()] == ["a"]
     first.shutdown()
+
+
+def test_who_takes_the_store_again_notes_whose_the_run_times_are(make: Make) -> None:
+    """All that was there may have been deleted meanwhile."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    store._redis.flushdb()
+    store._take()
+    assert store._redis.get("schedcore.run_times:of") == b"schedcore.jobs"
+    scheduler.shutdown()
 
 
 def test_keys_of_somebody_elses_and_of_another_version(make: Make) -> None:
