@@ -20,6 +20,7 @@ it: who was cut off for a while and found that nobody came goes on, and who was 
 from __future__ import annotations
 
 import select
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -190,6 +191,12 @@ class ZooKeeperJobStore(KeyedStore):
         self._buckets.clear()
         self._empty.clear()
         client = self._client
+        if self._made_client and _threads_are_greenlets():
+            raise JobStoreError(
+                self._alias,
+                "gevent has patched threads, and those of kazoo would run only while this one waits for them; patch with "
+                "monkey.patch_all(thread=False, queue=False)",
+            )
         client.add_listener(self._state_changed)
         if client.state == KazooState.LOST and not client.connected:
             client.start(self._timeout_s)
@@ -631,6 +638,12 @@ def _first_error(results: Sequence[Any]) -> tuple[int, Exception] | None:
         if isinstance(result, Exception) and not isinstance(result, RolledBackError | RuntimeInconsistency):
             return at, result
     return None
+
+
+def _threads_are_greenlets() -> bool:
+    """Whether threads that are started here would be greenlets of this thread's, and this is one that others may follow on."""
+    monkey, gevent = sys.modules.get("gevent.monkey"), sys.modules.get("gevent")
+    return bool(monkey and gevent and monkey.is_module_patched("threading") and not gevent.get_hub().main_hub)
 
 
 def _make_client(options: Mapping[str, Any]) -> Any:

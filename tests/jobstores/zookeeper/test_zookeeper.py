@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -202,6 +203,40 @@ def test_a_client_of_the_users_is_closed_on_request(
         shared.stop()
         shared.close()
         shared = None
+
+
+_PATCHED = """
+from gevent import monkey; monkey.patch_all()
+import sys
+from gevent.threadpool import ThreadPool
+from schedcore.jobstores.zookeeper import ZooKeeperJobStore
+from schedcore.schedulers.background import BackgroundScheduler
+hosts, path = sys.argv[1:]
+
+def add(job_id):
+    scheduler = BackgroundScheduler(jobstores={"default": ZooKeeperJobStore(path, hosts=hosts)}, timezone="UTC")
+    scheduler.start()
+    scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id=job_id)
+    print(*[job.id for job in scheduler.get_jobs()])
+    scheduler.shutdown()
+
+add("a")
+try:
+    ThreadPool(1).apply(add, ["b"])
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_threads_that_gevent_has_patched(arguments: dict[str, Any]) -> None:
+    """Kazoo's would be greenlets of a thread that does not wait for them: it was waited for ever."""
+    pytest.importorskip("gevent")
+    command = [sys.executable, "-c", _PATCHED, arguments["hosts"], arguments["path"]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == "a"
+    assert second.startswith("JobStoreError")
+    assert "patch with monkey.patch_all(thread=False, queue=False)" in second
 
 
 @pytest.mark.parametrize(
