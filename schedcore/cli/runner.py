@@ -20,7 +20,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from time import monotonic, time
+from time import monotonic, thread_time, time
 from typing import TYPE_CHECKING, NamedTuple
 
 from schedcore.cli import stores
@@ -107,19 +107,24 @@ class _Run:
     # -- what is shown
 
     def look(self, *, force: bool = False) -> None:
-        """Ask for the next run times, if they may have changed. With many jobs that takes its time, so it is done less often."""
+        """Ask for the next run times, if they may have changed. With many jobs that takes its time, so it is done less often.
+
+        What counts is the processor's time: a machine that is busy for seconds with something else, or a store that does not
+        answer meanwhile, is no reason to show for a minute what does not hold any more.
+        """
         if self.screen is None and not force:
             return
         now_s = monotonic()
         if not force and (now_s - self.looked_s < max(_FRAME_S, 20 * self.look_cost_s) or not self.board.take_stale()):
             return
+        begun_s = thread_time()
         order = {(spec.jobstore, spec.id): number for number, spec in enumerate(self.file.jobs)}
         words = {(spec.jobstore, spec.id): "at each start" for spec in self.file.jobs if spec.trigger.kind == STARTUP}
         jobs = [job for job in self.scheduler.get_jobs() if not is_register(job.func_ref)]
         jobs.sort(key=lambda job: order.get((job.jobstore, job.id), len(order)))
         self.board.show(jobs, words)
         self.looked_s = monotonic()
-        self.look_cost_s = self.looked_s - now_s
+        self.look_cost_s = thread_time() - begun_s
 
     def frame(self) -> None:
         if self.screen is not None:
