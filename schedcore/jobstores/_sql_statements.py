@@ -196,7 +196,7 @@ class Statements:
         is_over = "former_id IS NOT NULL AND payload IS NOT NULL"
         # What is broken has no next dispatch: the index of those finds it.
         self.left = text(
-            f"SELECT uid, version FROM {{schedule}} s {backend.first_table} {{jobs}} j USING (uid) "
+            f"SELECT uid, version FROM {{schedule}} "
             f"WHERE elapsed IN (0, 1) AND due_us IS NULL AND state = '{JobState.BROKEN}' AND fire_us IS NOT NULL "
             f"UNION ALL {something % ('runs', live.format(''), 'a')} UNION ALL {something % ('jobs', is_over, 'b')} "
             f"UNION ALL SELECT -1 AS uid, 0 AS version FROM {{meta}} WHERE name = '{LIVE_FROM}' AND value <> ?"

@@ -196,7 +196,7 @@ class SQLAlchemyJobStore(JobStore):
         if nothing_left or doubtful == set():
             self._journal.begin(cursor)
         loaded = self._definitions.load(cursor, rows)
-        mended = [(uid,) for uid, _ in rows if loaded[uid].reason is None]
+        mended = [(uid,) for uid, found in loaded.items() if found.reason is None]
         if mended:
             self._sql.mend(cursor, mended)
             for (uid,) in mended:

@@ -745,6 +745,22 @@ class TestSetAside:
         assert query(url, "SELECT payload FROM schedcore_jobs") == [(b"\x80\x04",)]
         assert query(url, "SELECT state FROM schedcore_jobs_schedule") == [("paused",)]
 
+    def test_jobs_that_somebody_has_deleted(self, url: str, start: Start) -> None:
+        """With a statement that knows nothing of their places: they are gone, and in nobody's way."""
+        store = start(SQLAlchemyJobStore(url))
+        store.add_entries([entry("due"), entry("broken"), entry("kept")])
+        claims = [claim for claim in store.acquire(Now(T0, T0), 9) if claim.job.id == "broken"]
+        store.commit([Decision(claims[0], (), (), None, None, "its executor is missing")], T0)
+        close(store)
+        query(url, "DELETE FROM schedcore_jobs WHERE id <> 'kept'")
+        start(store)
+        assert [e.job.id for e in store.list_entries()] == ["kept"]
+        assert store.get_entry("due") is None
+        assert [run.job.id for run in run_due(store, T0)] == ["kept"]
+        assert min(due for due in store.next_due() if due is not None) == T0 + MINUTE
+        store.add_entries([entry("due"), entry("broken")])
+        assert len(run_due(store, T0)) == 2
+
     def test_is_told_once(self, url: str) -> None:
         scheduler = VirtualScheduler(
             start="2026-01-01T00:00:00Z", timezone="UTC", jobstores={"default": SQLAlchemyJobStore(url)}
