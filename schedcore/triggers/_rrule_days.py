@@ -14,7 +14,7 @@ from datetime import date, datetime
 from functools import lru_cache, reduce
 from math import gcd
 
-from schedcore.triggers._bits import set_bits
+from schedcore.triggers._bits import every, set_bits
 from schedcore.triggers._days import ALL_DAYS, CHUNK, EVERY_CHUNK, FIRST_DAY, NO_CHUNK, Days, common_days
 from schedcore.triggers._local import civil, day_number, month_length
 from schedcore.triggers._step_days import DayLattice, MonthSteps
@@ -322,11 +322,22 @@ def most_in_a_period(given: Mapping[str, str], freq: int, sets: tuple[Days, ...]
         return times
     if freq < _WEEKLY:  # of others than these, ``picked_days`` knows
         return times * (len(_numbers(given["BYEASTER"])) if "BYEASTER" in given else 366)
-    # The first day of a chunk, read from the right, is a Saturday.
     common = common_days(tuple(each for each in sets if each.repeats == EVERY_CHUNK), EVERY_CHUNK)
-    bits = f"{common:0{CHUNK}b}"[::-1]
+    # The first day of a chunk is a Saturday. What each week has is counted in bits of three weights, all weeks at once.
     first = (_WEEKDAYS.index(given.get("WKST", "MO")[:2]) - 5) % 7
-    return times * max(bits.count("1", at, at + 7) for at in range(first, CHUNK, 7))
+    weeks = every(7, 0, CHUNK)
+    ones = twos = fours = 0
+    for day in range(7):
+        found = common >> first + day & weeks
+        ones, found = ones ^ found, ones & found
+        twos, found = twos ^ found, twos & found
+        fours |= found
+    most = 0
+    for weight, counted in ((4, fours), (2, twos), (1, ones)):
+        if weeks & counted:  # of those that have most so far
+            weeks &= counted
+            most += weight
+    return times * most
 
 
 def times_of_rule(given: Mapping[str, str], freq: int, start: datetime) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from time import thread_time
@@ -680,3 +681,20 @@ def test_what_never_comes_is_known_without_asking_dateutil(rule: str, monkeypatc
     trigger = RRuleTrigger(rule, dtstart="2025-04-01 09:00", timezone="UTC")
     monkeypatch.setattr(library.rrule, "_iter", None)
     assert trigger.next_us(us("2026-01-01T00:00Z")) is None
+
+
+@pytest.mark.parametrize("start", ["MO", "TH", "SU"])
+@pytest.mark.parametrize("days", ["30", "1,2,3", "1,2,3,5,6,30,31", "1,2,3,4,5,6,7"])
+def test_no_week_has_more_than_the_fullest(days: str, start: str) -> None:
+    """Of 400 years, after which all weeks come again."""
+    named = {int(each) for each in days.split(",")}
+    first = date(2000, 1, 1).toordinal()
+    later = ("MO", "TU", "WE", "TH", "FR", "SA", "SU").index(start)
+    weeks = Counter(
+        (day - 1 - later) // 7 for day in range(first, first + 146_097) if date.fromordinal(day).day in named
+    )
+    most = max(weeks.values())
+    for position, fires in ((most, True), (-most, True), (most + 1, False)):
+        rule = f"FREQ=WEEKLY;WKST={start};BYMONTHDAY={days};BYSETPOS={position}"
+        trigger = RRuleTrigger(rule, dtstart="2024-01-31T02:30", timezone="UTC")
+        assert (trigger.next_us(from_datetime(datetime(2026, 1, 1, tzinfo=UTC))) is not None) is fires
