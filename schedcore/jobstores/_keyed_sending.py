@@ -17,9 +17,12 @@ class KeyedSending(KeyedBackend):
     """See the module's docstring."""
 
     def _carry_out(self, steps: Sequence[Step], *, together: bool = False) -> list[bool]:
+        batches = list(self._batches(steps))
+        if len(batches) == 1:
+            return self._finish(batches[0], None, together)
         done: list[bool] = []
         under_way: deque[tuple[list[Step], object]] = deque()
-        for batch in self._batches(steps):
+        for batch in batches:
             # What is written ahead has to be there before the rest of its step is.
             while under_way and (len(under_way) >= self._under_way or under_way[-1][0][-1].ahead):
                 done += self._finish(*under_way.popleft(), together)
