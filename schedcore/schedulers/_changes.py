@@ -16,7 +16,7 @@ from schedcore.errors import BrokenJobError, InvalidTriggerError, JobLookupError
 from schedcore.events import EVENT_ALL_JOBS_REMOVED, EVENT_JOB_REMOVED, JobEvent, SchedulerEvent
 from schedcore.job import Job, JobEntry, JobState, UnreadJob
 from schedcore.schedulers._definition import UNSET, change_record, check_changes, instant_of, make_trigger, seeded
-from schedcore.schedulers._jobs import Change, Place
+from schedcore.schedulers._jobs import Change, NeverFiresError, Place
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
@@ -94,7 +94,7 @@ class Changes:
         def resume(pump: Pump) -> None:
             try:
                 jobs.change_stored(pump, job_id, change, now)
-            except InvalidTriggerError:
+            except NeverFiresError:
                 self._remove_stored(pump, job_id)
 
         pumps = self._put_off_to(job_id, jobstore)
@@ -104,7 +104,7 @@ class Changes:
         alias = jobs.find(job_id, jobstore)[0]
         try:
             return jobs.change(alias, job_id, change, now)
-        except InvalidTriggerError:
+        except NeverFiresError:
             self._scheduler.remove_job(job_id, alias)
             return None
 

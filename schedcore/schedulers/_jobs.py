@@ -34,7 +34,7 @@ from schedcore.triggers.base import EngineTrigger
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["Change", "Jobs", "Place", "never"]
+__all__ = ["Change", "Jobs", "NeverFiresError", "Place", "never"]
 
 
 # Looking a member of an enumeration up costs as much as a call; jobs are added by the thousand.
@@ -534,11 +534,15 @@ class Jobs:
         self._scheduler._ask()
 
 
-def never(trigger: EngineTrigger) -> InvalidTriggerError:
+class NeverFiresError(InvalidTriggerError):
+    """A trigger has no fire time, or no more; not one whose search for it ended without an answer."""
+
+
+def never(trigger: EngineTrigger) -> NeverFiresError:
     """What is raised for a trigger that has no fire time."""
     from schedcore.triggers.combining import AndTrigger
 
     advice = "check its dates and fields, and its end_date"
     if isinstance(trigger, AndTrigger) and not trigger.tolerance:
         advice += "; its triggers have to name the same instant, or to be given a tolerance="
-    return InvalidTriggerError(f"this trigger never fires: {trigger}; {advice}")
+    return NeverFiresError(f"this trigger never fires: {trigger}; {advice}")

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from schedcore.errors import InvalidTriggerError
 from schedcore.events import EVENT_JOB_SKIPPED
 from schedcore.job import JobState
 from schedcore.run import RunState
 from schedcore.testing import EventLog, VirtualScheduler
+from schedcore.triggers.interval import IntervalTrigger
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 Make = Callable[[], tuple[VirtualScheduler, EventLog]]
@@ -88,4 +90,24 @@ def test_another_schedule_ends_the_pause_too(make: Make) -> None:
     scheduler.advance(100)
     job.reschedule("interval", seconds=60)
     assert skipped(scheduler) == [("paused", 10, 10)]
+    scheduler.shutdown()
+
+
+def test_a_job_whose_trigger_cannot_answer_is_not_removed_where_it_is_resumed(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search that ended without an answer is no end of the schedule."""
+    scheduler, _ = make()
+    scheduler.add_job(nothing, "interval", hours=1, id="a").pause()
+
+    def first_us(self: IntervalTrigger, from_us: int) -> int | None:
+        raise InvalidTriggerError("these triggers did not meet, where the search ended")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IntervalTrigger, "first_us", first_us)
+        with pytest.raises(InvalidTriggerError, match="where the search ended"):
+            scheduler.resume_job("a")
+    assert [job.state for job in scheduler.get_jobs()] == [JobState.PAUSED]
+    scheduler.resume_job("a")
+    assert [job.state for job in scheduler.get_jobs()] == [JobState.ACTIVE]
     scheduler.shutdown()
