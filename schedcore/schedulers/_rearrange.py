@@ -8,8 +8,9 @@ There are three occasions, each rare enough for one look at every job:
   time it was noted: interval jobs go on from the new time, because the timeline on which they were ahead of it did not
   outlive the process; calendar jobs do if it was a correction while the scheduler was down;
 * the *zone data* are of another release than when the store was last open: calendar jobs whose next fire time is another now
-  get that. What is overdue stays due. A store that notes nothing of them yet, because only paused schedulers have added to it,
-  has them in its triggers.
+  get that. What is overdue stays due, and what follows no zone data (in UTC; a date whose instant is the same) stays where it
+  is, also where somebody put it. A store that notes nothing of them yet, because only paused schedulers have added to it, has
+  them in its triggers.
 
 A fire time that has a run on record is not run again by any of them: the store's records say so.
 """
@@ -98,7 +99,7 @@ def rearrange(
             trigger = entry.job.trigger
             if entry.state is not JobState.ACTIVE or entry.fire_us is None:
                 continue
-            other_zones = zones == "all" or (zones == "told" and trigger.zone_data_changed)
+            other_zones = trigger.follows_zone_data if zones == "all" else zones == "told" and trigger.zone_data_changed
             if not (elapsed if trigger.elapsed else calendar or other_zones):
                 continue
             try:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, tzinfo
+from datetime import timezone as fixed_zone
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self
 
 from schedcore.clock import from_datetime, to_datetime
@@ -199,6 +200,11 @@ class EngineTrigger(BaseTrigger):
     foreign: bool = False
     #: Whether its answers are searched for, which may take longer than a millisecond: kept off event loops.
     searches: bool = False
+
+    @property
+    def follows_zone_data(self) -> bool:
+        """Whether a next fire time that was stored with other zone data may be another one now."""
+        return not (self.plain and isinstance(self.timezone, fixed_zone))
 
     @property
     def jitter(self) -> float | None:

@@ -65,6 +65,11 @@ class DateTrigger(Frozen, GridTrigger):
         """The fire time, aware, in the trigger's zone."""
         return to_datetime(self.run_us).astimezone(self.timezone)
 
+    @property
+    def follows_zone_data(self) -> bool:
+        """Whether it does: it knows since it was loaded."""
+        return self.zone_data_changed
+
     def next_us(self, after_us: int) -> int | None:
         return self.run_us if after_us < self.run_us else None
 

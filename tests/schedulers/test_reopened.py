@@ -189,3 +189,25 @@ def test_what_a_paused_scheduler_has_added_is_moved_too(
     assert job is not None
     assert job.next_run_time == T0 + timedelta(hours=hours)
     scheduler.shutdown()
+
+
+def test_what_the_user_has_put_off_stays_where_zone_data_have_nothing_to_say(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_rearrange, "release", lambda: "2026a")
+    scheduler, _ = world.open(T0)
+    scheduler.start()
+    scheduler.add_job(nothing, "date", run_date="2026-01-01 14:00", timezone="Europe/Berlin", id="date")
+    scheduler.add_job(nothing, "cron", hour=18, timezone="UTC", id="utc")
+    put_off = T0 + timedelta(hours=8)
+    for job_id in ("date", "utc"):
+        scheduler.modify_job(job_id, next_run_time=put_off)
+    scheduler.shutdown()
+
+    monkeypatch.setattr(_rearrange, "release", lambda: "2026b")
+    scheduler, log = world.open(T0 + timedelta(hours=3))
+    scheduler.start()
+    scheduler.advance(1)
+    assert [job.next_run_time for job in scheduler.get_jobs()] == [put_off, put_off]
+    assert log.of(EVENT_JOB_EXECUTED) == []
+    scheduler.shutdown()
