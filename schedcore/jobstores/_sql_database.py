@@ -232,7 +232,7 @@ class Database:
     def writing(self, doing: str, *, single: bool = False, lasting: bool = True) -> Iterator[Any]:
         """A cursor in a transaction that writes, committed at the end. One at a time.
 
-        ``single``: for one statement that does no harm to another scheduler's term. On a server it is a transaction by itself.
+        ``single``: for what does no harm to another scheduler's term. On a server it has to be a transaction by itself.
         Without ``lasting`` it may be gone, and nothing but it, when the server's machine crashes at once.
         """
         if self.read_only:

@@ -77,6 +77,26 @@ class TestMariaDB(ServerTests):
         assert len(store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 2000)) == 1000
         assert store.acquire(Now(T0 + MINUTE, T0 + MINUTE), 2000) == []
 
+    @pytest.mark.parametrize("step", [1, 7])
+    def test_each_job_has_its_own_place(self, place: Place, engine: sa.Engine, start: Start, step: int) -> None:
+        """However many statements add them, and whatever the numbers are that the server gives, as those of a cluster do."""
+        steps = {"connect_args": {"init_command": f"SET SESSION auto_increment_increment = {step}"}}
+        store = start(SQLAlchemyJobStore(place.url, engine_options=steps))
+        store.add_entries([entry("first")])
+        large = [
+            entry(f"large {n}")._replace(job=entry(f"large {n}").job._replace(args=("x" * 900_000,))) for n in range(7)
+        ]
+        store.add_entries([*large[:3], *(entry(str(number)) for number in range(4500)), *large[3:]])
+        store.add_entries([entry("last")])
+        with engine.connect() as connection:
+            pairs = connection.exec_driver_sql(
+                "SELECT j.id, s.id FROM schedcore_jobs j JOIN schedcore_jobs_schedule s USING (uid)"
+            ).all()
+            uids = connection.exec_driver_sql("SELECT uid FROM schedcore_jobs ORDER BY uid LIMIT 2").scalars().all()
+        assert len(pairs) == 4509
+        assert [pair for pair in pairs if pair[0] != pair[1]] == []
+        assert uids[1] - uids[0] == step
+
     @pytest.mark.parametrize("scheme", ["mysql", "mariadb", "mariadb+pymysql"])
     def test_every_way_to_write_the_url(self, place: Place, start: Start, scheme: str) -> None:
         store = start(SQLAlchemyJobStore(place.url.replace("mysql+pymysql", scheme)))
