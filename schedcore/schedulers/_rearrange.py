@@ -100,7 +100,7 @@ def rearrange(
             if entry.state is not JobState.ACTIVE or entry.fire_us is None:
                 continue
             other_zones = trigger.follows_zone_data if zones == "all" else zones == "told" and trigger.zone_data_changed
-            if not (elapsed if trigger.elapsed else calendar or other_zones):
+            if not (elapsed if trigger.elapsed else (calendar and not trigger.single) or other_zones):
                 continue
             try:
                 now_us = now.steady_us if trigger.elapsed else now.wall_us

@@ -192,6 +192,8 @@ class EngineTrigger(BaseTrigger):
     timezone: tzinfo
     #: No fire time, and no jittered dispatch, lies beyond this instant; None: no end.
     end_us: int | None = None
+    #: Whether it has one fire time, the same whenever it is asked (``date``).
+    single: ClassVar[bool] = False
     #: Whether ``excluded`` has something to tell.
     excludes: bool = False
     #: Whether ``excluded`` or ``swallowed`` has something to tell.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from datetime import date, datetime, tzinfo
 from datetime import timezone as fixed_zone
-from typing import Any, Never, Self
+from typing import Any, ClassVar, Never, Self
 
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.triggers import _old_states
@@ -33,6 +33,8 @@ class DateTrigger(Frozen, GridTrigger):
     """
 
     __slots__ = ("_floating", "_local", "run_us", "timezone", "zone_data_changed")
+
+    single: ClassVar[bool] = True
 
     timezone: tzinfo
     #: Microseconds since the epoch.

@@ -220,6 +220,22 @@ def test_to_the_year_2200_is_one_run(virtual: Make) -> None:
     assert 10 <= len(log.executed("x")) <= 11
 
 
+def test_a_date_that_was_put_off_stays_so_when_the_clock_is_corrected(virtual: Make) -> None:
+    scheduler = virtual()
+    log = EventLog(scheduler)
+    scheduler.add_job(nothing, "date", run_date=T0 + timedelta(hours=1), id="x")
+    put_off = T0 + timedelta(days=2)
+    job = scheduler.modify_job("x", next_run_time=put_off)
+    scheduler.advance(2 * 3600)
+    scheduler.clock.step(-86400)
+    scheduler.advance(MAX_WAIT_S)
+    assert job.next_run_time == put_off
+    scheduler.advance(86400)
+    assert log.executed("x") == []
+    scheduler.advance(2 * 86400)
+    assert len(log.executed("x")) == 1
+
+
 class TestSuspend:
     def test_eight_hours_are_made_up_for_by_one_run_each(self, virtual: Make) -> None:
         scheduler = virtual()
