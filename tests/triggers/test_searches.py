@@ -26,22 +26,22 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks._schedules import ASKED, KINDS
 
-# By kind: how many of a thousand may end without an answer, and the steps that 98 of a hundred stay within.
+# By kind: how many of a thousand may end without an answer, and the steps that 98 of a hundred, and all, stay within.
 BOUNDS = {
-    "cron": (0, 0),
-    "interval": (0, 0),
-    "calendarinterval": (0, 0),
-    "rrule": (0, 50),
-    "businessday": (20, 200),
-    "excluding": (65, 250),
-    "and": (1, 60),
-    "and_near": (3, 200),
-    "nested": (25, 400),
+    "cron": (0, 0, 0),
+    "interval": (0, 0, 0),
+    "calendarinterval": (0, 0, 0),
+    "rrule": (0, 30, 150),
+    "businessday": (17, 150, 400),
+    "excluding": (60, 180, 500),
+    "and": (0, 50, 500),
+    "and_near": (1, 120, 500),
+    "nested": (20, 250, 5000),
 }
 
 
 def check(kind: str, count: int, share: float) -> None:
-    make, (most_lost, most_steps) = KINDS[kind], BOUNDS[kind]
+    make, (most_lost, most_steps, worst_steps) = KINDS[kind], BOUNDS[kind]
     random = Random(f"searches of {kind}")
     taken: list[int] = []
     lost = 0
@@ -59,7 +59,7 @@ def check(kind: str, count: int, share: float) -> None:
         taken.append(MOST_STEPS - EFFORT.left)
     assert lost <= most_lost * count / 1000 + 2
     assert sorted(taken)[int(count * share)] <= most_steps
-    assert max(taken) <= 1.1 * MOST_STEPS
+    assert max(taken) <= worst_steps
 
 
 @pytest.mark.parametrize("kind", KINDS)
