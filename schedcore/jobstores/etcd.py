@@ -119,6 +119,7 @@ class EtcdJobStore(KeyedStore):
         self._term_key = self._prefix + b"term"
         self._schema_key = self._prefix + b"schema"
         self._owner = ""
+        self._owner_revision = ""  # at which its key was written
         self._term = 0
         self._names_of_mine: set[str] = set()
         self._lease = "0"
@@ -183,6 +184,7 @@ class EtcdJobStore(KeyedStore):
                 before = int(answer["responses"][1]["response_put"].get("prev_kv", {}).get("version", 0))
                 last, self._term = self._term, before + 1
                 self._owner, self._lease, self._names_of_mine = mine, lease, {mine}
+                self._owner_revision = str(answer["header"]["revision"])
                 if not before:
                     # All that was there has gone: who comes next has to know what is written from now on.
                     self._note_schema()
@@ -199,7 +201,8 @@ class EtcdJobStore(KeyedStore):
         self._transaction([self._is_mine()], [_put(self._schema_key, SCHEMA_VERSION.encode())])
 
     def _is_mine(self) -> _Compare:
-        return _has_value(self._owner_key, self._owner)
+        # The name would say the same, in ten times the bytes, with each write.
+        return {"key": _text(self._owner_key), "target": "MOD", "mod_revision": self._owner_revision}
 
     def _renew(self) -> None:
         answer = self._post("/lease/keepalive", {"ID": self._lease})
@@ -250,7 +253,8 @@ class EtcdJobStore(KeyedStore):
     def _transaction(
         self, compare: Sequence[_Compare], success: Sequence[Any], failure: Sequence[Any] = ()
     ) -> dict[str, Any]:
-        return self._post("/kv/txn", {"compare": compare, "success": success, "failure": failure})
+        body = {"compare": compare, "success": success}
+        return self._post("/kv/txn", {**body, "failure": failure} if failure else body)
 
     def _range(self, key: bytes, end: bytes = b"", limit: int = 0, *, keys_only: bool = False) -> list[dict[str, Any]]:
         body: dict[str, Any] = {"key": _text(key), "keys_only": keys_only, "limit": limit}
@@ -376,17 +380,17 @@ class EtcdJobStore(KeyedStore):
 
     def _as_owner(self, compare: Sequence[_Compare], success: Sequence[Any]) -> list[Any] | None:
         """The answers to requests that are made if the store is ours and the comparisons hold; None: one of those does not."""
-        answer = self._transaction([self._is_mine(), *compare], success, [_get(self._owner_key)])
+        answer = self._transaction([self._is_mine(), *compare], success)
         if answer.get("succeeded"):
             answers: list[Any] = answer.get("responses", [])
             return answers
-        found = _found(answer["responses"][0])
+        found = self._range(self._owner_key)
         holder = _value(found[0]).decode("utf-8", "replace") if found else None
-        if holder == self._owner:
+        if holder == self._owner and found[0]["mod_revision"] == self._owner_revision:
             return None
-        if holder is not None:
+        if holder is not None and holder != self._owner:
             raise self._in_use(holder)
-        # Nobody's: its lease ran out while the server, or this process, stood still.
+        # Nobody's: its lease ran out while the server, or this process, stood still. Or somebody put our own name there.
         self._begin_anew(self._take())
         return self._as_owner(compare, success)
 
@@ -453,11 +457,11 @@ def _delete(key: bytes) -> dict[str, Any]:
 
 
 def _has_value(key: bytes, value: str) -> _Compare:
-    return {"key": _text(key), "target": "VALUE", "result": "EQUAL", "value": _text(value.encode())}
+    return {"key": _text(key), "target": "VALUE", "value": _text(value.encode())}
 
 
 def _has_version(key: bytes, version: int) -> _Compare:
-    return {"key": _text(key), "target": "VERSION", "result": "EQUAL", "version": str(version)}
+    return {"key": _text(key), "version": str(version)}
 
 
 def _has_no_room(error: Exception) -> bool:

@@ -140,6 +140,20 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
     store._client.session.close()
 
 
+def test_a_name_that_somebody_put_back_is_no_hindrance(make: Make) -> None:
+    """As when a copy of the server is put in its place."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    name = store._owner
+    store._post("/kv/put", {"key": _text(store._owner_key), "value": _text(name.encode()), "lease": store._lease})
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    assert store._owner != name
+    assert value_of(store, store._owner_key) == store._owner.encode()
+    assert [job.id for job in scheduler.get_jobs()] == ["a"]
+    scheduler.shutdown()
+
+
 def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> None:
     def empty(store: EtcdJobStore) -> None:
         everything = {"key": _text(store._prefix), "range_end": _text(_end(store._prefix))}
@@ -308,7 +322,7 @@ def test_a_write_that_comes_late_is_refused(etcd: Etcd) -> None:
         store = EtcdJobStore(f"/{place.name}", host=place.host, port=proxy.port, timeout=0.5)
         scheduler = scheduler_on(store)
         start_paused(scheduler)
-        late = store._owner
+        late = store._owner, store._owner_revision
         step = Step("a", 0, b"{}", (Op("create", Named("idle", "a")), Op("create", Timed("wall", 1, "a"))))
         proxy.stall()
         with pytest.raises(JobStoreError, match="failed to write") as caught, store._using("write"):
@@ -318,12 +332,13 @@ def test_a_write_that_comes_late_is_refused(etcd: Etcd) -> None:
         proxy.cut()
         proxy.accept()
         assert store.get_entry("a") is None
-        assert store._owner != late
+        mine = store._owner, store._owner_revision
+        assert store._owner != late[0]
         # Now it comes.
-        store._owner, mine = late, store._owner
+        store._owner, store._owner_revision = late
         with pytest.raises(JobStoreInUseError):
             store._apply([step], False)
-        store._owner = mine
+        store._owner, store._owner_revision = mine
         assert count(store, "idle") == 0
         scheduler.shutdown()
 
