@@ -4,10 +4,11 @@ Claims are kept in memory. A commit assumes that every fence matches and no run 
 changed, and only if it differs rolls back and looks for those that do not.
 
 **Live runs** are known in memory, too, so that nothing has to be written to find them and no index changes when a run ends: that
-is half of what a run costs a server. Who comes next finds them by their fire times, which come first in the key of their table:
-no run is live whose fire time is before the one that is noted in the table of meta data (``LIVE_FROM``). It is noted anew in the
-transaction that submits an earlier one; and, when some have ended, as that of the earliest one that is left. So, wherever a
-scheduler dies, there is little to be looked at behind it: at most about what has run since the oldest live run was submitted.
+was a third of what the rows of runs cost a server. Who comes next finds them by their fire times, which come first in the key of
+their table: no run is live whose fire time is before the one that is noted in the table of meta data (``LIVE_FROM``). It is noted
+anew in the transaction that submits an earlier one; and, when some have ended, as that of the earliest one that is left. So,
+wherever a scheduler dies, what has to be looked at is what had its fire time since that of the oldest live run, and a thousand
+more.
 """
 
 from __future__ import annotations
