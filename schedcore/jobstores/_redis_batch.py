@@ -15,11 +15,11 @@ from schedcore.jobstores._documents_doc import Change, Doc, pack_record, to_json
 from schedcore.jobstores._redis_history import FAILED, record_key
 from schedcore.jobstores._redis_scripts import WRITE
 
-__all__ = ["pack_batch"]
+__all__ = ["BROKEN", "JOBS", "LINES", "LIVE", "PAYLOADS", "argument", "indexes", "pack_batch"]
 
-# The places of these keys among those of the script.
-_JOBS, _PAYLOADS, _WALL, _ELAPSED, _IDLE, _LIVE, _BROKEN = range(3, 10)
-_LINES = (_WALL, _ELAPSED, _IDLE)
+#: The places of these keys among those of the script.
+JOBS, PAYLOADS, WALL, ELAPSED, IDLE, LIVE, BROKEN = range(3, 10)
+LINES = (WALL, ELAPSED, IDLE)
 _STATE_BROKEN = JobState.BROKEN
 
 # Where a document is found: its timeline (0: it has no job) and the instant there, whether live, whether broken. None: not known.
@@ -40,10 +40,10 @@ def pack_batch(
     docs: list[str] = []
     gone: list[str] = []
     payloads: list[bytes] = []
-    places: dict[int, list[str]] = {key: [] for key in _LINES}
-    left: dict[int, list[str]] = {key: [] for key in _LINES}
-    members: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
-    others: dict[int, list[str]] = {_LIVE: [], _BROKEN: []}
+    places: dict[int, list[str]] = {key: [] for key in LINES}
+    left: dict[int, list[str]] = {key: [] for key in LINES}
+    members: dict[int, list[str]] = {LIVE: [], BROKEN: []}
+    others: dict[int, list[str]] = {LIVE: [], BROKEN: []}
     records: list[str] = []
     failed: list[int] = []
     cut: list[str] = []
@@ -53,24 +53,24 @@ def pack_batch(
     begins = any(change[0] for change in changes)
     for old, doc, its_records, keeps_payload in changes:
         job_id, revision, uid, _, _, _, _, _, _, _, payload, _, past = doc
-        name = f"${len(job_id)}\r\n{job_id}\r\n" if job_id.isascii() else _argument(job_id)
+        name = f"${len(job_id)}\r\n{job_id}\r\n" if job_id.isascii() else argument(job_id)
         if uid or past:
             if begins:
                 text = same.get(old, "")
                 if not text:
-                    text = same[old] = _argument(f"{old} ")
+                    text = same[old] = argument(f"{old} ")
                 revisions.append(text)
             text = f"{revision} {doc.pack()}"
             docs.append(f"{name}${len(text)}\r\n{text}\r\n")
             if not keeps_payload and isinstance(payload, bytes):
                 payloads += f"{name}${len(payload)}\r\n".encode(), payload, b"\r\n"
         else:
-            last_revisions.append(_argument(f"{old} "))
+            last_revisions.append(argument(f"{old} "))
             gone.append(name)
         # What stays as it is need not be said.
-        after = _indexes(doc)
+        after = indexes(doc)
         was = known(job_id, old)
-        before = _indexes(was) if was is not None else _ANYWHERE if old else _NOWHERE
+        before = indexes(was) if was is not None else _ANYWHERE if old else _NOWHERE
         if after != before:
             line, due_us, is_live, is_broken = after
             was_in, was_due_us, was_live, was_broken = before
@@ -78,16 +78,16 @@ def pack_batch(
                 if was_in:
                     left[was_in].append(name)
                 elif was_in is None:
-                    for other in _LINES:
+                    for other in LINES:
                         if other != line:
                             left[other].append(name)
             if line and (line != was_in or due_us != was_due_us):
                 score = str(due_us)
                 places[line].append(f"${len(score)}\r\n{score}\r\n{name}")
             if is_live is not was_live:
-                (members if is_live else others)[_LIVE].append(name)
+                (members if is_live else others)[LIVE].append(name)
             if is_broken is not was_broken:
-                (members if is_broken else others)[_BROKEN].append(name)
+                (members if is_broken else others)[BROKEN].append(name)
         if its_records:
             for uid, record in its_records:
                 fire_us = record[1]
@@ -101,9 +101,9 @@ def pack_batch(
             if random() * often < 1:
                 cut.append(job_id)
     commands = [
-        ("HSET", _JOBS, docs, 2),
-        ("HDEL", _JOBS, gone, 1),
-        ("HDEL", _PAYLOADS, gone, 1),
+        ("HSET", JOBS, docs, 2),
+        ("HDEL", JOBS, gone, 1),
+        ("HDEL", PAYLOADS, gone, 1),
         *(("ZREM", key, some, 1) for key, some in left.items()),
         *(("ZADD", key, some, 2) for key, some in places.items()),
         *(("SADD", key, some, 1) for key, some in members.items()),
@@ -111,7 +111,7 @@ def pack_batch(
     ]
     told = [(command, key, size * len(some)) for command, key, some, size in commands if some]
     if payloads:
-        told.append(("HSET", _PAYLOADS, 2 * len(payloads) // 3))
+        told.append(("HSET", PAYLOADS, 2 * len(payloads) // 3))
     revisions += last_revisions
     batch = {
         "revisions": len(revisions),
@@ -127,21 +127,21 @@ def pack_batch(
     count = len(head) + len(revisions) + sum(size for _, _, size in told) + 3 * len(records)
     texts = (revisions, *(some for _, _, some, _ in commands))
     # Documents and records are JSON in ASCII: as many bytes as characters.
-    first = "".join((f"*{count}\r\n", *map(_argument, head), *chain.from_iterable(texts)))
+    first = "".join((f"*{count}\r\n", *map(argument, head), *chain.from_iterable(texts)))
     return b"".join((first.encode(), *payloads, "".join(records).encode()))
 
 
-def _argument(text: str) -> str:
+def argument(text: str) -> str:
     """An argument of a command, as Redis reads it."""
     return f"${len(text) if text.isascii() else len(text.encode())}\r\n{text}\r\n"
 
 
-def _indexes(doc: Doc) -> _Indexes:
+def indexes(doc: Doc) -> _Indexes:
     """Where a document is found."""
     _, _, uid, _, state, elapsed, _, due_us, _, _, _, live, past = doc
     is_live = True if live or past else False  # noqa: SIM210  # a call takes longer
     if not uid:
         return 0, 0, is_live, False
     if due_us is None:
-        return _IDLE, 0, is_live, state is _STATE_BROKEN
-    return _ELAPSED if elapsed else _WALL, due_us, is_live, state is _STATE_BROKEN
+        return IDLE, 0, is_live, state is _STATE_BROKEN
+    return ELAPSED if elapsed else WALL, due_us, is_live, state is _STATE_BROKEN

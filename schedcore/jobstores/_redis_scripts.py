@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DUE", "GET", "LEAVE", "MOVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
+__all__ = ["DUE", "GET", "LEAVE", "LOOK", "MOVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
 # KEYS: owner, meta, whose the run times are. ARGV: my name, lease (ms), the name that may be taken over or "", the schema
 # version, an older one that it is put in the place of, and the name for whose the run times are. Who takes it notes version and
@@ -86,6 +86,22 @@ for at = #KEYS + 1, #ARGV do
   end
 end
 return found
+"""
+
+# KEYS: owner, jobs. ARGV: my name, ids. Returns 1 if none of these is there; or the places of those that are; or the name of who
+# owns the store now, or "".
+LOOK = """
+local holder = redis.call('GET', KEYS[1])
+if holder ~= ARGV[1] then return holder or '' end
+local there = {}
+for first = 2, #ARGV, 4000 do
+  local values = redis.call('HMGET', KEYS[2], unpack(ARGV, first, math.min(first + 3999, #ARGV)))
+  for number, value in ipairs(values) do
+    if value then there[#there + 1] = first + number - 2 end
+  end
+end
+if #there > 0 then return there end
+return 1
 """
 
 # KEYS: owner, meta, jobs, payloads, due by the wall clock, due by elapsed time, idle, live, broken, and of run records the texts,

@@ -7,9 +7,9 @@ is due, by the wall clock and by elapsed time, and ``:idle`` of what is not sche
 ``…jobs:runs``: a hash of run records, found by the sorted sets ``:by_time``, ``:by_job`` and ``:failed`` (``_redis_history``).
 ``…jobs:meta``: schema version and notes. ``…jobs:owner``: who has the store open.
 
-**One script for each batch** (``_redis_scripts``): documents, indexes and records change together, or not at all, and only
-for who owns the store. On a Redis Cluster all keys have to be on one node: give both names the same tag in braces, such as
-``{schedcore}.jobs``.
+**One script for each batch** (``_redis_scripts``), or one transaction (``_redis_adding``): documents, indexes and records change
+together, or not at all, and only for who owns the store. On a Redis Cluster all keys have to be on one node: give both names the
+same tag in braces, such as ``{schedcore}.jobs``.
 
 What Redis itself may lose is for its settings to say: with ``appendfsync everysec`` the last second of a machine that
 crashes, without persistence everything.
@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
@@ -27,6 +28,7 @@ from schedcore.jobstores._clients import given_client
 from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, unpack_doc
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
+from schedcore.jobstores._redis_adding import are_new, pack_jobs, pack_look
 from schedcore.jobstores._redis_batch import pack_batch
 from schedcore.jobstores._redis_history import History
 from schedcore.jobstores._redis_scripts import DUE, GET, LEAVE, RELEASE, RENEW, TAKE
@@ -209,10 +211,13 @@ class RedisJobStore(History):
         return upgrade(self._redis, self._get, self._jobs_key, self._owner_key, self._history_keys, self._owner.text)
 
     def _ask_for_rights(self) -> None:
-        """Fail now where the account may not send scripts as they are sent later: one way is for reading, one for writing."""
+        """Fail now where the account may not send what is sent later: scripts, one way for reading and one for writing, and
+        transactions.
+        """
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.eval("return 1", 0)
             pipeline.script_load(GET)
+            pipeline.execute_command("UNWATCH")
             pipeline.execute()
 
     def _open_to_read(self) -> None:
@@ -290,8 +295,8 @@ class RedisJobStore(History):
         text = error_text(error)
         if isinstance(error, redis.exceptions.NoPermissionError) or _FORBIDDEN in str(error):
             text += (
-                f" (the account needs +@read +@write +@scripting +@connection, on keys that begin with {self._jobs_key!r} "
-                f"and {self._due_keys[False]!r})"
+                " (the account needs +@read +@write +@scripting +@transaction +@connection, on keys that begin with "
+                f"{self._jobs_key!r} and {self._due_keys[False]!r})"
             )
         return text, passing and not isinstance(error, redis.AuthenticationError)
 
@@ -414,11 +419,15 @@ class RedisJobStore(History):
     def _write(self, changes: Sequence[Change], together: bool) -> Sequence[bool]:
         written = [True] * len(changes)
         left = list(range(len(changes)))
+        adds = together and len(changes) >= _PIECE and are_new(changes)
         while left:
             size = len(left) if together else _PIECE
             pieces = [left[first : first + size] for first in range(0, len(left), size)]
             with self._telling():
-                answers = self._send([[changes[number] for number in piece] for piece in pieces])
+                if adds:
+                    answers, adds = [self._add(changes)], False  # what that does not decide the script does
+                else:
+                    answers = self._send([[changes[number] for number in piece] for piece in pieces])
                 for answer in answers:
                     if isinstance(answer, bytes) and answer:
                         raise self._in_use(answer)
@@ -433,7 +442,7 @@ class RedisJobStore(History):
                         written[given[place - 1]] = False
                     left += [number for number in piece if written[number] and not together]
             if b"" in answers:
-                # Nobody's: its lease ran out while the server, or this process, stood still.
+                # Nobody's: its lease ran out while the server, or this process, stood still; or something changed.
                 self._begin_anew(self._take())
         return written
 
@@ -445,12 +454,37 @@ class RedisJobStore(History):
 
         Nothing is sent twice: of a write that was made the second one is told that it came too late.
         """
-        pool = self._redis.connection_pool
-        connection = pool.get_connection()
-        try:
+        with self._connected() as connection:
             for piece in pieces:
                 connection.send_packed_command([self._command(piece)])
             return [connection.read_response() for _ in pieces]
+
+    def _add(self, changes: Sequence[Change]) -> Any:
+        """The same for many new jobs; b"" also if something has changed meanwhile."""
+        with self._connected() as connection:
+            connection.send_packed_command([pack_look(changes, self._keys, self._owner.text)])
+            command, replies = pack_jobs(changes, self._keys)
+            connection.read_response()
+            answer = connection.read_response()
+            if answer != 1:
+                connection.send_command("UNWATCH")
+                connection.read_response()
+                return answer
+            connection.send_packed_command([command])
+            for _ in range(replies):
+                connection.read_response()
+            made = connection.read_response()
+            for one in made or ():
+                if isinstance(one, Exception):
+                    raise one
+            return b"" if made is None else 1
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        pool = self._redis.connection_pool
+        connection = pool.get_connection()
+        try:
+            yield connection
         except BaseException:
             connection.disconnect()  # or who has it next is given the answers that are on their way
             raise

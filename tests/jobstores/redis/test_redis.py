@@ -19,6 +19,7 @@ from schedcore.errors import ConfigurationError, ConflictingIdError, JobStoreErr
 from schedcore.events import EVENT_JOB_BROKEN
 from schedcore.job import JobState
 from schedcore.jobstores._documents_doc import Change
+from schedcore.jobstores._redis_adding import pack_jobs
 from schedcore.jobstores.redis import RedisJobStore
 from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
@@ -198,10 +199,18 @@ def test_what_a_server_does_not_write_now_it_may_write_later(make: Make, setting
 
 
 # What an account of the store's own is said to need.
-DOCUMENTED = ("+@read", "+@write", "+@scripting", "+@connection", "~schedcore.jobs*", "~schedcore.run_times*")
+DOCUMENTED = (
+    "+@read",
+    "+@write",
+    "+@scripting",
+    "+@transaction",
+    "+@connection",
+    "~schedcore.jobs*",
+    "~schedcore.run_times*",
+)
 
 
-@pytest.mark.parametrize("missing", ["eval", "evalsha", "script|load", "zadd"])
+@pytest.mark.parametrize("missing", ["eval", "evalsha", "script|load", "unwatch", "zadd"])
 def test_an_account_that_may_not_do_what_is_needed_is_told_so_at_once(
     redis_server: Redis, make: Make, missing: str
 ) -> None:
@@ -214,7 +223,8 @@ def test_an_account_that_may_not_do_what_is_needed_is_told_so_at_once(
         scheduler.shutdown()
         admin.execute_command("ACL", "SETUSER", "theirs", f"-{missing}")
         scheduler = scheduler_on(make(username="theirs", password="password"))
-        with pytest.raises(JobStoreError, match=r"needs \+@read \+@write \+@scripting \+@connection") as caught:  # noqa: PT012
+        needs = r"needs \+@read \+@write \+@scripting \+@transaction \+@connection"
+        with pytest.raises(JobStoreError, match=needs) as caught:  # noqa: PT012
             scheduler.start(paused=True)
             # What a script does is found out when it does it, and Redis does not say what that was.
             assert missing == "zadd"
@@ -525,6 +535,103 @@ def test_of_documents_that_go_and_that_stay_some_are_outdated(make: Make, monkey
     assert store._redis.hlen("schedcore.jobs:payloads") == 3
     assert store._redis.exists("schedcore.jobs:live") == 0
     assert {record.job_id for record in store.runs()} == {run.job.id for run in runs}
+    scheduler.shutdown()
+
+
+def _many_new(**arguments: Any) -> list[dict[str, Any]]:
+    """More than are added by the script."""
+    return [{"func": work, "trigger": "interval", "hours": 1, "id": str(number), **arguments} for number in range(MANY)]
+
+
+@pytest.mark.parametrize("state", ["active", "paused"])
+def test_many_new_jobs_are_as_one_by_one(make: Make, state: str) -> None:
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    arguments = {"start_date": "2099-01-01", **({"next_run_time": None} if state == "paused" else {})}
+    first, *others = _many_new(**arguments)
+    scheduler.add_jobs([*others, {**first, "id": "ä"}])
+    scheduler.add_job(**first)
+    line = "schedcore.run_times:idle" if state == "paused" else "schedcore.run_times:elapsed"
+    assert store._redis.zcard(line) == MANY + 1
+    assert store._redis.zscore(line, "ä") == store._redis.zscore(line, "0")
+    payloads = store._redis.hgetall("schedcore.jobs:payloads")
+    assert len(payloads) == MANY + 1
+    assert payloads["ä".encode()] == payloads[b"0"].replace(b'"0"', '"ä"'.encode())
+    one, other = (store._redis.hget("schedcore.jobs", job_id).split(b",") for job_id in ("0", "ä"))
+    assert one[:1] + one[2:] == other[:1] + other[2:], "all but the uid"
+    assert {job.state for job in scheduler.get_jobs()} == {JobState(state)}
+    assert len(scheduler.get_jobs()) == MANY + 1
+    scheduler.remove_all_jobs()
+    scheduler.shutdown()
+    assert not store._redis.exists(line)
+    store._redis.close()
+
+
+def test_of_many_new_jobs_one_is_there(make: Make) -> None:
+    """None is added, and the next command is not taken for part of that."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "interval", hours=1, id="17")
+    for _ in range(2):
+        with pytest.raises(ConflictingIdError, match="17"):
+            scheduler.add_jobs(_many_new())
+        assert [job.id for job in scheduler.get_jobs()] == ["17"]
+        scheduler.modify_job("17", name="renamed")
+    scheduler.remove_job("17")
+    assert len(scheduler.add_jobs(_many_new())) == MANY
+    scheduler.shutdown()
+
+
+@pytest.mark.parametrize("what", ["job", "other job", "owner", "lease"])
+def test_something_changes_while_many_new_jobs_are_on_their_way(
+    make: Make, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    calls: list[int] = []
+
+    def change(changes: Sequence[Change], keys: Sequence[str]) -> tuple[bytes, int]:
+        calls.append(len(changes))
+        if len(calls) == 1:
+            if what == "owner":
+                store._redis.set(store._owner_key, OTHER, ex=30)
+            elif what == "lease":
+                store._redis.delete(store._owner_key)
+            else:
+                store._redis.hset("schedcore.jobs", "5" if what == "job" else "x", "7 {}")
+        return pack_jobs(changes, keys)
+
+    monkeypatch.setattr("schedcore.jobstores.redis.pack_jobs", change)
+    if what == "owner":
+        with pytest.raises(JobStoreInUseError, match="elsewhere"):
+            scheduler.add_jobs(_many_new())
+        assert store._redis.hlen("schedcore.jobs") == 0
+        assert calls == [MANY]
+        store._redis.delete(store._owner_key)
+    elif what == "job":
+        with pytest.raises(ConflictingIdError, match="5"):
+            scheduler.add_jobs(_many_new())
+        assert store._redis.hlen("schedcore.jobs") == 1
+    else:
+        scheduler.add_jobs(_many_new())
+        assert store._redis.hlen("schedcore.jobs:payloads") == MANY
+        assert calls == [MANY]
+    scheduler.shutdown()
+
+
+def test_many_new_jobs_that_a_command_cannot_write(make: Make) -> None:
+    """The answers to the others are not taken for those to what is asked next."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    store._redis.set("schedcore.run_times:elapsed", "not a sorted set")
+    with pytest.raises(JobStoreError, match="WRONGTYPE"):
+        scheduler.add_jobs(_many_new())
+    store._redis.delete("schedcore.run_times:elapsed")
+    assert store.get_note("of nobody") is None
     scheduler.shutdown()
 
 
