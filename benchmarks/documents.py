@@ -135,12 +135,12 @@ def _redis(where: Place, n: int) -> Began:
         pipeline.execute()
         pipeline = client.pipeline(transaction=True)
         for (job_id, fire_us), (started_us, ended_us) in zip(due, run_bare([DEFINITION] * len(due)), strict=True):
-            key = f"{job_id}:{fire_us}:1"
+            key = f"{job_id}\0{fire_us}:1"
             pipeline.hset("jobs", job_id, json.dumps(_document(fire_us + HOUR_US, [])))
             pipeline.srem("live", job_id)
             pipeline.hset("records", key, json.dumps(_record(job_id, fire_us, started_us, ended_us)))
             pipeline.zadd("history", {key: fire_us})
-            pipeline.zadd(f"history:{job_id}", {key: fire_us})
+            pipeline.zadd("history by job", {key: 0})
         pipeline.execute()
     client.close()
     return began
