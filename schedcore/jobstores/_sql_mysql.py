@@ -13,6 +13,7 @@ The owner of the tables holds a lock of a session of its own (``GET_LOCK``); the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -54,6 +55,8 @@ _PLAIN = (
     f"SESSION completion_type = 0"
 )
 
+# Whether nothing in a text has to be written in another way, whatever the server's rules for escapes are.
+_is_plain = re.compile(r"[\w .:/-]*", re.ASCII).fullmatch
 # A list of numbers in JSON as a row of VALUES.
 _ROUND = str.maketrans("[]", "()")
 
@@ -363,6 +366,9 @@ def _literals(kind: str, values: tuple[Any, ...], escape: Callable[[Any], str]) 
     first = values[0]
     if values.count(first) == len(values):  # as most states and reasons are
         return ["NULL" if first is None else escape(first)] * len(values)
+    # As most ids are: the driver would look at each by itself, for ten times as long.
+    if kind != "int" and None not in values and _is_plain("".join(values)):
+        return [f"'{value}'" for value in values]
     # What the driver would make of a number, too, at a tenth of the cost.
     return ["NULL" if value is None else str(value) if type(value) is int else escape(value) for value in values]
 
