@@ -164,13 +164,13 @@ def read_doc(job_id: str, revision: int, data: object, payload: bytes | Oversize
         fire_us, due_us, last_us = data["fire_us"], data["due_us"], data["last_us"]
         reason, elapsed = data["reason"], data["elapsed"]
         past = tuple(
-            Past(_typed(one, str), None if hexed is None else bytes.fromhex(hexed), _unpack_live(live))
+            Past(_uid(one), None if hexed is None else bytes.fromhex(hexed), _unpack_live(live))
             for one, hexed, live in data["past"]
         )
         doc = Doc(
             job_id,
             revision,
-            _typed(uid, str),
+            _uid(uid),
             _typed(version, int),
             state,
             _typed(elapsed, bool),
@@ -198,6 +198,14 @@ def _unpack_live(rows: Any) -> tuple[LiveRun, ...]:
         for fire_us, attempt, state, submitted, started in rows
         if instant(fire_us) is not None and state in LIVE_STATES
     )
+
+
+def _uid(value: Any) -> str:
+    """A uid that can be part of a record's key."""
+    uid = _typed(value, str)
+    if not is_text(uid) or "\0" in uid:
+        raise ValueError(f"{uid!r} is no uid")
+    return uid
 
 
 def _typed(value: Any, kind: type[T]) -> T:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schedcore.job import JobState
 from schedcore.jobstores._documents_doc import (
+    DAMAGED,
     Doc,
     LiveRun,
     Past,
@@ -18,6 +20,7 @@ from schedcore.run import LIVE_STATES, RunRecord, RunState
 
 # No halves of surrogate pairs, which no store takes.
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+_uids = _texts.filter(lambda uid: "\0" not in uid)
 _counts = st.integers(0, 2**31)
 _instants = st.integers(-(10**15), 10**17)
 _maybe_instants = st.none() | _instants
@@ -29,7 +32,7 @@ _docs = st.builds(
     Doc,
     id=_texts,
     revision=_counts,
-    uid=_texts,
+    uid=_uids,
     version=_counts,
     state=st.sampled_from(JobState),
     elapsed=st.booleans(),
@@ -40,7 +43,7 @@ _docs = st.builds(
     payload=st.none() | st.binary(max_size=5),
     live=_live,
     past=st.just(())
-    | st.lists(st.builds(Past, _texts, st.none() | st.binary(max_size=5), _live), max_size=2).map(tuple),
+    | st.lists(st.builds(Past, _uids, st.none() | st.binary(max_size=5), _live), max_size=2).map(tuple),
 )
 _outputs = st.none() | _texts
 _records = st.builds(
@@ -84,6 +87,17 @@ def test_documents(doc: Doc) -> None:
     assert text.isascii()
     assert "\n" not in text
     assert unpack_doc(doc.id, doc.revision, text, doc.payload) == doc
+
+
+@pytest.mark.parametrize("uid", ["\ud800", "a\0b"])
+@pytest.mark.parametrize("past", [False, True])
+def test_a_uid_that_no_key_of_a_record_can_have(uid: str, past: bool) -> None:
+    """Nobody of us wrote it, and a run of that job could not be put on record."""
+    doc = Doc("a", 1, "" if past else uid, past=(Past(uid, None, ()),) if past else ())
+    read = unpack_doc("a", 1, doc.pack(), None)
+    assert (read.state, read.reason) == (JobState.BROKEN, DAMAGED)
+    assert read.uid.isalnum()
+    assert read.past == ()
 
 
 @given(_records | _plain_records)

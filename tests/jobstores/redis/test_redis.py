@@ -25,7 +25,7 @@ from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import OTHER, FencedTests, check_emptied
+from tests.jobstores.owned import OTHER, FencedTests, check_emptied, due_jobs
 from tests.services import Proxy, Redis
 
 Make = Callable[..., RedisJobStore]
@@ -141,6 +141,29 @@ def test_places_and_documents_that_somebody_else_altered(make: Make) -> None:
             assert [len(scheduler.get_runs(name)) for name in ("odd", "digits")] == [1, 1], "each has its own history"
         finally:
             scheduler.shutdown()
+
+
+def test_a_document_with_a_uid_that_no_key_can_have_stops_nobody(make: Make) -> None:
+    scheduler = scheduler_on(make())
+    start_paused(scheduler)
+    due_jobs(scheduler, "ab")
+    scheduler.shutdown()
+    store = make()
+    with store._redis as client:
+        parts = client.hget("schedcore.jobs", "a").split(b",")
+        parts[1] = b'"\\ud800"'
+        client.hset("schedcore.jobs", "a", b",".join(parts))
+        scheduler = scheduler_on(make())
+        log = EventLog(scheduler)
+        scheduler.start()
+        log.wait_for(lambda log: bool(log.executed("b")) and bool(log.of(EVENT_JOB_BROKEN)))
+        end_s = time.monotonic() + 60
+        while [run.state for run in scheduler.get_runs("b")] != [RunState.SUCCEEDED]:
+            assert time.monotonic() < end_s
+            time.sleep(0.01)
+        assert scheduler.health()["default"].ok
+        assert {job.id: job.state for job in scheduler.get_jobs()}["a"] is JobState.BROKEN
+        scheduler.shutdown()
 
 
 # --- who owns it -------------------------------------------------------------------------------------------------------
