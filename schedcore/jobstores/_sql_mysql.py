@@ -136,14 +136,17 @@ class MySQL(Backend):
         return found
 
     def many(self, batch: Batch) -> Many:
-        if batch.kind in ("insert", "insert new"):
-            return _insert(batch, self.insert_new if batch.kind == "insert new" else "INSERT")
+        verb = self.insert_new if batch.kind == "insert new" else "INSERT"
+        insert = _insert(batch, verb) if batch.kind.startswith("insert") else None
+        numbers = set(batch.types) == {"int"}
 
         def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
             changed = 0
             as_values = "MariaDB" in cursor.connection.server_version
+            if insert is not None and not (as_values and numbers):
+                return insert(cursor, rows)
             for some in chunks(rows, _ROWS):
-                changed += cursor.execute(*_change(batch, some, as_values))
+                changed += cursor.execute(*_change(batch, some, verb, as_values=as_values))
             return changed
 
         return run
@@ -290,8 +293,8 @@ def _json(rows: Sequence[Sequence[Any]]) -> str:
     return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
 
 
-def _change(batch: Batch, rows: Sequence[Sequence[Any]], as_values: bool) -> tuple[str, tuple[str, ...]]:
-    """An UPDATE or a DELETE of many rows, and its parameters. ``as_values``: numbers may be rows of VALUES."""
+def _change(batch: Batch, rows: Sequence[Sequence[Any]], verb: str, *, as_values: bool) -> tuple[str, tuple[str, ...]]:
+    """A change of many rows, and its parameters. ``verb``: that of an INSERT; ``as_values``: numbers may be rows of VALUES."""
     put: dict[str, str] = {}  # in the place of each value
     different: list[tuple[str, str, tuple[Any, ...]]] = []
     for name, kind, column in zip(batch.names, batch.types, zip(*rows, strict=True), strict=True):
@@ -304,6 +307,7 @@ def _change(batch: Batch, rows: Sequence[Sequence[Any]], as_values: bool) -> tup
     values, where = (batch.fill(part, put.__getitem__) for part in (batch.values, batch.where))
     table = batch.table
     parameters: tuple[str, ...] = ()
+    rows_of = "(SELECT 1)"
     if different:
         few = list(zip(*(column for _, _, column in different), strict=True))
         if as_values and all(kind == "int" for _, kind, _ in different):
@@ -318,6 +322,8 @@ def _change(batch: Batch, rows: Sequence[Sequence[Any]], as_values: bool) -> tup
             parameters = (_json(few),)
         # What is the same in all rows finds many in the table: not for each of them the others are read.
         table = f"{rows_of} AS d STRAIGHT_JOIN {table}"
+    if batch.kind.startswith("insert"):
+        return f"{verb} INTO {batch.table} ({batch.into}) SELECT {values} FROM {rows_of} AS d", parameters
     if batch.kind == "update":
         return f"UPDATE {table} SET {values} WHERE {where}", parameters
     return f"DELETE {batch.table} FROM {table} WHERE {where}", parameters
