@@ -645,6 +645,32 @@ def test_something_changes_while_many_new_jobs_are_on_their_way(
     scheduler.shutdown()
 
 
+def test_many_new_jobs_whose_answer_is_lost(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are there, and known to be: what is sent after it is refused under the name that was used for it."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    read = redis.Connection.read_response
+    name = store._owner.text
+
+    def lose(connection: Any, *args: Any, **options: Any) -> Any:
+        answer = read(connection, *args, **options)
+        if isinstance(answer, list) and len(answer) == 3 and MANY in answer:  # what the transaction did
+            raise redis.ConnectionError("lost")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis.Connection, "read_response", lose)
+        with pytest.raises(JobStoreError, match="lost") as caught:
+            scheduler.add_jobs(_many_new())
+    assert caught.value.transient
+    assert len(scheduler.get_jobs()) == MANY
+    assert store._owner.text != name
+    with pytest.raises(ConflictingIdError):
+        scheduler.add_jobs(_many_new())
+    scheduler.shutdown()
+
+
 def test_many_new_jobs_that_a_command_cannot_write(make: Make) -> None:
     """The answers to the others are not taken for those to what is asked next."""
     store = make()
