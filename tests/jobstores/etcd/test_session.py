@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from queue import Queue
 
 import pytest
 import requests
@@ -17,9 +18,11 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @contextmanager
-def server(*answers: bytes) -> Iterator[tuple[PlainSession, str, list[bytes]]]:
-    """A session, where it is to ask, and what was asked. Each connection is given the next of these answers, and closed."""
-    asked: list[bytes] = []
+def server(*answers: bytes) -> Iterator[tuple[PlainSession, str, Queue[bytes]]]:
+    """A session, where it is to ask, and what was asked. Each connection is given the next of these answers, and closed; then
+    what was asked on it is told.
+    """
+    asked: Queue[bytes] = Queue()
 
     def serve() -> None:
         for answer in answers:
@@ -27,8 +30,9 @@ def server(*answers: bytes) -> Iterator[tuple[PlainSession, str, list[bytes]]]:
             with connection, connection.makefile("rb") as lines:
                 head = b"".join(iter(lines.readline, b"\r\n"))
                 length = int(head.lower().partition(b"content-length:")[2].split()[0])
-                asked.append(head + lines.read(length))
+                request = head + lines.read(length)
                 connection.sendall(answer)
+            asked.put(request)
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(60)
@@ -46,10 +50,11 @@ def server(*answers: bytes) -> Iterator[tuple[PlainSession, str, list[bytes]]]:
 def test_what_is_sent() -> None:
     with server(OK + b"Content-Length: 2\r\n\r\n{}", OK + b"Content-Length: 2\r\n\r\n{}") as (session, url, asked):
         assert session.post(url, json={"key": "a"}, timeout=20).json() == {}
+        first = asked.get(timeout=60).decode().split("\r\n")
         # The connection was closed meanwhile.
         assert session.get(url.replace("/v3/kv/range", "/version"), timeout=20).text == "{}"
+        second = asked.get(timeout=60).decode().split("\r\n")
     host = url.split("/")[2]
-    first, second = (text.decode().split("\r\n") for text in asked)
     assert first[0] == "POST /v3/kv/range HTTP/1.1"
     assert {f"Host: {host}", "Content-Type: application/json"} <= set(first)
     assert json.loads(first[-1]) == {"key": "a"}
