@@ -11,6 +11,9 @@ takes them, were made beforehand, and there is neither scheduler nor serializer.
 that. etcd spends most of it on the JSON of its gateway: 55 to 80 µs of the processor for a job, where the same takes 15 to 30
 over gRPC; a client for that which is maintained, complete and not for asyncio alone was looked for in November 2026, and not
 found. A ZooKeeper that was just started, and is compiling itself, spends 60 to 90 µs, and 55 to 65 where a job is an empty node.
+
+*Singly*, etcd spends 300 to 450 µs of the processor for a job that comes by its gateway, where APScheduler's, over gRPC, costs
+it 180 to 240: more than what the program has saved.
 """
 
 from __future__ import annotations
