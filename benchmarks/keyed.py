@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["CASES", "REQUIREMENTS", "TARGETS"]
 
 # APScheduler's store for etcd needs etcd3, which is no longer maintained and needs an old protobuf.
-REQUIREMENTS = ("kazoo>=2.10", "etcd3gw>=2.7", "etcd3==0.12.0", "protobuf<3.21")
+REQUIREMENTS = ("kazoo>=2.10", "etcd3gw>=2.7", "httptools>=0.6.4", "etcd3==0.12.0", "protobuf<3.21")
 
 _DUE = 10
 

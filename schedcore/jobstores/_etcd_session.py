@@ -2,26 +2,23 @@
 
 A call to the server that does nothing but wait takes requests and ``http.client`` several times as much of the processor's time
 as what is asked and answered, most of it for headers that are not looked at. And ``http.client`` sends a request's body by
-itself, after its headers, so that the server is woken twice.
+itself, after its headers, so that the server is woken twice. Here a request is one write, and httptools reads the answer.
 """
 
 from __future__ import annotations
 
 import json
 import socket
-from http.client import HTTPException
-from io import BufferedReader
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from httptools import HttpParserError, HttpResponseParser
 from urllib3.util import wait_for_read
 
 __all__ = ["PlainSession"]
 
-# Of an answer: bytes in a line, and lines of headers. ``http.client`` has the same limits.
-_LONGEST_LINE = 65_536
-_MOST_HEADERS = 100
+_PIECE = 65_536
 
 
 class PlainSession(requests.Session):
@@ -31,7 +28,6 @@ class PlainSession(requests.Session):
         super().__init__()
         self._address = host, port
         self._socket: socket.socket | None = None
-        self._answers: BufferedReader | None = None
 
     def request(self, method: str | bytes, url: str | bytes, *_: Any, **more: Any) -> requests.Response:
         """``more``: ``json`` and ``timeout``, which are all that etcd3gw gives."""
@@ -42,18 +38,20 @@ class PlainSession(requests.Session):
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         try:
-            connection, answers = self._connect(more.get("timeout"))
+            connection = self._connect(more.get("timeout"))
             connection.sendall(head.encode("ascii") + body)
-            answer, stays = _read(answers)
+            answer = _Answer()
+            while not answer.whole:
+                answer.take(connection.recv(_PIECE))
         except BaseException as error:
             # An answer that is still to come would be taken for that to the next request.
             self._disconnect()
             if isinstance(error, TimeoutError):
                 raise requests.Timeout(error) from error
-            if isinstance(error, OSError | HTTPException):
+            if isinstance(error, OSError | HttpParserError):
                 raise requests.ConnectionError(error) from error
             raise
-        if not stays:
+        if not answer.stays:
             self._disconnect()
         return answer
 
@@ -61,93 +59,60 @@ class PlainSession(requests.Session):
         self._disconnect()
         super().close()
 
-    def _connect(self, timeout_s: float | None) -> tuple[socket.socket, BufferedReader]:
+    def _connect(self, timeout_s: float | None) -> socket.socket:
         # The server closes connections that are idle for long, and when it ends.
         if self._socket is not None and wait_for_read(self._socket, 0.0):
             self._disconnect()
-        if self._socket is None or self._answers is None:
+        if self._socket is None:
             self._socket = socket.create_connection(self._address, timeout_s)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._answers = self._socket.makefile("rb")
         if self._socket.gettimeout() != timeout_s:
             self._socket.settimeout(timeout_s)
-        return self._socket, self._answers
+        return self._socket
 
     def _disconnect(self) -> None:
-        connection, answers, self._socket, self._answers = self._socket, self._answers, None, None
-        if answers is not None:
-            answers.close()
+        connection, self._socket = self._socket, None
         if connection is not None:
             connection.close()
 
 
 class _Answer(requests.Response):
-    """One of which all has been read."""
+    """One of which httptools tells, by the methods that begin with ``on_``, what has come."""
 
-    def __init__(self, status: int, reason: str, content: bytes) -> None:
+    def __init__(self) -> None:
         # Its base makes what nobody asks for here: headers, a jar for cookies.
-        self.status_code, self.reason, self.encoding = status, reason, "utf-8"
-        self._content = content
+        self.encoding = "utf-8"
+        self.whole = False
+        self.stays = False  # whether there can be another one on the same connection
+        self._reason: list[bytes] = []
+        self._body: list[bytes] = []
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
+
+    def take(self, piece: bytes) -> None:
+        """The next bytes that came. ``ConnectionError`` if there are no more; ``HttpParserError`` for what is no answer."""
+        if not piece:
+            raise ConnectionError("the connection was closed before an answer was whole")
+        if self._parser is not None:
+            self._parser.feed_data(piece)
+
+    def on_status(self, text: bytes) -> None:
+        self._reason.append(text)
+
+    def on_body(self, text: bytes) -> None:
+        self._body.append(text)
+
+    def on_message_complete(self) -> None:
+        # Each holds the other until then.
+        parser, self._parser = self._parser, None
+        if parser is not None:
+            self.whole = True
+            self.stays = parser.should_keep_alive()
+            self.status_code = parser.get_status_code()
+            self.reason = b"".join(self._reason).decode("latin-1")
+            self._content = b"".join(self._body)
 
     def json(self, **options: Any) -> Any:
         try:
             return json.loads(self.content, **options)
         except ValueError:
             return super().json(**options)  # which raises what requests raises
-
-
-def _read(answers: BufferedReader) -> tuple[_Answer, bool]:
-    """The next answer, and whether there can be another one on the same connection. ``HTTPException`` for what is none."""
-    words = _read_line(answers).split(None, 2)
-    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
-        raise HTTPException(f"not an answer: {words!r:.200}")
-    headers = _read_headers(answers)
-    length = headers.get(b"content-length", b"")
-    stays = words[0] != b"HTTP/1.0" and headers.get(b"connection", b"").lower() != b"close"
-    if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
-        content = b"".join(iter(lambda: _read_chunk(answers), b""))
-        _read_headers(answers)  # what comes behind it
-    elif length.isdigit():
-        content = _read_bytes(answers, int(length))
-    else:
-        content, stays = answers.read(), False
-    return _Answer(int(words[1]), words[2].decode("latin-1") if len(words) > 2 else "", content), stays
-
-
-def _read_headers(answers: BufferedReader) -> dict[bytes, bytes]:
-    headers: dict[bytes, bytes] = {}
-    for _ in range(_MOST_HEADERS):
-        line = _read_line(answers)
-        if not line:
-            return headers
-        name, _, value = line.partition(b":")
-        headers[name.lower()] = value.strip()
-    raise HTTPException(f"an answer with more than {_MOST_HEADERS} headers")
-
-
-def _read_line(answers: BufferedReader) -> bytes:
-    line = answers.readline(_LONGEST_LINE)
-    if not line.endswith(b"\n"):
-        raise HTTPException(f"an answer that ends, or goes on and on, in {line!r:.200}")
-    return line.rstrip(b"\r\n")
-
-
-def _read_chunk(answers: BufferedReader) -> bytes:
-    line = _read_line(answers)
-    try:
-        size = int(line.partition(b";")[0], 16)
-    except ValueError:
-        raise HTTPException(f"not the size of a part: {line!r:.200}") from None
-    if size < 0:
-        raise HTTPException(f"not the size of a part: {line!r:.200}")
-    chunk = _read_bytes(answers, size)
-    if chunk:
-        _read_line(answers)
-    return chunk
-
-
-def _read_bytes(answers: BufferedReader, size: int) -> bytes:
-    found = answers.read(size)
-    if len(found) < size:
-        raise HTTPException(f"an answer that ends after {len(found)} bytes of {size}")
-    return found
