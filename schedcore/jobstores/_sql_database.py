@@ -25,9 +25,10 @@ from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError, JobStoreError, JobStoreInUseError
 from schedcore.jobstores._sql_backend import Backend, Names, Ownership
-from schedcore.jobstores._sql_schema import Tables, check_tables, create_tables, make_tables
+from schedcore.jobstores._sql_schema import check_tables, create_tables
 from schedcore.jobstores._sql_server import Watch, discard
 from schedcore.jobstores._sql_statements import Statements
+from schedcore.jobstores._sql_tables import Tables, make_tables
 
 __all__ = ["Database"]
 

@@ -5,7 +5,7 @@ not over: its state, its next fire time, and two counters: ``version`` grows whe
 anything does. Each run changes that place, and nothing else of the job: so it is small, and has few indexes. ``runs`` has a row
 for each run and for each span of skipped fire times; a run's key (job, fire time, attempt) is what makes it happen once: whoever
 writes the row runs it. ``meta`` has the schema version, who has the store open, and from where on runs may be live.
-(``_sql_schema``; the statements on them: ``_sql_statements``.)
+(``_sql_tables``, ``_sql_schema``; the statements on them: ``_sql_statements``.)
 
 **Jobs that are over.** A job that has ended or was removed has no place, and lets go of its id at once (``id`` is null,
 ``former_id`` has it), so that the next job may have it. One that has ended keeps its payload until its last live run is over, for

@@ -28,6 +28,7 @@ from schedcore.errors import (
 from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
 from schedcore.jobstores import _sql_runs, _sql_schema, _sql_server
+from schedcore.jobstores._sql_tables import Tables
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.sqlalchemy import SCHEMA_VERSION, SQLAlchemyJobStore, open_reader
 from schedcore.run import Finish, Run, RunState
@@ -351,10 +352,10 @@ class ServerTests:
             start(SQLAlchemyJobStore(place.url))
         version(str(now))
 
-        def step(connection: sa.Connection, tables: _sql_schema.Tables) -> None:
+        def step(connection: sa.Connection, tables: Tables) -> None:
             connection.exec_driver_sql("ALTER TABLE schedcore_jobs ADD COLUMN more INTEGER")
 
-        monkeypatch.setattr(_sql_schema, "_UPGRADES", {now: step})
+        monkeypatch.setattr(_sql_schema, "UPGRADES", {now: step})
         monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", now + 1)
         with pytest.raises(
             JobStoreError, match=f"version {now}, of an older release of schedcore; a scheduler that opens"

@@ -23,6 +23,8 @@ from schedcore.errors import (
 )
 from schedcore.job import JobState
 from schedcore.jobstores import _sql_schema
+from schedcore.jobstores._sql_tables import Tables
+from schedcore.jobstores._sql_upgrade import Step
 from schedcore.jobstores.sqlalchemy import SCHEMA_VERSION, SQLAlchemyJobStore, open_reader
 from schedcore.run import RunState
 from schedcore.schedulers.background import BackgroundScheduler
@@ -100,20 +102,20 @@ class TestOpening:
         run_due(store, T0)
         close(store)
 
-        def add_a_column(name: str) -> _sql_schema.Step:
-            def step(connection: sa.Connection, tables: _sql_schema.Tables) -> None:
+        def add_a_column(name: str) -> Step:
+            def step(connection: sa.Connection, tables: Tables) -> None:
                 connection.exec_driver_sql(f"ALTER TABLE schedcore_jobs ADD COLUMN {name} INTEGER")
 
             return step
 
-        def fail(connection: sa.Connection, tables: _sql_schema.Tables) -> None:
+        def fail(connection: sa.Connection, tables: Tables) -> None:
             connection.exec_driver_sql("ALTER TABLE schedcore_jobs ADD COLUMN half INTEGER")
             raise OSError("interrupted")
 
         version = "SELECT value FROM schedcore_jobs_meta WHERE name = 'schema'"
         now, later, latest = (SCHEMA_VERSION + more for more in range(3))
         monkeypatch.setattr(_sql_schema, "SCHEMA_VERSION", latest)
-        monkeypatch.setattr(_sql_schema, "_UPGRADES", {now: add_a_column("first"), later: fail})
+        monkeypatch.setattr(_sql_schema, "UPGRADES", {now: add_a_column("first"), later: fail})
         with pytest.raises(
             JobStoreError, match=f"version {now}, of an older release of schedcore; a scheduler that opens"
         ):
@@ -123,7 +125,7 @@ class TestOpening:
         ):
             start(SQLAlchemyJobStore(url))
         assert query(url, version) == [(str(later),)]
-        monkeypatch.setattr(_sql_schema, "_UPGRADES", {later: add_a_column("second")})
+        monkeypatch.setattr(_sql_schema, "UPGRADES", {later: add_a_column("second")})
         store = start(SQLAlchemyJobStore(url))
         assert query(url, version) == [(str(latest),)]
         columns = [row[1] for row in query(url, "PRAGMA table_info(schedcore_jobs)")]
