@@ -58,8 +58,8 @@ def _bare(path: Path, n: int) -> Began:
     base.executemany("INSERT INTO jobs (id, payload) VALUES (?, ?)", [(str(i), DEFINITION.decode()) for i in range(n)])
     base.execute(
         "INSERT INTO schedule (uid, id, version, fence, state, elapsed, fire_us, due_us)"
-        " SELECT uid, id, 1, 1, 'active', 1, ?1, ?1 FROM jobs",
-        (now_us,),
+        " SELECT uid, id, 1, 1, 'active', 1, ?, ? FROM jobs",
+        (now_us, now_us),
     )
     base.execute("COMMIT")
     began = begin()
