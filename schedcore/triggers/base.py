@@ -88,7 +88,7 @@ def names_zone(cls: type, arguments: Mapping[str, Any]) -> bool:
     """Whether arguments for a trigger class say which zone it is of; if not, whoever makes it gives its own as ``timezone``."""
     if "timezone" in arguments:
         return True
-    own: Callable[[Mapping[str, Any]], bool] | None = getattr(cls, "names_zone", None)
+    own: Callable[[Mapping[str, Any]], bool] | None = getattr(cls, "names_zone", None)  # it may be anybody's class
     return own is not None and own(arguments)
 
 
@@ -136,6 +136,11 @@ class BaseTrigger(ABC):
         ``previous_fire_time`` is the last one that was returned, or None at first; the answer must be later than it. With None,
         it is the first fire time at or after ``now``.
         """
+
+    @staticmethod
+    def names_zone(arguments: Mapping[str, Any]) -> bool:
+        """Whether arguments of the class say in another way than by ``timezone`` which zone the trigger is of."""
+        return False
 
     def anchored(self, now_us: int) -> Self:
         """This trigger with a start that the user left out bound to ``now_us``; the trigger itself when nothing was left out."""
