@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schedcore.jobstores._documents_doc import unpack_record
-from schedcore.jobstores._owned import OwnedStore
+from schedcore.jobstores._redis_owner import OwnedKeys
 from schedcore.run import RunRecord, RunState
 
 __all__ = ["FAILED", "RECORD_BYTES", "History", "read_text", "record_key"]
@@ -34,15 +34,13 @@ def read_text(text: object) -> RunRecord | None:
     return unpack_record(text) if isinstance(text, bytes) else None
 
 
-class History(OwnedStore):
+class History(OwnedKeys):
     """The hash ``…:runs`` of the records, and what they are found by."""
 
-    # Any: what its calls return is typed for the asynchronous client, too.
-    _redis: Any
     _get: Any  #: the script ``GET``
 
-    def _name_history(self, jobs_key: str) -> None:
-        self._runs_key = f"{jobs_key}:runs"
+    def _name_history(self) -> None:
+        self._runs_key = f"{self._jobs_key}:runs"
         self._by_time_key = f"{self._runs_key}:by_time"
         self._by_job_key = f"{self._runs_key}:by_job"
         self._failed_key = f"{self._runs_key}:failed"

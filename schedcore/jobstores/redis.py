@@ -5,7 +5,8 @@ revision and JSON text, and ``…jobs:payloads`` of their payloads. ``…run_tim
 is due, by the wall clock and by elapsed time, and ``:idle`` of what is not scheduled; ``:of``: which ``jobs_key`` they go with.
 ``…jobs:live``, ``:broken``: sets of ids.
 ``…jobs:runs``: a hash of run records, found by the sorted sets ``:by_time``, ``:by_job`` and ``:failed`` (``_redis_history``).
-``…jobs:meta``: schema version and notes. ``…jobs:owner``: who has the store open.
+``…jobs:meta``: schema version and notes. ``…jobs:owner``: who has the store open (``_redis_owner``). The driver's errors are in
+``_redis_client``.
 
 **One script for each batch** (``_redis_scripts``), or one transaction (``_redis_adding``): documents, indexes and records change
 together, or not at all, and only for who owns the store. On a Redis Cluster all keys have to be on one node: give both names the
@@ -23,59 +24,34 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
-from schedcore.jobstores._clients import given_client
+from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError
 from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, unpack_doc
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
 from schedcore.jobstores._payload import Oversized
-from schedcore.jobstores._redis_adding import are_new, pack_jobs, pack_look
-from schedcore.jobstores._redis_batch import pack_batch
-from schedcore.jobstores._redis_history import History
-from schedcore.jobstores._redis_scripts import DUE, GET, LEAVE, RELEASE, RENEW, TAKE
-from schedcore.jobstores._redis_upgrade import is_done, upgrade
+from schedcore.jobstores._redis_scripts import DUE, GET, LEAVE
 from schedcore.jobstores.base import Due, StoreTraits
 from schedcore.serializers.base import Serializer
 from schedcore.triggers._zones import FIRST_US, LAST_US
 
 try:
     import redis
-    from redis.backoff import NoBackoff
-    from redis.exceptions import ClusterDownError, TryAgainError
-    from redis.retry import Retry
+
+    from schedcore.jobstores._redis_adding import are_new, pack_jobs, pack_look
+    from schedcore.jobstores._redis_batch import pack_batch
+    from schedcore.jobstores._redis_client import client_of_users, explained, make_client
+    from schedcore.jobstores._redis_history import History
+    from schedcore.jobstores._redis_owner import SCHEMA_VERSION
+    from schedcore.jobstores._redis_upgrade import is_done, upgrade
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'redis'", "redis") from error
 
 __all__ = ["SCHEMA_VERSION", "RedisJobStore"]
 
-SCHEMA_VERSION = "2"
-# That of an older release, which becomes this one (``_redis_upgrade``).
-_OLDER_VERSION = "1"
-
-# Seconds. A server that does not answer for so long is away.
-_TIMEOUT_S = 10.0
-# Times that the owner's key may change hands while it is looked at.
-_TRIES = 10
-_LEASE_MS = int(LEASE_S * 1000)
 # Bytes of a document at most: what it says itself, and so many payloads, twice as long, of earlier jobs with runs that are live.
 _DOC_BYTES = 1024 * 1024
 _PAST_PAYLOADS = 4
 _ANY_BYTES = 1 << 40
 # Changes written by one call of the script, unless they are together.
 _PIECE = 250
-# Errors that a later try may not meet again: there is no way to the server, or it has no room, is a replica for now, cannot write
-# to its disk, has too few replicas, or runs a script of somebody else's.
-_PASSING = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    OSError,
-    redis.OutOfMemoryError,
-    redis.ReadOnlyError,
-    ClusterDownError,
-    TryAgainError,
-)
-_PASSING_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")
-# What a server says of a command in a script that the account may not give, without its name.
-_FORBIDDEN = "The user executing the script can't"
 # What a document begins with, as the script ``WRITE`` reads it. What begins otherwise has no revision: 0.
 _REVISION = re.compile(rb"([1-9][0-9]{0,17}) ")
 
@@ -130,17 +106,16 @@ class RedisJobStore(History):
         if jobs_key == run_times_key:
             raise ConfigurationError(f"jobs_key and run_times_key must differ; both are {jobs_key!r}")
         self._owns_client = client is None
-        self._redis = _make_client(db, connect_args) if client is None else _given_client(client, connect_args)
-        self._owner_key = f"{jobs_key}:owner"
-        self._meta_key = f"{jobs_key}:meta"
+        self._redis = make_client(db, connect_args) if client is None else client_of_users(client, connect_args)
         self._jobs_key = jobs_key
+        self._run_times_key = run_times_key
         self._payloads_key = f"{jobs_key}:payloads"
         self._due_keys = {False: run_times_key, True: f"{run_times_key}:elapsed"}
         self._idle_key = f"{run_times_key}:idle"
-        self._run_times_of_key = f"{run_times_key}:of"
         self._live_key = f"{jobs_key}:live"
         self._broken_key = f"{jobs_key}:broken"
-        self._name_history(jobs_key)
+        self._name_owner()
+        self._name_history()
         # Of the script ``WRITE``.
         self._keys = [
             self._owner_key,
@@ -153,12 +128,6 @@ class RedisJobStore(History):
             self._broken_key,
             *self._history_keys,
         ]
-        self._owner = Owner()
-        self._renewal: Renewal | None = None
-        self._names_of_mine: set[bytes] = set()
-        self._take_lease = self._redis.register_script(TAKE)
-        self._renew_lease = self._redis.register_script(RENEW)
-        self._release = self._redis.register_script(RELEASE)
         self._due = self._redis.register_script(DUE)
         self._get = self._redis.register_script(GET)
         self._leave = self._redis.register_script(LEAVE)
@@ -176,36 +145,11 @@ class RedisJobStore(History):
         self._check_keys(there=self._is_there())
         self._ask_for_rights()
         self._take()
-        self._renewal = Renewal(self._renew, self._alias)
+        self._keep()
         while (holder := self._upgrade()) is not None:
             if holder:
                 raise self._in_use(holder)
             self._take()  # the lease ran out
-
-    def _check_keys(self, *, there: bool) -> None:
-        """Refuse keys of somebody else's: of two stores with one timeline each would take the other's jobs out of it."""
-        ours = self._whose_run_times()
-        new = {} if there else {"jobs_key": self._jobs_key}
-        if not (ours or there):
-            new["run_times_key"] = self._due_keys[False]
-        for name, key in new.items():
-            if self._redis.exists(key):
-                raise JobStoreError(
-                    self._alias, f"the key {key!r} is there, and was not written by schedcore; give another {name}"
-                )
-        if not ours and not self._redis.set(self._run_times_of_key, self._jobs_key, nx=True):
-            self._whose_run_times()  # somebody else was faster
-
-    def _whose_run_times(self) -> bool:
-        """Whether the run times are noted to be those of our jobs. Raises for those of others."""
-        whose: bytes | None = self._redis.get(self._run_times_of_key)
-        if whose not in (None, self._jobs_key.encode()):
-            raise JobStoreError(
-                self._alias,
-                f"the run times under {self._due_keys[False]!r} are those of the jobs under "
-                f"{whose.decode('utf-8', 'replace')!r}; give another run_times_key",
-            )
-        return whose is not None
 
     def _upgrade(self) -> bytes | None:
         return upgrade(self._redis, self._get, self._jobs_key, self._owner_key, self._history_keys, self._owner.text)
@@ -223,9 +167,7 @@ class RedisJobStore(History):
     def _open_to_read(self) -> None:
         if not self._is_there():
             raise self._nothing_there(f"under {self._jobs_key!r}")
-        if self._redis.hget(self._meta_key, "schema") != SCHEMA_VERSION.encode() or not is_done(
-            self._redis, self._jobs_key
-        ):
+        if self._is_older() or not is_done(self._redis, self._jobs_key):
             raise JobStoreError(
                 self._alias,
                 f"the keys under {self._jobs_key!r} are of an older release of schedcore; a scheduler that opens them changes "
@@ -233,72 +175,16 @@ class RedisJobStore(History):
             )
         self._whose_run_times()
 
-    def _is_there(self) -> bool:
-        """Whether there are keys of ours. Raises for those of another version."""
-        version = self._redis.hget(self._meta_key, "schema")
-        if version not in (None, SCHEMA_VERSION.encode(), _OLDER_VERSION.encode()):
-            raise self._other_version(version)
-        return version is not None
-
-    def _other_version(self, version: bytes) -> JobStoreError:
-        return JobStoreError(
-            self._alias,
-            f"the keys under {self._jobs_key!r} have schema version {version!r}, and this release reads {SCHEMA_VERSION}",
-        )
-
-    def _take(self) -> bool:
-        """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
-        owner = Owner()
-        mine = owner.text.encode()
-        holder = b""
-        for _ in range(_TRIES):
-            before = holder
-            # Remembered before it is written: whether it was may remain unknown.
-            self._names_of_mine.add(mine)
-            args: list[bytes | int | str] = [mine, _LEASE_MS, before, SCHEMA_VERSION, _OLDER_VERSION, self._jobs_key]
-            keys = [self._owner_key, self._meta_key, self._run_times_of_key]
-            holder, last = self._take_lease(keys=keys, args=args)
-            if holder == mine:
-                alone = last in self._names_of_mine
-                self._owner, self._names_of_mine = owner, {mine}
-                return alone
-            if not holder:
-                raise self._other_version(last)
-            if holder not in self._names_of_mine and not is_gone(holder):
-                raise self._in_use(holder)
-        raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
-
-    def _renew(self) -> None:
-        if not self._renew_lease(keys=[self._owner_key], args=[self._owner.text, _LEASE_MS]):
-            self._lease_ran_out()
-
-    def _in_use(self, holder: bytes) -> JobStoreInUseError:
-        own = "a jobs_key and a run_times_key"
-        return in_use(f"under {self._jobs_key!r}", holder, own, f"lease ends within {LEASE_S:.0f} s")
-
     def _close(self) -> None:
-        renewal, self._renewal = self._renewal, None
-        if renewal is not None:
-            renewal.stop()
-        if not self._read_only:
-            try:
-                self._release(keys=[self._owner_key], args=[self._owner.text])
-            except redis.RedisError:
-                pass  # it ends by itself
+        self._let_go()
         if self._owns_client:
             self._redis.close()
 
     def _explain(self, error: Exception) -> tuple[str, bool] | None:
-        if not isinstance(error, redis.RedisError | OSError):
-            return None
-        passing = isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES)
-        text = error_text(error)
-        if isinstance(error, redis.exceptions.NoPermissionError) or _FORBIDDEN in str(error):
-            text += (
-                " (the account needs +@read +@write +@scripting +@transaction +@connection, on keys that begin with "
-                f"{self._jobs_key!r} and {self._due_keys[False]!r})"
-            )
-        return text, passing and not isinstance(error, redis.AuthenticationError)
+        keys = f"{self._jobs_key!r} and {self._run_times_key!r}"
+        return explained(
+            error, f"+@read +@write +@scripting +@transaction +@connection, on keys that begin with {keys}"
+        )
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -529,22 +415,3 @@ def _doc(job_id: str, value: bytes | list[Any], payload: _Fetched) -> Doc:
     if found is None:
         return unpack_doc(job_id, 0, text, definition)
     return unpack_doc(job_id, int(found[1]), text[found.end() :], definition)
-
-
-def _make_client(db: int, options: Mapping[str, Any]) -> redis.Redis:
-    # Who waits for an answer longer than that tries again anyway, with growing delays.
-    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S, "retry": Retry(NoBackoff(), 0)}
-    try:
-        return redis.Redis(**{"db": db, **timeouts, **options, "decode_responses": False})
-    except (TypeError, ValueError, redis.RedisError) as error:
-        raise ConfigurationError(f"the Redis client cannot be made: {error}") from error
-
-
-def _given_client(client: redis.Redis | str, options: Mapping[str, Any]) -> redis.Redis:
-    wanted = "a redis.Redis (not an asynchronous one)"
-    found: redis.Redis = given_client(client, options, lambda it: isinstance(it, redis.Redis), wanted)
-    if found.connection_pool.connection_kwargs.get("decode_responses"):
-        raise ConfigurationError(
-            "client: make it without decode_responses=True; records are bytes, and not all of them text"
-        )
-    return found
