@@ -223,7 +223,7 @@ class Jobs:
 
     def _hand_over(self, pump: Pump, entries: Sequence[JobEntry]) -> None:
         """Put new jobs into an open store, with what is left out before their first fire times."""
-        pump.before_adding()
+        pump.notes.before_adding()
         if not self._left_out.untold:
             pump.store.add_entries(entries)
             return

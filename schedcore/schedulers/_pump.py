@@ -4,34 +4,36 @@ Each job store has a pump of its own, so that one that is slow or down delays no
 step. For a store that does I/O it runs in a worker thread (``Wakeup.run_blocking``), one at a time; for one in memory it runs at
 once. What follows from it (events, submissions) is *applied* in the scheduler's thread; runs go through a ``HandOver``.
 
-When a cycle fails, nothing is known about what the store did. Outcomes that were to be written are kept and written again,
-which is harmless; before anything is claimed again, ``recover`` reads back what a commit may have left. The pump tries again with
-growing delays, up to the scheduler's ``jobstore_retry_interval``.
+When a cycle fails, nothing is known about what the store did. Outcomes that were to be written are kept and written again
+(``WriteBack``), which is harmless; before anything is claimed again, ``recover`` reads back what a commit may have left. The pump
+tries again with growing delays, up to the scheduler's ``jobstore_retry_interval`` (``Health``).
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from time import sleep
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from schedcore._locks import make_event
-from schedcore.clock import STEP_US, Now
+from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, decide
 from schedcore.errors import contained, error_text
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
-from schedcore.run import Finish, Run, RunState, SkipReason
-from schedcore.schedulers import _rearrange as rearrange
+from schedcore.run import Finish, Run
 from schedcore.schedulers._handover import HandOver
+from schedcore.schedulers._health import Health
+from schedcore.schedulers._notes import Notes
 from schedcore.schedulers._orders import Order, Orders
+from schedcore.schedulers._rearrange import rearrange
+from schedcore.schedulers._write_back import WriteBack
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["BATCH", "BLOCKING_BATCH", "FIRST_BATCH", "CycleResult", "Pump", "StoreHealth"]
+__all__ = ["BATCH", "BLOCKING_BATCH", "FIRST_BATCH", "CycleResult", "Pump"]
 
 # Jobs decided about in one tick: some 0.3 ms of a loop's time, after which it serves its sockets before the next batch. What
 # such a batch allocates and frees again stays below the garbage collector's threshold (700 objects); larger ones set it off.
@@ -40,18 +42,8 @@ BATCH = 64
 BLOCKING_BATCH = 1000
 # The first of these after a store was opened, or away: some more than a pool has threads. The first run waits for all of it.
 FIRST_BATCH = 16
-# Seconds before the first retry after a store failed; doubled each time up to the scheduler's jobstore_retry_interval.
-FIRST_RETRY_S = 0.1
 # Looks, a millisecond apart, for a run that is nowhere because it is just being reported.
 KNOWN_TRIES = 100
-
-
-class StoreHealth(NamedTuple):
-    """How a job store does: ``ok``, the last error as text, and since when (microseconds since the epoch) that has been so."""
-
-    ok: bool
-    error: str | None
-    since_us: int
 
 
 class CycleResult:
@@ -73,14 +65,15 @@ class CycleResult:
 
 
 class Pump:
-    """See the module's docstring. All but ``_cycle``, ``finished`` and ``begun`` belongs to the scheduler's thread."""
+    """See the module's docstring. All but ``_cycle`` and ``write_back`` belongs to the scheduler's thread."""
 
     def __init__(self, scheduler: BaseScheduler, alias: str, store: JobStore) -> None:
         self.scheduler = scheduler
         self.alias = alias
         self.store = store
-        self.finished: deque[Finish] = deque()  # appended to by any thread
-        self.begun: deque[tuple[Run, int]] = deque()  # likewise; for durable stores
+        self.health = Health(scheduler)
+        self.notes = Notes(store)
+        self.write_back = WriteBack()
         self.orders = Orders(self._complain_of_order)
         self._turn = threading.RLock()
         self._writes = False  # whether whoever has the turn is at it
@@ -90,18 +83,11 @@ class Pump:
         self.opened = False
         self.tried = make_event()  # whether its first cycle is over
         self.closed = False
-        self.health = StoreHealth(True, None, scheduler.clock.wall_us())
-        self._unwritten: list[Finish] = []
         self._unsure = True  # the store may hold what this scheduler does not know: recover first
-        self._compared = False  # whether what a durable store noted was compared with today
-        self._zones_noted = False
-        self._noted_us: int | None = None  # when the time was noted in it
         self._correct = False  # the clock was corrected: calendar jobs are to be looked at again
         self._due = Due(None, None)
         self._looks = True  # the next cycle asks the store what is due next: it may be another job by now
         self._more = False
-        self._failures = 0
-        self._retry_at_s = 0.0
         self.handover = HandOver(scheduler)
 
     # -- the scheduler's thread --------------------------------------------------------------------------------------------
@@ -109,7 +95,7 @@ class Pump:
     def tick(self, now: Now, mono_s: float) -> bool:
         """Make a step if there is one to make; whether it was one for which the next has to wait a millisecond."""
         self.handover.release_held()
-        if self.busy or self.closed or (self._failures and mono_s < self._retry_at_s):
+        if self.busy or self.closed or (not self.health.ok and self.health.wait_s(mono_s)):
             return False
         if not self._has_work(now):
             return False
@@ -146,17 +132,7 @@ class Pump:
             self.failed(error)
 
     def _has_work(self, now: Now) -> bool:
-        if (
-            self.finished
-            or self.begun
-            or self.touched
-            or self.stale
-            or self.orders
-            or self._unwritten
-            or self._unsure
-            or self._correct
-            or self._more
-        ):
+        if self.write_back or self.touched or self.stale or self.orders or self._unsure or self._correct or self._more:
             return True
         return self._is_due(now)
 
@@ -170,9 +146,9 @@ class Pump:
         """Seconds until the next step; None: only when something happens."""
         if self.busy or self.closed:
             return None
-        if self._failures:
-            return max(0.0, self._retry_at_s - mono_s)
-        if self._more or self.touched or self.finished or self.begun or self.orders:
+        if not self.health.ok:
+            return self.health.wait_s(mono_s)
+        if self._more or self.touched or self.write_back or self.orders:
             return 0.0
         if not self.scheduler._dispatches:
             return None
@@ -260,29 +236,17 @@ class Pump:
 
     def failed(self, error: Exception) -> None:
         """A step failed: nothing is known of what the store did, and the next one is made after a while."""
-        scheduler = self.scheduler
         self._unsure = True
         self._more = False
-        self._failures += 1
-        limit_s = scheduler._retry_interval_s
-        # Jitter keeps a fleet from coming back all at once.
-        delay_s = min(limit_s, FIRST_RETRY_S * 2 ** min(self._failures - 1, 30)) * (0.75 + 0.25 * scheduler._random())
-        self._retry_at_s = scheduler.clock.monotonic_s() + delay_s
-        text = error_text(error)
-        if self.health.ok:
-            self.health = StoreHealth(False, text, scheduler.clock.wall_us())
-        else:
-            self.health = self.health._replace(error=text)
-        scheduler._reports.store_failed(self.alias, error, delay_s)
+        self.scheduler._reports.store_failed(self.alias, error, self.health.failed(error))
 
     def _apply(self, result: CycleResult) -> None:
         scheduler = self.scheduler
         if result.error is not None:
             self.failed(result.error)
         else:
-            if self._failures or not self.health.ok:
-                self._failures = 0
-                self.health = StoreHealth(True, None, scheduler.clock.wall_us())
+            if not self.health.ok:
+                self.health.recovered()
                 scheduler._reports.store_recovered(self.alias)
             if result.due is not None:
                 self._due = result.due
@@ -338,10 +302,10 @@ class Pump:
             store.start(scheduler, self.alias)
             self.opened = True
         # Whoever puts something off touches the store, so most steps need no more than a glance.
-        if self._looks or self._failures or self.has_put_off:
+        if self._looks or not self.health.ok or self.has_put_off:
             result.added = self.write_changes(not (store.traits.blocking or scheduler._opens_stores_in_start))
-        if self.finished or self.begun or self._unwritten:
-            self._write_back(result)
+        if self.write_back:
+            self.write_back.write(store, result.ended)
         recovers = self._unsure
         if recovers:
             result.recovered = store.recover(self._known_runs(result))
@@ -352,8 +316,8 @@ class Pump:
             if self._correct:
                 self._correct = False
                 self._looks = True
-                rearrange.rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
-            opens = store.traits.durable and self._compare_notes(now)
+                rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
+            opens = self.notes.compare(now, scheduler._random, self._complain)
             limit = BATCH
             if store.traits.blocking:
                 # What waited while the store was opened, or away, begins after a short step, and not behind a thousand others.
@@ -367,10 +331,10 @@ class Pump:
             if opens and result.committed is not None and result.committed.runs:
                 # The first runs begin before the time is noted and it is asked what is due next: another cycle follows at once.
                 result.more = True
-            elif self._compared:
-                self._note_time(now)
+            else:
+                self.notes.keep(now)
         # Else when what is due now was handed over; but after a failure the step is well only if this is, too.
-        if store.traits.blocking or self._failures or not self.health.ok or result.undecided:
+        if store.traits.blocking or not self.health.ok or result.undecided:
             result.due = self._next_due(result, now)
 
     def _next_due(self, result: CycleResult, now: Now) -> Due:
@@ -406,7 +370,7 @@ class Pump:
                 result.added = self.write_changes()
                 if self._correct and self.scheduler._dispatches:
                     self._correct = False
-                    rearrange.rearrange(self.store, now, self.scheduler._random, self._complain, calendar=True)
+                    rearrange(self.store, now, self.scheduler._random, self._complain, calendar=True)
                 result.due = self.store.next_due()
             except BaseException as error:  # noqa: BLE001  # a trigger or a store may be anybody's code
                 result.error = contained(error)
@@ -468,64 +432,8 @@ class Pump:
             known = self.scheduler._runs.known(self)
         return known
 
-    def _write_back(self, result: CycleResult) -> None:
-        """Write what began and what ended. What has ended since the last time goes into ``result`` even if that fails."""
-        store = self.store
-        ended = result.ended
-        journal = store.journal
-        mark = None if journal is None else journal.mark()
-        while self.finished:
-            ended.append(self.finished.popleft())
-        if self.store.traits.durable:
-            # What a shutdown took back before it began stays on record: the next scheduler runs it.
-            withdrawn = [f.run for f in ended if _withdrawn(f)]
-            self._unwritten.extend(f for f in ended if not _withdrawn(f))
-        else:
-            withdrawn = []
-            self._unwritten.extend(ended)
-        if self.begun:
-            over = {id(finish.run) for finish in self._unwritten}
-            begun: list[tuple[Run, int]] = []
-            while self.begun:
-                item = self.begun.popleft()
-                if id(item[0]) not in over:
-                    begun.append(item)
-            if begun:
-                try:
-                    store.started(begun)
-                except Exception:
-                    self.begun.extendleft(reversed(begun))
-                    raise
-        if self._unwritten:
-            store.finish(self._unwritten)
-            self._unwritten = []
-        if withdrawn:
-            store.withdraw(withdrawn)
-        if journal is not None and mark is not None:
-            journal.forget(mark)
-
     def _complain(self, entry: JobEntry, error: Exception) -> None:
         self.scheduler._call_soon(_Complaint(self.scheduler, self.alias, entry, error))
-
-    def _compare_notes(self, now: Now) -> bool:
-        """A durable store remembers the time and the zone data with which it was used last. Whether this was the time to ask."""
-        if self._compared:
-            return False
-        rearrange.after_opening(self.store, now, self.scheduler._random, self._complain)
-        self._compared = True
-        return True
-
-    def before_adding(self) -> None:
-        """Jobs are about to be put into the open store. Wherever it may be called."""
-        if self.store.traits.durable and not (self._compared or self._zones_noted):
-            rearrange.note_zones(self.store)
-            self._zones_noted = True
-
-    def _note_time(self, now: Now) -> None:
-        """Have a durable store remember when it was used, now and then."""
-        if self._compared and (self._noted_us is None or now.wall_us - self._noted_us >= rearrange.NOTE_EVERY_US):
-            rearrange.note(self.store, now)
-            self._noted_us = now.wall_us
 
     def settle(self) -> None:
         """The last write, at shutdown: what was put off, what began and what ended. Wherever the store may be called."""
@@ -535,17 +443,11 @@ class Pump:
                 self.scheduler._reports.added(self.alias, self.write_changes())
             else:
                 self.orders.carry_out(self.store)
-            self._write_back(result)
-            now = self.scheduler._timeline.now()
-            if self._compared and (self._noted_us is None or abs(now.wall_us - self._noted_us) >= STEP_US):
-                rearrange.note(self.store, now)
+            self.write_back.write(self.store, result.ended)
+            self.notes.keep_last(self.scheduler._timeline.now())
         finally:
             if result.ended:
                 self.handover.ended(result.ended)
-
-
-def _withdrawn(finish: Finish) -> bool:
-    return finish.state is RunState.SKIPPED and finish.retval is SkipReason.SHUTDOWN
 
 
 class _Complaint:

@@ -5,8 +5,8 @@ There are three occasions, each rare enough for one look at every job:
 * the clock was *corrected* while the scheduler ran (set back by three hours or more; see ``schedcore.clock``): calendar jobs go
   on from the new time;
 * the clock went *back* while the scheduler was down, or before that and has not caught up, which its store tells from the last
-  time it was noted: interval jobs go on from the new time, because the timeline on which they were ahead of it did not
-  outlive the process; calendar jobs do if it was a correction while the scheduler was down;
+  time it was noted (``_notes``): interval jobs go on from the new time, because the timeline on which they were ahead of it did
+  not outlive the process; calendar jobs do if it was a correction while the scheduler was down;
 * the *zone data* are of another release than when the store was last open: calendar jobs whose next fire time is another now
   get that. What is overdue stays due, and what follows no zone data (in UTC; a date whose instant is the same) stays where it
   is, also where somebody put it. A store that notes nothing of them yet, because only paused schedulers have added to it, has
@@ -20,63 +20,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from schedcore.clock import CORRECTION_US, STEP_US, Now
+from schedcore.clock import Now
 from schedcore.engine import dispatch_us, first_fire
 from schedcore.errors import SchedcoreError, contained
 from schedcore.job import JobEntry, JobState
 from schedcore.jobstores.base import JobStore
-from schedcore.triggers._zone_data import release
 
-__all__ = ["NOTE_EVERY_US", "after_opening", "note", "note_zones", "rearrange"]
-
-# Microseconds. How often the time is noted in a durable store, at the least and while it is used.
-NOTE_EVERY_US = 60_000_000
+__all__ = ["Complain", "Draw", "rearrange"]
 
 _PAGE = 1000
-_ZONES = "zone data"
-_TIME = "time"
 
 #: Told of a job whose trigger raised, and with what.
 Complain = Callable[[JobEntry, Exception], None]
 Draw = Callable[[], float]
-
-
-def after_opening(store: JobStore, now: Now, draw: Draw, complain: Complain) -> None:
-    """Compare what a durable store noted when it was last open with today. Wherever the store may be called."""
-    noted = _noted(store)
-    back_us = 0 if noted is None else noted.wall_us - now.wall_us
-    steady_back_us = 0 if noted is None else noted.steady_us - now.steady_us
-    before, today = store.get_note(_ZONES), release()
-    zones: Literal["all", "told"] | None = None
-    if today is not None and before != today:
-        zones = "told" if before is None else "all"
-    elapsed, calendar = steady_back_us >= STEP_US, back_us >= CORRECTION_US
-    if elapsed or calendar or zones:
-        rearrange(store, now, draw, complain, calendar=calendar, elapsed=elapsed, zones=zones)
-
-
-def note_zones(store: JobStore) -> None:
-    """Note the zone data in a durable store in which no jobs are yet: those that are added then need no look because of them."""
-    today = release()
-    if today is not None and store.get_note(_ZONES) is None and not store.list_entries(None, 1):
-        store.put_note(_ZONES, today)
-
-
-def note(store: JobStore, now: Now) -> None:
-    """Note in a durable store what ``after_opening`` compares: the time, the wall's and that of the steady timeline where it is
-    ahead, and the zone data.
-    """
-    store.put_note(_TIME, str(now.wall_us) if now.steady_us == now.wall_us else f"{now.wall_us} {now.steady_us}")
-    today = release()
-    if today is not None and store.get_note(_ZONES) != today:
-        store.put_note(_ZONES, today)
-
-
-def _noted(store: JobStore) -> Now | None:
-    parts = (store.get_note(_TIME) or "").split()
-    if not parts or not all(part.isdecimal() for part in parts):
-        return None
-    return Now(int(parts[0]), int(parts[-1]))
 
 
 def rearrange(

@@ -102,7 +102,7 @@ class Runs:
         pump = scheduler._pumps.get(run.alias)
         if pump is not None and pump.store.traits.durable:
             at_us = scheduler.clock.wall_us()
-            pump.begun.append((run, at_us))
+            pump.write_back.begun.append((run, at_us))
             # Only now: what the journal is told to forget has been in the queue when that was emptied.
             journal = pump.store.journal
             if journal is not None:
@@ -119,7 +119,7 @@ class Runs:
             return
         if not scheduler._state and finish.state is RunState.CANCELLED and finish.started_us is None:
             finish = finish._replace(state=RunState.SKIPPED, retval=SkipReason.SHUTDOWN)
-        pump.finished.append(finish)
+        pump.write_back.finished.append(finish)
         journal = pump.store.journal
         if journal is not None:
             journal.ended(finish)
@@ -142,5 +142,4 @@ class Runs:
         runs = pump.handover.waiting_runs()
         for executor in self._scheduler._all_executors():
             runs += [run for run in live_runs(executor) if run.alias == pump.alias]
-        runs += [finish.run for finish in [*pump.finished, *pump._unwritten]]
-        return runs
+        return runs + pump.write_back.ended_runs()

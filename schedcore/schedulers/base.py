@@ -9,7 +9,8 @@ What is called here is done elsewhere, each part by a module of its own:
   where nobody may wait (``_orders``); ``_listing``, ``_exchange``: what they read.
 * ``_starting``, ``_closing``: starting, and the second half of stopping; ``_program``: the end of the program, and forks.
 * ``_components``: executors and job stores, made, added and removed.
-* ``_ticker``: the scheduler's thread, which has each store's pump make its steps (``_pump``), and how others ring for it.
+* ``_ticker``: the scheduler's thread, which has each store's pump make its steps (``_pump``), and how others ring for it. What a
+  step is about: ``_write_back``, ``_orders``, ``_notes`` with ``_rearrange``, and ``_health`` when it fails.
 * ``_runs``: what goes to the executors and comes back, of one job no more at a time than it may (``_handover``);
   ``_reports``: the log and the listeners.
 
@@ -65,9 +66,10 @@ from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.schedulers._changes import Changes
 from schedcore.schedulers._closing import close, limit_of, quiesce, stop_executor
 from schedcore.schedulers._definition import UNSET, Batch, Definitions, NextRun, Unset, make_trigger
+from schedcore.schedulers._health import StoreHealth
 from schedcore.schedulers._jobs import Jobs
 from schedcore.schedulers._program import register_exit_hook
-from schedcore.schedulers._pump import Pump, StoreHealth
+from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._reports import Reports
 from schedcore.schedulers._runs import Runs, live_runs
 from schedcore.schedulers._starting import STATE_PAUSED, STATE_RUNNING, STATE_STOPPED
@@ -457,7 +459,7 @@ class BaseScheduler(ABC):
 
     def health(self) -> dict[str, StoreHealth]:
         """How each job store does, by alias."""
-        return {alias: pump.health for alias, pump in list(self._pumps.items())}
+        return {alias: pump.health.told for alias, pump in list(self._pumps.items())}
 
     # -- executors and job stores --------------------------------------------------------------------------------------------
 

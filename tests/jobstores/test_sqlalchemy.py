@@ -337,7 +337,7 @@ def test_a_store_that_is_removed_while_it_works_learns_what_ended(url: str) -> N
         assert looks.wait(60)
         _end.set()
         for _ in range(30_000):
-            if pump.finished:
+            if pump.write_back.finished:
                 break
             time.sleep(0.001)
         scheduler.remove_jobstore("default")

@@ -10,7 +10,7 @@ import pytest
 
 from schedcore.events import EVENT_JOB_EXECUTED
 from schedcore.jobstores.base import JobStore
-from schedcore.schedulers import _rearrange
+from schedcore.schedulers import _notes
 from schedcore.testing import EventLog, VirtualScheduler
 from schedcore.triggers import _zone_data
 
@@ -105,7 +105,7 @@ def test_without_a_step_nothing_is_looked_at_again(world: World, monkeypatch: py
     def never(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("it looked at every job")
 
-    monkeypatch.setattr(_rearrange, "rearrange", never)
+    monkeypatch.setattr(_notes, "rearrange", never)
     scheduler, log = world.open(T0 + timedelta(minutes=10))
     scheduler.start()
     scheduler.advance(10)
@@ -124,7 +124,7 @@ def store_an_hour_later(scheduler: VirtualScheduler) -> None:
 
 
 def test_other_zone_data_move_what_is_not_yet_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_rearrange, "release", lambda: "2026a")
+    monkeypatch.setattr(_notes, "release", lambda: "2026a")
     scheduler, log = world.open(T0)
     scheduler.add_job(nothing, "cron", hour=18, id="cron", timezone="Europe/Berlin")
     scheduler.add_job(nothing, "date", run_date=T0 + timedelta(hours=5), id="date")
@@ -141,7 +141,7 @@ def test_other_zone_data_move_what_is_not_yet_due(world: World, monkeypatch: pyt
     assert job.next_run_time == T0 + timedelta(hours=6), "it looked again although nothing had changed"
     scheduler.shutdown()
 
-    monkeypatch.setattr(_rearrange, "release", lambda: "2026b")
+    monkeypatch.setattr(_notes, "release", lambda: "2026b")
     scheduler, log = world.open(T0 + timedelta(minutes=2))
     scheduler.start()
     scheduler.advance(1)
@@ -155,7 +155,7 @@ def test_other_zone_data_move_what_is_not_yet_due(world: World, monkeypatch: pyt
 
 def test_what_was_added_since_the_store_was_opened_needs_no_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[JobStore] = []
-    monkeypatch.setattr(_rearrange, "rearrange", lambda store, *_, **more: looks.append(store))
+    monkeypatch.setattr(_notes, "rearrange", lambda store, *_, **more: looks.append(store))
     scheduler, log = world.open(T0)
     scheduler.start(paused=True)
     scheduler.add_job(nothing, "cron", hour=18, id="cron", timezone="Europe/Berlin")
@@ -172,7 +172,7 @@ def test_what_a_paused_scheduler_has_added_is_moved_too(
     world: World, monkeypatch: pytest.MonkeyPatch, today: str, hours: int, noted: bool
 ) -> None:
     monkeypatch.setattr(_zone_data, "_version_of", lambda key: "2026a")
-    monkeypatch.setattr(_rearrange, "release", lambda: "2026a" if noted else None)
+    monkeypatch.setattr(_notes, "release", lambda: "2026a" if noted else None)
     scheduler, _ = world.open(T0)
     scheduler.start(paused=True)
     scheduler.add_job(nothing, "cron", hour=18, id="cron", timezone="Europe/Berlin")
@@ -181,7 +181,7 @@ def test_what_a_paused_scheduler_has_added_is_moved_too(
 
     # If nothing was noted of the zone data in the store, the trigger has them with it.
     monkeypatch.setattr(_zone_data, "_version_of", lambda key: today)
-    monkeypatch.setattr(_rearrange, "release", lambda: today)
+    monkeypatch.setattr(_notes, "release", lambda: today)
     scheduler, _ = world.open(T0 + timedelta(minutes=1))
     scheduler.start()
     scheduler.advance(1)
@@ -194,7 +194,7 @@ def test_what_a_paused_scheduler_has_added_is_moved_too(
 def test_what_the_user_has_put_off_stays_where_zone_data_have_nothing_to_say(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_rearrange, "release", lambda: "2026a")
+    monkeypatch.setattr(_notes, "release", lambda: "2026a")
     scheduler, _ = world.open(T0)
     scheduler.start()
     scheduler.add_job(nothing, "date", run_date="2026-01-01 14:00", timezone="Europe/Berlin", id="date")
@@ -204,7 +204,7 @@ def test_what_the_user_has_put_off_stays_where_zone_data_have_nothing_to_say(
         scheduler.modify_job(job_id, next_run_time=put_off)
     scheduler.shutdown()
 
-    monkeypatch.setattr(_rearrange, "release", lambda: "2026b")
+    monkeypatch.setattr(_notes, "release", lambda: "2026b")
     scheduler, log = world.open(T0 + timedelta(hours=3))
     scheduler.start()
     scheduler.advance(1)

@@ -1,0 +1,62 @@
+"""Whether a job store answers, and how long it is left alone when it does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from schedcore.errors import error_text
+
+if TYPE_CHECKING:
+    from schedcore.schedulers.base import BaseScheduler
+
+__all__ = ["Health", "StoreHealth"]
+
+# Seconds before the first retry after a store failed; doubled each time up to the scheduler's jobstore_retry_interval.
+_FIRST_RETRY_S = 0.1
+
+
+class StoreHealth(NamedTuple):
+    """How a job store does: ``ok``, the last error as text, and since when (microseconds since the epoch) that has been so."""
+
+    ok: bool
+    error: str | None
+    since_us: int
+
+
+class Health:
+    """That of one job store. ``told`` is read by any thread; the rest belongs to the scheduler's."""
+
+    def __init__(self, scheduler: BaseScheduler) -> None:
+        self._scheduler = scheduler
+        self._failures = 0
+        self._retry_at_s = 0.0
+        self.told = StoreHealth(True, None, scheduler.clock.wall_us())
+
+    @property
+    def ok(self) -> bool:
+        """Whether its last step was well."""
+        return self.told.ok
+
+    def wait_s(self, mono_s: float) -> float:
+        """Seconds that a store whose last step failed is left alone yet; 0: no longer."""
+        return max(0.0, self._retry_at_s - mono_s)
+
+    def failed(self, error: Exception) -> float:
+        """A step failed; in how many seconds to try again."""
+        scheduler = self._scheduler
+        self._failures += 1
+        longest_s = min(scheduler._retry_interval_s, _FIRST_RETRY_S * 2.0 ** min(self._failures - 1, 30))
+        # Jitter keeps a fleet from coming back all at once.
+        delay_s = longest_s * (0.75 + 0.25 * scheduler._random())
+        self._retry_at_s = scheduler.clock.monotonic_s() + delay_s
+        text = error_text(error)
+        if self.told.ok:
+            self.told = StoreHealth(False, text, scheduler.clock.wall_us())
+        else:
+            self.told = self.told._replace(error=text)
+        return delay_s
+
+    def recovered(self) -> None:
+        """A step was well after others had failed."""
+        self._failures = 0
+        self.told = StoreHealth(True, None, self._scheduler.clock.wall_us())

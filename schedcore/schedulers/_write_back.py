@@ -1,0 +1,66 @@
+"""What executors reported of the runs of one job store, until it is in the store."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from schedcore.jobstores.base import JobStore
+from schedcore.run import Finish, Run, RunState, SkipReason
+
+__all__ = ["WriteBack"]
+
+
+class WriteBack:
+    """``begun`` and ``finished`` are appended to by any thread; ``write`` is called by one at a time."""
+
+    def __init__(self) -> None:
+        self.finished: deque[Finish] = deque()
+        #: Runs that began, each with its instant; for durable stores.
+        self.begun: deque[tuple[Run, int]] = deque()
+        # What ended, and the store did not take when it was told.
+        self._unwritten: list[Finish] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.finished or self.begun or self._unwritten)
+
+    def ended_runs(self) -> list[Run]:
+        """The runs that ended, and are not in the store as such. From any thread."""
+        return [finish.run for finish in [*self.finished, *self._unwritten]]
+
+    def write(self, store: JobStore, ended: list[Finish]) -> None:
+        """Tell the store. What has ended since the last time goes into ``ended`` even if that fails; then it is told again."""
+        journal = store.journal
+        mark = None if journal is None else journal.mark()
+        while self.finished:
+            ended.append(self.finished.popleft())
+        if store.traits.durable:
+            # What a shutdown took back before it began stays on record: the next scheduler runs it.
+            withdrawn = [f.run for f in ended if _withdrawn(f)]
+            self._unwritten.extend(f for f in ended if not _withdrawn(f))
+        else:
+            withdrawn = []
+            self._unwritten.extend(ended)
+        if self.begun:
+            over = {id(finish.run) for finish in self._unwritten}
+            begun: list[tuple[Run, int]] = []
+            while self.begun:
+                item = self.begun.popleft()
+                if id(item[0]) not in over:
+                    begun.append(item)
+            if begun:
+                try:
+                    store.started(begun)
+                except Exception:
+                    self.begun.extendleft(reversed(begun))
+                    raise
+        if self._unwritten:
+            store.finish(self._unwritten)
+            self._unwritten = []
+        if withdrawn:
+            store.withdraw(withdrawn)
+        if journal is not None and mark is not None:
+            journal.forget(mark)
+
+
+def _withdrawn(finish: Finish) -> bool:
+    return finish.state is RunState.SKIPPED and finish.retval is SkipReason.SHUTDOWN
