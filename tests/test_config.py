@@ -210,15 +210,6 @@ def test_keywords_win_over_the_mapping() -> None:
     assert str(result.timezone) == "UTC"
 
 
-def test_what_is_not_given_now_stays_as_it_was() -> None:
-    result = parse({"job_defaults": {"max_instances": 5}, "executors.more.type": "debug"}, base=PARSED)
-    assert result == PARSED._replace(
-        job_defaults=PARSED.job_defaults._replace(max_instances=5),
-        executors={**PARSED.executors, "more": ComponentSpec("executors.more", alias="debug")},
-    )
-    assert parse(base=PARSED) == PARSED
-
-
 # --- values ---
 
 
