@@ -129,6 +129,10 @@ class Backend(ABC):
     untyped: ClassVar[bool] = False
     #: Characters of the longest id.
     longest_id: ClassVar[int | None] = 255
+    #: How long the name of the table of jobs may be (``name_length``), with which those of other tables and of indexes begin.
+    longest_name: ClassVar[int]
+    #: Characters that it must not have: drivers, and ``Batch``, read these in a statement.
+    not_in_names: ClassVar[str] = "%?{}<>"
     #: Seconds that the database may take for an answer, unless the user says otherwise.
     timeout_s: ClassVar[float] = 30.0
     #: Whether a connection can be lost, so that calls are watched and the owner is named in the database.
@@ -184,6 +188,21 @@ class Backend(ABC):
         return True
 
     # -- tables ----------------------------------------------------------------------------------------------------------
+
+    def check_name(self, name: str) -> None:
+        """Raise ``ConfigurationError`` for a name that tables cannot have."""
+        if any(character in name for character in self.not_in_names):
+            raise ConfigurationError(f"tablename must not have any of {self.not_in_names!r}, which {name[:80]!r} has")
+        length, unit = self.name_length(name)
+        if length > self.longest_name:
+            raise ConfigurationError(
+                f"tablename may have {self.longest_name} {unit} in {self.title}, because other names are made of it; "
+                f"{f'{name[:40]}…'!r} has {length:,}"
+            )
+
+    def name_length(self, name: str) -> tuple[int, str]:
+        """How long a name is, and in what that is counted."""
+        return len(name.encode()), "bytes"
 
     @property
     def key_type(self) -> sa.types.TypeEngine[Any]:

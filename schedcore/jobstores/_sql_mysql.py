@@ -86,6 +86,7 @@ def _exact_text(kind: _ExactText, compiler: Any, **_: Any) -> str:
 
 class MySQL(Backend):
     title = "MariaDB and MySQL"
+    longest_name = 64 - len("_schedule_due")
     dialects = ("mysql", "mariadb")
     driver = "pymysql"
     example = "mysql+pymysql://user:password@host/database"
@@ -109,6 +110,9 @@ class MySQL(Backend):
         }
 
     # -- tables ----------------------------------------------------------------------------------------------------------
+
+    def name_length(self, name: str) -> tuple[int, str]:
+        return len(name), "characters"
 
     @property
     def key_type(self) -> sa.types.TypeEngine[Any]:

@@ -46,6 +46,7 @@ _REFUSALS = ("authentication failed", "does not exist", "no pg_hba.conf entry", 
 
 class PostgreSQL(Backend):
     title = "PostgreSQL"
+    longest_name = 63 - len("_schedule_due")
     dialects = ("postgresql",)
     driver = "psycopg"
     example = "postgresql+psycopg://user:password@host/database"

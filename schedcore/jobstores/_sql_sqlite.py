@@ -119,6 +119,9 @@ class SQLite(Backend):
     reads_to_write = True
     untyped = True
     longest_id = None
+    # It is part of the names of files, of which most systems let one have 255 bytes.
+    longest_name = 200
+    not_in_names = "/\\<>"
     timeout_s = _BUSY_MS / 1000
     remote = False
 

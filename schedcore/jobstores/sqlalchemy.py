@@ -131,8 +131,7 @@ class SQLAlchemyJobStore(JobStore):
         )
         self._read_only = bool(read_only)
         backend, found, timeout_s = backend_and_engine(url, engine, engine_options, timeout, read_only=self._read_only)
-        if backend.remote and any(character in tablename for character in "%?{}<>"):
-            raise ConfigurationError(f"tablename must not have any of '%?{{}}<>', which {tablename!r} has")
+        backend.check_name(tablename)
         durable = backend.is_durable(found.url)
         self.traits = self.traits._replace(durable=durable, journals=durable and backend.journals)
         if metadata is not None:

@@ -189,6 +189,7 @@ class ServerTests:
     end_session: str
     #: The statement that makes a schema, and what it is to be called.
     make_schema: str
+    longest_names: tuple[str, ...]  # of tables; in characters of one byte and of several
     #: What is said of a database that is not there; and a URL with a driver that the store does not know, and what is said of it.
     no_database: str
     other_driver: tuple[str, str]
@@ -329,6 +330,17 @@ class ServerTests:
     def test_names_that_cannot_be(self, place: Place, name: str) -> None:
         with pytest.raises(ConfigurationError, match="tablename must not have any of"):
             SQLAlchemyJobStore(place.url, tablename=name)
+
+    def test_the_longest_names(self, place: Place, start: Start) -> None:
+        for name in self.longest_names:
+            # Nor may it be taken for one that begins likewise.
+            for tablename in (name, name[:-1]):
+                store = start(SQLAlchemyJobStore(place.url, tablename=tablename))
+                assert store.list_entries() == []
+                store.add_entries([entry()])
+                store.shutdown()
+            with pytest.raises(ConfigurationError, match=r"tablename may have \d+ \w+ in .*, because .* has "):
+                SQLAlchemyJobStore(place.url, tablename=f"{name}t")
 
     def test_tables_of_another_release(self, place: Place, engine: sa.Engine, start: Start, monkeypatch: Any) -> None:
         start(SQLAlchemyJobStore(place.url)).shutdown()

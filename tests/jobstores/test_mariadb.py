@@ -28,6 +28,7 @@ class TestMariaDB(ServerTests):
     me = "SELECT CONNECTION_ID()"
     end_session = "KILL {}"
     make_schema = "CREATE DATABASE `other place`"
+    longest_names = "t" * 51, "ü" * 51
     no_database = "Unknown database 'nowhere'"
     other_driver = (
         "mysql+mysqldb://host/database",

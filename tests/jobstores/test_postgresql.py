@@ -30,6 +30,7 @@ class TestPostgreSQL(ServerTests):
     me = "SELECT pg_backend_pid()"
     end_session = "SELECT pg_terminate_backend({})"
     make_schema = 'CREATE SCHEMA "other place"'
+    longest_names = "t" * 50, "ü" * 25
     no_database = 'database "nowhere" does not exist'
     other_driver = "postgresql+pg8000://host/database", "to PostgreSQL through the driver 'psycopg', not 'pg8000'"
 

@@ -262,6 +262,30 @@ class TestOneOwner:
         start(SQLAlchemyJobStore(url, tablename="jöbs")).add_entries([entry()])
         assert start(SQLAlchemyJobStore(url, tablename="jÖbs")).list_entries() == []
 
+    @pytest.mark.parametrize("name", ["t" * 200, "ü" * 100, "{}", "a%b?", "a'b\"c"])
+    def test_names_of_tables(self, url: str, start: Start, name: str) -> None:
+        for number in range(2):
+            store = start(SQLAlchemyJobStore(url, tablename=name))
+            assert len(store.list_entries()) == number
+            store.add_entries([entry(f"{number}")])
+            store.shutdown()
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            (
+                "t" * 201,
+                r"tablename may have 200 bytes in SQLite, because other names are made of it; 't{40}…' has 201",
+            ),
+            ("ü" * 101, "has 202"),
+            ("a/b", "tablename must not have any of .*, which 'a/b' has"),
+            ("<id>", "tablename must not have any of .*, which '<id>' has"),
+        ],
+    )
+    def test_names_that_tables_cannot_have(self, url: str, name: str, message: str) -> None:
+        with pytest.raises(ConfigurationError, match=message):
+            SQLAlchemyJobStore(url, tablename=name)
+
     def test_the_same_object_for_two_schedulers(self, url: str, start: Start) -> None:
         store = start(SQLAlchemyJobStore(url))
         with pytest.raises(JobStoreInUseError, match="give each scheduler a job store of its own"):
