@@ -139,7 +139,7 @@ def test_a_scheduler_that_was_killed_elsewhere_lets_go_when_its_session_ends(
     mine = scheduler_on(make())
     with other_process(ZooKeeperJobStore, {**arguments, "timeout": 1}), pytest.raises(JobStoreInUseError):
         mine.start()
-    monkeypatch.setattr("schedcore.jobstores.zookeeper.is_gone", lambda holder: False)
+    monkeypatch.setattr("schedcore.jobstores._zookeeper_owner.is_gone", lambda holder: False)
     end_s = time.monotonic() + 20
     while True:
         with suppress(JobStoreInUseError):
@@ -247,6 +247,7 @@ def test_threads_that_gevent_has_patched(arguments: dict[str, Any]) -> None:
         ({"client": KazooClient(), "hosts": "x"}, r"\(hosts\) do not go with client="),
         ({"path": ""}, "path must be text"),
         ({"path": "/"}, "path must be text"),
+        ({"path": "/jobs/../others"}, "path must be text"),
         ({"history": 0}, "history must be"),
         ({"history_age": -1}, "history_age must be"),
         ({"signing_key": "short"}, "at least 16 bytes"),
