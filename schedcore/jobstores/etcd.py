@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.jobstores._clients import given_client
+from schedcore.jobstores._documents_doc import is_text
 from schedcore.jobstores._keyed import KeyedStore
 from schedcore.jobstores._keyed_keys import DIGITS, OFFSET_US, Key, Kind, Named, Op, Step, Tree
 from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
@@ -107,7 +108,7 @@ class EtcdJobStore(KeyedStore):
             history_age=history_age,
             read_only=read_only,
         )
-        if not isinstance(path, str) or not path.strip("/"):
+        if not is_text(path) or not path.strip("/"):
             raise ConfigurationError(f"path must be text that names something, not {path!r}")
         self._path = path.rstrip("/")
         self._prefix = f"{self._path}/".encode()

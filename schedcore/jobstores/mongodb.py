@@ -39,7 +39,7 @@ from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError
 from schedcore.jobstores._documents_decided import decided, ended, pack_decided, record_key
-from schedcore.jobstores._documents_doc import Change, Doc
+from schedcore.jobstores._documents_doc import Change, Doc, is_text
 from schedcore.jobstores._owner import Renewal
 from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
@@ -126,7 +126,7 @@ class MongoDBJobStore(History):
             read_only=read_only,
         )
         for name, value in (("database", database), ("collection", collection)):
-            if not isinstance(value, str) or not value:
+            if not value or not is_text(value):
                 raise ConfigurationError(f"{name} must be text, not {value!r}")
         self._database = database
         self._collection = collection

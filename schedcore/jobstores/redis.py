@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError
-from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, unpack_doc
+from schedcore.jobstores._documents_doc import DAMAGED, Change, Doc, is_text, unpack_doc
 from schedcore.jobstores._payload import Oversized
 from schedcore.jobstores._redis_scripts import DUE, GET, LEAVE
 from schedcore.jobstores.base import Due, StoreTraits
@@ -101,7 +101,7 @@ class RedisJobStore(History):
             read_only=read_only,
         )
         for name, key in (("jobs_key", jobs_key), ("run_times_key", run_times_key)):
-            if not isinstance(key, str) or not key:
+            if not key or not is_text(key):
                 raise ConfigurationError(f"{name} must be text, not {key!r}")
         if jobs_key == run_times_key:
             raise ConfigurationError(f"jobs_key and run_times_key must differ; both are {jobs_key!r}")

@@ -16,6 +16,7 @@ class over the last, nodes (``_zookeeper_nodes``), who owns them (``_zookeeper_o
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -48,6 +49,8 @@ __all__ = ["SCHEMA_VERSION", "ZooKeeperJobStore"]
 
 # Times beyond the number of its operations that a transaction is sent again.
 _TRIES = 10
+# What ZooKeeper takes in no path (``PathUtils.validatePath``): characters that show nothing, and those of two halves.
+_NOT_IN_PATHS = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\uf8ff\ufff0-\U0010ffff]")
 
 
 class _Sent(NamedTuple):
@@ -111,7 +114,7 @@ class ZooKeeperJobStore(Timelines):
             read_only=read_only,
         )
         parts = [part for part in path.split("/") if part] if isinstance(path, str) else []
-        if not parts or not {".", ".."}.isdisjoint(parts):
+        if not parts or not {".", ".."}.isdisjoint(parts) or _NOT_IN_PATHS.search(path):
             raise ConfigurationError(f"path must be text that names something, not {path!r}")
         self._path = f"/{'/'.join(parts)}"
         self._client = make_client(connect_args) if client is None else client_of_users(client, connect_args)

@@ -196,6 +196,7 @@ def test_a_client_of_the_users_is_closed_on_request(etcd: Etcd, closes: bool, mo
         ({"client": Etcd3Client(), "host": "x"}, r"\(host\) do not go with client="),
         ({"path": ""}, "path must be text"),
         ({"path": "/"}, "path must be text"),
+        ({"path": "/a\ud800"}, "path must be text"),
         ({"history": 0}, "history must be"),
         ({"history_age": -1}, "history_age must be"),
         ({"signing_key": "short"}, "at least 16 bytes"),

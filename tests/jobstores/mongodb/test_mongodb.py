@@ -355,6 +355,7 @@ def test_a_client_of_the_users_is_not_closed(mongodb: MongoDB) -> None:
         ({"client": pymongo.MongoClient(connect=False, w=0)}, "^client: its writes are not acknowledged"),
         ({"host": "mongodb://localhost/?w=0"}, "not acknowledged"),
         ({"database": ""}, "database must be text"),
+        ({"collection": "a\ud800"}, "collection must be text"),
         ({"database": "a b"}, "no such database"),
         ({"collection": "a..b"}, "no such database or collection"),
         ({"history": 0}, "history must be"),

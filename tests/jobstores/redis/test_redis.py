@@ -398,6 +398,7 @@ def test_a_client_of_the_users_is_not_closed(redis_server: Redis) -> None:
         ({"client": redis.Redis(), "host": "x"}, r"\(host\) do not go with client="),
         ({"client": redis.Redis(decode_responses=True)}, "without decode_responses"),
         ({"jobs_key": ""}, "jobs_key must be text"),
+        ({"jobs_key": "a\ud800"}, "jobs_key must be text"),
         ({"jobs_key": "x", "run_times_key": "x"}, "must differ"),
         ({"history": 0}, "history must be"),
         ({"history_age": -1}, "history_age must be"),
