@@ -1,6 +1,4 @@
-"""The scheduler: everything that users call, and what a subclass supplies. The same in all seven.
-
-A subclass supplies a wakeup, a default executor and, where its framework awaits, the form in which ``shutdown`` is waited for.
+"""The scheduler: everything that users call, the same in all seven. What a subclass supplies is in ``_hooks``.
 
 What is called here is done elsewhere, each part by a module of its own:
 
@@ -31,12 +29,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import partial
-from random import random
-from typing import IO, Any, ClassVar, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 from schedcore import config
 from schedcore._forks import notice_fork
@@ -62,11 +58,11 @@ from schedcore.job import Job, JobEntry, JobRecord, JobState
 from schedcore.jobstores.base import BaseJobStore, JobStore
 from schedcore.run import Finish, Run, RunRecord, current_run
 from schedcore.schedulers import _components, _listing, _program, _starting
-from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.schedulers._changes import Changes
 from schedcore.schedulers._closing import close, limit_of, quiesce, stop_executor
 from schedcore.schedulers._definition import UNSET, Batch, Definitions, NextRun, Unset, make_trigger
 from schedcore.schedulers._health import StoreHealth
+from schedcore.schedulers._hooks import SchedulerHooks
 from schedcore.schedulers._jobs import Jobs
 from schedcore.schedulers._program import register_exit_hook
 from schedcore.schedulers._pump import Pump
@@ -75,7 +71,7 @@ from schedcore.schedulers._runs import Runs, live_runs
 from schedcore.schedulers._starting import STATE_PAUSED, STATE_RUNNING, STATE_STOPPED
 from schedcore.schedulers._ticker import Ticker
 from schedcore.triggers.base import BaseTrigger
-from schedcore.wakeup import MAX_WAIT_S, MIN_GAP_S, Done, Wakeup
+from schedcore.wakeup import Done, Wakeup
 
 __all__ = [
     "CLOSING_S",
@@ -96,28 +92,13 @@ STILL_CLOSING = (
 )
 
 
-class BaseScheduler(ABC):
+class BaseScheduler(SchedulerHooks):
     """The whole API. See ``docs`` for a guide; a running scheduler accepts every call from any thread.
 
     ``gconfig``, ``options``: the configuration; the three ways of writing it are in ``schedcore.config``.
     """
 
-    #: Options of the subclass, each with its conversion.
-    _extra_options: ClassVar[Mapping[str, Callable[[object], object]]] = {"clock": config.as_clock}
-    #: Whether ``start`` itself opens the job stores, and raises what they raise. Not where it runs on somebody's event loop:
-    #: there, neither stores that do I/O nor a user's triggers are called.
-    _opens_stores_in_start: ClassVar[bool] = True
-    #: Seconds. The longest single wait; longer only where steps of the clock are told without it (virtual time).
-    _max_wait_s: ClassVar[float] = MAX_WAIT_S
-    #: Seconds. The shortest time between two looks at what is due; none in virtual time, where nobody waits for it.
-    _min_gap_s: ClassVar[float] = MIN_GAP_S
-    #: Whether the end of the program closes it and waits for the jobs that run.
-    _closed_at_exit: ClassVar[bool] = True
     _forked = False
-    #: Whether run events are delivered by a thread of their own; else where they arise.
-    _tells_in_thread: ClassVar[bool] = True
-    #: Where jitter comes from: floats in [0, 1).
-    _random: Callable[[], float] = staticmethod(random)
     #: For executors, from any thread: the job's code is about to be called. (No method: it is called for each run.)
     run_started: Callable[[Run], None]
     #: For executors, from any thread: the run is over.
@@ -199,64 +180,6 @@ class BaseScheduler(ABC):
     def clock(self) -> Clock:
         """Where time comes from."""
         return self._timeline.clock
-
-    # -- for subclasses --------------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def _create_wakeup(self) -> Wakeup:
-        """The wakeup to live on. Called at start, in the thread that starts; raises ``SchedulerStartError``."""
-
-    @abstractmethod
-    def _run(self) -> None:
-        """Called at the end of ``start``: make the wakeup call ``_begin`` in the scheduler's thread (and run it, if
-        that blocks).
-        """
-
-    def _release_wakeup(self) -> None:  # noqa: B027  # a framework may have nothing to let go of
-        """Called last, when all is closed: let go of what ``_create_wakeup`` and ``_run`` made."""
-
-    def _on_loop(self) -> bool:
-        """Whether the calling thread runs an event loop, so that waiting in it would hold up the program."""
-        return False
-
-    def _is_loop_closed(self) -> bool:
-        """Whether the event loop that it lives on was closed under it, and will never run again."""
-        return False
-
-    def _must_not_listen(self) -> bool:
-        """Whether the calling thread must not call listeners itself."""
-        return self._on_loop()
-
-    def _make_teller(self, name: str) -> Teller:
-        """What calls listeners elsewhere, one event at a time; ``name``: how its thread is to be called."""
-        return call_pool(1, name)
-
-    def _in_background(self, call: Callable[[], None]) -> None:
-        """Make a call that waits for jobs and job stores, beside all else. Raises ``RuntimeError`` when it cannot be made."""
-        # A daemon, because it is the exit hook that waits for it, unless it was told not to.
-        threading.Thread(target=call, name="schedcore-closing", daemon=True).start()
-
-    def _wait_closed(self) -> None:
-        """At the end of the program: wait until all is closed."""
-        self._closed.wait()
-
-    def _shut_store(self, pump: Pump, shut: Callable[[], None]) -> None:
-        """Let go of a job store that was removed, where that may wait."""
-        shut()
-
-    def _close_store(self, alias: str, store: JobStore, close: Callable[[], None]) -> None:
-        """Write the last into a job store and close it. Called where ``_in_background`` calls."""
-        close()
-
-    def _may_open_here(self, store: JobStore) -> bool:
-        """Whether a job store that is added may be opened in the calling thread."""
-        return True
-
-    def _create_default_executor(self) -> BaseExecutor:
-        """The executor under the alias ``default`` when none was given."""
-        from schedcore.executors.pool import ThreadPoolExecutor
-
-        return ThreadPoolExecutor()
 
     # -- for subclasses to call, or to add to ------------------------------------------------------------------------------
 
@@ -406,10 +329,6 @@ class BaseScheduler(ABC):
     def _abandon(self) -> None:
         """Nobody waits for it any more, the end of the program included."""
         _program.started.discard(self)
-
-    def _is_loop_alive(self) -> bool:
-        """Whether the wakeup still calls back what it was given."""
-        return True
 
     def pause(self) -> None:
         """Stop firing until ``resume``; live runs go on. Raises ``SchedulerNotRunningError``."""
