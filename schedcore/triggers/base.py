@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, tzinfo
 from datetime import timezone as fixed_zone
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self, SupportsIndex
 
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import UnknownOptionError
@@ -94,15 +94,13 @@ def names_zone(cls: type, arguments: Mapping[str, Any]) -> bool:
 
 class Frozen:
     """A value whose attributes are set once, by ``object.__setattr__``, while it is made. A class that is derived from one of
-    ours may have more of them, and sets those as any class does.
+    ours may have more of them, and sets those as any class does; they go with it when it is copied, pickled or bound.
     """
 
     __slots__ = ()
 
     def __setattr__(self, name: str, value: object) -> None:
-        if hasattr(self, "__dict__") and not any(
-            name in vars(kind) for kind in type(self).__mro__ if kind.__module__.startswith("schedcore.")
-        ):
+        if _is_added(type(self), name):
             object.__setattr__(self, name, value)
             return
         kind = "triggers" if isinstance(self, BaseTrigger) else "calendars"
@@ -111,6 +109,43 @@ class Frozen:
     def __delattr__(self, name: str) -> NoReturn:
         kind = "triggers" if isinstance(self, BaseTrigger) else "calendars"
         raise AttributeError(f"{kind} are values: {name} cannot be deleted")
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        added = self._added()
+        if not added or type(self).__reduce__ is not object.__reduce__:
+            return super().__reduce_ex__(protocol)
+        return _remade, (type(self), self.__getstate__(), added)
+
+    def _blank(self) -> Self:
+        """One of its class that has yet to be filled, with what a derived class has added to this one."""
+        made = object.__new__(type(self))
+        for name, value in self._added().items():
+            object.__setattr__(made, name, value)
+        return made
+
+    def _added(self) -> dict[str, Any]:
+        kind = type(self)
+        if kind.__module__.startswith("schedcore."):
+            return {}
+        state = object.__getstate__(self)  # of what is in ``__dict__``, or a pair of that and of what is in slots
+        parts = state if isinstance(state, tuple) else (state,)
+        return {name: value for part in parts for name, value in (part or {}).items() if _is_added(kind, name)}
+
+
+def _is_added(kind: type, name: str) -> bool:
+    """Whether a class that is derived from one of ours has an attribute beyond those that ours have."""
+    ours = [vars(each) for each in kind.__mro__ if each.__module__.startswith("schedcore.")]
+    theirs = [vars(each) for each in kind.__mro__[:-1] if not each.__module__.startswith("schedcore.")]
+    return not any(name in each for each in ours) and any(name in each or "__dict__" in each for each in theirs)
+
+
+def _remade(kind: type[Frozen], state: Any, added: dict[str, Any]) -> Frozen:
+    """A value of a derived class, from its state and what the class has added."""
+    made = object.__new__(kind)
+    for name, value in added.items():
+        object.__setattr__(made, name, value)
+    made.__setstate__(state)  # type: ignore[attr-defined]  # triggers and calendars have it
+    return made
 
 
 class BaseTrigger(ABC):

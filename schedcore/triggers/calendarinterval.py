@@ -320,7 +320,7 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
     def anchored(self, now_us: int) -> Self:
         if not self._floating:
             return self
-        bound = object.__new__(type(self))
+        bound = self._blank()
         bound._fill(
             self._units,
             self._wall.time_s,

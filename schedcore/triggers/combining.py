@@ -81,7 +81,7 @@ class _Combination(Frozen, EngineTrigger):
         """The same combination of other children; itself when they are the same."""
         if all(new is old for new, old in zip(children, self._children, strict=True)):
             return self
-        made = object.__new__(type(self))
+        made = self._blank()
         made._fill(children, self.timezone, self._jitter_us)
         return made
 

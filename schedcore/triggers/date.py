@@ -88,7 +88,7 @@ class DateTrigger(Frozen, GridTrigger):
     def anchored(self, now_us: int) -> Self:
         if not self._floating:
             return self
-        bound = object.__new__(type(self))
+        bound = self._blank()
         bound._fill(self.timezone, now_us, True)
         return bound
 

@@ -23,7 +23,7 @@ from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._effort import EFFORT, MOST_STEPS
 from schedcore.triggers._zones import FIRST_US, LAST_US
-from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger, Frozen
+from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 
 __all__ = ["MAX_STEPS", "PATIENCE", "WALK_S", "ForeignTrigger", "OutOfPatienceError", "as_grid", "call"]
 
@@ -201,12 +201,7 @@ class ForeignTrigger(EngineTrigger):
         return self._with(self.inner.seeded(job_id) if isinstance(self.inner, BaseTrigger) else self.inner)
 
     def _with(self, inner: BaseTrigger) -> ForeignTrigger:
-        if inner is self.inner:
-            return self
-        if isinstance(inner, Frozen):  # derived from ours, and made anew without what was added to it
-            for name, value in getattr(self.inner, "__dict__", {}).items():
-                object.__setattr__(inner, name, value)
-        return ForeignTrigger(inner)
+        return self if inner is self.inner else ForeignTrigger(inner)
 
     def same_rule(self, other: BaseTrigger) -> bool:
         theirs = other.inner if isinstance(other, ForeignTrigger) else other

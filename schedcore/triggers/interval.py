@@ -189,7 +189,7 @@ class IntervalTrigger(Frozen, GridTrigger):
     def anchored(self, now_us: int) -> Self:
         if not self._floating:
             return self
-        bound = object.__new__(type(self))
+        bound = self._blank()
         _set_interval(bound, self.interval_us)
         _set_zone(bound, self.timezone)
         _set_start(bound, now_us + self.interval_us)

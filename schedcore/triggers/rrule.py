@@ -292,7 +292,7 @@ class RRuleTrigger(Frozen, EngineTrigger):
     def anchored(self, now_us: int) -> Self:
         if not self._floating:
             return self
-        bound = object.__new__(type(self))
+        bound = self._blank()
         start_s = _local(self._offsets, now_us)
         bound._fill(self._lines, start_s, True, self.timezone, self.end_us, self.jitter_us, self.dst)
         return bound

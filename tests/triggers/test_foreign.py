@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -385,6 +387,36 @@ class Until(IntervalTrigger):
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
         answer = super().get_next_fire_time(previous_fire_time, now)
         return None if answer is None or answer.hour > self.last_hour else answer
+
+
+class Named(CronTrigger):
+    """One of ours with something of its own, of which one is in a slot."""
+
+    __slots__ = ("_label", "tags")
+
+    def __init__(self, label: str, tags: list[str], **options: Any) -> None:
+        self._label = label
+        super().__init__(**options)
+        self.tags = tags
+
+    def describe(self) -> str:
+        return f"{self._label} {self.tags}"
+
+
+def test_what_one_derived_from_ours_adds_is_copied_pickled_and_bound_with_it() -> None:
+    until = Until(2, hours=1, timezone="UTC")
+    named = Named("nightly", ["a"], hour=3, timezone="UTC")
+    for again in (copy.copy(until), copy.deepcopy(until), until.anchored(from_datetime(START))):
+        assert again.last_hour == 2
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(until, protocol)).last_hour == 2
+        assert pickle.loads(pickle.dumps(named, protocol)).describe() == "nightly ['a']"
+        assert pickle.loads(pickle.dumps(named, protocol)) == named
+    deep = copy.deepcopy(named)
+    assert deep.tags == ["a"]
+    assert deep.tags is not named.tags
+    with pytest.raises(AttributeError, match="triggers are values: dst cannot be set; make a new Named"):
+        named.dst = "literal"
 
 
 def test_what_one_derived_from_ours_adds_stays_with_it() -> None:

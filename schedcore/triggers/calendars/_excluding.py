@@ -504,7 +504,7 @@ class Excluding(Zoned):
     def _with(self, child: EngineTrigger) -> Self:
         if child is self._child:
             return self
-        made = object.__new__(type(self))
+        made = self._blank()
         made._fill(child, self.calendar, self.roll, self.timezone)
         return made
 

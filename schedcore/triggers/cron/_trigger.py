@@ -344,7 +344,7 @@ class CronTrigger(Frozen, GridTrigger):
         if type(self._plan) is not _Unseeded:
             return self
         assert isinstance(self._source, Crontab)
-        bound = object.__new__(type(self))
+        bound = self._blank()
         start_us = None if self._from_us == FIRST_US else self._from_us
         bound._fill(self._source._replace(seed=job_id), self.timezone, start_us, self.end_us, self.jitter_us, self.dst)
         return bound
