@@ -14,6 +14,7 @@ from schedcore.errors import (
     SchedcoreError,
     UnknownOptionError,
     UnknownPluginError,
+    without_password,
 )
 from schedcore.references import callable_name, resolve
 from schedcore.signatures import parameters_of
@@ -59,7 +60,10 @@ def component(value: object, option: str) -> ComponentSpec:
         raise ConfigurationError(f"{option}={show(value)}: must be an instance, not a class: {value.__name__}(...)")
     if value is None or isinstance(value, str | bytes | int | float | list | tuple | set | frozenset):
         hint = ""
-        if isinstance(value, str) and value:
+        if isinstance(value, str) and "://" in value:
+            value = without_password(value)
+            hint = "; a URL goes with its type, such as {'type': 'sqlalchemy', 'url': 'sqlite:///jobs.sqlite'}"
+        elif isinstance(value, str) and value:
             key = "class" if ":" in value else "type"
             hint = f"; did you mean {{{key!r}: {value!r}}}?"
         raise ConfigurationError(f"{option}={show(value)}: must be an instance, or {_ADVICE}{hint}")

@@ -167,7 +167,7 @@ def _load_entry_point(group: str, alias: str) -> type[Any]:
     kind = _KINDS[group]
     points = [point for point in _entry_points(group) if point.name == alias]
     if not points:
-        raise UnknownPluginError(f"there is no {kind} {alias!r}{did_you_mean(str(alias), known(group))}")
+        raise UnknownPluginError(f"there is no {kind} {alias!r}{_advice(group, str(alias))}")
     # The same package may be found twice on sys.path; two different targets are a conflict that only the user
     # can settle.
     if len({point.value for point in points}) > 1:
@@ -186,6 +186,12 @@ def _load_entry_point(group: str, alias: str) -> type[Any]:
     if not isinstance(cls, type):
         raise UnknownPluginError(f"the {kind} {alias!r} of {_origin(point)} is {cls!r}, not a class")
     return cls
+
+
+def _advice(group: str, alias: str) -> str:
+    if group == TRIGGERS and (len(alias.split()) > 1 or alias.startswith("@")):
+        return f"; crontab text is read by CronTrigger.from_crontab({alias!r})"
+    return did_you_mean(alias, known(group))
 
 
 def _entry_points(group: str) -> list[EntryPoint]:

@@ -411,6 +411,12 @@ def test_an_instance_is_kept() -> None:
         ("pool", "executors.default='pool': must be an instance, or a mapping with type (plug-in alias) or class"),
         ("pool", "did you mean {'type': 'pool'}?"),
         ("a.b:C", "did you mean {'class': 'a.b:C'}?"),
+        (
+            "postgresql://me:secret@host/jobs",
+            "executors.default='postgresql://me:***@host/jobs': must be an instance, or a mapping with type (plug-in alias) or "
+            """class ("package.module:Class") and its arguments; a URL goes with its type, such as """
+            "{'type': 'sqlalchemy', 'url': 'sqlite:///jobs.sqlite'}",
+        ),
         ("", "executors.default='': must be an instance"),
         (None, "executors.default=None: must be an instance"),
         (3, "executors.default=3: must be an instance"),

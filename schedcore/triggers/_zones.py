@@ -28,6 +28,9 @@ LAST_US = from_datetime(datetime(9999, 12, 30, tzinfo=UTC))
 
 _FIXED = re.compile(r"(?:UTC|GMT)?([+-])(\d\d):(\d\d)(?::(\d\d))?")
 _OFFSET_LIKE = re.compile(r"(?:UTC|GMT)?[+-]\d.*", re.IGNORECASE)
+# What clocks and mails call a zone. EST, MST and a few others are IANA names as well, of fixed offsets in America, so that the
+# nearest name is a wrong one.
+_ABBREVIATION = re.compile(r"[A-Z]{2,5}")
 _ABOUT_A_ZONE = "give an IANA name such as 'Europe/Berlin', a fixed offset such as 'UTC+02:00', or a tzinfo"
 
 _local: tzinfo | None = None
@@ -99,6 +102,8 @@ def _named(name: str) -> tzinfo:
         hit = lower.get(bare) or next((key for key in sorted(known) if key.lower().endswith(f"/{bare}")), None)
         if hit is not None and bare:
             hint = f"; did you mean {hit!r}?"
+        elif _ABBREVIATION.fullmatch(name):
+            hint = f", and abbreviations are those of several; {_ABOUT_A_ZONE}"
         else:
             near = did_you_mean(name, known) if known else "; no zone data was found: pip install tzdata"
             hint = near if len(near) < 100 else f"; {_ABOUT_A_ZONE}"

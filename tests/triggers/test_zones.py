@@ -104,6 +104,8 @@ def test_a_name_that_a_zone_object_does_not_live_up_to_is_not_believed() -> None
             "no zone is called 'UTC+3'; a fixed offset has two digits for hours and for minutes, such as 'UTC+03:00'",
         ),
         ("UTC+25:00", "a fixed offset has two digits"),
+        ("CEST", "no zone is called 'CEST', and abbreviations are those of several; give an IANA name such as"),
+        ("PST", "no zone is called 'PST', and abbreviations are those of several; give an IANA name such as"),
         ("Mars/Base", "give an IANA name such as 'Europe/Berlin', a fixed offset such as 'UTC+02:00', or a tzinfo"),
         ("", "no zone is called ''; give an IANA name"),
         (" UTC ", "no zone is called ' UTC '; did you mean 'UTC'?"),
