@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from schedcore import plugins
 from schedcore.clock import Timeline, from_datetime
-from schedcore.errors import ConfigurationError, InvalidTriggerError, JobArgumentsError, UnknownOptionError
+from schedcore.errors import (
+    ConfigurationError,
+    InvalidTriggerError,
+    JobArgumentsError,
+    UnknownOptionError,
+    did_you_mean,
+)
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import callable_name, resolve
 from schedcore.signatures import check_arguments
@@ -117,6 +123,8 @@ class Definitions:
         if policy is None:
             policy = policy_with(self.default_policy, {"executor": executor})
             self._policies[executor] = policy
+            if self._scheduler.running:
+                self.tell_missing(executor)
         if options != _NO_OPTIONS:
             try:
                 policy = _policy(policy, *options)
@@ -125,6 +133,19 @@ class Definitions:
         if not isinstance(jobstore, str):
             raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
         return make_record(func, grid, args, kwargs, id, name, policy)
+
+    def tell_missing(self, *executors: str) -> None:
+        """Log which of these executors, or of those that jobs have named so far, there are not. One that is misspelt would
+        otherwise be found out when the job is due, which may be in a month; one may be added later, though.
+        """
+        present = self._scheduler._executors
+        for alias in executors or list(self._policies):
+            if alias not in present:
+                self._scheduler._reports.logger.warning(
+                    "no executor has the alias %r%s (jobs that name it are set aside when they are due, until there is one)",
+                    alias,
+                    did_you_mean(alias, present),
+                )
 
     def next_run(self, next_run_time: datetime | str | Unset | None) -> NextRun:
         """The next run that ``add_job`` is given: UNSET, None or an instant. Raises what that does."""

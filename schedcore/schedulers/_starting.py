@@ -51,6 +51,7 @@ def start(scheduler: BaseScheduler, paused: bool) -> None:
         if scheduler._tells_in_thread:
             scheduler._reports.start()
         scheduler._reports.logger.info("scheduler started")
+        scheduler._definitions.tell_missing()
         scheduler._dispatches = not paused
         scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_STARTED))
         for alias, entries in added:

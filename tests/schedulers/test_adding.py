@@ -380,6 +380,25 @@ def test_a_job_whose_executor_is_missing_is_set_aside_until_it_comes(virtual: Ma
     assert job.state is JobState.ACTIVE
 
 
+def test_an_executor_that_is_missing_is_told_when_a_job_names_it(
+    virtual: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = virtual(started=False, executors={"processes": VirtualExecutor()})
+    scheduler.add_job(nothing, "interval", days=30, executor="proceses")
+    scheduler.add_job(nothing, "interval", days=30, executor="proceses")
+    scheduler.add_job(nothing, "interval", days=30, executor="later")
+    scheduler.add_executor(VirtualExecutor(), "later")
+    assert not caplog.messages  # an executor may be added until the start
+    scheduler.start()
+    aside = "jobs that name it are set aside when they are due, until there is one"
+    assert caplog.messages == [f"no executor has the alias 'proceses'; did you mean 'processes'? ({aside})"]
+    caplog.clear()
+    scheduler.add_job(nothing, "interval", days=30, executor="gpu")
+    scheduler.add_job(nothing, "interval", days=30, executor="gpu", coalesce=False)
+    scheduler.add_job(nothing, "interval", days=30, executor="processes")
+    assert caplog.messages == [f"no executor has the alias 'gpu'; known: default, later, processes ({aside})"]
+
+
 class TestIdentity:
     """A job that is registered again at start-up is the same job."""
 
