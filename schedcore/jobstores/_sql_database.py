@@ -1,4 +1,4 @@
-"""The database of an SQL store while it is open: one scheduler's, in transactions whose errors are ours.
+"""The database of an SQL store while it is open: one scheduler's, in transactions on its connections (``_sql_connections``).
 
 **One writes at a time**, under ``lock``, and on a server through the connection that holds the scheduler's lock on the tables.
 Readers have a lock and a connection of their own, so that nobody who looks waits for a commit.
@@ -13,22 +13,18 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any, NoReturn
 
 import sqlalchemy as sa
-from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError, JobStoreError, JobStoreInUseError
-from schedcore.jobstores._sql_backend import Backend, Names, Ownership
+from schedcore.jobstores._sql_backend import Backend, Names
+from schedcore.jobstores._sql_connections import Connections
 from schedcore.jobstores._sql_schema import check_tables, create_tables
-from schedcore.jobstores._sql_server import Watch, discard
 from schedcore.jobstores._sql_statements import Statements
-from schedcore.jobstores._sql_tables import Tables, make_tables
 
 __all__ = ["Database"]
 
@@ -36,7 +32,7 @@ __all__ = ["Database"]
 Beginning = Callable[[Any], None]
 
 
-class Database:
+class Database(Connections):
     """See the module's docstring."""
 
     def __init__(
@@ -50,41 +46,20 @@ class Database:
         read_only: bool,
         max_bytes: int | None,
     ) -> None:
-        self.backend = backend
-        self.engine = engine
+        super().__init__(backend, engine, timeout_s, place)
         self.read_only = read_only
-        metadata, self._table, self._schema = place
-        self._metadata = sa.MetaData() if metadata is None else metadata
-        if metadata is not None:
-            make_tables(backend, metadata, self._table, self._schema)  # they belong to it from now on
-        self.names = Names(*map(self._quoted, ("", "_schedule", "_runs", "_meta")))
+        self.names = Names(*map(self.quoted, ("", "_schedule", "_runs", "_meta")))
         self.sql = Statements(backend, self.names, max_bytes)
-        self.watch = Watch(backend, timeout_s)
-        self.alias = ""
         self.is_open = False
-        self.ownership: Ownership | None = None
         #: Where there is a journal of runs beside the tables; empty: nowhere.
         self.journal_path = ""
         #: The table of meta data, where nobody else changes it; None: it has to be asked.
         self.meta: dict[str, str] | None = None
-        self.lock = threading.RLock()
-        self.read_lock = self.lock if isinstance(engine.pool, StaticPool) else threading.RLock()
         self._owned = owned  # the engine is ours to dispose of
         #: What the driver raises for a key that is there already.
         self.key_taken: type[Exception] = engine.dialect.loaded_dbapi.IntegrityError
-        self._errors_of = (sa.exc.SQLAlchemyError, engine.dialect.loaded_dbapi.Error, OSError)
         self._term: str | None = None
         self._beginning: Beginning = lambda cursor: None
-
-    @cached_property
-    def tables(self) -> Tables:
-        """Nearly always they are there, and SQLAlchemy need not be told what they are like."""
-        return make_tables(self.backend, self._metadata, self._table, self._schema)
-
-    def _quoted(self, suffix: str) -> str:
-        preparer = self.engine.dialect.identifier_preparer
-        schema = "" if self._schema is None else preparer.quote_schema(self._schema) + "."
-        return schema + preparer.quote(self._table + suffix)
 
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
@@ -110,14 +85,14 @@ class Database:
             if refused is not None:
                 raise ConfigurationError(f"{'url' if self._owned else 'engine'}: {refused}")
         if self.read_only:
-            check_tables(self, create=False)
+            self._check_tables(create=False)
             return
         with self.errors("open the database"):
             place = self._schema or "", self._table
             self.journal_path = self.backend.journal(self.engine, place)
             self.ownership = self.backend.ownership(self.engine, place, self.watch)
             self._take()
-        check_tables(self, create=True)
+        self._check_tables(create=True)
         try:
             self._begin_term()
         except JobStoreError as error:
@@ -128,6 +103,14 @@ class Database:
             self._begin_term()
         if self.backend.remote and self.meta is None:
             self.read_meta()  # the tables were made just now
+
+    def _check_tables(self, *, create: bool) -> None:
+        noted: Mapping[str, str] = {}
+        if self.backend.remote:
+            # Nearly always they are there. Asking what there is costs several times as much.
+            with suppress(JobStoreError):
+                noted = self.read_meta()
+        check_tables(self, noted.get("schema"), create=create)
 
     def close(self) -> None:
         """Let go of what was opened. May be called twice."""
@@ -196,7 +179,7 @@ class Database:
                 if self.backend.remote:
                     with ExitStack() as undo:
                         undo.callback(ownership.release)
-                        check_tables(self, create=False)  # whoever had it meanwhile may have been of another release
+                        self._check_tables(create=False)  # whoever had it meanwhile may have been of another release
                         undo.pop_all()
 
     def _is_over(self) -> NoReturn:
@@ -265,11 +248,11 @@ class Database:
             for last in (False, True):
                 if owner or not self.backend.remote:
                     self._hold()
-                with self._connection(owner=owner) as connection:
+                with self.connection(owner=owner) as connection:
                     driver = connection.connection
                     alone = bare and self.ownership is not None and connection is self.ownership.connection
                     with self.watch.over(driver) as call, ExitStack() as undo:
-                        undo.callback(self._roll_back, connection)
+                        undo.callback(self.roll_back, connection)
                         cursor = driver.cursor()
                         undo.callback(cursor.close)
                         term = self._term
@@ -281,11 +264,11 @@ class Database:
                                 term = self.backend.begin_write(cursor, asked, lasting=lasting)
                             else:
                                 self.backend.begin_read(cursor)
-                        except self._errors_of as error:
+                        except self.errors_of as error:
                             # A connection that was lost while nobody used it: nothing was done on it yet.
                             undo.pop_all()
                             cursor.close()
-                            self._give_up(connection)
+                            self.give_up(connection)
                             if last or not self.backend.is_lost(error) or (call is not None and call.cut):
                                 raise
                             continue
@@ -302,68 +285,3 @@ class Database:
                             return
                     break
             self._is_over()
-
-    @contextmanager
-    def _connection(self, *, owner: bool) -> Iterator[sa.Connection]:
-        """The lock's connection, or, where it has none and for others than the owner, one of the pool's."""
-        connection = self.ownership.connection if owner and self.ownership is not None else None
-        if connection is not None:
-            yield connection
-            return
-        with self.engine.connect() as connection:
-            yield connection
-
-    def _roll_back(self, connection: sa.Connection) -> None:
-        """End a transaction that is to change nothing, whatever is left of its connection."""
-        try:
-            connection.connection.rollback()
-        except self._errors_of:
-            self._give_up(connection)
-
-    def _give_up(self, connection: sa.Connection) -> None:
-        """A connection is lost, and with it the lock if that was its."""
-        if self.ownership is not None and connection is self.ownership.connection:
-            self.ownership.release()
-        else:
-            discard(connection)
-
-    @contextmanager
-    def connected(self, doing: str) -> Iterator[sa.Connection]:
-        """A connection of SQLAlchemy's, for what is not done on the way of a run."""
-        with self.errors(doing), self.engine.connect() as connection, self.watch.over(connection.connection):
-            yield connection
-
-    @contextmanager
-    def changing_tables(self, doing: str) -> Iterator[sa.Connection]:
-        """A transaction in which tables are made or changed. (MariaDB and MySQL end it at each such statement.)"""
-        with (
-            self.lock,
-            self.errors(doing),
-            # Who has the lock may write, whatever the pool's connections are set to.
-            self._connection(owner=True) as connection,
-            self.watch.over(connection.connection),
-        ):
-            cursor = connection.connection.cursor()
-            try:
-                self.backend.begin_write(cursor, None)
-            finally:
-                cursor.close()
-            with ExitStack() as undo:
-                # SQLAlchemy's own transaction began with the first statement.
-                undo.callback(connection.rollback)
-                yield connection
-                connection.commit()
-                undo.pop_all()
-
-    @contextmanager
-    def errors(self, doing: str) -> Iterator[None]:
-        """Errors of the driver and of SQLAlchemy become ours."""
-        try:
-            yield
-        except self._errors_of as error:
-            cause = getattr(error, "orig", None) or error
-            message, transient = self.backend.explain(cause, self.engine.url)
-            transient = transient or isinstance(error, sa.exc.TimeoutError | OSError)
-            if self.backend.misses_table(cause):
-                message += "; it goes on when the table is back, and a scheduler that is started makes one"
-            raise JobStoreError(self.alias, f"cannot {doing}: {message}", transient=transient) from cause

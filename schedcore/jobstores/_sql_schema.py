@@ -6,30 +6,26 @@ The version is in the table of meta data. When a scheduler opens tables with an 
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TYPE_CHECKING
-
 import sqlalchemy as sa
 
 from schedcore.errors import JobStoreError
 from schedcore.job import JobState
+from schedcore.jobstores._sql_connections import Connections
 from schedcore.jobstores._sql_rows import DAMAGED
 from schedcore.jobstores._sql_upgrade import UPGRADES, Step
-
-if TYPE_CHECKING:
-    from schedcore.jobstores._sql_database import Database
 
 __all__ = ["SCHEMA_VERSION", "check_tables", "create_tables"]
 
 SCHEMA_VERSION = 3
 
 
-def check_tables(database: Database, *, create: bool) -> None:
+def check_tables(database: Connections, noted: str | None, *, create: bool) -> None:
     """Create the tables where there are none, bring those of an older release up to date, and refuse what is not ours.
 
-    Where nothing is to be created, what is missing or older is refused too. Raises ``JobStoreError``.
+    ``noted``: the version that is known from their meta data; None: it is not known whether there are any. Where nothing is to
+    be created, what is missing or older is refused too. Raises ``JobStoreError``.
     """
-    found = _version(database)
+    found = _version(database) if noted is None else noted
     if found == str(SCHEMA_VERSION):
         return
     if found is not None:
@@ -57,7 +53,7 @@ def check_tables(database: Database, *, create: bool) -> None:
     create_tables(database)
 
 
-def create_tables(database: Database) -> None:
+def create_tables(database: Connections) -> None:
     """Create those that are missing, and note the version. Raises ``JobStoreError``."""
     with database.changing_tables("create the tables") as connection:
         # Those that are there were made from the user's metadata, or by a start that was interrupted where each statement stands.
@@ -97,14 +93,8 @@ def _steps_from(version: str) -> list[tuple[int, Step]] | None:
     return known if len(known) == len(steps) else None
 
 
-def _version(database: Database) -> str | None:
+def _version(database: Connections) -> str | None:
     """The version that the tables have; None: there are none. Raises ``JobStoreError`` for tables that are not ours."""
-    if database.backend.remote:
-        # Nearly always they are there. Asking what there is costs several times as much.
-        with suppress(JobStoreError):
-            found = database.read_meta()
-            if "schema" in found:
-                return found["schema"]
     jobs, schedule, runs, meta = database.tables
     with database.lock, database.read_lock, database.connected("read the tables") as connection:
         inspector = sa.inspect(connection)
