@@ -56,7 +56,10 @@ def test_errors_pass_through() -> None:
 
 def test_six_fields_name_what_reads_them() -> None:
     result = command("explain", "0 30 2 * * *", "-z", "UTC")
-    assert (result.exit_code, "seconds before them or years after them are asked for" in result.stderr) == (2, True)
+    assert (
+        result.exit_code,
+        "seconds before them or years after them have to be asked for (options seconds, year)" in result.stderr,
+    ) == (2, True)
     assert command("explain", "0 30 2 * * *", "-z", "UTC", "--seconds").exit_code == 0
 
 

@@ -223,10 +223,13 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
             "0 * * * * *",
             "crontab",
             11,
-            "; seconds before them or years after them are asked for (seconds=True, year=True), or",
+            "; seconds before them or years after them have to be asked for (options seconds, year), or",
         ),
         ("", "crontab", 1, "there are 0 fields, so minute is missing; write 5:"),
         ("FREQ=DAILY;COUNT=2", "crontab", 1, "this is a recurrence rule, which the trigger 'rrule' takes"),
+        ("@every 5m", "crontab", 1, "'@every' is no time on a clock; what is to come every so often is a job with"),
+        ("TZ=Asia/Tokyo 0 5 * * *", "crontab", 1, "the time zone is no part of a schedule; give it as timezone"),
+        (" CRON_TZ=Asia/Tokyo @daily", "crontab", 2, "the time zone is no part of a schedule; give it as timezone"),
         ("*/0 * * * *", "minute", 3, "a step of 0 never gets on; write a number from 1, such as */5"),
         ("*/ * * * *", "minute", 3, "a step is missing after '/'"),
         ("*/x * * * *", "minute", 3, "a step is missing after '/'"),
@@ -249,7 +252,6 @@ _FIELD = "'*', a range (a-b), a step (*/n or a-b/n) or a list of them (a,b)"
         ("* * * 5#2 *", "month", 8, "'#' cannot stand here"),
         ("@dayly", "crontab", 1, "crontab '@dayly', column 1: no schedule is called '@dayly'; did you mean '@daily'?"),
         ("@daily x", "crontab", 8, "nothing may follow @daily"),
-        ("@every 5m", "crontab", 1, "no schedule is called '@every'"),
         (
             "@reboot",
             "crontab",
@@ -346,6 +348,9 @@ def test_wrong_options(options: dict[str, Any], field: str, message: str) -> Non
 def test_wrong_calls() -> None:
     with pytest.raises(InvalidTriggerError, match=r"crontab: 5 is of type int; give text such as '30 7 \* \* mon-fri'"):
         CronTrigger.from_crontab(5)  # type: ignore[arg-type]
+    unhashable: Any = ["unix"]
+    with pytest.raises(InvalidTriggerError, match=r"no crontab dialect is called \['unix'\]"):
+        CronTrigger.from_crontab("* * * * *", dialect=unhashable)
     with pytest.raises(InvalidTriggerError, match="no crontab dialect is called 'unics'; did you mean 'unix'"):
         CronTrigger.from_crontab("* * * * *", "UTC", dialect="unics")
     with pytest.raises(InvalidTriggerError, match=r"column 16: this is not understood; write name='value'") as caught:
@@ -391,6 +396,7 @@ SCHEDULES = [
     CronTrigger.from_crontab("1,2 3 4 5 6 7 2030", "Asia/Tokyo", seconds=True, year=True),
     CronTrigger(day="2nd fri, last", hour=5, timezone="Australia/Lord_Howe"),
     CronTrigger(year="2025-2030/2", week="1,53", day_of_week="sun", timezone="UTC+05:30", dst="literal"),
+    CronTrigger(hour="5,\n\t6", timezone="UTC"),
     CronTrigger(timezone="UTC"),
 ]
 

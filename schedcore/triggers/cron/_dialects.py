@@ -195,9 +195,7 @@ def parse_crontab(text: str, *, seconds: bool = False, year: bool = False, seed:
     if seconds or year:
         more = ""
     elif len(words) > len(specs):
-        more = (
-            "; seconds before them or years after them are asked for (seconds=True, year=True), or written as keywords"
-        )
+        more = "; seconds before them or years after them have to be asked for (options seconds, year), or written as keywords"
     else:
         more = " (or @hourly, @daily, @weekly, @monthly, @yearly)"
     _check_number(text, words, specs, 0, more)
@@ -268,6 +266,12 @@ def _check_number(
             f"crontab {text!r}, column 1: this is a recurrence rule, which the trigger 'rrule' takes",
             field="crontab",
             column=1,
+        )
+    if text.lstrip().upper().startswith(("TZ=", "CRON_TZ=")):
+        raise InvalidTriggerError(
+            f"crontab {text!r}, column {words[0][1]}: the time zone is no part of a schedule; give it as timezone",
+            field="crontab",
+            column=words[0][1],
         )
     names = ", ".join(spec.name for spec in specs[: len(specs) - optional])
     names += "".join(f" and perhaps {spec.name}" for spec in specs[len(specs) - optional :])
@@ -383,6 +387,13 @@ def _macro(text: str, words: list[tuple[str, int]]) -> str:
         raise InvalidTriggerError(
             f"crontab {text!r}, column {column}: '@reboot' names no time; it means once, when cron starts; add the job with "
             "trigger 'date' and no run_date to run it when the scheduler starts",
+            field="crontab",
+            column=column,
+        )
+    if name.lower() == "@every":
+        raise InvalidTriggerError(
+            f"crontab {text!r}, column {column}: '@every' is no time on a clock; what is to come every so often is a job with "
+            "trigger 'interval'",
             field="crontab",
             column=column,
         )

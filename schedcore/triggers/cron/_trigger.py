@@ -39,6 +39,7 @@ _ALL_HOURS = (1 << 24) - 1
 # Seconds. What the clocks swallow is looked for in so long a time (100 years).
 _FURTHEST_S = 36525 * 86400
 _DST = ("cron", "literal")
+_BLANK = re.compile(r"\s")
 _SHOWN = re.compile(r"cron\[(.*)\]", re.DOTALL)
 _SHOWN_FIELD = re.compile(r"(\w+)='([^']*)'(?:, |$)")
 
@@ -186,7 +187,7 @@ class CronTrigger(Frozen, GridTrigger):
                 f"crontab: {expr!r} is of type {type(expr).__name__}; give text such as '30 7 * * mon-fri'",
                 field="crontab",
             )
-        if dialect not in DIALECTS:
+        if not isinstance(dialect, str) or dialect not in DIALECTS:
             raise InvalidTriggerError(
                 f"dialect: no crontab dialect is called {dialect!r}{did_you_mean(str(dialect), DIALECTS)}",
                 field="dialect",
@@ -538,8 +539,11 @@ def _read(source: _Keywords | Crontab) -> CronRule:
 
 
 def _text(name: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and value.strip()):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str) and value.strip():
+        # So that it can be shown and read again; columns stay.
+        return value if value.isprintable() else _BLANK.sub(" ", value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     what = "is empty" if isinstance(value, str) else f"is of type {type(value).__name__}"
