@@ -17,6 +17,7 @@ from schedcore.errors import (
     InvalidTriggerError,
     JobArgumentsError,
     UnknownOptionError,
+    UnknownPluginError,
     did_you_mean,
 )
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
@@ -226,7 +227,7 @@ def make_trigger(
             shared = _find_shared(trigger, trigger_args, timezone)
             if shared is not None:
                 return _anchored(shared, timeline)
-        cls = plugins.load(plugins.TRIGGERS, trigger)
+        cls = _trigger_class(trigger)
         if not names_zone(cls, trigger_args):
             trigger_args["timezone"] = timezone
         try:
@@ -253,6 +254,15 @@ def make_trigger(
     return _anchored(as_grid(trigger), timeline)
 
 
+def _trigger_class(alias: str) -> type[Any]:
+    try:
+        return plugins.load(plugins.TRIGGERS, alias)
+    except UnknownPluginError as error:
+        if alias.startswith("@") or len(alias.split()) > 1:  # which no alias is
+            error.args = (f"{error}; crontab text is for CronTrigger.from_crontab",)
+        raise
+
+
 def _find_shared(alias: str, options: Mapping[str, Any], timezone: tzinfo) -> EngineTrigger | None:
     """The trigger that these options make, one for all jobs that have it, as a trigger is a value; None if it must be made.
 
@@ -270,7 +280,7 @@ def _find_shared(alias: str, options: Mapping[str, Any], timezone: tzinfo) -> En
 
 @lru_cache(maxsize=256, typed=True)
 def _shared_trigger(alias: str, timezone: tzinfo, /, **options: int | str) -> EngineTrigger | None:
-    cls = plugins.load(plugins.TRIGGERS, alias)
+    cls = _trigger_class(alias)
     if not getattr(cls, "plain", False):  # somebody else's
         return None
     return as_grid(cls(**{"timezone": timezone, **options}))
@@ -292,11 +302,26 @@ def _bad_trigger_args(named: Any, alias: str, cls: type, given: dict[str, Any], 
                 continue
             # What is no argument of the call is taken for one of the trigger's.
             near = get_close_matches(name, [*known, *signature(Batch.define).parameters], n=1)
-            unknown = UnknownOptionError(name, near or known, f"{alias} trigger")
-            if named is None and not near:
-                unknown.args = (f"{unknown}; no trigger is named: name one, such as 'interval'",)
-            return unknown
+            if named is None:
+                fits = _trigger_with(name)
+                if fits is not None or not near:
+                    unknown = UnknownOptionError(name, (), f"{alias} trigger")
+                    unknown.args = (
+                        f"{unknown}; no trigger is named: name one, such as trigger={fits or 'interval'!r}",
+                    )
+                    return unknown
+            return UnknownOptionError(name, near or known, f"{alias} trigger")
     return InvalidTriggerError(f"{alias} trigger: {error}")
+
+
+def _trigger_with(option: str) -> str | None:
+    """The alias of a trigger that has an option."""
+    from inspect import signature
+
+    for alias in ("interval", "cron", "calendarinterval"):
+        if option in signature(plugins.load(plugins.TRIGGERS, alias)).parameters:
+            return alias
+    return None
 
 
 @lru_cache(maxsize=256, typed=True)

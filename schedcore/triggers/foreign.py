@@ -151,6 +151,10 @@ class ForeignTrigger(EngineTrigger):
             raise TypeError(
                 f"{type(self.inner).__name__}.get_next_fire_time returned {answer!r}, not a datetime or None"
             )
+        if answer.tzinfo is None:
+            raise ValueError(
+                f"{type(self.inner).__name__}.get_next_fire_time returned {answer!r}, which names no instant without a time zone"
+            )
         answer_us = from_datetime(answer)
         if not FIRST_US <= answer_us <= LAST_US:  # it could be shown in no zone, and not even in UTC
             raise InvalidTriggerError(

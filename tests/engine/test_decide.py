@@ -341,7 +341,7 @@ BROKEN: dict[str, tuple[Callable[[datetime | None, datetime], Any], str]] = {
     "goes back": (lambda previous, now: to_datetime(T0 - DAY), "does not advance"),
     "raises": (raising, "its trigger raised ZeroDivisionError: no such day"),
     "raises what cannot be shown": (mute, "its trigger raised MuteError (it cannot be shown"),
-    "naive": (lambda previous, now: datetime(2026, 1, 2), "a naive datetime names no instant"),  # noqa: DTZ001
+    "naive": (lambda previous, now: datetime(2026, 1, 2), "which names no instant without a time zone"),  # noqa: DTZ001
     "text": (lambda previous, now: "tomorrow", "returned 'tomorrow', not a datetime or None"),
     "number": (lambda previous, now: 17, "returned 17, not a datetime or None"),
 }

@@ -295,7 +295,11 @@ BAD_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
         UnknownOptionError,
         "unknown interval trigger option 'second'; did you mean 'seconds'?",
     ),
-    ({"seconds": 5}, UnknownOptionError, "no trigger is named: name one, such as 'interval'"),
+    ({"seconds": 5}, UnknownOptionError, "no trigger is named: name one, such as trigger='interval'"),
+    ({"minutes": 5}, UnknownOptionError, "no trigger is named: name one, such as trigger='interval'"),
+    ({"minute": 5}, UnknownOptionError, "no trigger is named: name one, such as trigger='cron'"),
+    ({"trigger": "* * * * *"}, UnknownPluginError, "crontab text is for CronTrigger.from_crontab"),
+    ({"trigger": "@daily"}, UnknownPluginError, "crontab text is for CronTrigger.from_crontab"),
     (
         {"trigger": "interval", "seconds": 5, "replace_exsisting": True},
         UnknownOptionError,
@@ -328,7 +332,11 @@ BAD_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"recovery": "maybe"}, ConfigurationError, "recovery must be 'rerun' or 'lost', not 'maybe'"),
     ({"trigger": Odd(None)}, InvalidTriggerError, "this trigger never fires"),
     ({"trigger": Odd("tomorrow")}, TypeError, "returned 'tomorrow', not a datetime or None"),
-    ({"trigger": Odd(datetime(2030, 1, 1))}, ValueError, "a naive datetime names no instant"),  # noqa: DTZ001
+    (
+        {"trigger": Odd(datetime(2030, 1, 1))},  # noqa: DTZ001
+        ValueError,
+        "Odd.get_next_fire_time returned datetime.datetime(2030, 1, 1, 0, 0), which names no instant without a time zone",
+    ),
     ({"trigger": Odd(RuntimeError("no rule"))}, RuntimeError, "no rule"),
 ]
 
