@@ -163,7 +163,8 @@ def _check_rule(name: str, value: str) -> None:
     for part in value.split(";"):
         key, equals, content = part.partition("=")
         if key not in _KEYS:
-            raise InvalidTriggerError(f"{name}: {key!r} is not understood{did_you_mean(key, _KEYS)}", field=name)
+            hint = did_you_mean(key, _KEYS) if equals else "; write parts such as FREQ=DAILY, with ';' between them"
+            raise InvalidTriggerError(f"{name}: {key!r} is not understood{hint}", field=name)
         if not equals or not content or key in seen:
             what = "is there twice" if key in seen else "has no value"
             raise InvalidTriggerError(f"{name}: {key} {what}", field=name)

@@ -189,8 +189,11 @@ def test_calendars_flatten_and_cancel() -> None:
         (lambda: Dates("24.12.2026"), "'24.12.2026' is not a date"),
         (lambda: Dates(datetime(2026, 1, 1, tzinfo=UTC)), "is of type datetime; give dates"),
         (lambda: Dates(("2026-02-01", "2026-01-01")), "2026-01-01 is before 2026-02-01"),
-        (lambda: Weekdays("sut"), "'sut' is no day of the week; did you mean 'su"),
-        (lambda: Weekdays(7), "7 is no day of the week"),
+        (lambda: Dates(("2026-01-05",)), "dates: ('2026-01-05',) is no pair; give the first and the last of some days"),  # type: ignore[arg-type]
+        (lambda: Dates(["2026-01-05"]), "is of type list; give dates, or pairs (first, last) of them"),  # type: ignore[arg-type]
+        (lambda: Weekdays("sut"), "'sut' is no day of the week; give each by itself, as 'sat', 'sun'"),
+        (lambda: Weekdays("sat-sun"), "'sat-sun' is no day of the week; give each by itself, as 'sat', 'sun'"),
+        (lambda: Weekdays(7), "7 is no day of the week; give each by itself, as 'sat', 'sun', or from 0 (Monday) to 6"),
         (lambda: Weekdays(), "give at least one day, and leave one open"),
         (lambda: Weekdays(0, 1, 2, 3, 4, 5, 6), "leave one open"),
         (lambda: Times("22", "25:00"), "'25:00' is not a time of day"),

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
-from schedcore.errors import InvalidTriggerError, did_you_mean
+from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._days import Days, OtherDays, RangeDays
 from schedcore.triggers._local import DAY_S, civil, day_number
 from schedcore.triggers._step_days import DayLattice
@@ -29,6 +29,11 @@ class Dates(Daily):
     def __init__(self, *dates: date | str | tuple[date | str, date | str]) -> None:
         ranges = []
         for each in dates:
+            if isinstance(each, tuple) and len(each) != 2:
+                raise InvalidTriggerError(
+                    f"dates: {each!r} is no pair; give the first and the last of some days, or each date by itself",
+                    field="dates",
+                )
             first, last = each if isinstance(each, tuple) else (each, each)
             pair = _to_day(first), _to_day(last)
             if pair[1] < pair[0]:
@@ -100,7 +105,8 @@ class Weekdays(Daily):
                 numbers.add(day)
                 continue
             raise InvalidTriggerError(
-                f"weekdays: {day!r} is no day of the week{did_you_mean(str(day).lower(), _WEEKDAYS)}", field="weekdays"
+                f"weekdays: {day!r} is no day of the week; give each by itself, as 'sat', 'sun', or from 0 (Monday) to 6",
+                field="weekdays",
             )
         if not 0 < len(numbers) < 7:
             raise InvalidTriggerError("weekdays: give at least one day, and leave one open", field="weekdays")
@@ -142,7 +148,10 @@ def _to_day(value: object) -> int:
                 f"dates: {value!r} is not a date; write ISO 8601 text such as '2026-12-24'", field="dates"
             ) from None
     if not isinstance(value, date) or isinstance(value, datetime):
-        raise InvalidTriggerError(f"dates: {value!r} is of type {type(value).__name__}; give dates", field="dates")
+        raise InvalidTriggerError(
+            f"dates: {value!r} is of type {type(value).__name__}; give dates, or pairs (first, last) of them",
+            field="dates",
+        )
     return day_number(value.year, value.month, value.day)
 
 
