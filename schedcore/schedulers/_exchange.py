@@ -16,7 +16,7 @@ import json
 import os
 from typing import IO, TYPE_CHECKING, Any
 
-from schedcore.errors import BrokenJobError, ConfigurationError, ConflictingIdError, FileSyntaxError
+from schedcore.errors import BrokenJobError, ConfigurationError, ConflictingIdError, FileSyntaxError, SchedcoreError
 from schedcore.job import Job, JobEntry, JobRecord, JobState
 from schedcore.jobstores._payload import decode, encode
 from schedcore.schedulers._definition import UNSET, NextRun
@@ -34,20 +34,36 @@ _VERSION = 1
 _PENDING = "pending"  # it had not been handed to its store, and its first run time was still to be computed
 
 
-def export_jobs(scheduler: BaseScheduler, outfile: str | os.PathLike[str] | IO[str], jobstore: str | None) -> None:
-    """Write the jobs of one job store, or all. Nothing is written unless all of them can be.
-
-    Raises ``TransientJobError`` for a callable that text cannot name, ``SerializationError`` for arguments that are not data,
-    ``BrokenJobError`` for a job whose record cannot be read.
-    """
+def export_jobs(
+    scheduler: BaseScheduler, outfile: str | os.PathLike[str] | IO[str], jobstore: str | None, partial: bool
+) -> list[tuple[Job, SchedcoreError]]:
+    """Write the jobs of one job store, or all. See ``BaseScheduler.export_jobs``."""
     scheduler._catch_up(jobstore, "export_jobs")
-    items = [_export(scheduler, job) for job in scheduler.get_jobs(jobstore)]
-    text = json.dumps({_MARK: _VERSION, "jobs": items}, ensure_ascii=False, indent=1) + "\n"
+    items: list[dict[str, Any]] = []
+    left_out: list[tuple[Job, SchedcoreError]] = []
+    for job in scheduler.get_jobs(jobstore):
+        try:
+            items.append(_export(scheduler, job))
+        except SchedcoreError as error:
+            left_out.append((job, error))
+    if left_out and not partial:
+        ids = ", ".join(repr(job.id) for job, _ in left_out)
+        _, first = left_out[0]
+        first.add_note(f"Nothing was written. With partial=True all jobs are but {ids}")
+        raise first
+    data: dict[str, Any] = {_MARK: _VERSION, "jobs": items}
+    if left_out:
+        # For who reads the file later. Nothing else does.
+        data["left_out"] = [{"id": job.id, "reason": str(reason)} for job, reason in left_out]
+    text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"
     if isinstance(outfile, str | os.PathLike):
         with open(outfile, "w", encoding="utf-8") as file:
             file.write(text)
     else:
         outfile.write(text)
+    for job, reason in left_out:
+        scheduler._reports.logger.warning("export_jobs() left out a job of job store %r: %s", job.jobstore, reason)
+    return left_out
 
 
 def _export(scheduler: BaseScheduler, job: Job) -> dict[str, Any]:

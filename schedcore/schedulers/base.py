@@ -41,6 +41,7 @@ from schedcore.clock import Clock, SystemClock, Timeline
 from schedcore.errors import (
     ConfigurationError,
     JobLookupError,
+    SchedcoreError,
     SchedulerAlreadyRunningError,
     SchedulerNotRunningError,
 )
@@ -599,11 +600,18 @@ class BaseScheduler(SchedulerHooks):
         """Write a list of the jobs to ``out`` (standard output)."""
         _listing.print_jobs(self, jobstore, sys.stdout if out is None else out)
 
-    def export_jobs(self, outfile: str | os.PathLike[str] | IO[str], jobstore: str | None = None) -> None:
-        """Write the jobs to a file (a path or a text file) as JSON that ``import_jobs`` reads."""
+    def export_jobs(
+        self, outfile: str | os.PathLike[str] | IO[str], jobstore: str | None = None, *, partial: bool = False
+    ) -> list[tuple[Job, SchedcoreError]]:
+        """Write the jobs to a file (a path or a text file) as JSON that ``import_jobs`` reads.
+
+        One that cannot be written is an error, and then nothing is: ``TransientJobError`` for a callable that text cannot name,
+        ``SerializationError`` for arguments that are not data, ``BrokenJobError`` for a record that cannot be read.
+        ``partial``: the others are written, and these are returned, each with its error, logged, and named in the file.
+        """
         from schedcore.schedulers import _exchange
 
-        _exchange.export_jobs(self, outfile, jobstore)
+        return _exchange.export_jobs(self, outfile, jobstore, partial)
 
     def import_jobs(self, infile: str | os.PathLike[str] | IO[str], jobstore: str = "default") -> None:
         """Add the jobs of a file that ``export_jobs`` wrote. All or none: raises before anything is added."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,57 @@ def test_a_job_set_aside_for_want_of_an_executor(make: Make) -> None:
     job = target.get_job("a")
     assert job is not None
     assert (job.state, job.next_run_time) == (JobState.ACTIVE, T0 + timedelta(seconds=10))
+
+
+def test_those_that_can_be_written_where_some_cannot(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = tmp_path / "a.sqlite"
+    source = make(f"sqlite:///{database}")
+    source.add_job(work, "interval", seconds=10, id="good")
+    source.add_job(work, "interval", seconds=10, id="damaged")
+    source.add_job(work, "interval", seconds=10, id="gone")
+    source.add_job(lambda: None, "interval", seconds=10, id="lambda", jobstore="other")
+    source.add_job(work, "interval", seconds=10, id="object", args=[object()], jobstore="other")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE schedcore_jobs SET payload = 'x' WHERE id = 'damaged'")
+        connection.execute(
+            "UPDATE schedcore_jobs SET payload = replace(payload, 'store_suite:work', 'store_suite:gone') WHERE id = 'gone'"
+        )
+        connection.execute("UPDATE schedcore_jobs_schedule SET version = version + 1")
+    path = tmp_path / "jobs.json"
+    with pytest.raises((BrokenJobError, TransientJobError, SerializationError)) as refused:
+        source.export_jobs(path)
+    assert not path.exists()
+    (note,) = refused.value.__notes__
+    assert note == "Nothing was written. With partial=True all jobs are but 'damaged', 'lambda', 'object'"
+
+    left_out = source.export_jobs(path, partial=True)
+    assert [(job.id, type(error)) for job, error in left_out] == [
+        ("damaged", BrokenJobError), ("lambda", TransientJobError), ("object", SerializationError),
+    ]  # fmt: skip
+    assert [
+        record.getMessage().partition(": ")[0] for record in caplog.records if "left out" in record.getMessage()
+    ] == [
+        "export_jobs() left out a job of job store 'default'",
+        *["export_jobs() left out a job of job store 'other'"] * 2,
+    ]
+    data = json.loads(path.read_text())
+    # A function that is not here may be where it is imported.
+    assert [item["id"] for item in data["jobs"]] == ["gone", "good"]
+    assert [(item["id"], item["reason"]) for item in data["left_out"]] == [
+        (job.id, str(error)) for job, error in left_out
+    ]
+    source.remove_job("gone")
+    assert len(source.export_jobs(path, partial=True)) == 3
+    target = make()
+    target.import_jobs(path)
+    assert [job.id for job in target.get_jobs()] == ["good"]
+    assert source.export_jobs(path, "other", partial=True) != []
+    source.remove_job("lambda")
+    source.remove_job("object")
+    assert source.export_jobs(path, "other", partial=True) == []
+    assert "left_out" not in json.loads(path.read_text())
 
 
 class TestRefused:
