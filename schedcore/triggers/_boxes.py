@@ -37,6 +37,7 @@ __all__ = [
     "FAR_DAYS",
     "KNOWN_US",
     "Box",
+    "around",
     "day_sets",
     "either",
     "is_empty",
@@ -184,29 +185,34 @@ def shared(one: Sequence[Box], other: Sequence[Box]) -> tuple[Box, ...]:
     ]
     if len(found) <= _MANY:
         return tuple(found)
-    return shared(one, (_around(other),)) if len(other) > 1 else tuple(one)
+    return shared(one, around(other)) if len(other) > 1 else tuple(one)
 
 
 def either(sets: Iterable[Sequence[Box]]) -> tuple[Box, ...]:
     """All boxes of several sets, of which there are not too many."""
     found = [box for boxes in sets for box in boxes]
-    return tuple(found) if len(found) <= _MANY else (_around(found),)
+    return tuple(found) if len(found) <= _MANY else around(found)
 
 
-def _around(boxes: Sequence[Box]) -> Box:
-    """A box that holds several."""
+def around(boxes: Sequence[Box]) -> tuple[Box, ...]:
+    """One box that holds all of several, whatever clocks these are by; none for none."""
+    if len(boxes) < 2:
+        return tuple(boxes)
     first_us = boxes[0].offset_us
     step = gcd(*(box.period_us for box in boxes), *(box.offset_us - first_us for box in boxes))
-    sets = list({day_sets(box): None for box in boxes})
-    return Box(
-        step,
-        first_us % step,
-        reduce(or_, (box.minutes for box in boxes)),
-        reduce(or_, (box.seconds for box in boxes)),
-        () if () in sets else (EitherDays([CommonDays(each) for each in sets]),),
-        min(box.from_us for box in boxes),
-        max(box.upto_us for box in boxes),
-        vague=not all(box.periodic for box in boxes),
+    sets = list({tuple([each for each in day_sets(box) if not each.of_clocks]): None for box in boxes})
+    sets = [each for each in sets if not any(set(other) < set(each) for other in sets)]  # it is in the other one
+    return (
+        Box(
+            step,
+            first_us % step,
+            reduce(or_, (box.minutes for box in boxes)),
+            reduce(or_, (box.seconds for box in boxes)),
+            () if () in sets else (EitherDays([CommonDays(each) for each in sets]),),
+            min(box.from_us for box in boxes),
+            max(box.upto_us for box in boxes),
+            vague=not all(box.periodic for box in boxes),
+        ),
     )
 
 

@@ -68,6 +68,8 @@ class Days(ABC):
 
     #: From this chunk on, all are the same.
     repeats: int
+    #: Whether the clocks of a zone alone say which days these are.
+    of_clocks = False
 
     @abstractmethod
     def make(self, chunk: int) -> int:

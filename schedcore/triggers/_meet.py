@@ -9,7 +9,8 @@ the next candidate, and when all answer the candidate itself it is a meeting. Th
   ``minute=30``, or of two intervals that are out of step, is nothing.
 * **Boxes** (``_boxes``, ``_where``). Candidates are looked for where all children can fire at most: on a lattice, in some
   minutes of some days. Weekdays in different zones, dates and intervals of days meet there by a few operations on integers,
-  for all years to come.
+  for all years to come. First comes an *outline*: a box around those of each child, whatever its clocks show. Most searches end
+  there, with the first candidates or with none; the boxes of two children may be hundreds of pairs, each with days of its own.
 * **What was found is remembered**, with the trigger and for others that are equal to it: that a search found nothing, too.
 
 Cron rules of one zone meet by their local times: both must name the time that the wall clock shows. Rules that run after a gap
@@ -28,7 +29,7 @@ from operator import attrgetter
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, ANYWHERE, KNOWN_US, Box, near, shared
+from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, ANYWHERE, KNOWN_US, Box, around, near, shared
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._finder import Finder
 from schedcore.triggers._local import DAY_S
@@ -45,10 +46,11 @@ __all__ = ["MAX_LEAPS", "Meeting", "last_of", "meeting_of"]
 MAX_LEAPS = 5000
 # How many times as many where all comes round after 400 years, so that the search ends in an answer or a proof before that.
 _TO_A_PROOF = 4
-# Steps of one look into boxes, of a microsecond or so each.
-MAX_STEPS = 2000
-# Steps of one look that count as a leap: a look that takes fewer counts nothing beside the leap that it saves.
-_STEPS_OF_A_LEAP = 64
+# Steps of one look into boxes, of a microsecond or so each, and as how many leaps all of them count: a look that takes few
+# counts nothing beside the leap that it saves.
+MAX_STEPS, _LEAPS_OF_A_LOOK = 2000, 31
+# Leaps of a search in an outline, and steps of one look into it: what takes more is looked for in all boxes.
+_OUTLINE_LEAPS, _OUTLINE_STEPS = 16, 64
 
 _SECOND_US = 1_000_000
 _DAY_US = DAY_S * _SECOND_US
@@ -149,7 +151,17 @@ class Meeting:
     With a tolerance it is the fire times of the first trigger from which each other one has a fire time no farther away.
     """
 
-    __slots__ = ("_found", "_known_finder", "_lost_at", "_names", "_parts", "_tolerance_us", "exact", "never")
+    __slots__ = (
+        "_found",
+        "_known_finder",
+        "_known_outline",
+        "_lost_at",
+        "_names",
+        "_parts",
+        "_tolerance_us",
+        "exact",
+        "never",
+    )
 
     #: The one trigger that fires when all do, where there is such a one: it answers in closed form.
     exact: GridTrigger | None
@@ -163,7 +175,9 @@ class Meeting:
         self._found: tuple[int, int | None] = (LAST_US + 1, None)  # a question and its answer, which holds in between
         # A search that ended without an answer: from where to where the first candidate is the same, and what was said.
         self._lost_at: tuple[int, int, str] | None = None
+        # Made for the first question, which a job is asked when it is added; all boxes only where their outline does not do.
         self._known_finder: Finder | None = None
+        self._known_outline: Finder | None = None
         self.exact = None
         self.never = False
         if tolerance_us:
@@ -176,17 +190,29 @@ class Meeting:
                 self.exact = self._parts[0]
 
     def _finder(self) -> Finder:
-        """Looks where they can meet at most; made for the first question, which a job is asked when it is added."""
+        """Looks where they can meet at most."""
         finder = self._known_finder
         if finder is None:
-            finder = self._known_finder = Finder(self._all_boxes())
+            finder = self._known_finder = Finder(self._in_common(boxes_of))
         return finder
 
-    def _all_boxes(self) -> tuple[Box, ...]:
+    def _outline(self) -> Finder:
+        """The same of one box around all of each, which says less, and much sooner."""
+        finder = self._known_outline
+        if finder is None:
+            finder = self._known_outline = Finder(self._in_common(lambda part: around(boxes_of(part))))
+        return finder
+
+    def _in_common(self, boxes_of_part: Callable[[EngineTrigger], tuple[Box, ...]]) -> tuple[Box, ...]:
         if self.never:
             return ()
         near_us = self._tolerance_us
-        each = [boxes_of(part) for part in self._parts]
+        each = []
+        for part in self._parts:
+            boxes = boxes_of_part(part)
+            if not boxes:
+                return ()
+            each.append(boxes)
         if not near_us:
             return reduce(shared, sorted(each, key=len), ANYWHERE)
         first, *others = each
@@ -196,8 +222,7 @@ class Meeting:
 
     def boxes(self) -> tuple[Box, ...]:
         """Where they can meet at most; none: nowhere."""
-        finder = self._finder()
-        return () if finder.is_empty() else finder.boxes
+        return () if self._outline().is_empty() or self._finder().is_empty() else self._finder().boxes
 
     def next_us(self, after_us: int, budget: list[int] | None = None) -> int | None:
         """The first meeting later than ``after_us``, or None when there is none.
@@ -226,16 +251,32 @@ class Meeting:
     def _next(self, after_us: int, budget: list[int] | None) -> int | None:
         if self.never:
             return None
+        if self._known_finder is None:
+            try:
+                return self._searched(self._outline(), after_us, [_OUTLINE_LEAPS], _OUTLINE_STEPS)
+            except InvalidTriggerError:  # that of a part, too: it may have been asked where they cannot meet
+                pass
+        finder = self._finder()
+        budget = [MAX_LEAPS * (_TO_A_PROOF if finder.periodic else 1)] if budget is None else budget
+        return self._searched(finder, after_us, budget, MAX_STEPS)
+
+    def _searched(self, finder: Finder, after_us: int, budget: list[int], most_steps: int) -> int | None:
+        """The next meeting. ``most_steps``: of one look into the boxes."""
         near_us = self._tolerance_us
         at_us = after_us + 1
         fires_us = None  # when the first one fires, as it answered
-        budget = [self._most_leaps()] if budget is None else budget
-        limit_us = self._limit_us(after_us)
+        # Where a search ends that found nothing: all has come round by then, or time is up.
+        limit_us = max(after_us, _STABLE_US) + _CYCLE_US if finder.periodic else LAST_US
         while True:
-            found_us = self._sieved(at_us, budget) if at_us >= KNOWN_US else at_us
-            if found_us is None or found_us > LAST_US:
-                return None
-            at_us = found_us
+            if at_us >= KNOWN_US:
+                steps = [most_steps]
+                found_us = finder.at_or_after(at_us, steps)
+                if found_us is None or found_us > LAST_US:
+                    return None
+                at_us = found_us
+                # A long look counts as several leaps.
+                EFFORT.left -= most_steps - steps[0]
+                budget[0] -= (most_steps - steps[0]) * _LEAPS_OF_A_LOOK // most_steps
             for number, part in enumerate(self._parts):
                 if not number and at_us == fires_us:
                     continue
@@ -256,21 +297,6 @@ class Meeting:
                 return None
             if budget[0] <= 0 or EFFORT.left <= 0:
                 raise self._lost(after_us, at_us)
-
-    def _sieved(self, at_us: int, budget: list[int]) -> int | None:
-        """Where there may be a meeting, from an instant on. A long look counts as several leaps."""
-        steps = [MAX_STEPS]
-        found_us = self._finder().at_or_after(at_us, steps)
-        EFFORT.left -= MAX_STEPS - steps[0]
-        budget[0] -= (MAX_STEPS - steps[0]) // _STEPS_OF_A_LEAP
-        return found_us
-
-    def _most_leaps(self) -> int:
-        return MAX_LEAPS * (_TO_A_PROOF if self._finder().periodic else 1)
-
-    def _limit_us(self, after_us: int) -> int:
-        """Where a search ends that found nothing: all has come round by then, or time is up."""
-        return max(after_us, _STABLE_US) + _CYCLE_US if self._finder().periodic else LAST_US
 
     def _begun(self, at_us: int) -> bool:
         """Whether a cycle of the calendar has passed since all parts began."""

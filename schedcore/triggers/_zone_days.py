@@ -34,6 +34,8 @@ class _OfAZone(Days):
 
     __slots__ = ("_kept", "_shown")
 
+    of_clocks = True
+
     def __init__(self, shown: Shown) -> None:
         self._shown = shown
         self._kept: dict[int, int] = {}

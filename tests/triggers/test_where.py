@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -15,12 +16,23 @@ from hypothesis import strategies as st
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._bits import first_multiple
-from schedcore.triggers._boxes import Box, near, outermost, times_near
-from schedcore.triggers._days import ALL_DAYS, CommonDays, RangeDays, Smeared, next_common
+from schedcore.triggers._boxes import Box, around, near, outermost, times_near
+from schedcore.triggers._days import (
+    ALL_DAYS,
+    FIRST_DAY,
+    CommonDays,
+    Days,
+    EitherDays,
+    OtherDays,
+    RangeDays,
+    Smeared,
+    next_common,
+)
 from schedcore.triggers._effort import MOST_STEPS
 from schedcore.triggers._finder import Finder, _windows_of, look
-from schedcore.triggers._local import civil, day_number
+from schedcore.triggers._local import civil, day_number, month_length
 from schedcore.triggers._meet import MAX_LEAPS
+from schedcore.triggers._open_days import NthDays
 from schedcore.triggers._step_days import DayLattice, MonthSteps
 from schedcore.triggers._where import boxes_of
 from schedcore.triggers._year_days import days_of_plan
@@ -264,6 +276,39 @@ def test_sets_of_days() -> None:
     assert next_common((summer,), day_number(2026, 10, 26)) == day_number(2027, 3, 28)
 
 
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(
+    nth=st.sampled_from([1, 2, 20, 23, 31, -1, -2, -20, -31]),
+    months=st.sampled_from([tuple(range(1, 13)), (2,), (1, 6), (12,)]),
+    weekdays=st.sets(st.integers(0, 6)),
+    first_closed=st.integers(0, 800),
+    closed=st.integers(0, 70),
+    unknown=st.sets(st.integers(0, 1000), max_size=40),
+)
+def test_the_nth_open_days_of_months(
+    nth: int, months: tuple[int, ...], weekdays: set[int], first_closed: int, closed: int, unknown: set[int]
+) -> None:
+    """Those of the first years, and the last month of the chunk, beside the days of each month counted one by one."""
+    first = FIRST_DAY + first_closed
+    never: list[Days] = [RangeDays([(first, first + closed)])]
+    never += [DayLattice(7, FIRST_DAY + each) for each in sorted(weekdays)]
+    maybe = RangeDays([(FIRST_DAY + each, FIRST_DAY + each) for each in {*unknown, 5}])
+    may_open = OtherDays(EitherDays(never))
+    found = NthDays(nth, months, may_open, EitherDays([*never, maybe])).chunk(0)
+    opened, certain = may_open.chunk(0), may_open.chunk(0) & ~maybe.chunk(0)
+    for year, month in [*((year, month) for year in (2000, 2001, 2002) for month in range(1, 13)), (2399, 12)]:
+        start = day_number(year, month, 1) - FIRST_DAY
+        days = list(range(start, start + month_length(year, month)))[:: 1 if nth > 0 else -1]
+        may = [day for day in days if opened >> day & 1]
+        must = [day for day in days if certain >> day & 1]
+        number = abs(nth) - 1
+        expected: set[int] = set()
+        if month in months and number < len(may):
+            upto = may.index(must[number]) if number < len(must) else len(may)
+            expected = {*may[number : upto + 1]}
+        assert {day for day in days if found >> day & 1} == expected
+
+
 def by_looking(zone: ZoneInfo) -> Offsets:
     offsets = Offsets(zone)
     offsets.periodic = False  # neither the file nor the calendar is believed
@@ -482,12 +527,8 @@ some_boxes = st.builds(
 )
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
-@given(st.lists(some_boxes, max_size=12))
-def test_fewer_boxes_have_the_same_instants(boxes: list[Box]) -> None:
-    fewer = outermost(boxes)
-    assert len(fewer) <= len(boxes)
-    assert any(box.vague for box in boxes) == any(box.vague for box in fewer)
+def instants_of(boxes: Sequence[Box]) -> list[int]:
+    """Those of the first days of 2026, and of their first minutes and seconds."""
     start_us = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
     instants = [
         start_us + 86_400_000_000 * day + 60_000_000 * minute + 1_000_000 * second
@@ -495,11 +536,25 @@ def test_fewer_boxes_have_the_same_instants(boxes: list[Box]) -> None:
         for minute in range(5)
         for second in range(3)
     ]
-    one, other = (
-        [any(look(box, at_us, [10], until_us=at_us) == at_us for box in each) for at_us in instants]
-        for each in (boxes, fewer)
-    )
-    assert one == other
+    return [at_us for at_us in instants if any(look(box, at_us, [10], until_us=at_us) == at_us for box in boxes)]
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.lists(some_boxes, max_size=12))
+def test_fewer_boxes_have_the_same_instants(boxes: list[Box]) -> None:
+    fewer = outermost(boxes)
+    assert len(fewer) <= len(boxes)
+    assert any(box.vague for box in boxes) == any(box.vague for box in fewer)
+    assert instants_of(fewer) == instants_of(boxes)
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(st.lists(some_boxes, max_size=12))
+def test_one_box_around_others_has_all_their_instants(boxes: list[Box]) -> None:
+    whole = around(boxes)
+    assert len(whole) == min(len(boxes), 1)
+    assert all(box.vague for box in whole) or not any(box.vague for box in boxes)
+    assert {*instants_of(boxes)} <= {*instants_of(whole)}
 
 
 def test_what_is_in_another_box_is_not_looked_into() -> None:
