@@ -37,6 +37,7 @@ _STAYS = {
     "_zone",
     "_kinds_of_years",
     "_month_table",
+    "_other_months",
     "_holidays",
     "_in_year",
     "_all_easters",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import accumulate
+from operator import or_
 
+from schedcore.triggers._bits import bits_at
 from schedcore.triggers._days import (
     ALL_DAYS,
     CHUNK,
     EVERY_CHUNK,
-    FIRST_DAY,
     NO_CHUNK,
     CommonDays,
     Days,
@@ -17,101 +18,93 @@ from schedcore.triggers._days import (
     repeating_from,
 )
 from schedcore.triggers._local import month_length
-from schedcore.triggers._year_days import FIRST_YEAR, YEARS, joined, of_kinds, year_length
-from schedcore.triggers.cron._search import first_day
+from schedcore.triggers._year_days import of_kinds
 
 __all__ = ["NthDays", "RolledDays"]
 
-# One day a week, for longer than a year.
-_EVERY_WEEK = sum(1 << day for day in range(0, 378, 7))
+# The bytes with their bits in the other order.
+_BACKWARD = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class NthDays(Days):
-    """The n-th open day of some months (n below 0: from the end), where it is known which days may be open and which closed."""
+    """The n-th open day of some months (n below 0: from the end), where it is known which days may be open and which closed.
 
-    __slots__ = ("_closed", "_of_year", "_opened")
+    It is looked for in every other month at once: a one that is added to the closed days at the beginning of a month comes out
+    at the first day that is not closed, and one that comes out of the month is lost in the next.
+    """
+
+    __slots__ = ("_closed", "_months", "_nth", "_opened")
 
     def __init__(self, nth: int, months: tuple[int, ...], opened: Days, closed: Days) -> None:
-        self._opened, self._closed = opened, closed
-
-        @lru_cache(maxsize=256)
-        def of_year(length: int, opened: int, closed: int) -> int:
-            found = start = 0
-            for month in range(1, 13):
-                days = month_length(2000 if length == 366 else 2001, month)
-                if month in months:
-                    whole = (1 << days) - 1
-                    found |= _nth_of(nth, opened >> start & whole, closed >> start & whole) << start
-                start += days
-            return found
-
-        self._of_year = of_year
+        self._nth, self._months, self._opened, self._closed = nth, months, opened, closed
         self.repeats = repeating_from((opened, closed))
 
     def make(self, chunk: int) -> int:
-        opened, closed = self._opened.chunk(chunk), self._closed.chunk(chunk)
-        # From a day on they are the same each week, where all goes by the kind of year.
-        since = max(_weekly_from(opened), _weekly_from(closed))
-        lengths = []
-        years = range(FIRST_YEAR + YEARS * chunk, FIRST_YEAR + YEARS * (chunk + 1))
-        place = 0
-        for year in years:
-            if place >= since:
-                break
-            lengths.append(year_length(year))
-            place += lengths[-1]
+        nth, months, forward = abs(self._nth), self._months, self._nth > 0
+        opened = self._opened.chunk(chunk)
+        certain = opened & ~self._closed.chunk(chunk)
+        known = certain == opened
+        if not forward:
+            opened = _backward(opened)
+            certain = opened if known else _backward(certain)
         found = 0
-        if place < CHUNK:
-            weekly = [_EVERY_WEEK * (days >> CHUNK - 7) for days in (opened, closed)]
-
-            def days_of(year: int) -> int:
-                length, first = year_length(year), (first_day(year) - FIRST_DAY) % 7
-                return self._of_year(length, *(days >> first & (1 << length) - 1 for days in weekly))
-
-            found = of_kinds(days_of) >> place << place
-        opened_years = _cut(opened, lengths)
-        closed_years = opened_years if closed == opened else _cut(closed, lengths)
-        of_years = map(self._of_year, lengths, opened_years, closed_years)
-        return found | joined(list(zip(accumulate(lengths, initial=0), of_years, strict=False)))
-
-
-def _nth_of(nth: int, opened: int, closed: int) -> int:
-    """The days of a month that may be its n-th open one: from the n-th that may be open to the n-th that must be, if there is."""
-    number = abs(nth)
-    if opened.bit_count() < number:
-        return 0
-    certain = opened & ~closed
-    if certain == opened:
-        return 1 << _place(opened, nth)
-    first = _place(opened, nth)
-    last = _place(certain, nth) if certain.bit_count() >= number else 31 if nth > 0 else 0
-    low, high = (first, last) if nth > 0 else (last, first)
-    return opened & (2 << high) - (1 << low)
+        for odd, (starts, ends) in enumerate(_other_months(forward)):
+            if not any(month % 2 == odd for month in months):
+                continue
+            days = ends - starts
+            first = _nth_of_each(nth, opened, starts, days)
+            if known:
+                found |= first
+            else:
+                # From the n-th that may be open to the n-th that must be, if there is one.
+                last = _nth_of_each(nth, certain, starts, days)
+                found |= opened & days & ends - first & ~(ends - (last << 1))
+        if not forward:
+            found = _backward(found)
+        return found if len(months) == 12 else found & of_kinds(lambda year: _days_of_months(year, months))
 
 
-def _place(days: int, nth: int) -> int:
-    """The place of the n-th bit, or the n-th from the end."""
-    if nth < 0:
-        nth += days.bit_count() + 1
-    for _ in range(nth - 1):
-        days &= days - 1
-    return (days & -days).bit_length() - 1
-
-
-def _weekly_from(days: int) -> int:
-    """From which place on the days of a chunk are the same each week, at the latest; a chunk has 20,871 weeks."""
-    return ((days ^ days >> 7) & ALL_DAYS >> 7).bit_length()
-
-
-def _cut(days: int, lengths: list[int]) -> list[int]:
-    """The bits of years, one after the other, as one integer each. (A shift of all of them takes a microsecond.)"""
-    whole = days.to_bytes(CHUNK // 8 + 1, "little")
-    found, place = [], 0
-    for length in lengths:
-        year = int.from_bytes(whole[place >> 3 : (place + length + 7) >> 3], "little")
-        found.append(year >> (place & 7) & (1 << length) - 1)
-        place += length
+def _nth_of_each(nth: int, days: int, starts: int, whole: int) -> int:
+    """The n-th of some days in each of some months. ``whole``: all days of these months; ``starts``: the first ones."""
+    days &= whole
+    passed = whole ^ days
+    found = 0
+    for _ in range(nth):
+        found = passed + starts & days
+        passed |= found
     return found
+
+
+@lru_cache(maxsize=2)
+def _other_months(forward: bool) -> list[tuple[int, int]]:
+    """Of the even months of a chunk, and of the odd ones, the first days and those after the last. Backward: of days in the
+    other order.
+    """
+    if not forward:
+        return [(_backward(ends >> 1), _backward(starts) << 1) for starts, ends in _other_months(True)]
+    odd = of_kinds(lambda year: bits_at([start for start, _ in _months_of(year)[::2]]))
+    even = of_kinds(lambda year: bits_at([start for start, _ in _months_of(year)[1::2]]))
+    return [(even, odd ^ 1 | 1 << CHUNK), (odd, even)]
+
+
+def _backward(days: int) -> int:
+    """The days of a chunk in the other order."""
+    text = days.to_bytes(CHUNK // 8 + 1, "little").translate(_BACKWARD)
+    return int.from_bytes(text, "big") >> -CHUNK % 8
+
+
+def _days_of_months(year: int, months: tuple[int, ...]) -> int:
+    """The days of some months of a year: bit 0 is 1 January."""
+    return reduce(
+        or_,
+        [(1 << length) - 1 << start for month, (start, length) in enumerate(_months_of(year), 1) if month in months],
+    )
+
+
+def _months_of(year: int) -> list[tuple[int, int]]:
+    """The first days of the months of a year, and their lengths; 0 is 1 January."""
+    lengths = [month_length(year, month) for month in range(1, 13)]
+    return list(zip(accumulate(lengths, initial=0), lengths, strict=False))
 
 
 class RolledDays(Days):
