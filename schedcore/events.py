@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from schedcore._locks import ShortLock, make_event
+from schedcore._locks import ShortLock
 from schedcore.errors import contained
 
 __all__ = [
@@ -215,8 +215,6 @@ class EventBus:
         self._queue: deque[SchedulerEvent] = deque()
         self._lock = ShortLock()
         self._delivering = False
-        self._idle = make_event()
-        self._idle.set()
         self._helper: Callable[[Callable[[], None]], None] | None = None
 
     @property
@@ -258,8 +256,6 @@ class EventBus:
         self._helper = None
         self._lock = ShortLock()
         self._delivering = False
-        self._idle = make_event()
-        self._idle.set()
         self._queue.clear()
 
     def publish(self, event: SchedulerEvent) -> None:
@@ -293,18 +289,12 @@ class EventBus:
         elif not self._delivering:
             helper(self._deliver)
 
-    def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until all that was published is delivered; False on time-out. Must not be called by a listener."""
-        self._deliver()
-        return self._idle.wait(timeout_s)
-
     def _deliver(self) -> None:
         while self._queue:
             with self._lock:
                 if self._delivering or not self._queue:
                     return
                 self._delivering = True
-                self._idle.clear()
             try:
                 while True:
                     try:
@@ -315,7 +305,6 @@ class EventBus:
             finally:
                 with self._lock:
                     self._delivering = False
-                    self._idle.set()
 
     def _tell(self, event: SchedulerEvent) -> None:
         for callback, mask in self._listeners:
