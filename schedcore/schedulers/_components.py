@@ -136,7 +136,7 @@ def remove_jobstore(scheduler: BaseScheduler, alias: str, shutdown: bool) -> Non
 
     if pump.opened:
         if pump.store.traits.blocking:
-            scheduler._shut_store(pump, shut)
+            scheduler._shut_store(pump.alias, shut)
         else:
             shut()
     scheduler._reports.bus.publish(SchedulerEvent(EVENT_JOBSTORE_REMOVED, alias))

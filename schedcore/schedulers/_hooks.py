@@ -10,16 +10,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from random import random
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from schedcore import config
 from schedcore.executors.base import BaseExecutor
 from schedcore.jobstores.base import JobStore
 from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.wakeup import MAX_WAIT_S, MIN_GAP_S, Wakeup
-
-if TYPE_CHECKING:
-    from schedcore.schedulers._pump import Pump
 
 __all__ = ["SchedulerHooks"]
 
@@ -87,7 +84,7 @@ class SchedulerHooks(ABC):
         """At the end of the program: wait until all is closed."""
         self._closed.wait()
 
-    def _shut_store(self, pump: Pump, shut: Callable[[], None]) -> None:
+    def _shut_store(self, alias: str, shut: Callable[[], None]) -> None:
         """Let go of a job store that was removed, where that may wait."""
         shut()
 

@@ -37,7 +37,6 @@ from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
 from schedcore.schedulers._calls import Teller
 from schedcore.schedulers._closing import close, limit_of
-from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._right_of_way import RightOfWay
 from schedcore.schedulers.base import CLOSING_S, STILL_CLOSING, BaseScheduler
 from schedcore.wakeup import MAX_WAIT_S, Done
@@ -264,7 +263,7 @@ class LoopScheduler(BaseScheduler):
         if wakeup is not None:
             self._call_soon(wakeup.disarm)
 
-    def _shut_store(self, pump: Pump, shut: Callable[[], None]) -> None:
+    def _shut_store(self, alias: str, shut: Callable[[], None]) -> None:
         wakeup = self._wakeup
         if wakeup is None or not self._on_loop():
             shut()
@@ -272,7 +271,7 @@ class LoopScheduler(BaseScheduler):
 
         def done(_: Any, error: Exception | None) -> None:
             if error is not None:
-                self._reports.store_failed(pump.alias, error, None)
+                self._reports.store_failed(alias, error, None)
 
         wakeup.run_blocking(shut, done)
 
