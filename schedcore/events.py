@@ -211,20 +211,16 @@ class EventBus:
         self._logger = logger
         self._on_loop = on_loop
         self._listeners: tuple[tuple[Listener, int], ...] = ()
-        self._mask = 0
+        #: The union of all listeners' masks. It is looked at for every job and every run.
+        self.mask = 0
         self._queue: deque[SchedulerEvent] = deque()
         self._lock = ShortLock()
         self._delivering = False
         self._helper: Callable[[Callable[[], None]], None] | None = None
 
-    @property
-    def mask(self) -> int:
-        """The union of all listeners' masks."""
-        return self._mask
-
     def wants(self, code: int) -> bool:
         """Whether any listener asked for this code."""
-        return bool(self._mask & code)
+        return bool(self.mask & code)
 
     def add(self, callback: Listener, mask: int) -> None:
         with self._lock:
@@ -245,7 +241,7 @@ class EventBus:
         mask = 0
         for _, wanted in listeners:
             mask |= wanted
-        self._mask = mask
+        self.mask = mask
 
     def use_helper(self, helper: Callable[[Callable[[], None]], None] | None) -> None:
         """How to run a delivery in a thread of the scheduler's; None: in the thread that publishes (no scheduler runs)."""
@@ -262,7 +258,7 @@ class EventBus:
         """Deliver in this thread, before returning, unless another delivery is under way or an event loop would have to wait
         for the listeners: for events that a call causes.
         """
-        if self._mask & event.code:
+        if self.mask & event.code:
             if self._helper is not None and self._on_loop():
                 self.post(event)
                 return
@@ -271,7 +267,7 @@ class EventBus:
 
     def queue(self, event: SchedulerEvent) -> None:
         """Have it delivered in its turn, by whoever delivers next (``flush``). Calls nobody."""
-        if self._mask & event.code:
+        if self.mask & event.code:
             self._queue.append(event)
 
     def flush(self) -> None:
@@ -280,7 +276,7 @@ class EventBus:
 
     def post(self, event: SchedulerEvent) -> None:
         """Deliver soon, in the scheduler's own thread for it. From any thread; never blocks."""
-        if not self._mask & event.code:
+        if not self.mask & event.code:
             return
         self._queue.append(event)
         helper = self._helper

@@ -176,9 +176,10 @@ class MemoryJobStore(JobStore):
     def remove_job(self, job_id: str) -> None:
         with self._lock:
             jobs = self._jobs
-            if job_id not in jobs:
-                raise JobLookupError(job_id)
-            found: Any = jobs[job_id]
+            try:
+                found: Any = jobs[job_id]
+            except KeyError:
+                raise JobLookupError(job_id) from None
             del jobs[job_id]
             if found.__class__ is int:  # not by a call
                 del self._places[found]

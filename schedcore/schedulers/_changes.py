@@ -133,16 +133,7 @@ class Changes:
 
         return self._make(job_id, jobstore, "repair_job", change, now, grid)
 
-    def remove(self, job_id: str, jobstore: str | None) -> None:
-        scheduler = self._scheduler
-        # Jobs are removed by the thousand, and most often where nothing is ever put off.
-        if not scheduler._opens_stores_in_start and self._remove_later(job_id, jobstore):
-            return
-        alias = scheduler._jobs.remove(job_id, jobstore)
-        if alias is not None and scheduler._reports.bus.mask & EVENT_JOB_REMOVED:
-            self._report_removed(alias, job_id)
-
-    def _remove_later(self, job_id: str, jobstore: str | None) -> bool:
+    def remove_later(self, job_id: str, jobstore: str | None) -> bool:
         """Put it off, if it cannot be done here and now; otherwise it may be."""
         pumps = self._put_off_to(job_id, jobstore, asks=False)
         if pumps:
@@ -198,12 +189,9 @@ class Changes:
 
     def _remove_stored(self, pump: Pump, job_id: str) -> None:
         pump.store.remove_job(job_id)
-        self._report_removed(pump.alias, job_id)
-
-    def _report_removed(self, alias: str, job_id: str) -> None:
         bus = self._scheduler._reports.bus
         if bus.wants(EVENT_JOB_REMOVED):
-            bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
+            bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, pump.alias))
 
     # -- where nobody may wait for a store, nor call a user's code ---------------------------------------------------------
 

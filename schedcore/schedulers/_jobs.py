@@ -18,6 +18,7 @@ from schedcore.errors import InvalidTriggerError, JobLookupError, UsageError, co
 from schedcore.events import (
     EVENT_JOB_ADDED,
     EVENT_JOB_MODIFIED,
+    EVENT_JOB_REMOVED,
     JobBrokenEvent,
     JobEvent,
 )
@@ -68,7 +69,8 @@ class Jobs:
     def add(self, record: JobRecord, next_run: NextRun, alias: str, replace: bool, given_id: bool) -> Job:
         """See ``BaseScheduler.add_job``: into the store, or, where nobody may wait for that, to those that wait for it."""
         scheduler = self._scheduler
-        if not scheduler.running:
+        notice_fork()
+        if scheduler._state == STATE_STOPPED:  # it is not running, and asked without another call
             return self.add_pending([(record, next_run, given_id)], alias, replace)[0]
         pump = scheduler._pumps.get(alias)
         if pump is None:
@@ -380,17 +382,17 @@ class Jobs:
         self._scheduler._reports.logger.error("job %r cannot be added to job store %r: %s", job_id, alias, text)
         self._scheduler._reports.bus.post(JobBrokenEvent(job_id, alias, text, error))
 
-    def remove(self, job_id: str, jobstore: str | None) -> str | None:
-        """Remove a job where it is found first; returns the alias of that store, or None for one that only waited for it.
+    def remove(self, job_id: str, jobstore: str | None) -> None:
+        """Remove a job where it is found first. Raises ``JobLookupError``.
 
-        Nobody was told that such a job was added, nor is anybody told that it is gone.
+        Of one that only waited for its store nobody was told that it was added, nor is anybody told that it is gone.
         """
         if self.waiting.by_store:
             for alias in self.waiting.aliases:
                 if jobstore in (None, alias) and self.waiting.drop(alias, job_id):
                     self._left_out.forget(alias, job_id)
                     self._remove_behind(alias, job_id)
-                    return None
+                    return
         scheduler = self._scheduler
         pumps = scheduler._pumps
         if jobstore is not None and jobstore not in pumps:
@@ -405,7 +407,10 @@ class Jobs:
                         continue
                     if self._left_out.untold or self._left_out.on_record:
                         self._left_out.forget(alias, job_id)
-                    return alias
+                    bus = scheduler._reports.bus
+                    if bus.mask & EVENT_JOB_REMOVED:
+                        bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
+                    return
         raise JobLookupError(job_id)
 
     def _remove_behind(self, alias: str, job_id: str) -> None:

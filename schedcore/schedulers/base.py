@@ -590,7 +590,9 @@ class BaseScheduler(SchedulerHooks):
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
         """Remove a job; its live runs go on. Raises ``JobLookupError``."""
-        self._changes.remove(job_id, jobstore)
+        # Jobs are removed by the thousand, and most often where nothing is ever put off.
+        if self._opens_stores_in_start or not self._changes.remove_later(job_id, jobstore):
+            self._jobs.remove(job_id, jobstore)
 
     def remove_all_jobs(self, jobstore: str | None = None) -> None:
         """Remove all jobs of one job store or all."""
