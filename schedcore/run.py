@@ -129,6 +129,21 @@ class RunRecord(NamedTuple):
         return run_id(self.job_id, self.fire_us, self.attempt)
 
     @property
+    def scheduled_at(self) -> datetime:
+        """The fire time, or the first of several that were skipped: aware, in UTC."""
+        return to_datetime(self.fire_us)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the job was called, aware, in UTC; None unless it was."""
+        return None if self.started_us is None else to_datetime(self.started_us)
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When the run was over, aware, in UTC; None unless it is."""
+        return None if self.finished_us is None else to_datetime(self.finished_us)
+
+    @property
     def duration_s(self) -> float | None:
         """Seconds from start to end; None unless it has both."""
         if self.started_us is None or self.finished_us is None:

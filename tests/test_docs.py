@@ -1,4 +1,4 @@
-"""What the pages show that no other test runs: the index, the page on cron and the one on prefork servers."""
+"""What the pages show that no other test runs: the index, those on jobs, testing and cron, and the one on prefork servers."""
 
 from __future__ import annotations
 
@@ -90,6 +90,16 @@ def test_the_page_on_jobs_names_every_argument_and_every_event() -> None:
         name.removeprefix("EVENT_") for name in events.__all__ if name.startswith("EVENT_") and name != "EVENT_ALL"
     ]
     assert [name for name in (*arguments, *codes) if f"`{name}`" not in text] == []
+
+
+def test_testing() -> None:
+    names: dict[str, Any] = {}
+    for block in blocks("testing.md"):
+        run(block, "testing.md", names)
+    tests = [name for name in names if name.startswith("test_")]
+    assert len(tests) == 3
+    for name in tests:
+        names[name]()
 
 
 def test_cron() -> None:

@@ -95,8 +95,16 @@ class TestTheWayOfARun:
         latest, earliest = scheduler.get_runs("x")
         assert latest.id == "x@2026-01-01T00:00:20Z#1"
         assert (latest.state, latest.result, latest.duration_s) == (RunState.SUCCEEDED, "'done'", 1.0)
+        assert (latest.scheduled_at, latest.started_at, latest.finished_at) == (seconds(20), seconds(20), seconds(21))
         assert earliest.id == "x@2026-01-01T00:00:10Z#1"
         assert scheduler.get_runs("y") == []
+
+    def test_the_record_of_a_skip_has_no_beginning(self, virtual: Make) -> None:
+        scheduler = virtual(executors={"default": VirtualExecutor(15)})
+        scheduler.add_job(lambda: "done", "interval", seconds=10, id="x")
+        scheduler.advance(21.5)
+        (skip,) = [record for record in scheduler.get_runs("x") if record.state is RunState.SKIPPED]
+        assert (skip.scheduled_at, skip.started_at) == (seconds(20), None)
 
     def test_the_job_knows_its_run(self, virtual: Make) -> None:
         scheduler = virtual()
