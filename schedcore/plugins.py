@@ -190,7 +190,7 @@ def _load_entry_point(group: str, alias: str) -> type[Any]:
 
 def _advice(group: str, alias: str) -> str:
     if group == TRIGGERS and (len(alias.split()) > 1 or alias.startswith("@")):
-        return f"; crontab text is read by CronTrigger.from_crontab({alias!r})"
+        return "; crontab text is for CronTrigger.from_crontab"
     return did_you_mean(alias, known(group))
 
 

@@ -17,7 +17,6 @@ from schedcore.errors import (
     InvalidTriggerError,
     JobArgumentsError,
     UnknownOptionError,
-    UnknownPluginError,
     did_you_mean,
 )
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
@@ -227,7 +226,7 @@ def make_trigger(
             shared = _find_shared(trigger, trigger_args, timezone)
             if shared is not None:
                 return _anchored(shared, timeline)
-        cls = _trigger_class(trigger)
+        cls = plugins.load(plugins.TRIGGERS, trigger)
         if not names_zone(cls, trigger_args):
             trigger_args["timezone"] = timezone
         try:
@@ -254,15 +253,6 @@ def make_trigger(
     return _anchored(as_grid(trigger), timeline)
 
 
-def _trigger_class(alias: str) -> type[Any]:
-    try:
-        return plugins.load(plugins.TRIGGERS, alias)
-    except UnknownPluginError as error:
-        if alias.startswith("@") or len(alias.split()) > 1:  # which no alias is
-            error.args = (f"{error}; crontab text is for CronTrigger.from_crontab",)
-        raise
-
-
 def _find_shared(alias: str, options: Mapping[str, Any], timezone: tzinfo) -> EngineTrigger | None:
     """The trigger that these options make, one for all jobs that have it, as a trigger is a value; None if it must be made.
 
@@ -280,7 +270,7 @@ def _find_shared(alias: str, options: Mapping[str, Any], timezone: tzinfo) -> En
 
 @lru_cache(maxsize=256, typed=True)
 def _shared_trigger(alias: str, timezone: tzinfo, /, **options: int | str) -> EngineTrigger | None:
-    cls = _trigger_class(alias)
+    cls = plugins.load(plugins.TRIGGERS, alias)
     if not getattr(cls, "plain", False):  # somebody else's
         return None
     return as_grid(cls(**{"timezone": timezone, **options}))

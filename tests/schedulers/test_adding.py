@@ -298,8 +298,16 @@ BAD_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"seconds": 5}, UnknownOptionError, "no trigger is named: name one, such as trigger='interval'"),
     ({"minutes": 5}, UnknownOptionError, "no trigger is named: name one, such as trigger='interval'"),
     ({"minute": 5}, UnknownOptionError, "no trigger is named: name one, such as trigger='cron'"),
-    ({"trigger": "* * * * *"}, UnknownPluginError, "crontab text is for CronTrigger.from_crontab"),
-    ({"trigger": "@daily"}, UnknownPluginError, "crontab text is for CronTrigger.from_crontab"),
+    (
+        {"trigger": "* * * * *"},
+        UnknownPluginError,
+        "there is no trigger '* * * * *'; crontab text is for CronTrigger.from_crontab",
+    ),
+    (
+        {"trigger": "@daily"},
+        UnknownPluginError,
+        "there is no trigger '@daily'; crontab text is for CronTrigger.from_crontab",
+    ),
     (
         {"trigger": "interval", "seconds": 5, "replace_exsisting": True},
         UnknownOptionError,
