@@ -66,7 +66,7 @@ class Answer:
     at: datetime | None  #: None for a local time that does not exist
     fires: bool
     reasons: tuple[str, ...]  #: why it does not; or why it does, where that may surprise
-    before: datetime | None  #: the fire time before it
+    before: datetime | None  #: the fire time before it; None where the search for it ended without one, too
     after: datetime | None  #: the fire time after it
 
 
@@ -334,13 +334,16 @@ def _children(trigger: EngineTrigger) -> Iterator[tuple[str, EngineTrigger]]:
 
 
 def _before(trigger: EngineTrigger, upto_us: int) -> datetime | None:
+    from schedcore.triggers._meet import last_of
+
     last_us: Callable[[int], int | None] | None = getattr(trigger, "last_us", None)
     try:
-        found = None if last_us is None else last_us(upto_us)
-    except LookupError:  # it can be asked forward alone; one of a third party's not about just any instant
-        from schedcore.triggers._meet import last_of
-
-        found = None if trigger.foreign else last_of(trigger.next_us, upto_us)
+        try:
+            found = None if last_us is None else last_us(upto_us)
+        except LookupError:  # it can be asked forward alone; one of a third party's not about just any instant
+            found = None if trigger.foreign else last_of(trigger.next_us, upto_us)
+    except InvalidTriggerError:  # there is none up to where the search ended, be it in centuries
+        found = None
     return None if found is None else _zoned(trigger, found)
 
 

@@ -15,7 +15,7 @@ from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
 from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
-from schedcore.triggers.calendars import BusinessDayTrigger, Weekdays
+from schedcore.triggers.calendars import BusinessDayTrigger, Times, Weekdays
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
@@ -442,6 +442,15 @@ def test_triggers_of_other_kinds() -> None:
     assert excluding.answer is not None
     assert excluding.answer.reasons == ("excluded by the calendar 'holidays'",)
     assert codes(excluding) == ["never"]
+
+
+def test_that_all_fire_times_are_excluded_however_far_back_the_search_for_one_may_go() -> None:
+    trigger = CronTrigger(hour="1,2", minute=59, timezone="Asia/Pyongyang").excluding(Times("01:00", "03:30"))
+    found = explain(trigger, now=NOW, at="2026-12-03 01:59")
+    assert (found.next, [each.code for each in found.lint]) == ((), ["never"])
+    assert found.answer is not None
+    assert (found.answer.before, found.answer.after) == (None, None)
+    assert found.answer.reasons == ("2026-12-03 01:59:00 is closed and is left out: 01:00 to 03:30",)
 
 
 @pytest.mark.parametrize(("roll", "before", "after"), [("next", "09-21", "09-28"), ("previous", "09-18", "09-25")])
