@@ -133,8 +133,9 @@ class KeyedStore(KeyedDue):
     # -- all or none --------------------------------------------------------------------------------------------------------
 
     def _carry_out_together(self, steps: Sequence[Step], changes: Sequence[Change]) -> list[bool]:
-        if len(list(self._batches(steps))) <= 1:
-            return self._carry_out(steps, together=True)
+        batches = list(self._batches(steps))
+        if len(batches) <= 1:
+            return self._finish(batches[0], together=True) if batches else []
         self._halfway = True
         self._note_batch(changes)
         # Records that are written ahead of their job are found by its ledger, should the job come to nothing.
@@ -226,9 +227,9 @@ class KeyedStore(KeyedDue):
         with self._writing("write notes"):
             self._carry_out([Step(None, 0, None, ())])
 
-    def _carry_out(self, steps: Sequence[Step], *, together: bool = False) -> list[bool]:
-        if together or not steps or not self._notes_to_write:
-            return super()._carry_out(steps, together=together)
+    def _carry_out(self, steps: Sequence[Step]) -> list[bool]:
+        if not steps or not self._notes_to_write:
+            return super()._carry_out(steps)
         done = super()._carry_out([Step(None, 0, None, tuple(self._note_ops())), *steps])
         if self._notes is not None:
             self._notes.update(self._notes_to_write)

@@ -57,9 +57,10 @@ class KeyedRecords(KeyedPayloads):
             # Somebody else writes them.
             self._forget_ledgers()
         missing: list[Key] = [Named("runs", job_id) for job_id in ids if job_id not in self._ledgers]
-        found = self._values(missing)
-        for key in missing:
-            self._learn_ledger(key[-1], found.get(key))
+        if missing:
+            found = self._values(missing)
+            for key in missing:
+                self._learn_ledger(key[-1], found.get(key))
 
     def _learn_ledger(self, job_id: str, text: bytes | None) -> None:
         """A ledger as it is there; None: it is not."""

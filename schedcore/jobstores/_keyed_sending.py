@@ -16,23 +16,25 @@ __all__ = ["KeyedSending"]
 class KeyedSending(KeyedBackend):
     """See the module's docstring."""
 
-    def _carry_out(self, steps: Sequence[Step], *, together: bool = False) -> list[bool]:
+    def _carry_out(self, steps: Sequence[Step]) -> list[bool]:
+        """Make steps, each by itself; whether each was."""
         batches = list(self._batches(steps))
         if len(batches) == 1:
-            return self._finish(batches[0], None, together)
+            return self._finish(batches[0])
         done: list[bool] = []
         under_way: deque[tuple[list[Step], object]] = deque()
         for batch in batches:
             # What is written ahead has to be there before the rest of its step is.
             while under_way and (len(under_way) >= self._under_way or under_way[-1][0][-1].ahead):
-                done += self._finish(*under_way.popleft(), together)
+                done += self._finish(*under_way.popleft())
             with self._telling():
                 under_way.append((batch, self._send(batch)))
         while under_way:
-            done += self._finish(*under_way.popleft(), together)
+            done += self._finish(*under_way.popleft())
         return done
 
-    def _finish(self, batch: list[Step], sent: object, together: bool) -> list[bool]:
+    def _finish(self, batch: list[Step], sent: object = None, *, together: bool = False) -> list[bool]:
+        """Make a batch, or learn what became of it if it was sent. ``together``: all of it, or nothing."""
         with self._telling():
             made = self._apply(batch, together, sent)
         self._follow([step for step, fine in zip(batch, made, strict=True) if fine], all(made))

@@ -22,18 +22,18 @@ class PollingHandler(SequentialThreadingHandler):  # type: ignore[misc]
         self, read: Sequence[Any], write: Sequence[Any], _: Sequence[Any], timeout: float | None = None
     ) -> tuple[list[Any], list[Any], list[Any]]:
         """As ``select.select``, for any number of sockets. One that is closed is an ``OSError``: kazoo connects again."""
-        wanted: dict[int, int] = {}
-        for sockets, event in ((read, select.POLLIN), (write, select.POLLOUT)):
-            for one in sockets:
-                wanted[one.fileno()] = wanted.get(one.fileno(), 0) | event
-        if -1 in wanted:
-            raise OSError(errno.EBADF, "a socket is closed")
         poll = select.poll()
-        for number, events in wanted.items():
-            poll.register(number, events)
+        try:
+            for one in read:
+                poll.register(one, select.POLLIN)
+            for one in write:  # kazoo never waits for both with one socket
+                poll.register(one, select.POLLOUT)
+        except ValueError:
+            raise OSError(errno.EBADF, "a socket is closed") from None
         found = dict(poll.poll(None if timeout is None else math.ceil(timeout * 1e3)))
-        if any(events & select.POLLNVAL for events in found.values()):
-            raise OSError(errno.EBADF, "a socket was closed elsewhere")
+        for events in found.values():
+            if events & select.POLLNVAL:
+                raise OSError(errno.EBADF, "a socket was closed elsewhere")
         # One that was cut is ready for both: who reads or writes is told.
         readable = [one for one in read if found.get(one.fileno(), 0) & ~select.POLLOUT]
         writable = [one for one in write if found.get(one.fileno(), 0) & ~select.POLLIN]
