@@ -29,11 +29,14 @@ __all__ = [
     "DEFINITION",
     "HOUR_US",
     "Began",
+    "Bulk",
     "RunTimes",
     "add",
+    "add_bare",
     "add_cases",
     "add_targets",
     "begin",
+    "bulk_target",
     "cases",
     "expect",
     "jobs",
@@ -196,6 +199,23 @@ def add(subject: str, store: Any, n: int, *, bulk: bool) -> Figures:
     return figures
 
 
+#: What sends all that adds jobs, and what closes its connection.
+Bulk = tuple[Callable[[], object], Callable[[], object]]
+
+
+def add_bare(bulk: Bulk, n: int) -> Figures:
+    """Send what adds so many jobs; the figures of an *add*."""
+    send, close = bulk
+    began = begin()
+    send()
+    figures = {
+        "add_us": (perf_counter() - began.wall_s) / n * 1e6,
+        "cpu_us": (process_time() - began.cpu_s) / n * 1e6,
+    }
+    close()
+    return figures
+
+
 def cases(
     texts: Mapping[str, str],
     run_in: Callable[[str, str, int], Figures],
@@ -228,6 +248,12 @@ def targets(name: str, text: str, faster: float) -> Iterator[Target]:
     """Those of a server: of a *run*, and of an *add*."""
     yield from run_targets(f"{name} run", text, faster)
     yield from add_targets(name, text)
+
+
+def bulk_target(name: str, text: str) -> Target:
+    """The share of ``bare`` in adding in bulk, where a server takes most of the time itself."""
+    told = f"{text}, 2,000 jobs added bulk: beside what the server takes"
+    return Target(told, f"{name} bulk", 2_000, "add_us", "faster", 0.4, "bare")
 
 
 def add_targets(name: str, text: str) -> Iterator[Target]:

@@ -26,11 +26,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.client import HTTPConnection
 from importlib import import_module
-from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import _durable
-from benchmarks._durable import Began, begin, job, jobs, place, run
+from benchmarks._durable import Began, Bulk, begin, job, jobs, place, run
 from benchmarks._plan import ALL_SUBJECTS, Case, Figures, Target
 
 if TYPE_CHECKING:
@@ -72,12 +71,7 @@ def add(name: str, bulk: bool, subject: str, n: int) -> Figures:
     """Add ``n`` jobs."""
     with place(name) as where:
         if subject == "bare":
-            send, close = _BARE_BULK[name](where, n)
-            began = begin()
-            send()
-            times = {"add_us": perf_counter() - began.wall_s, "cpu_us": process_time() - began.cpu_s}
-            close()
-            return {figure: value / n * 1e6 for figure, value in times.items()}
+            return _durable.add_bare(_BARE_BULK[name](where, n), n)
         return _durable.add(subject, _store(subject, name, where), n, bulk=bulk)
 
 
@@ -87,9 +81,6 @@ def add(name: str, bulk: bool, subject: str, n: int) -> Figures:
 _DOCUMENT = json.dumps({"func": "benchmarks._durable:job", "seconds": 3600, "live": "x" * 300}).encode()
 
 _AT = 101_800_000_000_000_000
-
-#: What sends all that adds jobs, and what closes its connection.
-Bulk = tuple[Callable[[], object], Callable[[], object]]
 
 
 def _zookeeper(where: Place) -> Began:
@@ -202,9 +193,5 @@ TARGETS = (
         for name, text in _TEXTS.items()
     ),
     *(target for name, text in _TEXTS.items() for target in _durable.add_targets(name, text)),
-    *(
-        Target(f"{text}, 2,000 jobs added bulk: beside what the server takes", f"{name} bulk", 2_000, "add_us", "faster",
-               0.4, "bare")
-        for name, text in _TEXTS.items()
-    ),
+    *(_durable.bulk_target(name, text) for name, text in _TEXTS.items()),
 )  # fmt: skip
