@@ -593,6 +593,29 @@ except KeyboardInterrupt:
     assert (code, out, err) == (0, "ended\ninterrupted False\n", "")
 
 
+def test_a_handler_of_sigterm_may_shut_it_down() -> None:
+    """As the page on jobs has it."""
+    program = Program(
+        PREAMBLE
+        + """
+def slow():
+    print("begun")
+    while scheduler.running:
+        time.sleep(0.001)
+    print("ended")
+scheduler = BlockingScheduler(timezone="UTC")
+scheduler.add_job(slow)
+signal.signal(signal.SIGTERM, lambda *_: scheduler.shutdown(wait=False))
+scheduler.start()
+print("returned", scheduler.running)
+"""
+    )
+    assert program.line() == "begun"
+    program.process.send_signal(signal.SIGTERM)
+    code, out, err = program.end()
+    assert (code, out, err) == (0, "ended\nreturned False\n", "")
+
+
 def test_keyboard_interrupt_that_nobody_catches_is_all_that_is_said() -> None:
     program = Program(
         PREAMBLE
