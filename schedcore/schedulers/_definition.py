@@ -222,10 +222,9 @@ def make_trigger(
     if trigger is None:
         trigger = "date"
     if isinstance(trigger, str):
-        if trigger != "interval":  # it is made as fast as it could be found
-            shared = _find_shared(trigger, trigger_args, timezone)
-            if shared is not None:
-                return _anchored(shared, timeline)
+        shared = _find_shared(trigger, trigger_args, timezone)
+        if shared is not None:
+            return _anchored(shared, timeline)
         cls = plugins.load(plugins.TRIGGERS, trigger)
         if not names_zone(cls, trigger_args):
             trigger_args["timezone"] = timezone
@@ -263,22 +262,22 @@ def _find_shared(alias: str, options: Mapping[str, Any], timezone: tzinfo) -> En
         if type(value) not in _SHARED_VALUES:
             return None
     try:
-        return _shared_trigger(alias, timezone, **options)
+        return _shared_trigger(alias, timezone, tuple(options.items()))
     except TypeError:  # what is wrong is told where it is made
         return None
 
 
-@lru_cache(maxsize=256, typed=True)
-def _shared_trigger(alias: str, timezone: tzinfo, /, **options: int | str) -> EngineTrigger | None:
+@lru_cache(maxsize=256)
+def _shared_trigger(alias: str, timezone: tzinfo, options: tuple[tuple[str, int | str], ...]) -> EngineTrigger | None:
     cls = plugins.load(plugins.TRIGGERS, alias)
     if not getattr(cls, "plain", False):  # somebody else's
         return None
-    return as_grid(cls(**{"timezone": timezone, **options}))
+    return as_grid(cls(**{"timezone": timezone, **dict(options)}))
 
 
 def _anchored(trigger: EngineTrigger, timeline: Timeline) -> EngineTrigger:
-    now = timeline.now()
-    return trigger.anchored(now.steady_us if trigger.elapsed else now.wall_us)
+    wall_us = timeline.clock.wall_us()
+    return trigger.anchored(wall_us + timeline.ahead_us if trigger.elapsed else wall_us)
 
 
 def _bad_trigger_args(named: Any, alias: str, cls: type, given: dict[str, Any], error: TypeError) -> Exception:

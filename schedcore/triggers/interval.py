@@ -98,29 +98,31 @@ class IntervalTrigger(Frozen, GridTrigger):
         interval_us = _of_seconds.get(total) if type(total) is int else None
         if interval_us is None:
             interval_us = _interval(total, weeks, days, hours, minutes, seconds)
-        _set_interval(self, interval_us)
         if timezone is None and isinstance(start_date, datetime):
             timezone = start_date.tzinfo
         recent = _zones.recent
         zone = recent if timezone is recent else to_zone(timezone)
-        _set_zone(self, zone)
-        if start_date is None:
-            _set_start(self, time_ns() // 1000 + interval_us)
-            _set_floating(self, True)
-        else:
-            _set_start(self, to_instant(start_date, zone, "start_date"))
-            _set_floating(self, False)
-        if end_date is None:
-            _set_end(self, None)
-        else:
+        floating = start_date is None
+        start_us = time_ns() // 1000 + interval_us if start_date is None else to_instant(start_date, zone, "start_date")
+        end_us = None
+        if end_date is not None:
             end_us = to_instant(end_date, zone, "end_date")
-            if not self._floating and end_us < self._start_us:
+            if not floating and end_us < start_us:
                 raise InvalidTriggerError(
                     f"end_date: {end_date!s} is before the start_date {start_date!s}: it would never fire",
                     field="end_date",
                 )
-            _set_end(self, end_us)
-        _set_jitter(self, 0 if jitter is None else to_jitter(jitter))
+        self._fill(interval_us, zone, start_us, end_us, floating, 0 if jitter is None else to_jitter(jitter))
+
+    def _fill(
+        self, interval_us: int, zone: tzinfo, start_us: int, end_us: int | None, floating: bool | None, jitter_us: int
+    ) -> None:
+        _set_interval(self, interval_us)
+        _set_zone(self, zone)
+        _set_start(self, start_us)
+        _set_end(self, end_us)
+        _set_floating(self, floating)
+        _set_jitter(self, jitter_us)
 
     @property
     def interval(self) -> timedelta:
@@ -189,13 +191,20 @@ class IntervalTrigger(Frozen, GridTrigger):
     def anchored(self, now_us: int) -> Self:
         if not self._floating:
             return self
-        bound = self._blank()
-        _set_interval(bound, self.interval_us)
-        _set_zone(bound, self.timezone)
-        _set_start(bound, now_us + self.interval_us)
-        _set_end(bound, self.end_us)
-        _set_floating(bound, True)
-        _set_jitter(bound, self.jitter_us)
+        start_us = now_us + self.interval_us
+        if type(self) is not IntervalTrigger:
+            derived = self._blank()
+            derived._fill(self.interval_us, self.timezone, start_us, self.end_us, True, self.jitter_us)
+            return derived
+        # One is made for each job that is added.
+        bound: Self = object.__new__(_Unfrozen)  # type: ignore[assignment]
+        bound.interval_us = self.interval_us
+        bound.timezone = self.timezone
+        bound._start_us = start_us
+        bound.end_us = self.end_us
+        bound._floating = True
+        bound.jitter_us = self.jitter_us
+        bound.__class__ = IntervalTrigger  # type: ignore[assignment]
         return bound
 
     def same_rule(self, other: BaseTrigger) -> bool:
@@ -261,13 +270,15 @@ class IntervalTrigger(Frozen, GridTrigger):
                 return
             check_version(state, _STATE_VERSION, "an interval trigger")
             interval_us = number_in(state, "interval_us", 1, LAST_US - FIRST_US)
-            _set_interval(self, _shared.get(interval_us, interval_us))
-            _set_zone(self, to_zone(state["timezone"]))
-            # One that was left out is an interval from now, which may be later than any fire time.
-            _set_start(self, number_in(state, "start_us", FIRST_US, 2 * LAST_US))
-            _set_end(self, bound_in(state))
-            _set_floating(self, None if state["floating"] is None else bool(state["floating"]))
-            _set_jitter(self, jitter_in(state))
+            self._fill(
+                _shared.get(interval_us, interval_us),
+                to_zone(state["timezone"]),
+                # One that was left out is an interval from now, which may be later than any fire time.
+                number_in(state, "start_us", FIRST_US, 2 * LAST_US),
+                bound_in(state),
+                None if state["floating"] is None else bool(state["floating"]),
+                jitter_in(state),
+            )
         except KeyError as error:
             raise ValueError(f"the state of an interval trigger lacks {error}") from None
 
@@ -276,12 +287,16 @@ class IntervalTrigger(Frozen, GridTrigger):
         old = _old_states.common(state)
         if old.start_us is None:
             raise ValueError("the state of an interval trigger has no start_date")
-        _set_interval(self, _shared.get(interval_us, interval_us))
-        _set_zone(self, old.zone)
-        _set_start(self, old.start_us)
-        _set_end(self, old.end_us)
-        _set_floating(self, None)
-        _set_jitter(self, old.jitter_us)
+        interval_us = _shared.get(interval_us, interval_us)
+        self._fill(interval_us, old.zone, old.start_us, old.end_us, None, old.jitter_us)
+
+
+class _Unfrozen(IntervalTrigger):
+    """One in the making: its attributes are set as any object's, in a fifth of the time, and then it is frozen by its class."""
+
+    __slots__ = ()
+    __setattr__ = object.__setattr__  # type: ignore[assignment]
+    __delattr__ = object.__delattr__  # type: ignore[assignment]  # Python has one place for both
 
 
 # Frozen, yet cheap to make: the slots' own setters go past __setattr__ at half the cost of that of object.

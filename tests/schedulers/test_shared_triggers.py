@@ -125,3 +125,14 @@ def test_an_interval_knows_its_first_fire_time_only_where_it_is_counted_from_now
     assert IntervalTrigger(seconds=10, start_date=T0).begin_us() is None
     assert IntervalTrigger(seconds=10, end_date=T0 + timedelta(days=1)).anchored(0).begin_us() is None
     assert IntervalTrigger(days=3_650_000, timezone="UTC").begin_us() is None
+
+
+def test_what_is_bound_to_now_is_as_frozen_as_what_was_made() -> None:
+    made = IntervalTrigger(seconds=10, jitter=2, timezone="Europe/Berlin")
+    bound = made.anchored(5_000_000)
+    assert type(bound) is IntervalTrigger
+    assert bound.__getstate__() == {**made.__getstate__(), "start_us": 15_000_000}
+    with pytest.raises(AttributeError, match="interval_us cannot be set"):
+        bound.interval_us = 1
+    with pytest.raises(AttributeError, match="interval_us cannot be deleted"):
+        del bound.interval_us
