@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, decide
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
-from schedcore.jobstores.base import JobStore, StoreTraits
+from schedcore.jobstores.base import BaseJobStore, JobStore, StoreTraits
+from schedcore.jobstores.simple import SimpleStore
 from schedcore.run import Finish, Run, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing._suite import Suite
@@ -45,7 +46,7 @@ __all__ = [
 T0 = 1_767_225_600_000_000
 MINUTE = 60_000_000
 
-Make = Callable[[str], JobStore]
+Make = Callable[[str], BaseJobStore]
 
 
 class Held(NamedTuple):
@@ -81,7 +82,10 @@ class Bench:
     def open(self) -> JobStore:
         """A started store over what the last one left."""
         self.close()
-        store = self._make(self._folder)
+        made = self._make(self._folder)
+        assert isinstance(made, BaseJobStore), f"make() gives {made!r}, which is no job store (no BaseJobStore)"
+        # One of the 3.x kind is used as a scheduler uses it.
+        store = made if isinstance(made, JobStore) else SimpleStore(made)
         self._store = store
         store.start(self._scheduler, "default")
         return store

@@ -209,6 +209,19 @@ def _journal(bench: Bench) -> None:
     assert [record.job_id for record in store.runs() if record.finished_us is None] == ["waits"], "others are live"
 
 
+@behaviour("keeps notes beyond its end", "runs")
+def _keeps_notes(bench: Bench) -> None:
+    store = bench.open()
+    assert store.get_note("one") is None, "it has one that nobody wrote"
+    store.put_note("one", "old")
+    for name, value in (("one", "new"), ("two", "größer\n")):
+        store.put_note(name, value)
+    for _ in range(2):
+        found = [store.get_note(name) for name in ("one", "two", "three")]
+        assert found == ["new", "größer\n", None], f"it has {found}"
+        store = bench.open()
+
+
 @behaviour("keeps what ran beyond its end", "runs")
 def _keeps_runs(bench: Bench) -> None:
     store = bench.open()

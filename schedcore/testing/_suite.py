@@ -94,6 +94,10 @@ class Suite(Generic[BenchT, TraitsT]):
         self, traits: TraitsT, only: str | None, make_bench: Callable[[], AbstractContextManager[BenchT]]
     ) -> list[str]:
         """Hold benches to the behaviours, each to one; returns the names of those checked."""
+        if not __debug__:
+            raise RuntimeError(
+                f"{self._subject} cannot be checked by this interpreter: it leaves out assertions (python -O)"
+            )
         wanted = dict(self.wanted(traits))
         if only is not None and only not in wanted:
             raise ValueError(f"there is no behaviour {only!r}{did_you_mean(only, wanted)}")

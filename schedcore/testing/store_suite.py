@@ -5,7 +5,9 @@ pytest:
 
     check_store(lambda folder: SQLAlchemyJobStore(f"sqlite:///{folder}/jobs.sqlite"), SQLAlchemyJobStore.traits)
 
-``make(folder)`` gives a new store that was not started; with the same folder it is to find what an earlier one kept there.
+``make(folder)`` gives a new store that was not started; with the same folder it is to find what an earlier one kept there. A
+store of the 3.x kind (ten methods) is held to what ``schedcore.jobstores.simple.SimpleStore`` makes of it, whose ``traits`` these
+are.
 What a store cannot have follows from its traits or is declared (``lacks``), and ``store_behaviours(…)`` lists each behaviour with
 the reason why it is left out, or None, so that a test run can show it. A *crash* is a store that is closed in the middle of
 things: closing writes nothing.
