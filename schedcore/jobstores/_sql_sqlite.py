@@ -16,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError
 from schedcore.jobstores._journal import knows_boots
-from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership
+from schedcore.jobstores._sql_backend import Backend, Names, Ownership
 
 __all__ = ["SQLite"]
 
@@ -157,15 +157,6 @@ class SQLite(Backend):
 
     def due_rows(self, wall_us: int, steady_us: int, limit: int) -> tuple[int, ...]:
         return wall_us, steady_us, limit
-
-    def many(self, batch: Batch) -> Many:
-        text = batch.single(self.placeholder, self.insert_new)
-
-        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
-            cursor.executemany(text, rows)
-            return int(cursor.rowcount)
-
-        return run
 
     prune = (
         "DELETE FROM {runs} WHERE job_uid = ? AND finished_us IS NOT NULL AND fire_us < (SELECT fire_us FROM {runs} "

@@ -13,7 +13,7 @@ from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers import _old_states, _zones
 from schedcore.triggers._stored import bound_in, check_version, is_other_release, jitter_in, zone_stamp
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
-from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
+from schedcore.triggers.base import Frozen, GridTrigger, Swallowed, unknown_option
 from schedcore.triggers.cron._changes import ClockChange, clock_changes
 from schedcore.triggers.cron._dialects import DIALECTS, KEYWORDS, Crontab, has_hash, parse_keywords, read
 from schedcore.triggers.cron._dst import (
@@ -422,9 +422,6 @@ class CronTrigger(Frozen, GridTrigger):
         if self.end_date is not None:
             text += f" until {self.end_date:%Y-%m-%d %H:%M:%S}"
         return text
-
-    def same_rule(self, other: BaseTrigger) -> bool:
-        return self == other
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
