@@ -117,15 +117,22 @@ def _from_tzinfo(value: tzinfo) -> tzinfo:
     if isinstance(value, ZoneInfo | fixed_zone):
         recent = UTC if zone_state(value) == "UTC" else value
         return recent
+    name = getattr(value, "zone", None)
+    if isinstance(name, str) and hasattr(value, "localize"):
+        # One of pytz, which is no good for arithmetic. It is what it is called, be its zone data of another release.
+        try:
+            return UTC if name == "UTC" else ZoneInfo(name)
+        except (LookupError, ValueError, OSError):
+            pass
     try:
-        offset = value.utcoffset(None)
-    except Exception:  # noqa: BLE001 - foreign code
-        offset = None
-    # pytz calls its name ``zone``; its zones are no good for arithmetic, hence the exchange.
-    # python-dateutil shows a file's path in its repr only. A name that is found so is believed when it
-    # gives the same offsets.
-    shown = [str(getattr(value, "zone", None) or ""), *re.findall(r"[A-Za-z][\w+/-]*", repr(value))]
-    for word in shown:
+        to_datetime(0).astimezone(value)
+    except Exception as error:
+        raise InvalidTriggerError(
+            f"timezone: {value!r} does not tell its offset from UTC ({type(error).__name__}: {error}); {_ABOUT_A_ZONE}",
+            field="timezone",
+        ) from error
+    # python-dateutil shows a file's path in its repr only. A name that is found so is believed when it gives the same offsets.
+    for word in (str(name or ""), *re.findall(r"[A-Za-z][\w+/-]*", repr(value))):
         parts = word.split("/")
         for first in range(len(parts)):
             key = "/".join(parts[first:])
@@ -135,7 +142,12 @@ def _from_tzinfo(value: tzinfo) -> tzinfo:
                 continue
             if _agree(value, candidate):
                 return candidate
-    return value if offset is None else fixed_zone(offset)
+    try:
+        offset = value.utcoffset(None)
+    except Exception:  # noqa: BLE001 - foreign code
+        offset = None
+    # Zones whose clocks change may answer None with their standard time, as those in Python's documentation do.
+    return value if offset is None or not _agree(value, fixed_zone(offset)) else fixed_zone(offset)
 
 
 def _agree(one: tzinfo, other: tzinfo) -> bool:

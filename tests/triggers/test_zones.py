@@ -12,6 +12,7 @@ import pytest
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers import _zones
 from schedcore.triggers._zones import local_zone, same_zone, to_instant, to_zone, zone_state
+from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
@@ -84,6 +85,61 @@ def test_zones_are_understood(given: str | tzinfo, zone: tzinfo) -> None:
     trigger = DateTrigger("2024-07-01 12:00", given)
     assert trigger.run_date == datetime(2024, 7, 1, 12, tzinfo=zone)
     assert pickle.loads(pickle.dumps(trigger)) == trigger
+
+
+class OtherRelease(LikePytz):
+    """One of pytz that knows of other rules than zoneinfo does."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        offset = super().utcoffset(dt)
+        return offset if offset is None or dt is None or dt.year < 2026 else offset + timedelta(hours=1)
+
+    def localize(self, dt: datetime) -> datetime:
+        return dt.replace(tzinfo=self)
+
+
+def test_a_zone_of_pytz_is_what_it_is_called_whatever_release_of_the_zone_data_it_is_of() -> None:
+    """What it says itself of a local time is its local mean time."""
+    found = to_zone(OtherRelease("America/Vancouver"))
+    assert found == ZoneInfo("America/Vancouver")
+    assert zone_state(found) == "America/Vancouver"
+
+
+class Documented(tzinfo):
+    """As those in the documentation of Python: it answers None with its standard time."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta:
+        return timedelta(hours=1) + self.dst(dt)
+
+    def dst(self, dt: datetime | None) -> timedelta:
+        return timedelta(hours=1 if dt is not None and 4 <= dt.month <= 9 else 0)
+
+    def tzname(self, dt: datetime | None) -> str:
+        return "documented"
+
+
+def test_a_zone_that_has_summer_time_keeps_it() -> None:
+    zone = Documented()
+    assert to_zone(zone) is zone
+    trigger = CronTrigger(hour=5, timezone=zone)
+    summer = trigger.get_next_fire_time(None, datetime(2026, 7, 1, tzinfo=UTC))
+    assert summer is not None
+    assert summer.astimezone(UTC) == datetime(2026, 7, 1, 3, tzinfo=UTC)
+
+
+class Broken(Fixed):
+    def utcoffset(self, dt: datetime | None) -> timedelta:
+        raise RuntimeError("no file")
+
+    def __repr__(self) -> str:
+        return "broken"
+
+
+def test_a_zone_that_tells_no_offset() -> None:
+    message = r"timezone: broken does not tell its offset from UTC \(RuntimeError: no file\); give an IANA name such as"
+    with pytest.raises(InvalidTriggerError, match=message) as caught:
+        CronTrigger(hour=5, timezone=Broken())
+    assert caught.value.field == "timezone"
 
 
 def test_a_name_that_a_zone_object_does_not_live_up_to_is_not_believed() -> None:
