@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from schedcore import config
 from schedcore.schedulers._thread_wakeup import ThreadWakeup
@@ -15,7 +15,7 @@ __all__ = ["BackgroundScheduler"]
 
 
 class BackgroundScheduler(BaseScheduler):
-    """Runs in the background: ``start`` returns at once.
+    """Runs in the background: ``start`` returns at once. A ``with`` statement starts it, and shuts it down at its end.
 
     Option ``daemon`` (True): the program may end while it runs; jobs that run then are waited for. False keeps the program alive
     until ``shutdown``.
@@ -53,6 +53,13 @@ class BackgroundScheduler(BaseScheduler):
             if thread is not None and thread is not threading.current_thread():
                 thread.join()
             loop.close(5.0)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.shutdown()
 
     def _after_fork_in_child(self) -> None:
         super()._after_fork_in_child()

@@ -31,6 +31,7 @@ from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.schedulers.blocking import BlockingScheduler
 from schedcore.testing import EventLog
+from schedcore.testing._suite import until
 
 # Seconds. Only a failure waits as long.
 LIMIT_S = 60.0
@@ -519,6 +520,27 @@ class TestDaemon:
             scheduler = background(daemon=daemon)
             assert scheduler._thread is not None
             assert scheduler._thread.daemon is daemon
+
+
+class TestWith:
+    def test_it_runs_within_and_waits_at_the_end(self) -> None:
+        began, ended = threading.Event(), threading.Event()
+
+        def job() -> None:
+            began.set()
+            until(lambda: not scheduler.running, "it was not shut down")
+            ended.set()
+
+        with BackgroundScheduler(timezone="UTC") as scheduler:
+            scheduler.add_job(job)
+            assert began.wait(LIMIT_S)
+        assert ended.is_set()
+        assert not scheduler.running
+
+    def test_what_is_raised_within_is_raised(self) -> None:
+        with pytest.raises(ZeroDivisionError), BackgroundScheduler(timezone="UTC") as scheduler:
+            raise ZeroDivisionError
+        assert not scheduler.running
 
 
 # -- whole programs ------------------------------------------------------------------------------------------------------
