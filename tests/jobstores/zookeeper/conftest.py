@@ -10,10 +10,11 @@ import pytest
 from kazoo.client import KazooClient  # type: ignore[import-untyped]
 
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
+from tests.jobstores.zookeeper.inside import InZooKeeper
 from tests.services import ZooKeeper
 from tests.services.fixtures import zookeeper
 
-__all__ = ["arguments", "client", "make", "zookeeper"]
+__all__ = ["arguments", "client", "inside", "make", "zookeeper"]
 
 Make = Callable[..., ZooKeeperJobStore]
 
@@ -39,3 +40,8 @@ def client(zookeeper: ZooKeeper) -> Iterator[Any]:
     yield client
     client.stop()
     client.close()
+
+
+@pytest.fixture
+def inside(make: Make, client: Any) -> InZooKeeper:
+    return InZooKeeper(client, make())

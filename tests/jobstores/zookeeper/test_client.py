@@ -1,0 +1,124 @@
+"""ZooKeeper's driver: whose client it is, where its threads run, and what its errors say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kazoo.client import KazooClient  # type: ignore[import-untyped]
+from kazoo.exceptions import ConnectionLoss, NoAuthError  # type: ignore[import-untyped]
+from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
+
+from schedcore.errors import ConfigurationError
+from schedcore.jobstores.zookeeper import ZooKeeperJobStore
+from tests.jobstores.load import scheduler_on
+from tests.services import ZooKeeper
+
+Make = Callable[..., ZooKeeperJobStore]
+
+shared: Any = None
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_client_of_the_users_is_closed_on_request(
+    zookeeper: ZooKeeper, closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    global shared
+    place = zookeeper.fresh()
+    shared = KazooClient(hosts=f"{place.host}:{place.port}")
+    shared.start(20)
+    monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__))
+    try:
+        for client in (shared, f"{__name__}:shared"):
+            scheduler = scheduler_on(ZooKeeperJobStore(place.name, client, closes))
+            scheduler.start()
+            scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", replace_existing=True)
+            scheduler.shutdown()
+            # The second time it was started by the store.
+            assert shared.connected is not closes
+        if not closes:
+            assert shared.get_children(f"/{place.name}/jobs") == ["a"]
+    finally:
+        shared.stop()
+        shared.close()
+        shared = None
+
+
+_PATCHED = """
+from gevent import monkey; monkey.patch_all()
+import sys
+from gevent.threadpool import ThreadPool
+from schedcore.jobstores.zookeeper import ZooKeeperJobStore
+from schedcore.schedulers.background import BackgroundScheduler
+hosts, path = sys.argv[1:]
+
+def add(job_id):
+    scheduler = BackgroundScheduler(jobstores={"default": ZooKeeperJobStore(path, hosts=hosts)}, timezone="UTC")
+    scheduler.start()
+    scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id=job_id)
+    print(*[job.id for job in scheduler.get_jobs()])
+    scheduler.shutdown()
+
+add("a")
+try:
+    ThreadPool(1).apply(add, ["b"])
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_threads_that_gevent_has_patched(arguments: dict[str, Any]) -> None:
+    """Kazoo's would be greenlets of a thread that does not wait for them: it was waited for ever."""
+    pytest.importorskip("gevent")
+    command = [sys.executable, "-c", _PATCHED, arguments["hosts"], arguments["path"]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == "a"
+    assert second.startswith("JobStoreError")
+    assert "patch with monkey.patch_all(thread=False, queue=False)" in second
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hots": "x"}, "the ZooKeeper client cannot be made: .*hots"),
+        ({"client": 5}, "must be a kazoo.client.KazooClient"),
+        ({"client": KazooClient(), "hosts": "x"}, r"\(hosts\) do not go with client="),
+        ({"path": ""}, "path must be text"),
+        ({"path": "/"}, "path must be text"),
+        ({"path": "/a\0"}, "path must be text"),
+        ({"path": "/a\n"}, "path must be text"),
+        ({"path": "/\x7f"}, "path must be text"),
+        ({"path": "/a\ud800"}, "path must be text"),
+        ({"path": "/\uf000"}, "path must be text"),
+        ({"path": "/😀"}, "path must be text"),
+        ({"path": "/jobs/../others"}, "path must be text"),
+        ({"history": 0}, "history must be"),
+        ({"history_age": -1}, "history_age must be"),
+        ({"signing_key": "short"}, "at least 16 bytes"),
+        ({"allowed_refs": ["x"]}, "is no pattern"),
+    ],
+)
+def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        ZooKeeperJobStore(**options)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "transient"),
+    [
+        (NoAuthError(), "NoAuthError", False),
+        (ConnectionLoss("away"), "away", True),
+        (KazooTimeoutError("late"), "late", True),
+        (ConnectionResetError("reset"), "reset", True),
+    ],
+)
+def test_what_errors_say(make: Make, error: Exception, said: str, transient: bool) -> None:
+    explained = make()._explain(error)
+    assert explained is not None
+    assert said in explained[0]
+    assert explained[1] is transient
+    assert make()._explain(KeyError("x")) is None
