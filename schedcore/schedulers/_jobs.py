@@ -399,17 +399,17 @@ class Jobs:
             raise scheduler._no_such_store(jobstore)
         notice_fork()
         if scheduler._state != STATE_STOPPED:  # it is running, and asked without another call
-            for alias, pump in pumps.items():
-                if (jobstore is None or jobstore == alias) and pump.opened:
+            for pump in pumps.values():
+                if (jobstore is None or jobstore == pump.alias) and pump.opened:
                     try:
                         pump.store.remove_job(job_id)
                     except JobLookupError:
                         continue
                     if self._left_out.untold or self._left_out.on_record:
-                        self._left_out.forget(alias, job_id)
+                        self._left_out.forget(pump.alias, job_id)
                     bus = scheduler._reports.bus
                     if bus.mask & EVENT_JOB_REMOVED:
-                        bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, alias))
+                        bus.publish(JobEvent(EVENT_JOB_REMOVED, job_id, pump.alias))
                     return
         raise JobLookupError(job_id)
 
