@@ -11,10 +11,11 @@ import pytest
 from kazoo.client import KazooClient  # type: ignore[import-untyped]
 from kazoo.exceptions import ConnectionLoss, NoAuthError  # type: ignore[import-untyped]
 from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
+from kazoo.security import make_digest_acl  # type: ignore[import-untyped]
 
 from schedcore.errors import ConfigurationError
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
-from tests.jobstores.load import scheduler_on
+from tests.jobstores.load import scheduler_on, start_paused
 from tests.services import ZooKeeper
 
 Make = Callable[..., ZooKeeperJobStore]
@@ -79,6 +80,35 @@ def test_threads_that_gevent_has_patched(arguments: dict[str, Any]) -> None:
     assert first == "a"
     assert second.startswith("JobStoreError")
     assert "patch with monkey.patch_all(thread=False, queue=False)" in second
+
+
+def test_a_path_below_that_which_hosts_ends_with(arguments: dict[str, Any], client: Any) -> None:
+    client.create(f"/{arguments['path']}/above")
+    hosts = f"{arguments['hosts']}/{arguments['path']}/above"
+    scheduler = scheduler_on(ZooKeeperJobStore("our//jobs/", hosts=hosts))
+    start_paused(scheduler)
+    for job_id in ("a", "b"):
+        scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id=job_id)
+    scheduler.modify_job("a", name="changed")
+    scheduler.remove_job("b")
+    assert [job.name for job in scheduler.get_jobs()] == ["changed"]
+    assert client.get_children(f"/{arguments['path']}/above/our/jobs/jobs") == ["a"]
+    scheduler.shutdown()
+
+
+def test_nodes_have_the_rights_that_the_client_gives(make: Make, client: Any) -> None:
+    mine = [make_digest_acl("me", "secret", all=True)]
+    store = make(default_acl=mine, auth_data=[("digest", "me:secret")])
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
+    client.add_auth("digest", "me:secret")
+    paths = [f"{store._path}/{name}" for name in ("jobs/a", "owner", "elapsed", "wall")]
+    while paths:
+        path = paths.pop()
+        assert client.get_acls(path)[0] == mine, path
+        paths += [f"{path}/{name}" for name in client.get_children(path)]
+    scheduler.shutdown()
 
 
 @pytest.mark.parametrize(
