@@ -19,6 +19,7 @@ crashes, without persistence everything.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ except ImportError as error:  # pragma: no cover  # covered by a test in another
     raise MissingExtraError("the job store 'redis'", "redis") from error
 
 __all__ = ["SCHEMA_VERSION", "RedisJobStore"]
+
+_logger = logging.getLogger("schedcore.jobstores")
 
 # Bytes of a document at most: what it says itself, and so many payloads, twice as long, of earlier jobs with runs that are live.
 _DOC_BYTES = 1024 * 1024
@@ -153,6 +156,41 @@ class RedisJobStore(History):
 
     def _upgrade(self) -> bytes | None:
         return upgrade(self._redis, self._get, self._jobs_key, self._owner_key, self._history_keys, self._owner.text)
+
+    def _mend(self) -> None:
+        with self._writing("look for jobs that no key of run times has"):
+            self._find_lost()
+        super()._mend()
+
+    def _find_lost(self) -> None:
+        """Put jobs back in their places whose key was evicted, or deleted by somebody: nothing else would find them there."""
+        lines = [*self._due_keys.values(), self._idle_key]
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hlen(self._jobs_key)
+            for key in lines:
+                pipeline.zcard(key)
+            there, *placed = pipeline.execute()
+        # Documents without a job, of which live runs are left, have no place.
+        if there <= sum(placed) or there <= sum(placed) + sum(not doc.uid for doc in self._fetch_live()):
+            return
+        names = set(self._redis.hkeys(self._jobs_key)).difference(*(self._redis.zrange(key, 0, -1) for key in lines))
+        lost = [doc for doc in self._fetch_bare(sorted(names)) if doc.uid]
+        self._put(
+            [
+                Change(doc.revision, doc._replace(revision=doc.revision + 1), keeps_payload=True)
+                for doc in lost
+                if doc.reason != DAMAGED
+            ]
+        )
+        # What somebody else wrote over a document stays as it is, and is listed.
+        damaged = {doc.id: 0 for doc in lost if doc.reason == DAMAGED}
+        if damaged:
+            self._redis.zadd(self._idle_key, damaged)
+        if lost:
+            _logger.warning(
+                "job store %r: %d jobs were in none of the keys %s, and are again; does the server evict keys, or did somebody "
+                "delete one?", self._alias, len(lost), ", ".join(map(repr, lines)),
+            )  # fmt: skip
 
     def _ask_for_rights(self) -> None:
         """Fail now where the account may not send what is sent later: scripts, one way for reading and one for writing, and

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from tests.jobstores.owned import OTHER, FencedTests, check_emptied, due_jobs
 from tests.services import Proxy, Redis
 
 Make = Callable[..., RedisJobStore]
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 shared: Any = None
 
@@ -222,6 +225,49 @@ def test_what_a_server_does_not_write_now_it_may_write_later(make: Make, setting
 
 
 # What an account of the store's own is said to need.
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ["schedcore.run_times:elapsed"],
+        ["schedcore.run_times", "schedcore.run_times:idle"],
+        ["schedcore.run_times", "schedcore.run_times:elapsed", "schedcore.run_times:idle", "schedcore.jobs:live"],
+    ],
+)
+def test_jobs_whose_places_were_lost_are_found_at_the_next_start(
+    make: Make, caplog: pytest.LogCaptureFixture, keys: list[str]
+) -> None:
+    """As when a server evicts keys, though it should not. They were in no list any more, and none ran again."""
+
+    def boot(hours: int) -> tuple[VirtualScheduler, EventLog]:
+        scheduler = VirtualScheduler(start=T0 + timedelta(hours=hours), timezone="UTC", jobstores={"default": make()})
+        log = EventLog(scheduler)
+        scheduler.start()
+        return scheduler, log
+
+    scheduler, _ = boot(0)
+    scheduler.add_job(work, "interval", hours=1, id="steady")
+    scheduler.add_job(work, "cron", minute=0, id="wall")
+    scheduler.add_job(work, "interval", hours=1, id="paused", next_run_time=None)
+    scheduler.add_job(work, "interval", hours=1, id="damaged")
+    scheduler.shutdown()
+    client: Any = make()._redis
+    client.hset("schedcore.jobs", "damaged", "what somebody wrote")
+    client.delete(*keys)
+    scheduler, log = boot(2)
+    scheduler.advance(3600)
+    assert sorted(job.id for job in scheduler.get_jobs()) == ["damaged", "paused", "steady", "wall"]
+    assert len(log.executed("steady")) == len(log.executed("wall")) == 2
+    scheduler.shutdown()
+    if "schedcore.run_times:elapsed" in keys:  # or it was due, and set aside in writing
+        assert client.hget("schedcore.jobs", "damaged") == b"what somebody wrote"
+    told = [record.getMessage() for record in caplog.records if "were in none of the keys" in record.getMessage()]
+    assert len(told) == 1
+    client.close()
+    scheduler, _ = boot(4)
+    scheduler.shutdown()
+    assert len([1 for record in caplog.records if "were in none of the keys" in record.getMessage()]) == 1
+
+
 DOCUMENTED = (
     "+@read",
     "+@write",
