@@ -86,7 +86,8 @@ class OwnedCollections(Collections):
 
     def _check_owner(self) -> None:
         """Renew a lease that is half over. Raises if somebody else has taken the store, or had it meanwhile."""
-        if any(not 0 <= now - then < LEASE_S / 2 for now, then in zip(_clocks(), self._renewed, strict=True)):
+        monotonic_s, wall_s = self._renewed
+        if not (0 <= time.monotonic() - monotonic_s < LEASE_S / 2 and 0 <= time.time() - wall_s < LEASE_S / 2):
             self._renew()
         if self._had_by_others:
             self._had_by_others = False
