@@ -140,5 +140,6 @@ class History(OwnedCollections):
         records = [
             (row["_id"], read_record([row.get("job"), *(plain(row.get(name)) for name in RECORD_FIELDS)]))
             for row in rows
+            if type(row["_id"]) is str  # what others write may have anything there
         ]
         return with_decided([(key, record) for key, record in records if record is not None], unmoved, failed, limit)

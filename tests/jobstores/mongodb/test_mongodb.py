@@ -583,6 +583,25 @@ def test_texts_that_are_too_long_are_not_fetched_whole(store: MongoDBJobStore) -
     store.shutdown()
 
 
+def test_records_whose_key_is_no_text_are_nobodys(store: MongoDBJobStore) -> None:
+    """One of them kept all the others from being listed."""
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    due_jobs(scheduler, "ab")
+    scheduler.shutdown()
+    store.start(scheduler, "default")
+    at = now()
+    runs = store.commit([decide(claim, at.wall_us) for claim in store.acquire(at, 9)], at.wall_us).runs
+    store.finish([Finish(run, RunState.SUCCEEDED, at.wall_us, at.wall_us) for run in runs])
+    assert len(store.runs()) == 2
+    row = store._history.find_one({"job": "a"})
+    assert row is not None
+    store._history.insert_many([{**row, "_id": key} for key in ({"a": 1}, 5, None, b"key")])
+    assert sorted(record.job_id for record in store.runs()) == ["a", "b"]
+    assert [record.job_id for record in store.runs("a")] == ["a"]
+    store.shutdown()
+
+
 # --- which write was made ----------------------------------------------------------------------------------------------
 
 
