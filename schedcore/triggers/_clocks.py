@@ -6,9 +6,10 @@ from datetime import tzinfo
 from functools import lru_cache, reduce
 from typing import NamedTuple
 
+from schedcore.triggers._bits import lowest
 from schedcore.triggers._days import FIRST_DAY, Days
 from schedcore.triggers._local import DAY_S, gaps, is_fixed
-from schedcore.triggers._zone_days import Changes, InEffect, Jumps, Shown
+from schedcore.triggers._zone_days import Changes, Jumps, Shown
 from schedcore.triggers.cron._dst import offsets_for
 
 __all__ = ["Clocks", "clocks_of", "held_together"]
@@ -25,12 +26,24 @@ class Clocks(NamedTuple):
     """
 
     offsets: tuple[int, ...]
-    in_effect: tuple[Days, ...]  # none where there is but one offset
+    #: What the clocks show; None where there is but one offset.
+    shown: Shown | None
     gaps: tuple[tuple[int, int, int], ...]
     jumps: Days | None
     #: When the clocks change, forward or back: minutes of the day of UTC, and days.
     change_minutes: int
     change_days: Days | None
+    #: The seconds of the day of UTC at which an offset begins or ends to hold, or to be read in a gap; those of the day, too.
+    bounds_s: tuple[int, ...]
+
+    def in_effect(self, offset: int, minutes: int) -> tuple[Days, ...]:
+        """The days of UTC on which an offset holds between the first and the last of some minutes of the day; none: all days."""
+        if self.shown is None:
+            return ()
+        # As far as nothing changes it is the same stretch of the day: there are few of them.
+        low_s = max(each for each in self.bounds_s if each <= 60 * lowest(minutes))
+        high_s = min(each for each in self.bounds_s if each >= 60 * minutes.bit_length()) - 1
+        return (self.shown.in_effect(offset, low_s, high_s),)
 
 
 @lru_cache(maxsize=64)
@@ -42,7 +55,7 @@ def clocks_of(zone: tzinfo) -> Clocks | None:
     if is_fixed(zone):
         offset = zone.utcoffset(None)
         assert offset is not None
-        return Clocks((offset.days * DAY_S + offset.seconds,), (), (), None, 0, None)
+        return Clocks((offset.days * DAY_S + offset.seconds,), None, (), None, 0, None, (0, DAY_S))
     pieces = list(table.spans(_KNOWN_FROM_S, _KNOWN_UNTIL_S))
     starts = {start_s + offset: start_s for start_s, _, offset in pieces}
     jumps: dict[tuple[int, int, int], None] = {}
@@ -51,10 +64,18 @@ def clocks_of(zone: tzinfo) -> Clocks | None:
         jumps[low_s - day_s, high_s - day_s, starts[high_s] - day_s] = None
     offsets = tuple({offset: None for _, _, offset in pieces})
     shown = Shown(table)
-    in_effect = tuple(InEffect(shown, offset) for offset in offsets) if len(offsets) > 1 else ()
     minutes = reduce(lambda mask, piece: mask | 1 << piece[0] % DAY_S // 60, pieces[1:], 0)
+    bounds_s = {piece[0] % DAY_S for piece in pieces[1:]} | {
+        (at_s + high_s - low_s) % DAY_S for low_s, high_s, at_s in jumps
+    }
     return Clocks(
-        offsets, in_effect, tuple(jumps), Jumps(shown) if jumps else None, minutes, Changes(shown) if minutes else None
+        offsets,
+        shown if len(offsets) > 1 else None,
+        tuple(jumps),
+        Jumps(shown) if jumps else None,
+        minutes,
+        Changes(shown) if minutes else None,
+        tuple({*bounds_s, 0, DAY_S}),
     )
 
 

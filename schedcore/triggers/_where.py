@@ -111,9 +111,8 @@ def _local_boxes(
     after_jumps = 0
     for low_s, high_s, at_s in clocks.gaps if shifted else ():
         after_jumps |= turned((1 << min(-(-(high_s - low_s) // 60), 1440)) - 1, at_s % DAY_S // 60)
-    for number, offset in enumerate(clocks.offsets):
-        holds = clocks.in_effect[number : number + 1]
-        held = ((zone, offset),) if holds else ()
+    for offset in clocks.offsets:
+        held = ((zone, offset),) if clocks.shown is not None else ()
         earlier, odd = divmod(offset, 60)
         # A second of the local minute before ``odd`` belongs to the minute of UTC before.
         for back, these in (
@@ -127,6 +126,7 @@ def _local_boxes(
             for later in (least, least + 1):
                 mask = places >> 1440 * (later + 3) & ANY_MINUTE
                 if mask:
+                    holds = clocks.in_effect(offset, mask)
                     sets = holds if days is None else (*holds, days.shifted(later))
                     period_us, offset_us = lattice_of(mask, these)
                     box = Box(period_us, offset_us, mask, these, sets, clocks=held)

@@ -14,11 +14,12 @@ __all__ = ["Changes", "InEffect", "Jumps", "Shown"]
 class Shown:
     """What the clocks of a zone show, chunk by chunk; kept, because each offset asks for it."""
 
-    __slots__ = ("_chunks", "_offsets")
+    __slots__ = ("_chunks", "_in_effect", "_offsets")
 
     def __init__(self, offsets: Offsets) -> None:
         self._offsets = offsets
         self._chunks: dict[int, list[tuple[int, int, int]]] = {}
+        self._in_effect: dict[tuple[int, int, int], InEffect] = {}
 
     def spans(self, chunk: int) -> list[tuple[int, int, int]]:
         """From a day before a chunk on until it ends: from, until and the offset; seconds."""
@@ -26,6 +27,13 @@ class Shown:
         if found is None:
             first_s = (FIRST_DAY + chunk * CHUNK) * DAY_S
             found = self._chunks[chunk] = list(self._offsets.spans(first_s - DAY_S, first_s + CHUNK * DAY_S))
+        return found
+
+    def in_effect(self, offset: int, low_s: int, high_s: int) -> InEffect:
+        """The days on which an offset holds at a stretch of the day; one set for all who ask."""
+        found = self._in_effect.get((offset, low_s, high_s))
+        if found is None:
+            found = self._in_effect[offset, low_s, high_s] = InEffect(self, offset, low_s, high_s)
         return found
 
 
@@ -50,24 +58,26 @@ class _OfAZone(Days):
 
 
 class InEffect(_OfAZone):
-    """The days of UTC on which an offset of a zone holds for some time, or held until the clocks jumped that day."""
+    """The days of UTC on which an offset of a zone holds for some time from one second of the day to another, or would, had the
+    clocks not jumped.
+    """
 
-    __slots__ = ("_offset",)
+    __slots__ = ("_high_s", "_low_s", "_offset")
 
-    def __init__(self, shown: Shown, offset: int) -> None:
+    def __init__(self, shown: Shown, offset: int, low_s: int = 0, high_s: int = DAY_S - 1) -> None:
         super().__init__(shown)
-        self._offset = offset
+        self._offset, self._low_s, self._high_s = offset, low_s, high_s
 
     def make(self, chunk: int) -> int:
         ranges: list[tuple[int, int]] = []
-        before, end_s = 1 << 20, 0
-        for start_s, until_s, offset in self._shown.spans(chunk):
-            if before == self._offset < offset:
-                # What the clocks jump over may be read with the offset before it.
-                extend(ranges, end_s // DAY_S, (end_s + offset - before - 1) // DAY_S)
+        spans = self._shown.spans(chunk)
+        for (start_s, until_s, offset), (_, _, after) in pairwise([*spans, spans[-1]]):
             if offset == self._offset:
-                extend(ranges, start_s // DAY_S, (until_s - 1) // DAY_S)
-            before, end_s = offset, until_s
+                # What the clocks jump over may be read with the offset before it.
+                until_s += max(after - offset, 0)
+                first, last = -((self._high_s - start_s) // DAY_S), (until_s - 1 - self._low_s) // DAY_S
+                if first <= last:
+                    extend(ranges, first, last)
         return filled(ranges, FIRST_DAY + chunk * CHUNK)
 
 

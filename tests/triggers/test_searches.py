@@ -163,7 +163,8 @@ def test_what_never_falls_together_is_known_without_all_boxes() -> None:
     """Each part has boxes for the offsets of its zone, and each two of these had days of their own to be worked out."""
     last = CronTrigger.from_crontab("*/5 1-4 * * monL", "Europe/Berlin")
     first = CronTrigger.from_crontab("*/7 1-4 1-20 * *", "America/New_York")
-    meeting = AndTrigger([last, first], tolerance=3600)._meeting()
+    any_day = CronTrigger.from_crontab("*/11 8-20 * * *", "Australia/Lord_Howe")
+    meeting = AndTrigger([last, first, any_day], tolerance=3600)._meeting()
     assert meeting.next_us(from_datetime(datetime.fromisoformat("2026-01-01T00:00Z"))) is None
     assert meeting._known_finder is None
     assert not meeting.boxes()
@@ -180,3 +181,10 @@ def test_a_part_that_fails_where_none_can_meet_is_no_error() -> None:
         lost.next_us(asked_us)
     either = OrTrigger([lost, CronTrigger(hour=5, timezone="Europe/Berlin")])
     assert AndTrigger([either, CronTrigger(hour=5, timezone="Europe/London")]).next_us(asked_us) is None
+
+
+def test_a_time_beside_the_change_of_clocks_is_no_candidate_on_each_such_day() -> None:
+    """On those days both offsets hold: 02:03 was tried by the one that does not at that time, twice a year for 400 years."""
+    daily = CalendarIntervalTrigger(days=1, hour=2, minute=3, start_date="2020-05-30", timezone="Asia/Gaza")
+    early = CronTrigger(hour="*/14", minute="4,11,17,38,41,58", second="*/16", timezone="Asia/Gaza", dst="literal")
+    check_each(AndTrigger([daily, early], tolerance=3600), "2026-03-29T00:00Z", [None], 100)

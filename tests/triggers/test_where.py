@@ -17,6 +17,7 @@ from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers._bits import first_multiple
 from schedcore.triggers._boxes import Box, around, near, outermost, times_near
+from schedcore.triggers._clocks import clocks_of
 from schedcore.triggers._days import (
     ALL_DAYS,
     FIRST_DAY,
@@ -274,6 +275,27 @@ def test_sets_of_days() -> None:
     summer = InEffect(Shown(Offsets(ZoneInfo("Europe/Berlin"))), 7200)
     assert first(summer, 1) == ["2026-03-29"]
     assert next_common((summer,), day_number(2026, 10, 26)) == day_number(2027, 3, 28)
+
+
+@pytest.mark.parametrize(
+    ("offset", "minutes", "days"),
+    [  # the clocks of Berlin change at 01:00 in UTC; 02:30 in the gap would be 01:30 by those of the winter
+        (7200, (0, 59), "2026-03-30 2026-10-25"),
+        (7200, (60, 1439), "2026-03-29 2026-10-24"),
+        (7200, (59, 60), "2026-03-29 2026-10-25"),
+        (3600, (0, 59), "2026-10-26 2027-03-28"),
+        (3600, (60, 60), "2026-10-25 2027-03-28"),
+        (3600, (90, 119), "2026-10-25 2027-03-28"),
+        (3600, (120, 1439), "2026-10-25 2027-03-27"),
+    ],
+)
+def test_the_days_on_which_an_offset_holds_at_some_minutes(offset: int, minutes: tuple[int, int], days: str) -> None:
+    clocks = clocks_of(ZoneInfo("Europe/Berlin"))
+    assert clocks is not None
+    sets = clocks.in_effect(offset, 1 << minutes[0] | 1 << minutes[1])
+    first, last = (day_number(*map(int, day.split("-"))) for day in days.split())
+    assert next_common(sets, first - 60) == first
+    assert next_common((OtherDays(sets[0]),), first) == last + 1
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
