@@ -9,8 +9,9 @@ the next candidate, and when all answer the candidate itself it is a meeting. Th
   ``minute=30``, or of two intervals that are out of step, is nothing.
 * **Boxes** (``_boxes``, ``_where``). Candidates are looked for where all children can fire at most: on a lattice, in some
   minutes of some days. Weekdays in different zones, dates and intervals of days meet there by a few operations on integers,
-  for all years to come. First comes an *outline*: a box around those of each child, whatever its clocks show. Most searches end
-  there, with the first candidates or with none; the boxes of two children may be hundreds of pairs, each with days of its own.
+  for all years to come. First comes an *outline*, where there are many: a box around those of each child, whatever its clocks
+  show. Most searches end there, with the first candidates or with none; the boxes of two children may be hundreds of pairs,
+  each with days of its own.
 * **What was found is remembered**, with the trigger and for others that are equal to it: that a search found nothing, too.
 
 Cron rules of one zone meet by their local times: both must name the time that the wall clock shows. Rules that run after a gap
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, reduce
-from math import gcd
+from math import gcd, prod
 from operator import attrgetter
 
 from schedcore.clock import to_datetime
@@ -51,6 +52,8 @@ _TO_A_PROOF = 4
 MAX_STEPS, _LEAPS_OF_A_LOOK = 2000, 31
 # Leaps of a search in an outline, and steps of one look into it: what takes more is looked for in all boxes.
 _OUTLINE_LEAPS, _OUTLINE_STEPS = 16, 64
+# So few pairs of boxes are looked into at once.
+_FEW = 8
 
 _SECOND_US = 1_000_000
 _DAY_US = DAY_S * _SECOND_US
@@ -193,26 +196,23 @@ class Meeting:
         """Looks where they can meet at most."""
         finder = self._known_finder
         if finder is None:
-            finder = self._known_finder = Finder(self._in_common(boxes_of))
+            finder = self._known_finder = Finder(self._in_common([boxes_of(part) for part in self._parts]))
         return finder
 
     def _outline(self) -> Finder:
-        """The same of one box around all of each, which says less, and much sooner."""
+        """The same of one box around all of each, which says less, and much sooner where there are many."""
         finder = self._known_outline
         if finder is None:
-            finder = self._known_outline = Finder(self._in_common(lambda part: around(boxes_of(part))))
+            each = [boxes_of(part) for part in self._parts]
+            few = prod(map(len, each)) <= _FEW
+            finder = self._finder() if few else Finder(self._in_common([around(boxes) for boxes in each]))
+            self._known_outline = finder
         return finder
 
-    def _in_common(self, boxes_of_part: Callable[[EngineTrigger], tuple[Box, ...]]) -> tuple[Box, ...]:
-        if self.never:
+    def _in_common(self, each: Sequence[tuple[Box, ...]]) -> tuple[Box, ...]:
+        if self.never or not all(each):
             return ()
         near_us = self._tolerance_us
-        each = []
-        for part in self._parts:
-            boxes = boxes_of_part(part)
-            if not boxes:
-                return ()
-            each.append(boxes)
         if not near_us:
             return reduce(shared, sorted(each, key=len), ANYWHERE)
         first, *others = each
@@ -251,9 +251,10 @@ class Meeting:
     def _next(self, after_us: int, budget: list[int] | None) -> int | None:
         if self.never:
             return None
+        outline = self._outline()
         if self._known_finder is None:
             try:
-                return self._searched(self._outline(), after_us, [_OUTLINE_LEAPS], _OUTLINE_STEPS)
+                return self._searched(outline, after_us, [_OUTLINE_LEAPS], _OUTLINE_STEPS)
             except InvalidTriggerError:  # that of a part, too: it may have been asked where they cannot meet
                 pass
         finder = self._finder()
