@@ -32,6 +32,7 @@ __all__ = [
     "JobStoreInUseError",
     "MaxInstancesReachedError",
     "MissingExtraError",
+    "NeverFiresError",
     "ReferenceLookupError",
     "ReferenceNotAllowedError",
     "RunCancelledError",
@@ -155,6 +156,10 @@ class InvalidTriggerError(UsageError, ValueError):
         super().__init__(message)
         self.field = field
         self.column = column
+
+
+class NeverFiresError(InvalidTriggerError):
+    """A trigger has no fire time, or no more; not one whose search for it ended without an answer."""
 
 
 class ReferenceLookupError(UsageError, LookupError):

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from schedcore.clock import Now
-from schedcore.errors import BrokenJobError, InvalidTriggerError, JobLookupError
+from schedcore.errors import BrokenJobError, InvalidTriggerError, JobLookupError, NeverFiresError
 from schedcore.events import EVENT_ALL_JOBS_REMOVED, EVENT_JOB_REMOVED, JobEvent, SchedulerEvent
 from schedcore.job import Job, JobEntry, JobState, UnreadJob
 from schedcore.schedulers._definition import UNSET, change_record, check_changes, instant_of, make_trigger, seeded
-from schedcore.schedulers._jobs import Change, NeverFiresError, Place
+from schedcore.schedulers._jobs import Change, Place
 from schedcore.schedulers._orders import Order
 from schedcore.schedulers._pump import Pump
 from schedcore.triggers.base import BaseTrigger, EngineTrigger

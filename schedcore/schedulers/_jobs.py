@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from schedcore._forks import notice_fork
 from schedcore.clock import Now
 from schedcore.engine import dispatch_us, first_fire
-from schedcore.errors import InvalidTriggerError, JobLookupError, UsageError, contained, error_text
+from schedcore.errors import (
+    InvalidTriggerError,
+    JobLookupError,
+    NeverFiresError,
+    UsageError,
+    contained,
+    error_text,
+)
 from schedcore.events import (
     EVENT_JOB_ADDED,
     EVENT_JOB_MODIFIED,
@@ -35,7 +42,7 @@ from schedcore.triggers.base import EngineTrigger
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["Change", "Jobs", "NeverFiresError", "Place", "never"]
+__all__ = ["Change", "Jobs", "Place", "never"]
 
 
 # Looking a member of an enumeration up costs as much as a call; jobs are added by the thousand.
@@ -537,10 +544,6 @@ class Jobs:
                     self._scheduler._reports.bus.post(JobEvent(EVENT_JOB_MODIFIED, entry.job.id, pump.alias))
         pump.touched = True
         self._scheduler._ask()
-
-
-class NeverFiresError(InvalidTriggerError):
-    """A trigger has no fire time, or no more; not one whose search for it ended without an answer."""
 
 
 def never(trigger: EngineTrigger) -> NeverFiresError:

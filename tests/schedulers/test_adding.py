@@ -14,6 +14,7 @@ from schedcore.errors import (
     ConflictingIdError,
     InvalidTriggerError,
     JobArgumentsError,
+    NeverFiresError,
     ReferenceLookupError,
     UnknownOptionError,
     UnknownPluginError,
@@ -323,7 +324,7 @@ BAD_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"trigger": "interval", "hours": 1, "timezone": "Europe/Berlim"}, InvalidTriggerError, "Europe/Berlim"),
     (
         {"trigger": "interval", "seconds": 5, "start_date": "2020-01-01", "end_date": "2021-01-01"},
-        InvalidTriggerError,
+        NeverFiresError,
         "this trigger never fires",
     ),
     ({"next_run_time": 5}, ConfigurationError, "next_run_time must be a datetime, ISO 8601 text or None, not 5"),
@@ -338,7 +339,7 @@ BAD_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"max_instances": True}, ConfigurationError, "max_instances must be a whole number from 1 up, not True"),
     ({"max_catchup": 1.5}, ConfigurationError, "max_catchup must be a whole number from 1 up, not 1.5"),
     ({"recovery": "maybe"}, ConfigurationError, "recovery must be 'rerun' or 'lost', not 'maybe'"),
-    ({"trigger": Odd(None)}, InvalidTriggerError, "this trigger never fires"),
+    ({"trigger": Odd(None)}, NeverFiresError, "this trigger never fires"),
     ({"trigger": Odd("tomorrow")}, TypeError, "returned 'tomorrow', not a datetime or None"),
     (
         {"trigger": Odd(datetime(2030, 1, 1))},  # noqa: DTZ001
