@@ -6,25 +6,38 @@ minute apart. APScheduler reads all of them at each wakeup. schedcore writes a r
 ``bare`` does by the driver alone what no store can do without: it reads the ten, writes their next times in a transaction, runs
 them, and writes their outcomes. It knows where they are.
 
-*Added in bulk*, a job is two keys. What ``bare`` takes for them is the server's own time: its requests, as large as the server
-takes them, were made beforehand, and there is neither scheduler nor serializer. A twelfth of what APScheduler takes is less than
-that. etcd spends most of it on the JSON of its gateway: 55 to 80 µs of the processor for a job, where the same takes 15 to 30
-over gRPC; a client for that which is maintained, complete and not for asyncio alone was looked for in November 2026, and not
-found. A ZooKeeper that was just started, and is compiling itself, spends 60 to 90 µs, and 55 to 65 where a job is an empty node.
+*Added in bulk*, a job is two keys. What ``bare`` takes for them is the server's own time: its requests, as large as the
+server takes them, were made beforehand, and there is neither scheduler nor serializer. With ZooKeeper a twelfth of what
+APScheduler takes is less than that: one that was just started, and is compiling itself, spends 60 to 90 µs, and 55 to 65
+where a job is an empty node.
 
-*Singly*, etcd spends 300 to 450 µs of the processor for a job that comes by its gateway, where APScheduler's, over gRPC, costs
-it 180 to 240: more than what the program has saved.
+*How etcd is asked* was chosen by such a measurement, in November 2026: microseconds of the processor for a job of two keys,
+the program's and the server's, by itself and among 2,000 in transactions of 60; the least of four to eight, on a machine that
+had other work, which makes all of them about twice as large.
+
+================================= ================ ================
+over                              by itself        among 2,000
+================================= ================ ================
+the gateway (JSON, HTTP/1.1)      166 + 757        15 + 125
+grpcio, one call at a time        362 + 414        20 + 35
+grpcio, eight under way                            12 + 30
+h2, one call at a time            464 + 419        18 + 39
+schedcore's own, one at a time    182 + 340        8 + 26
+schedcore's own, eight under way                   6 + 26
+================================= ================ ================
+
+No client for gRPC was found that is maintained, complete and not for asyncio alone: of etcd3 there is nothing after 0.12, whose
+messages are for a protobuf before 3.21; aetcd, etcetra and etcd3aio are for asyncio.
 """
 
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from http.client import HTTPConnection
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +50,16 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES", "REQUIREMENTS", "TARGETS"]
 
-# APScheduler's store for etcd needs etcd3, which is no longer maintained and needs an old protobuf.
-REQUIREMENTS = ("kazoo>=2.10", "etcd3gw>=2.7", "httptools>=0.6.4", "etcd3==0.12.0", "protobuf<3.21")
+# APScheduler's store for etcd needs etcd3, which is no longer maintained: its messages are for protobuf before 3.21, and for 4 in
+# pure Python, as which the former comes for Python 3.11 in any case.
+REQUIREMENTS = ("kazoo>=2.10", "hpack>=4.0", "protobuf>=4.25,<5", "etcd3==0.12.0")
 
 _DUE = 10
 
 
 def _store(subject: str, name: str, where: Place) -> Any:
+    if (subject, name) == ("apscheduler", "etcd"):
+        os.environ["PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION"] = "python"
     class_name = {"zookeeper": "ZooKeeperJobStore", "etcd": "EtcdJobStore"}[name]
     cls = getattr(import_module(f"{subject}.jobstores.{name}"), class_name)
     address: dict[str, Any] = {"host": where.host, "port": where.port}
@@ -111,21 +127,20 @@ def _zookeeper(where: Place) -> Began:
 
 
 def _etcd(where: Place) -> Began:
-    from etcd3gw.client import Etcd3Client
+    from schedcore.jobstores.etcd import EtcdClient
 
-    client = Etcd3Client(host=where.host, port=where.port, timeout=10)
-    keys = [b64encode(f"/{where.name}/{i}".encode()).decode() for i in range(_DUE)]
-    value = b64encode(_DOCUMENT).decode()
-    put = {"compare": [], "success": [{"request_put": {"key": key, "value": value}} for key in keys], "failure": []}
-    get = {"compare": [], "success": [{"request_range": {"key": key}} for key in keys], "failure": []}
-    client.transaction(put)
+    client = EtcdClient(where.host, where.port)
+    keys = [f"/{where.name}/{i}".encode() for i in range(_DUE)]
+    put = {"success": [{"request_put": {"key": key, "value": _DOCUMENT}} for key in keys]}
+    get = {"success": [{"request_range": {"key": key}} for key in keys]}
+    client.call("KV/Txn", put)
     began = begin()
-    client.transaction(get)
-    client.transaction(put)
+    client.call("KV/Txn", get)
+    client.call("KV/Txn", put)
     for _ in keys:
         job()
-    client.transaction(put)
-    client.session.close()
+    client.call("KV/Txn", put)
+    client.close()
     return began
 
 
@@ -155,22 +170,22 @@ def _zookeeper_bulk(where: Place, n: int) -> Bulk:
 
 
 def _etcd_bulk(where: Place, n: int) -> Bulk:
+    from schedcore.jobstores.etcd import EtcdClient
+
     requests = []
     for first in range(0, n, 60):
         puts: list[Any] = []
         for i in range(first, min(n, first + 60)):
             for key, value in ((f"wall/{_AT}/{i}", b""), (f"jobs/{i}", _DOCUMENT)):
-                name = b64encode(f"/{where.name}/{key}".encode()).decode()
-                puts.append({"request_put": {"key": name, "value": b64encode(value).decode()}})
-        requests.append(json.dumps({"success": puts}, separators=(",", ":")).encode())
-    connection = HTTPConnection(where.host, where.port)
+                puts.append({"request_put": {"key": f"/{where.name}/{key}".encode(), "value": value}})
+        requests.append({"success": puts})
+    client = EtcdClient(where.host, where.port)
 
     def send() -> None:
-        for request in requests:
-            connection.request("POST", "/v3/kv/txn", request)
-            json.loads(connection.getresponse().read())["succeeded"]
+        for sent in [client.send("KV/Txn", request) for request in requests]:
+            client.receive(sent)
 
-    return send, connection.close
+    return send, client.close
 
 
 _BARE: dict[str, Callable[[Place], Began]] = {"zookeeper": _zookeeper, "etcd": _etcd}

@@ -26,8 +26,9 @@ FRAMEWORKS = [
 ]
 OPTIONAL = [
     "dateutil",
-    "etcd3gw",
+    "google.protobuf",
     "holidays",
+    "hpack",
     "kazoo",
     "msgspec",
     "psycopg",

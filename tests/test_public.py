@@ -29,7 +29,7 @@ FRAMEWORKS = {
 # Top-level modules that come with an extra: where one is missing, the module that needs it cannot be looked at.
 EXTRAS = {
     *("cbor2", "rich", "sqlalchemy", "typer"),
-    *("bson", "etcd3gw", "httptools", "kazoo", "pymongo", "redis", "requests", "rethinkdb"),
+    *("bson", "google", "hpack", "kazoo", "pymongo", "redis", "rethinkdb"),
     *("gevent", "greenlet", "qtpy", "tornado", "twisted"),
 }
 

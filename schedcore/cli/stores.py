@@ -144,6 +144,11 @@ def _account(url: SplitResult) -> dict[str, Any]:
     return {name: unquote(value) if isinstance(value, str) else value for name, value in found.items() if value}
 
 
+def _user(url: SplitResult) -> dict[str, Any]:
+    """The same for who calls the one who asks ``user``."""
+    return {"user" if name == "username" else name: value for name, value in _account(url).items()}
+
+
 def _redis(url: SplitResult) -> dict[str, Any]:
     options: dict[str, Any] = {"type": "redis"}
     if url.scheme == "unix":
@@ -169,12 +174,7 @@ def _mongodb(url: SplitResult) -> dict[str, Any]:
 
 
 def _etcd(url: SplitResult) -> dict[str, Any]:
-    where = _account(url)
-    if "username" in where:
-        raise ValueError(
-            "a user is nothing that it can name; give the address of a proxy, or use a program of your own"
-        )
-    return {"type": "etcd", **where, **_path(url), **_arguments(url)}
+    return {"type": "etcd", **_user(url), **_path(url), **_arguments(url)}
 
 
 def _zookeeper(url: SplitResult) -> dict[str, Any]:
@@ -184,11 +184,8 @@ def _zookeeper(url: SplitResult) -> dict[str, Any]:
 
 
 def _rethinkdb(url: SplitResult) -> dict[str, Any]:
-    where = _account(url)
-    if "username" in where:
-        where["user"] = where.pop("username")
     database = unquote(url.path.strip("/"))
-    return {"type": "rethinkdb", **where, **({"database": database} if database else {}), **_arguments(url)}
+    return {"type": "rethinkdb", **_user(url), **({"database": database} if database else {}), **_arguments(url)}
 
 
 def _path(url: SplitResult) -> dict[str, Any]:

@@ -23,14 +23,19 @@ class KeyedSending(KeyedBackend):
             return self._finish(batches[0])
         done: list[bool] = []
         under_way: deque[tuple[list[Step], object]] = deque()
-        for batch in batches:
-            # What is written ahead has to be there before the rest of its step is.
-            while under_way and (len(under_way) >= self._under_way or under_way[-1][0][-1].ahead):
+        try:
+            for batch in batches:
+                # What is written ahead has to be there before the rest of its step is.
+                while under_way and (len(under_way) >= self._under_way or under_way[-1][0][-1].ahead):
+                    done += self._finish(*under_way.popleft())
+                with self._telling():
+                    under_way.append((batch, self._send(batch)))
+            while under_way:
                 done += self._finish(*under_way.popleft())
-            with self._telling():
-                under_way.append((batch, self._send(batch)))
-        while under_way:
-            done += self._finish(*under_way.popleft())
+        except BaseException:
+            # Nobody asks any more what became of the others.
+            self._doubt = self._doubt or bool(under_way)
+            raise
         return done
 
     def _finish(self, batch: list[Step], sent: object = None, *, together: bool = False) -> list[bool]:

@@ -70,14 +70,16 @@ class OwnedStore(DocumentStore):
             told = True
             raise
         except Exception as error:
-            told = self._was_refused(error)
+            told = self._was_answered(error)
+            if told:
+                self._forget_what_was_read()
             raise
         finally:
             if not told:
                 self._doubt = True
 
-    def _was_refused(self, error: Exception) -> bool:
-        """Whether an error of the driver's says that nothing was written, nor will be."""
+    def _was_answered(self, error: Exception) -> bool:
+        """Whether an error of the driver's says that nothing will be written any more. Something may have been."""
         return False
 
     @abstractmethod

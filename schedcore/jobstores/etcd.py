@@ -1,4 +1,4 @@
-"""Jobs in etcd (3.4 or newer), through etcd3gw. What is kept, and why a run is made once, is in ``_keyed`` and ``_documents``.
+"""Jobs in etcd (3.4 or newer), over gRPC. What is kept, and why a run is made once, is in ``_keyed`` and ``_documents``.
 
 **Keys**, all of them beginning with ``path``. ``jobs/<id>``: a document, as JSON text, and behind it the definition; its
 revision is what etcd calls the version of the key. ``payloads/<uid>``: a definition that is large. ``wall/…``, ``elapsed/…``:
@@ -19,13 +19,9 @@ Each write adds to the history that etcd keeps of all keys until it is compacted
 
 from __future__ import annotations
 
-import copy
-import json
-import threading
-from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
 from schedcore.jobstores._clients import given_client
@@ -37,20 +33,16 @@ from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
 
 try:
-    from etcd3gw.client import Etcd3Client
-    from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
-    from requests.utils import get_netrc_auth, select_proxy
-
-    from schedcore.jobstores._etcd_session import PlainSession
+    from schedcore.jobstores._etcd_client import EtcdClient, Sent
+    from schedcore.jobstores._etcd_http2 import EtcdError
+    from schedcore.jobstores._etcd_messages import KeyValue
 except ImportError as error:  # pragma: no cover  # covered by a test in another process
     raise MissingExtraError("the job store 'etcd'", "etcd") from error
 
-__all__ = ["SCHEMA_VERSION", "EtcdJobStore"]
+__all__ = ["SCHEMA_VERSION", "EtcdClient", "EtcdError", "EtcdJobStore"]
 
 SCHEMA_VERSION = "1"
 
-# Seconds. A server that does not answer for so long is away.
-_TIMEOUT_S = 10.0
 # Keys asked for in one go: a transaction may have 128 operations, and those in one that is inside of it count with its own.
 _WIDTH = 60
 _PAGE = 1000
@@ -61,17 +53,24 @@ _BACKWARDS = frozenset({"history", "failed"})
 _TOP = 10**DIGITS - 1
 
 _Compare = dict[str, Any]
+_Request = dict[str, Any]
+
+
+class _Sent(NamedTuple):
+    """A transaction that was sent, and at which revision its owner's key had been written."""
+
+    call: Sent
+    owner_revision: int
 
 
 class EtcdJobStore(KeyedStore):
     """Keeps jobs and runs in etcd.
 
     :param path: what the names of all keys begin with.
-    :param client: an ``etcd3gw.Etcd3Client``, or text such as ``"module:name"`` that leads to one, in the place of
-        ``connect_args``.
-    :param close_connection_on_exit: whether the session of ``client`` is closed when the store is.
-    :param connect_args: arguments for ``etcd3gw.Etcd3Client``: ``host``, ``port``, ``protocol``, ``ca_cert``, … Without them it
-        is the server on this machine. ``timeout`` is 10 s unless given.
+    :param client: an ``EtcdClient``, or text such as ``"module:name"`` that leads to one, in the place of ``connect_args``.
+    :param close_connection_on_exit: whether the connection of ``client`` is closed when the store is.
+    :param connect_args: arguments for ``EtcdClient``: ``host``, ``port``, ``ca_cert``, ``user``, … Without them it is the server
+        on this machine. ``timeout`` is 10 s unless given.
 
     A definition may have about 1.4 MB, which is what etcd takes in one request. ``serializer``, ``pickle_protocol``,
     ``signing_key``, ``allowed_refs``, ``history``, ``history_age`` and ``read_only`` are as for ``SQLAlchemyJobStore``.
@@ -83,11 +82,12 @@ class EtcdJobStore(KeyedStore):
     _max_steps: ClassVar[int] = 60
     _max_ops: ClassVar[int] = 60
     _max_bytes: ClassVar[int] = 1_000_000
+    _under_way: ClassVar[int] = 8
 
     def __init__(
         self,
         path: str = "/schedcore",
-        client: Etcd3Client | str | None = None,
+        client: EtcdClient | str | None = None,
         close_connection_on_exit: bool = False,
         *,
         serializer: str | Serializer = "json",
@@ -114,16 +114,14 @@ class EtcdJobStore(KeyedStore):
         self._prefix = f"{self._path}/".encode()
         self._client = _make_client(connect_args) if client is None else _given_client(client, connect_args)
         self._closes_client = client is None or close_connection_on_exit
-        # A session is for one thread at a time; that which renews the lease has calls of its own.
-        self._calling = threading.Lock()
         self._owner_key = self._prefix + b"owner"
         self._term_key = self._prefix + b"term"
         self._schema_key = self._prefix + b"schema"
         self._owner = ""
-        self._owner_revision = ""  # at which its key was written
+        self._owner_revision = 0  # at which its key was written
         self._term = 0
         self._names_of_mine: set[str] = set()
-        self._lease = "0"
+        self._lease = 0
         self._renewal: Renewal | None = None
 
     def __repr__(self) -> str:
@@ -138,7 +136,7 @@ class EtcdJobStore(KeyedStore):
         self._names_of_mine = set()
         there = [] if self._is_there() else self._range(self._prefix, _end(self._prefix), 3, keys_only=True)
         # Who has the store open now may not have come to write its version.
-        if any(_name(kv) not in (self._owner_key, self._term_key) for kv in there):
+        if any(kv.key not in (self._owner_key, self._term_key) for kv in there):
             raise JobStoreError(
                 self._alias,
                 f"there are keys under {self._path!r} that were not written by schedcore; give another path",
@@ -156,7 +154,7 @@ class EtcdJobStore(KeyedStore):
     def _is_there(self) -> bool:
         """Whether there are keys of ours. Raises for those of another version."""
         found = self._range(self._schema_key)
-        version = _value(found[0]) if found else None
+        version = found[0].value if found else None
         if version is not None and version != SCHEMA_VERSION.encode():
             raise JobStoreError(
                 self._alias,
@@ -166,7 +164,7 @@ class EtcdJobStore(KeyedStore):
 
     def _take(self) -> bool:
         """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
-        lease = str(self._post("/lease/grant", {"TTL": int(LEASE_S), "ID": 0})["ID"])
+        lease: int = self._ask("Lease/LeaseGrant", {"TTL": int(LEASE_S)}).ID
         mine = Owner().text
         holder: str | None = self._owner or None
         for _ in range(_TRIES):
@@ -181,19 +179,19 @@ class EtcdJobStore(KeyedStore):
                 _put(self._term_key, mine.encode(), prev_kv=True),
             ]
             answer = self._transaction([known, there], puts, [_get(self._owner_key)])
-            if answer.get("succeeded"):
-                before = int(answer["responses"][1]["response_put"].get("prev_kv", {}).get("version", 0))
+            if answer.succeeded:
+                before: int = answer.responses[1].response_put.prev_kv.version
                 last, self._term = self._term, before + 1
                 self._owner, self._lease, self._names_of_mine = mine, lease, {mine}
-                self._owner_revision = str(answer["header"]["revision"])
+                self._owner_revision = answer.header.revision
                 if not before:
                     # All that was there has gone: who comes next has to know what is written from now on.
                     self._note_schema()
                 return before == last
-            found = _found(answer["responses"][0])
-            holder = _value(found[0]).decode("utf-8", "replace") if found else None
+            found = answer.responses[0].response_range.kvs
+            holder = found[0].value.decode("utf-8", "replace") if found else None
             # One without a lease was copied from elsewhere.
-            leased = bool(found) and "lease" in found[0]
+            leased = bool(found) and bool(found[0].lease)
             if leased and holder is not None and holder not in self._names_of_mine and not is_gone(holder):
                 raise self._in_use(holder)
         raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
@@ -203,11 +201,10 @@ class EtcdJobStore(KeyedStore):
 
     def _is_mine(self) -> _Compare:
         # The name would say the same, in ten times the bytes, with each write.
-        return {"key": _text(self._owner_key), "target": "MOD", "mod_revision": self._owner_revision}
+        return {"target": 2, "key": self._owner_key, "mod_revision": self._owner_revision}
 
     def _renew(self) -> None:
-        answer = self._post("/lease/keepalive", {"ID": self._lease})
-        if not int(answer.get("result", {}).get("TTL", 0)):
+        if not self._ask("Lease/LeaseKeepAlive", {"ID": self._lease}).TTL:
             self._lease_ran_out()
 
     def _in_use(self, holder: str) -> JobStoreInUseError:
@@ -222,54 +219,41 @@ class EtcdJobStore(KeyedStore):
                 # The lease ends by itself.
                 requests = [_delete(self._owner_key), *map(self._request, self._note_ops())]
                 self._transaction([self._is_mine()], requests)
-        except (Etcd3Exception, OSError):
+        except (EtcdError, OSError):
             pass  # it ends by itself
         if self._closes_client:
-            _close_session(self._client.session)
+            self._client.close()
 
     def _explain(self, error: Exception) -> tuple[str, bool] | None:
-        if not isinstance(error, Etcd3Exception | OSError):
+        if not isinstance(error, EtcdError | OSError):
             return None
-        text = error_text(error)
-        detail = getattr(error, "detail_text", None)
-        if detail:
-            text = f"{type(error).__name__}: {_said(str(detail))}"
-        # OSError is the base of what its HTTP library raises, answers that were cut short among them.
-        away = isinstance(error, ConnectionFailedError | ConnectionTimeoutError | OSError)
-        return text, away or _has_no_room(error)
+        away = isinstance(error, OSError) or error.transient
+        return error_text(error), away or _has_no_room(error)
 
-    def _was_refused(self, error: Exception) -> bool:
+    def _was_answered(self, error: Exception) -> bool:
         return _has_no_room(error)
 
-    # -- the gateway ------------------------------------------------------------------------------------------------------
+    # -- asking -----------------------------------------------------------------------------------------------------------
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        with self._calling:
-            client = self._client
-            answer = client.post(client.get_url(path), json=body)
-        if not isinstance(answer, dict) or "error" in answer:
-            raise Etcd3Exception(f"not an answer of etcd: {answer!r:.200}")
-        return answer
+    def _ask(self, name: str, fields: Mapping[str, Any]) -> Any:
+        return self._client.call(name, fields)
 
     def _transaction(
-        self, compare: Sequence[_Compare], success: Sequence[Any], failure: Sequence[Any] = ()
-    ) -> dict[str, Any]:
-        body = {"compare": compare, "success": success}
-        return self._post("/kv/txn", {**body, "failure": failure} if failure else body)
+        self, compare: Sequence[_Compare], success: Sequence[_Request], failure: Sequence[_Request] = ()
+    ) -> Any:
+        return self._ask("KV/Txn", {"compare": compare, "success": success, "failure": failure})
 
-    def _range(self, key: bytes, end: bytes = b"", limit: int = 0, *, keys_only: bool = False) -> list[dict[str, Any]]:
-        body: dict[str, Any] = {"key": _text(key), "keys_only": keys_only, "limit": limit}
-        if end:
-            body["range_end"] = _text(end)
-        found: list[dict[str, Any]] = self._post("/kv/range", body).get("kvs", [])
+    def _range(self, key: bytes, end: bytes = b"", limit: int = 0, *, keys_only: bool = False) -> Sequence[KeyValue]:
+        asked = {"key": key, "range_end": end, "limit": limit, "keys_only": keys_only}
+        found: Sequence[KeyValue] = self._ask("KV/Range", asked).kvs
         return found
 
-    def _get_all(self, keys: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    def _get_all(self, keys: Sequence[bytes]) -> Iterator[KeyValue]:
         """What is there of some keys."""
         for first in range(0, len(keys), _WIDTH * _WIDTH):
             some = [_get(key) for key in keys[first : first + _WIDTH * _WIDTH]]
-            for answer in _ungrouped(self._transaction([], _grouped(some)).get("responses", [])):
-                yield from _found(answer)
+            for answer in _ungrouped(self._transaction([], _grouped(some)).responses):
+                yield from answer.response_range.kvs
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -288,12 +272,12 @@ class EtcdJobStore(KeyedStore):
         start = len(self._prefix + b"jobs/")
         found: dict[str, tuple[bytes, int]] = {}
         for kv in self._get_all([self._key(Named("jobs", job_id)) for job_id in ids]):
-            found[_name(kv)[start:].decode()] = _value(kv), int(kv["version"])
+            found[kv.key[start:].decode()] = kv.value, kv.version
         return found
 
     def _values(self, keys: Sequence[Key]) -> Mapping[Key, bytes]:
         names = {self._key(key): key for key in keys}
-        return {names[_name(kv)]: _value(kv) for kv in self._get_all(list(names))} if names else {}
+        return {names[kv.key]: kv.value for kv in self._get_all(list(names))}
 
     def _names(self, kind: Kind, after: str = "", limit: int | None = None) -> list[str]:
         prefix = self._prefix + f"{kind}/".encode()
@@ -335,18 +319,22 @@ class EtcdJobStore(KeyedStore):
         while start < end:
             found = self._range(start, end, page, keys_only=True)
             for kv in found:
-                yield _name(kv)
+                yield kv.key
             if len(found) < page:
                 return
-            start = _name(found[-1]) + b"\0"
+            start = found[-1].key + b"\0"
             page = _PAGE
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 
-    def _apply(self, steps: Sequence[Step], together: bool, sent: None = None) -> list[bool]:
-        parts = [self._parts_of(step) for step in steps]
-        fits = [fit for part_fits, _ in parts for fit in part_fits]
-        answers = self._as_owner(fits, _grouped([request for _, requests in parts for request in requests]))
+    def _send(self, steps: Sequence[Step]) -> _Sent:
+        compare, success = self._whole(list(map(self._parts_of, steps)))
+        body = {"compare": [self._is_mine(), *compare], "success": success}
+        return _Sent(self._client.send("KV/Txn", body), self._owner_revision)
+
+    def _apply(self, steps: Sequence[Step], together: bool, sent: _Sent | None = None) -> list[bool]:
+        parts = list(map(self._parts_of, steps))
+        answers = self._as_owner(*self._whole(parts), sent)
         done = [answers is not None] * len(steps)
         if answers is not None:
             flat = _ungrouped(answers)
@@ -356,16 +344,21 @@ class EtcdJobStore(KeyedStore):
         else:
             # Somebody else changed one of them.
             each = [{"request_txn": {"compare": fits, "success": requests}} for fits, requests in parts]
-            made = [answer["response_txn"] for answer in self._as_owner([], each) or ()]
-            done = [bool(one.get("succeeded")) for one in made]
-            told = [one.get("responses", [])[-1:] for one in made]
+            made = [answer.response_txn for answer in self._as_owner([], each) or ()]
+            done = [one.succeeded for one in made]
+            told = [one.responses[-1:] for one in made]
         for step, fine, last in zip(steps, done, told, strict=True):
             if fine and step.tell and step.doc_id is not None:
-                there = _found(last[0])
-                self._learn_ledger(step.doc_id, _value(there[0]) if there else None)
+                there = last[0].response_range.kvs
+                self._learn_ledger(step.doc_id, there[0].value if there else None)
         return done
 
-    def _parts_of(self, step: Step) -> tuple[list[_Compare], list[Any]]:
+    def _whole(self, parts: Sequence[tuple[list[_Compare], list[_Request]]]) -> tuple[list[_Compare], list[_Request]]:
+        """All steps as one: what has to be so, and what is then done."""
+        fits = [fit for part_fits, _ in parts for fit in part_fits]
+        return fits, _grouped([request for _, requests in parts for request in requests])
+
+    def _parts_of(self, step: Step) -> tuple[list[_Compare], list[_Request]]:
         """What has to be so for a step, and what is then done; last, where it is to tell of a ledger, that."""
         requests = [self._request(op) for op in step.ops]
         if step.doc_id is None:
@@ -379,45 +372,39 @@ class EtcdJobStore(KeyedStore):
             requests.append(_get(self._key(Named("runs", step.doc_id))))
         return [_has_version(key, step.old)], requests
 
-    def _as_owner(self, compare: Sequence[_Compare], success: Sequence[Any]) -> list[Any] | None:
-        """The answers to requests that are made if the store is ours and the comparisons hold; None: one of those does not."""
-        answer = self._transaction([self._is_mine(), *compare], success)
-        if answer.get("succeeded"):
-            answers: list[Any] = answer.get("responses", [])
+    def _as_owner(
+        self, compare: Sequence[_Compare], success: Sequence[_Request], sent: _Sent | None = None
+    ) -> Sequence[Any] | None:
+        """The answers to requests that are made if the store is ours and the comparisons hold; None: one of those does not.
+
+        ``sent``: what sent them.
+        """
+        if sent is None:
+            mine = self._owner_revision
+            answer = self._transaction([self._is_mine(), *compare], success)
+        else:
+            mine = sent.owner_revision
+            answer = self._client.receive(sent.call)
+        if answer.succeeded:
+            answers: Sequence[Any] = answer.responses
             return answers
         found = self._range(self._owner_key)
-        holder = _value(found[0]).decode("utf-8", "replace") if found else None
-        if holder == self._owner and found[0]["mod_revision"] == self._owner_revision:
-            return None
+        holder = found[0].value.decode("utf-8", "replace") if found else None
+        if holder == self._owner and found[0].mod_revision == self._owner_revision:
+            # What was sent before the store was taken again can be sent anew.
+            return None if mine == self._owner_revision else self._as_owner(compare, success)
         if holder is not None and holder != self._owner:
             raise self._in_use(holder)
         # Nobody's: its lease ran out while the server, or this process, stood still. Or somebody put our own name there.
         self._begin_anew(self._take())
         return self._as_owner(compare, success)
 
-    def _request(self, op: Op) -> dict[str, Any]:
+    def _request(self, op: Op) -> _Request:
         key = self._key(op.key)
         return _delete(key) if op.verb == "delete" else _put(key, op.value)
 
 
-# --- the gateway's JSON: bytes are in Base64, large numbers are text, and what is zero or empty is left out ---
-
-
-def _text(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
-
-
-def _name(kv: Mapping[str, Any]) -> bytes:
-    return b64decode(kv["key"])
-
-
-def _value(kv: Mapping[str, Any]) -> bytes:
-    return b64decode(kv.get("value", ""))
-
-
-def _found(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = answer["response_range"].get("kvs", [])
-    return found
+# --- what is asked for ---
 
 
 def _end(prefix: bytes) -> bytes:
@@ -425,94 +412,58 @@ def _end(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def _grouped(requests: Sequence[Any]) -> Sequence[Any]:
+def _grouped(requests: list[_Request]) -> list[_Request]:
     """Requests as one transaction may have them: a few side by side, many in transactions inside of it."""
     if len(requests) <= 2 * _WIDTH:
         return requests
     return [{"request_txn": {"success": requests[at : at + _WIDTH]}} for at in range(0, len(requests), _WIDTH)]
 
 
-def _ungrouped(answers: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def _ungrouped(answers: Iterable[Any]) -> Iterator[Any]:
     """The answers to requests that were grouped."""
     for answer in answers:
-        if "response_txn" in answer:
-            yield from answer["response_txn"].get("responses", [])
+        if answer.HasField("response_txn"):
+            yield from answer.response_txn.responses
         else:
             yield answer
 
 
-def _get(key: bytes) -> dict[str, Any]:
-    return {"request_range": {"key": _text(key)}}
+def _get(key: bytes) -> _Request:
+    return {"request_range": {"key": key}}
 
 
-def _put(key: bytes, value: bytes, **more: object) -> dict[str, Any]:
+def _put(key: bytes, value: bytes, **more: object) -> _Request:
     """``more``: ``lease``; ``prev_kv=True``: what was there before is in the answer."""
-    put = {"key": _text(key), **more}
-    if value:
-        put["value"] = _text(value)
-    return {"request_put": put}
+    return {"request_put": {"key": key, "value": value, **more}}
 
 
-def _delete(key: bytes) -> dict[str, Any]:
-    return {"request_delete_range": {"key": _text(key)}}
+def _delete(key: bytes) -> _Request:
+    return {"request_delete_range": {"key": key}}
 
 
 def _has_value(key: bytes, value: str) -> _Compare:
-    return {"key": _text(key), "target": "VALUE", "value": _text(value.encode())}
+    return {"target": 3, "key": key, "value": value.encode()}
 
 
 def _has_version(key: bytes, version: int) -> _Compare:
-    return {"key": _text(key), "version": str(version)}
+    return {"key": key, "version": version}
 
 
 def _has_no_room(error: Exception) -> bool:
-    """Whether the server has as much as it may have. Until somebody makes room and disarms its alarm it takes no writes."""
-    return isinstance(error, Etcd3Exception) and "database space exceeded" in str(error.detail_text or error)
+    """Whether the server has as much as it may have. Until somebody makes room and disarms its alarm it takes no writes; that by
+    which it notices is made all the same, and answered like this.
+    """
+    return isinstance(error, EtcdError) and "database space exceeded" in str(error)
 
 
-def _said(detail: str) -> str:
-    """What the server says of an error, which comes as JSON text."""
+def _make_client(options: Mapping[str, Any]) -> EtcdClient:
     try:
-        data = json.loads(detail)
-    except ValueError:
-        return detail[:500]
-    return str(data.get("message") or data.get("error") or detail)[:500] if isinstance(data, dict) else detail[:500]
-
-
-def _make_client(options: Mapping[str, Any]) -> Etcd3Client:
-    try:
-        client = Etcd3Client(**{"timeout": _TIMEOUT_S, **options})
-    except (TypeError, ValueError) as error:
+        return EtcdClient(**options)
+    except (TypeError, ValueError, OSError) as error:
         raise ConfigurationError(f"the etcd client cannot be made: {error}") from error
-    session, url = client.session, f"{client.protocol}://{client.host}:{client.port}/"
-    # What the environment says (proxies, certificates, passwords) is looked up once. It would take a third of each call's time.
-    found = session.merge_environment_settings(url, {}, False, None, None)
-    session.proxies, session.cert = found["proxies"], found["cert"]
-    if session.verify is True:  # requests lets REQUESTS_CA_BUNDLE win over ca_cert=
-        session.verify = found["verify"]
-    if session.auth is None:
-        session.auth = get_netrc_auth(url)
-    session.trust_env = False
-    plain = client.protocol == "http" and session.auth is None and select_proxy(url, session.proxies) is None
-    if plain and options.get("session") is None:
-        client.session = PlainSession(client.host, client.port)
-    return client
 
 
-def _close_session(session: Any) -> None:
-    """Close it, and its connections: it leaves them to the garbage collector, and errors that somebody keeps keep them, too."""
-    for adapter in session.adapters.values():
-        pools = adapter.poolmanager.pools
-        for key in pools.keys():  # noqa: SIM118  # it can be asked for these, and refuses to be walked through
-            pools[key].close()
-        adapter.close()
-    session.close()
-
-
-def _given_client(client: Etcd3Client | str, options: Mapping[str, Any]) -> Etcd3Client:
-    found: Etcd3Client = given_client(client, options, lambda it: isinstance(it, Etcd3Client), "an etcd3gw.Etcd3Client")
-    if found.timeout is None:
-        # The same session, and no call that waits for ever.
-        found = copy.copy(found)
-        found.timeout = _TIMEOUT_S
+def _given_client(client: EtcdClient | str, options: Mapping[str, Any]) -> EtcdClient:
+    wanted = "a schedcore.jobstores.etcd.EtcdClient"
+    found: EtcdClient = given_client(client, options, lambda it: isinstance(it, EtcdClient), wanted)
     return found

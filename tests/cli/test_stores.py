@@ -122,6 +122,10 @@ class TestOption:
             ("mongodb+srv://host", {"type": "mongodb", "host": "mongodb+srv://host"}),
             ("etcd://host:2379/app/jobs", {"type": "etcd", "host": "host", "port": 2379, "path": "/app/jobs"}),
             ("etcd://[::1]/", {"type": "etcd", "host": "::1"}),
+            (
+                "etcd://me:p@host/app?ca_cert=ca.pem",
+                {"type": "etcd", "host": "host", "user": "me", "password": "p", "path": "/app", "ca_cert": "ca.pem"},
+            ),
             ("zookeeper://a:1,b:2/app", {"type": "zookeeper", "hosts": "a:1,b:2", "path": "/app"}),
             (
                 "rethinkdb://me:p@host:28015/app?table=t",
@@ -148,7 +152,6 @@ class TestOption:
         [
             ("redis://me:secret@host/x", r"redis://me:\*\*\*@host/x is not the URL of a job store: invalid literal"),
             ("redis://host:port/0", "is not the URL of a job store: Port could not be"),
-            ("etcd://me@host", "a user is nothing that it can name"),
             ("zookeeper://me@host", "a user is nothing that it can name"),
             ("", "--store is empty"),
             ("memry", r"give a URL such as sqlite:///jobs\.sqlite.*did you mean 'memory'"),

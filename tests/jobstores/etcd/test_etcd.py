@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
-from etcd3gw.client import Etcd3Client
-from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
 
 from schedcore.clock import Now
-from schedcore.engine import decide
+from schedcore.engine import Claim, decide
 from schedcore.errors import (
     ConfigurationError,
     JobStoreError,
@@ -22,10 +20,10 @@ from schedcore.errors import (
     SerializationError,
 )
 from schedcore.jobstores._keyed_keys import Named, Op, Step, Timed
-from schedcore.jobstores.etcd import EtcdJobStore, _end, _text
+from schedcore.jobstores.etcd import EtcdClient, EtcdError, EtcdJobStore, _end
 from schedcore.run import Finish, RunState
 from schedcore.testing import EventLog
-from tests.jobstores.load import scheduler_on, start_paused, work
+from tests.jobstores.load import at_rest, scheduler_on, start_paused, work
 from tests.jobstores.owned import OTHER, KeyedTests, check_emptied
 from tests.services import Etcd, Proxy
 
@@ -35,15 +33,24 @@ shared: Any = None
 
 
 def value_of(store: EtcdJobStore, key: bytes) -> bytes | None:
-    with store._calling:
-        found = store._client.get(key)
-    return found[0] if found else None
+    found = store._range(key)
+    return found[0].value if found else None
+
+
+def put(store: EtcdJobStore, key: bytes, value: bytes, lease: int = 0) -> None:
+    store._ask("KV/Put", {"key": key, "value": value, "lease": lease})
+
+
+def lease_of(store: EtcdJobStore, seconds: int) -> int:
+    """A lease of somebody else's."""
+    granted: int = store._ask("Lease/LeaseGrant", {"TTL": seconds}).ID
+    return granted
 
 
 def count(store: EtcdJobStore, kind: str) -> int:
     """Keys that begin with this."""
-    with store._calling:
-        return len(store._client.get_prefix(f"{store._path}/{kind}/"))
+    prefix = f"{store._path}/{kind}/".encode()
+    return len(store._range(prefix, _end(prefix), keys_only=True))
 
 
 class InEtcd:
@@ -55,29 +62,24 @@ class InEtcd:
         return None if found is None else found.decode()
 
     def put_owner(self, text: str) -> None:
-        with self.store._calling:
-            self.store._client.put(self.store._owner_key, text, self.store._client.lease(30))
+        put(self.store, self.store._owner_key, text.encode(), lease_of(self.store, 30))
 
     def keep_owner(self, text: str) -> None:
-        with self.store._calling:
-            self.store._client.put(self.store._owner_key, text)
+        put(self.store, self.store._owner_key, text.encode())
 
     def put_version(self, text: str) -> None:
-        with self.store._calling:
-            self.store._client.put(self.store._schema_key, text)
+        put(self.store, self.store._schema_key, text.encode())
 
     def drop_owner(self) -> None:
-        with self.store._calling:
-            ((_, found),) = self.store._client.get(self.store._owner_key, metadata=True)
-        self.store._post("/lease/revoke", {"ID": found["lease"]})
+        (found,) = self.store._range(self.store._owner_key)
+        self.store._ask("Lease/LeaseRevoke", {"ID": found.lease})
         assert self.owner() is None
 
     def document(self, job_id: str) -> bytes | None:
         return value_of(self.store, f"{self.store._path}/jobs/{job_id}".encode())
 
     def put_document(self, job_id: str, value: bytes) -> None:
-        with self.store._calling:
-            self.store._client.put(f"{self.store._path}/jobs/{job_id}", value)
+        put(self.store, f"{self.store._path}/jobs/{job_id}".encode(), value)
 
     def count(self, kind: str) -> int:
         return count(self.store, kind)
@@ -85,10 +87,10 @@ class InEtcd:
 
 class TestEtcd(KeyedTests):
     store = EtcdJobStore
-    alias, library = "etcd", "etcd3gw"
-    refused = ConnectionFailedError
-    ask = "_post"
-    gone = ConnectionFailedError("away")
+    alias, library = "etcd", "hpack"
+    refused = ConnectionRefusedError
+    ask = "_ask"
+    gone = ConnectionError("away")
     batch, last_part = 500, 4
     at_once, kept = 300, 200
 
@@ -96,7 +98,7 @@ class TestEtcd(KeyedTests):
     def inside(self, make: Make) -> Iterator[InEtcd]:
         inside = InEtcd(make())
         yield inside
-        inside.store._client.session.close()
+        inside.store._client.close()
 
     def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"path": f"{arguments['path']}er"}
@@ -108,8 +110,7 @@ class TestEtcd(KeyedTests):
 def test_the_lease_of_one_that_was_killed_elsewhere_ends(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("schedcore.jobstores.etcd.LEASE_S", 1.0)
     store = make()
-    lease = store._client.lease(1)
-    store._client.put(store._owner_key, OTHER, lease=lease)
+    put(store, store._owner_key, OTHER.encode(), lease_of(store, 1))
     scheduler = scheduler_on(store)
     with pytest.raises(JobStoreInUseError, match="its lease ends within 1 s"):
         scheduler.start()
@@ -125,11 +126,11 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
     store = make()
     scheduler = scheduler_on(store)
     scheduler.start()
-    store._post("/lease/revoke", {"ID": store._lease})
+    store._ask("Lease/LeaseRevoke", {"ID": store._lease})
     assert value_of(store, store._owner_key) is None
     scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     assert value_of(store, store._owner_key) == store._owner.encode()
-    store._post("/lease/revoke", {"ID": store._lease})
+    store._ask("Lease/LeaseRevoke", {"ID": store._lease})
     end_s = time.monotonic() + 20
     # A cycle of the scheduler's may take it as well, under another name of the same store's.
     while value_of(store, store._owner_key) != store._owner.encode():
@@ -137,7 +138,7 @@ def test_a_lease_that_ran_out_and_was_not_taken_goes_on(make: Make) -> None:
         store._renew()
     scheduler.shutdown()
     assert value_of(store, store._owner_key) is None
-    store._client.session.close()
+    store._client.close()
 
 
 def test_a_name_that_somebody_put_back_is_no_hindrance(make: Make) -> None:
@@ -146,7 +147,7 @@ def test_a_name_that_somebody_put_back_is_no_hindrance(make: Make) -> None:
     scheduler = scheduler_on(store)
     start_paused(scheduler)
     name = store._owner
-    store._post("/kv/put", {"key": _text(store._owner_key), "value": _text(name.encode()), "lease": store._lease})
+    put(store, store._owner_key, name.encode(), store._lease)
     scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
     assert store._owner != name
     assert value_of(store, store._owner_key) == store._owner.encode()
@@ -156,8 +157,7 @@ def test_a_name_that_somebody_put_back_is_no_hindrance(make: Make) -> None:
 
 def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> None:
     def empty(store: EtcdJobStore) -> None:
-        everything = {"key": _text(store._prefix), "range_end": _text(_end(store._prefix))}
-        store._post("/kv/deleterange", everything)
+        store._ask("KV/DeleteRange", {"key": store._prefix, "range_end": _end(store._prefix)})
 
     check_emptied(make, empty)
 
@@ -169,16 +169,14 @@ def test_a_store_that_was_emptied_meanwhile_can_be_opened_again(make: Make) -> N
 def test_a_client_of_the_users_is_closed_on_request(etcd: Etcd, closes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     global shared
     place = etcd.fresh()
-    shared = Etcd3Client(host=place.host, port=place.port)
+    shared = EtcdClient(place.host, place.port)
     closed: list[str] = []
-    close = shared.session.close
-    monkeypatch.setattr(shared.session, "close", lambda: closed.append("closed"))
+    close = shared.close
+    monkeypatch.setattr(shared, "close", lambda: closed.append("closed"))
     monkeypatch.setitem(sys.modules, __name__, sys.modules.get(__name__))
     try:
         for client in (shared, f"{__name__}:shared"):
-            store = EtcdJobStore(f"/{place.name}", client, closes)
-            assert (store._client.timeout, shared.timeout) == (10.0, None)
-            scheduler = scheduler_on(store)
+            scheduler = scheduler_on(EtcdJobStore(f"/{place.name}", client, closes))
             scheduler.start()
             scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", replace_existing=True)
             scheduler.shutdown()
@@ -192,8 +190,15 @@ def test_a_client_of_the_users_is_closed_on_request(etcd: Etcd, closes: bool, mo
     ("options", "message"),
     [
         ({"hots": "x"}, "the etcd client cannot be made: .*hots"),
-        ({"client": 5}, "must be an etcd3gw.Etcd3Client"),
-        ({"client": Etcd3Client(), "host": "x"}, r"\(host\) do not go with client="),
+        ({"protocol": "ftp"}, "protocol must be 'http' or 'https', not 'ftp'"),
+        ({"port": "x"}, "the etcd client cannot be made: .*'x'"),
+        ({"timeout": 0}, "timeout must be seconds, more than none, not 0"),
+        ({"timeout": "nan"}, "timeout must be seconds"),
+        ({"ca_cert": "/nowhere.pem"}, "the etcd client cannot be made: .*No such file"),
+        ({"cert_key": "/key.pem"}, "cert_key= is the key of cert_cert=, which is missing"),
+        ({"user": "me"}, "user= and password= go together"),
+        ({"client": 5}, "must be a schedcore.jobstores.etcd.EtcdClient, not 5"),
+        ({"client": EtcdClient(), "host": "x"}, r"\(host\) do not go with client="),
         ({"path": ""}, "path must be text"),
         ({"path": "/"}, "path must be text"),
         ({"path": "/a\ud800"}, "path must be text"),
@@ -208,50 +213,18 @@ def test_arguments_that_cannot_be(options: dict[str, Any], message: str) -> None
         EtcdJobStore(**options)
 
 
-@pytest.mark.parametrize(
-    ("options", "environment", "plain"),
-    [
-        ({}, {}, True),
-        ({}, {"http_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}, True),
-        ({}, {"http_proxy": "http://127.0.0.1:9"}, False),
-        ({}, {"NETRC": "netrc"}, False),
-        ({"protocol": "https"}, {}, False),
-        ({"session": requests.Session()}, {}, False),
-    ],
-)
-def test_only_what_needs_no_more_goes_the_short_way(
-    options: dict[str, Any],
-    environment: dict[str, str],
-    plain: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Proxies, passwords, certificates and sessions of the user's are matters of requests'."""
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
-    monkeypatch.chdir(tmp_path)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "NETRC"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    session = EtcdJobStore(host="127.0.0.1", **options)._client.session
-    assert (type(session) is not requests.Session) is plain
-    assert session.proxies.get("http") == environment.get("http_proxy") or plain
-    assert session.auth == (("me", "secret") if "NETRC" in environment else None)
-    session.close()
-
-
 # --- what is there -----------------------------------------------------------------------------------------------------
 
 
 def test_keys_of_somebody_elses_and_of_another_version(make: Make) -> None:
     store = make()
-    store._client.put(f"{store._path}/jobs/x", "\x80\x04")
+    put(store, store._prefix + b"jobs/x", b"\x80\x04")
     with pytest.raises(JobStoreError, match="that were not written by schedcore"):
         scheduler_on(make()).start()
-    store._client.put(f"{store._path}/schema", "99")
+    put(store, store._schema_key, b"99")
     with pytest.raises(JobStoreError, match="schema version b'99', and this release reads 1"):
         scheduler_on(make()).start()
-    store._client.session.close()
+    store._client.close()
 
 
 def test_strange_keys_are_passed_over(make: Make) -> None:
@@ -260,9 +233,9 @@ def test_strange_keys_are_passed_over(make: Make) -> None:
     scheduler.start()
     scheduler.shutdown()
     for key in (b"wall/x", b"wall/000000000000000000/nobody", b"wall/1/x", b"live/\xff", b"broken/\xff\xfe", b"idle/x"):
-        store._client.put(store._prefix + key, b"\xff")
+        put(store, store._prefix + key, b"\xff")
     for key in (b"history/000000000000000000/1-x", b"failed/000000000000000000/1-x", b"runs/good"):
-        store._client.put(store._prefix + key, b"[[1,")
+        put(store, store._prefix + key, b"[[1,")
     scheduler = scheduler_on(make())
     scheduler.start()
     log = EventLog(scheduler)
@@ -273,7 +246,7 @@ def test_strange_keys_are_passed_over(make: Make) -> None:
     # A place in the schedule that leads nowhere is not looked at again and again.
     assert value_of(store, store._prefix + b"wall/000000000000000000/nobody") is None
     scheduler.shutdown()
-    store._client.session.close()
+    store._client.close()
 
 
 def test_a_run_costs_two_requests(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,16 +261,16 @@ def test_a_run_costs_two_requests(make: Make, monkeypatch: pytest.MonkeyPatch) -
         now_us = int(time.time() * 1e6)
         claims = store.acquire(Now(now_us, now_us), 9)
         asked: list[str] = []
-        ask = store._post
+        ask = store._ask
 
-        def note(path: str, body: Any, ask: Any = ask, asked: list[str] = asked) -> Any:
-            asked.append(path)
-            return ask(path, body)
+        def note(name: str, fields: Any, ask: Any = ask, asked: list[str] = asked) -> Any:
+            asked.append(name)
+            return ask(name, fields)
 
-        monkeypatch.setattr(store, "_post", note)
+        monkeypatch.setattr(store, "_ask", note)
         runs = store.commit([decide(claim, now_us) for claim in claims], now_us).runs
         store.finish([Finish(run, RunState.SUCCEEDED, now_us, now_us) for run in runs])
-        assert asked == ["/kv/txn", "/kv/txn"]
+        assert asked == ["KV/Txn", "KV/Txn"]
         scheduler.remove_job("a")
         assert len(store.runs("a")) == len(store.runs()) == 1 + times.index(time_text)
         scheduler.shutdown()
@@ -329,7 +302,7 @@ def test_a_write_that_comes_late_is_refused(etcd: Etcd) -> None:
         with pytest.raises(JobStoreError, match="failed to write") as caught, store._using("write"):
             store._carry_out([step])
         assert caught.value.transient
-        assert isinstance(caught.value.__cause__, ConnectionTimeoutError)
+        assert isinstance(caught.value.__cause__, TimeoutError)
         proxy.cut()
         proxy.accept()
         assert store.get_entry("a") is None
@@ -363,7 +336,7 @@ def test_an_answer_that_came_too_late_is_not_taken_for_another(etcd: Etcd) -> No
         scheduler = scheduler_on(store)
         start_paused(scheduler)
         proxy.stall()
-        with pytest.raises(JobStoreError, match="ConnectionTimeoutError"):
+        with pytest.raises(JobStoreError, match="TimeoutError: timed out"):
             store.get_entry("a")
         proxy.accept()
         assert store.get_entry("a") is None
@@ -373,11 +346,11 @@ def test_an_answer_that_came_too_late_is_not_taken_for_another(etcd: Etcd) -> No
 @pytest.mark.parametrize(
     ("error", "said", "transient"),
     [
-        (Etcd3Exception('{"error":"etcdserver: request is too large","code":3}'), "request is too large", False),
-        (Etcd3Exception('{"message":"etcdserver: mvcc: database space exceeded"}'), "database space exceeded", True),
-        (ConnectionTimeoutError("no answer"), "ConnectionTimeoutError: no answer", True),
+        (EtcdError(3, "etcdserver: request is too large"), "request is too large", False),
+        (EtcdError(8, "etcdserver: mvcc: database space exceeded"), "database space exceeded", True),
+        (EtcdError(14, "etcdserver: no leader"), "no leader", True),
+        (TimeoutError("no answer"), "TimeoutError: no answer", True),
         (ConnectionResetError("reset"), "reset", True),
-        (Etcd3Exception(), "Etcd3Exception", False),
     ],
 )
 def test_what_errors_say(make: Make, error: Exception, said: str, transient: bool) -> None:
@@ -386,6 +359,114 @@ def test_what_errors_say(make: Make, error: Exception, said: str, transient: boo
     assert said in explained[0]
     assert explained[1] is transient
     assert make()._explain(KeyError("x")) is None
+
+
+def test_a_write_that_was_made_though_there_is_no_room(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So an etcd answers to the one by which it notices. What was written is known afterwards."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "interval", seconds=0.001, id="a")
+    at_rest(scheduler)
+    call = store._client.call
+
+    def run_once() -> Finish:
+        claims: list[Claim] = []
+        while not claims:
+            now_us = int(time.time() * 1e6)
+            claims = store.acquire(Now(now_us, now_us), 1)
+        (run,) = store.commit([decide(claim, now_us) for claim in claims], now_us).runs
+        return Finish(run, RunState.SUCCEEDED, now_us, now_us)
+
+    def notice(name: str, fields: Any) -> Any:
+        call(name, fields)
+        raise EtcdError(8, "etcdserver: mvcc: database space exceeded")
+
+    store.finish([run_once()])
+    second = run_once()
+    monkeypatch.setattr(store._client, "call", notice)
+    with pytest.raises(JobStoreError, match="database space exceeded"):
+        store.finish([second])
+    monkeypatch.undo()
+    # As the scheduler does, which was told that it failed.
+    store.finish([second])
+    store.finish([run_once()])
+    states = [record.state for record in store.runs("a")]
+    assert states.count(RunState.SUCCEEDED) == 3
+    assert len(store.runs()) == len(states)
+    scheduler.shutdown()
+
+
+def test_what_was_under_way_when_another_was_refused_is_looked_at(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That one wrote nothing says nothing of the others: here all of them are written."""
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    receive = store._client.receive
+
+    def refuse(sent: Any) -> Any:
+        receive(sent)
+        raise EtcdError(8, "etcdserver: mvcc: database space exceeded")
+
+    owner = store._owner
+    monkeypatch.setattr(store._client, "receive", refuse)
+    jobs = [{"func": work, "trigger": "interval", "hours": 1, "id": f"job{i:03}"} for i in range(300)]
+    with pytest.raises(JobStoreError, match="database space exceeded"):
+        scheduler.add_jobs(jobs)
+    assert count(store, "jobs") > 1
+    monkeypatch.undo()
+    assert scheduler.get_jobs() == []
+    assert store._owner != owner
+    scheduler.add_jobs(jobs)
+    assert len(scheduler.get_jobs()) == count(store, "jobs") == 300
+    scheduler.shutdown()
+
+
+def test_what_was_under_way_when_the_lease_ended_is_sent_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    send = store._client.send
+    sent: list[str] = []
+
+    def drop(name: str, fields: Any) -> Any:
+        if not sent:
+            store._ask("Lease/LeaseRevoke", {"ID": store._lease})
+        sent.append(name)
+        return send(name, fields)
+
+    monkeypatch.setattr(store._client, "send", drop)
+    owner = store._owner
+    scheduler.add_jobs([{"func": work, "trigger": "interval", "hours": 1, "id": f"job{i:03}"} for i in range(300)])
+    assert len(sent) > 3
+    assert store._owner != owner
+    assert len(scheduler.get_jobs()) == count(store, "jobs") == 300
+    assert count(store, "adding") == 0
+    scheduler.shutdown()
+
+
+def test_a_forked_child_has_a_connection_of_its_own(etcd: Etcd) -> None:
+    """What its parent asks is not answered to it, nor the other way round."""
+    place = etcd.fresh()
+    client = EtcdClient(place.host, place.port)
+    client.call("KV/Put", {"key": place.name.encode(), "value": b"parent"})
+    with warnings.catch_warnings():
+        # That there are threads, which a child that only asks and ends does not mind.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        status = 1
+        try:
+            for number in range(100):
+                client.call("KV/Put", {"key": b"%s/%d" % (place.name.encode(), number), "value": b"child"})
+            status = 0
+        finally:
+            os._exit(status)
+    for _ in range(100):
+        assert client.call("KV/Range", {"key": place.name.encode()}).kvs[0].value == b"parent"
+    assert os.waitpid(child, 0)[1] == 0
+    assert client.call("KV/Range", {"key": place.name.encode()}).kvs[0].value == b"parent"
+    client.close()
 
 
 # --- two at once ---------------------------------------------------------------------------------------------------------
@@ -400,8 +481,7 @@ def test_one_that_somebody_else_wrote_keeps_no_other_from_being_written(make: Ma
     now_us = int(time.time() * 1e6)
     claims = store.acquire(Now(now_us, now_us), 10)
     key = store._prefix + b"jobs/b"
-    # Through the store, whose own calls come from other threads.
-    store._post("/kv/put", {"key": _text(key), "value": _text(value_of(store, key) or b"")})
+    put(store, key, value_of(store, key) or b"")
     committed = store.commit([decide(claim, now_us) for claim in claims], now_us)
     assert sorted(run.job.id for run in committed.runs) == ["a", "c"]
     assert [decision.claim.job.id for decision in committed.dropped] == ["b"]

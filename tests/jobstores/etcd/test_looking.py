@@ -18,12 +18,10 @@ def test_looking(etcd: Etcd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     def contents() -> list[tuple[str, str]]:
         """Every key, and the revision at which it was last changed, which no other has."""
-        return [
-            (str(kv["key"]), str(kv["mod_revision"])) for kv in probe._range(probe._prefix, probe._prefix[:-1] + b"0")
-        ]
+        return [(str(kv.key), str(kv.mod_revision)) for kv in probe._range(probe._prefix, probe._prefix[:-1] + b"0")]
 
     def make() -> EtcdJobStore:
         return EtcdJobStore(f"/{place.name}/app", host=place.host, port=place.port)
 
     look_at(make, f"{place.url}/app", contents, tmp_path)
-    probe._client.session.close()
+    probe._client.close()

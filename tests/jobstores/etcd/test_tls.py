@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import shutil
+import socket
 import ssl
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import certifi
 import pytest
 
 from schedcore.errors import JobStoreError
@@ -49,12 +52,9 @@ def arguments(secure: EtcdWithTLS) -> dict[str, Any]:
     return {"path": f"/{place.name}", "host": place.host, "port": place.port, "protocol": "https"}
 
 
-def test_jobs_run_and_are_there_the_next_time(
-    secure: EtcdWithTLS, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Of two that are given the one that is said to the store is trusted.
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+def test_jobs_run_and_are_there_the_next_time(secure: EtcdWithTLS, arguments: dict[str, Any]) -> None:
     arguments["ca_cert"] = secure.certificate
+    del arguments["protocol"]  # a certificate says as much
     scheduler = scheduler_on(EtcdJobStore(**arguments))
     log = EventLog(scheduler)
     scheduler.start()
@@ -83,3 +83,67 @@ def test_it_goes_on_after_the_server_was_restarted(secure: EtcdWithTLS, argument
     scheduler.add_job(work, "interval", hours=1, id="after")
     assert sorted(job.id for job in scheduler.get_jobs()) == ["after", "before"]
     scheduler.shutdown()
+
+
+class EtcdWithClients(EtcdWithTLS):
+    """One that lets in who shows a certificate that it trusts, which is its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.own, self.key = str(folder / "cert.pem"), str(folder / "key.pem")
+
+    def command(self) -> list[str]:
+        words = [word for word in super().command() if word != "--auto-tls"]
+        return [*words, f"--cert-file={self.own}", f"--key-file={self.key}", f"--trusted-ca-file={self.own}"]
+
+    def connection(self) -> http.client.HTTPConnection:
+        context = ssl.create_default_context(cafile=self.own)
+        context.load_cert_chain(self.own, self.key)
+        return http.client.HTTPSConnection(HOST, self.port, timeout=self.answer_s, context=context)
+
+
+def test_a_certificate_of_the_clients_own(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl, which makes a certificate for clients, is not installed")
+    server = EtcdWithClients(tmp_path)
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test", "-out", server.own]
+    words += ["-keyout", server.key, "-addext", "subjectAltName=IP:127.0.0.1"]
+    words += ["-addext", "extendedKeyUsage=serverAuth,clientAuth"]
+    subprocess.run([openssl, *words], check=True, capture_output=True, timeout=60)
+    server.start()
+    try:
+        place = server.fresh()
+        where: dict[str, Any] = {
+            "path": f"/{place.name}",
+            "host": place.host,
+            "port": place.port,
+            "ca_cert": server.own,
+        }
+        scheduler = scheduler_on(EtcdJobStore(**where, cert_cert=server.own, cert_key=server.key))
+        start_paused(scheduler)
+        scheduler.add_job(work, "interval", hours=1, id="a")
+        assert [job.id for job in scheduler.get_jobs()] == ["a"]
+        scheduler.shutdown()
+        with pytest.raises(JobStoreError, match=r"(?i)certificate|reset|closed the connection"):
+            scheduler_on(EtcdJobStore(**where)).start()
+    finally:
+        server.stop()
+
+
+def test_a_server_that_speaks_no_http2_is_refused(secure: EtcdWithTLS, arguments: dict[str, Any]) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(secure.certificate, secure.certificate.replace("cert.pem", "key.pem"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with context.wrap_socket(connection, server_side=True) as speaking:
+                speaking.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        arguments |= {"port": listening.getsockname()[1], "ca_cert": secure.certificate}
+        with pytest.raises(JobStoreError, match="does not speak HTTP/2"):
+            scheduler_on(EtcdJobStore(**arguments)).start()
+        thread.join()

@@ -212,23 +212,20 @@ class _Etcd(Place):
     def options(self) -> dict[str, Any]:
         return {"type": "etcd", "path": f"/{self._place.name}", "host": self._place.host, "port": self._place.port}
 
-    def _call(self, what: str, body: dict[str, Any]) -> Any:
-        from etcd3gw.client import Etcd3Client
+    def _call(self, name: str, fields: dict[str, Any]) -> Any:
+        from schedcore.jobstores.etcd import EtcdClient
 
-        client = Etcd3Client(self._place.host, self._place.port)
+        client = EtcdClient(self._place.host, self._place.port)
         try:
-            return client.post(client.get_url(what), json=body)
+            return client.call(name, fields)
         finally:
-            client.session.close()
+            client.close()
 
-    def _under(self, name: str) -> dict[bytes, tuple[bytes, str]]:
+    def _under(self, name: str) -> dict[bytes, tuple[bytes, int]]:
         first = f"/{self._place.name}/{name}".encode()
         last = first[:-1] + bytes([first[-1] + 1])
-        body = {"key": _base64(first), "range_end": _base64(last)}
-        return {
-            b64decode(kv["key"])[len(first) :]: (b64decode(kv.get("value", "")), kv["mod_revision"])
-            for kv in self._call("/kv/range", body).get("kvs", [])
-        }
+        found = self._call("KV/Range", {"key": first, "range_end": last}).kvs
+        return {kv.key[len(first) :]: (kv.value, kv.mod_revision) for kv in found}
 
     def content(self) -> Content:
         return self._under("")
@@ -256,7 +253,7 @@ class _Etcd(Place):
         for job_id, payload in payloads.items():
             name, head, _ = there[job_id]
             key = f"/{self._place.name}/{name}".encode()
-            self._call("/kv/put", {"key": _base64(key), "value": _base64(head + payload)})
+            self._call("KV/Put", {"key": key, "value": head + payload})
 
 
 class _ZooKeeper(Place):
@@ -326,10 +323,6 @@ class _ZooKeeper(Place):
             for job_id, payload in payloads.items():
                 path, head, _ = there[job_id]
                 client.set(path, head + payload)
-
-
-def _base64(data: bytes) -> str:
-    return b64encode(data).decode("ascii")
 
 
 class _RethinkDB(Place):
@@ -466,7 +459,7 @@ class MongoDB(Kind):
 
 
 class Etcd(Kind):
-    needs = (("etcd3gw",), "etcd")
+    needs = (("hpack",), "etcd")
     server = "etcd"
     limit = 1_400_000
 

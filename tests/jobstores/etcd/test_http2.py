@@ -1,0 +1,447 @@
+"""A connection over HTTP/2: what it sends, and what it takes for an answer. The other side is h2, or said frame by frame."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, PingAckReceived, RequestReceived, SettingsAcknowledged, StreamEnded
+from h2.settings import SettingCodes
+from hpack import Encoder
+
+from schedcore.jobstores._etcd_http2 import Connection, EtcdError
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
+END_STREAM, END_HEADERS, PADDED, PRIORITY = 1, 4, 8, 32
+
+
+def soon() -> float:
+    return time.monotonic() + 60
+
+
+@contextmanager
+def served(serve: Callable[[socket.socket], None]) -> Iterator[Connection]:
+    """A connection; at its other end this is done with a socket, which is closed afterwards. What fails there fails here."""
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(60)
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        with theirs:
+            try:
+                serve(theirs)
+            except BaseException as error:  # noqa: BLE001  # told below
+                failed.append(error)
+
+    thread = threading.Thread(target=run)
+    connection = Connection(ours, "http", "host:2379")
+    thread.start()
+    try:
+        yield connection
+    finally:
+        connection.close()
+        thread.join()
+        if failed:
+            raise failed[0]
+
+
+class Peer:
+    """A server, by h2: it knows of each stream what was sent, and answers when it is told to."""
+
+    def __init__(self, theirs: socket.socket) -> None:
+        self.socket = theirs
+        self.http2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.http2.initiate_connection()
+        self.flush()
+        self.headers: dict[int, dict[str, str]] = {}
+        self.bodies: dict[int, bytes] = {}
+        self.asked: list[int] = []  # streams, in the order in which they were whole
+        self.acknowledged = 0  # settings and pings
+        self.gives_room = True
+
+    def flush(self) -> None:
+        self.socket.sendall(self.http2.data_to_send())
+
+    def take(self) -> bool:
+        """What comes next; False: nothing any more."""
+        piece = self.socket.recv(65_536)
+        if not piece:
+            return False
+        for event in self.http2.receive_data(piece):
+            if isinstance(event, RequestReceived):
+                self.headers[event.stream_id] = {str(name): str(value) for name, value in event.headers}
+                self.bodies[event.stream_id] = b""
+            elif isinstance(event, DataReceived):
+                self.bodies[event.stream_id] += event.data
+                if self.gives_room:
+                    self.http2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, StreamEnded):
+                self.asked.append(event.stream_id)
+            elif isinstance(event, SettingsAcknowledged | PingAckReceived):
+                self.acknowledged += 1
+        self.flush()
+        return True
+
+    def next_asked(self) -> int:
+        while not self.asked:
+            assert self.take()
+        return self.asked.pop(0)
+
+    def answer(self, stream: int, message: bytes, status: str = "0", **more: str) -> None:
+        self.http2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+        data = b"\0" + struct.pack(">I", len(message)) + message
+        for at in range(0, len(data), 16_384):
+            self.http2.send_data(stream, data[at : at + 16_384])
+        trailers = {"grpc-status": status, **{name.replace("_", "-"): value for name, value in more.items()}}
+        self.http2.send_headers(stream, list(trailers.items()), end_stream=True)
+        self.flush()
+
+    def say(self, stream: int, **headers: str) -> None:
+        """The only headers, which are the last ones, too."""
+        named = {name.replace("_", "-"): value for name, value in headers.items() if name != "status"}
+        self.http2.send_headers(stream, [(":status", headers.get("status", "200")), *named.items()], end_stream=True)
+        self.flush()
+
+    def wait_until_closed(self) -> None:
+        with suppress(ConnectionError):
+            while self.take():
+                pass
+
+
+def echo(theirs: socket.socket) -> None:
+    """Answers each message with itself."""
+    peer = Peer(theirs)
+    with suppress(AssertionError):
+        while True:
+            stream = peer.next_asked()
+            peer.answer(stream, peer.bodies[stream][5:])
+
+
+def ask(connection: Connection, message: bytes = b"x", token: str = "") -> bytes:
+    return connection.finish(connection.start("/a.B/C", message, token, soon()), soon())
+
+
+def test_what_is_sent() -> None:
+    headers: list[dict[str, str]] = []
+    bodies: list[bytes] = []
+
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        for _ in range(2):
+            stream = peer.next_asked()
+            headers.append(peer.headers[stream])
+            bodies.append(peer.bodies[stream])
+            peer.answer(stream, b"")
+        peer.wait_until_closed()
+
+    with served(serve) as connection:
+        assert ask(connection, b"abc") == b""
+        assert ask(connection, b"", "secret") == b""
+    common = {":method": "POST", ":scheme": "http", ":path": "/a.B/C", ":authority": "host:2379"}
+    common |= {"te": "trailers", "content-type": "application/grpc"}
+    assert headers == [common, common | {"token": "secret"}]
+    assert bodies == [b"\0\0\0\0\3abc", b"\0\0\0\0\0"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_379, 16_380, 65_530, 65_531, 300_000])
+def test_messages_of_any_size_come_and_go(size: int) -> None:
+    message = bytes(size % 251 for size in range(size))
+    with served(echo) as connection:
+        for _ in range(3):
+            assert ask(connection, message) == message
+            assert connection.is_usable()
+
+
+def test_answers_come_in_any_order() -> None:
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        streams = [peer.next_asked() for _ in range(3)]
+        for stream in reversed(streams):
+            peer.answer(stream, peer.bodies[stream][5:])
+        peer.wait_until_closed()
+
+    with served(serve) as connection:
+        calls = [connection.start("/a.B/C", b"%d" % number, "", soon()) for number in range(3)]
+        assert [connection.finish(call, soon()) for call in calls] == [b"0", b"1", b"2"]
+        assert not connection._calls
+
+
+def test_no_more_is_sent_than_the_server_takes() -> None:
+    """h2 refuses more than that. It changes its mind while a message is under way, and takes larger frames later."""
+    sizes: list[int] = []
+
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        peer.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+        peer.answer(peer.next_asked(), b"")
+        peer.gives_room = False
+        for size in (1000, 1700):
+            while len(peer.bodies.get(3, b"")) < size:
+                assert peer.take()
+            sizes.append(len(peer.bodies[3]))
+            peer.http2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1700, SettingCodes.MAX_FRAME_SIZE: 20_000})
+            peer.flush()
+        peer.http2.increment_flow_control_window(500_000)
+        peer.http2.increment_flow_control_window(500_000, 3)
+        peer.flush()
+        stream = peer.next_asked()
+        peer.answer(stream, b"%d" % len(peer.bodies[stream]))
+        peer.wait_until_closed()
+
+    with served(serve) as connection:
+        ask(connection)
+        assert ask(connection, b"x" * 200_000) == b"200005"
+        assert connection._frame_size == 20_000
+    assert sizes == [1000, 1700]
+
+
+def test_the_server_is_told_of_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        for _ in range(4):
+            stream = peer.next_asked()
+            left.append(peer.http2.outbound_flow_control_window)
+            peer.answer(stream, b"x" * 99_995)
+        peer.wait_until_closed()
+
+    monkeypatch.setattr("schedcore.jobstores._etcd_http2._ENOUGH", 150_000)
+    with served(serve) as connection:
+        for _ in range(4):
+            ask(connection)
+    whole = 2**31 - 1
+    assert left[:2] == [whole, whole - 100_000]
+    assert whole - 100_000 < left[2] < whole
+    assert whole - 200_000 < left[3] < whole
+
+
+def test_pings_are_answered_also_between_two_calls() -> None:
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        peer.answer(peer.next_asked(), b"")
+        peer.http2.ping(b"12345678")
+        peer.flush()
+        stream = peer.next_asked()
+        while peer.acknowledged < 2:
+            assert peer.take()
+        peer.http2.ping(b"12345678")
+        peer.answer(stream, b"")
+        peer.wait_until_closed()
+
+    with served(serve) as connection:
+        ask(connection)
+        ask(connection)
+        assert connection.is_usable()
+
+
+def test_what_the_server_says_instead() -> None:
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        peer.answer(peer.next_asked(), b"", "14", grpc_message="etcdserver: no leader")
+        peer.say(peer.next_asked(), grpc_status="3", grpc_message="100%25 %C3%A4")
+        peer.say(peer.next_asked(), status="503")
+        peer.say(peer.next_asked(), status="404")
+        peer.http2.reset_stream(peer.next_asked(), ErrorCodes.INTERNAL_ERROR)
+        peer.flush()
+        peer.answer(peer.next_asked(), b"", "13")
+        peer.answer(peer.next_asked(), b"fine")
+        peer.wait_until_closed()
+
+    with served(serve) as connection:
+        for code, message, transient in (
+            (14, "etcdserver: no leader", True),
+            (3, "100% ä", False),
+            (14, "HTTP status 503", True),
+            (2, "HTTP status 404", False),
+            (14, "the server gave the call up (HTTP/2 error 2)", True),
+            (13, "gRPC status 13", False),
+        ):
+            with pytest.raises(EtcdError) as caught:
+                ask(connection)
+            assert (caught.value.code, str(caught.value), caught.value.transient) == (code, message, transient)
+        assert ask(connection) == b"fine"
+
+
+def test_a_message_that_is_refused_before_it_is_whole() -> None:
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        peer.gives_room = False
+        while not peer.bodies:
+            assert peer.take()
+        peer.say(1, grpc_status="8")
+        peer.http2.reset_stream(1, ErrorCodes.NO_ERROR)
+        peer.flush()
+        peer.gives_room = True
+        peer.http2.increment_flow_control_window(100_000)
+        peer.answer(peer.next_asked(), b"fine")
+        peer.wait_until_closed()
+
+    with served(serve) as connection:
+        with pytest.raises(EtcdError, match="gRPC status 8"):
+            ask(connection, b"x" * 1_000_000)
+        assert ask(connection) == b"fine"
+
+
+def test_a_server_that_ends() -> None:
+    """What it has begun with it answers; there is no other call."""
+
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        first, _ = peer.next_asked(), peer.next_asked()
+        peer.http2.close_connection(last_stream_id=first)
+        theirs.sendall(peer.http2.data_to_send())
+        block = Encoder().encode([(":status", "200"), ("grpc-status", "0")])
+        theirs.sendall(frame(DATA, 0, first, b"\0\0\0\0\1a") + frame(HEADERS, END_STREAM | END_HEADERS, first, block))
+        theirs.recv(65_536)
+
+    with served(serve) as connection:
+        first = connection.start("/a.B/C", b"x", "", soon())
+        second = connection.start("/a.B/C", b"x", "", soon())
+        assert connection.finish(first, soon()) == b"a"
+        assert not connection.is_usable()
+        with pytest.raises(ConnectionError, match="before it looked at what was sent"):
+            connection.finish(second, soon())
+
+
+def test_numbers_of_streams_come_to_an_end() -> None:
+    with served(echo) as connection:
+        ask(connection)
+        connection._next = 2**31 - 3
+        assert connection.is_usable()
+        assert ask(connection, b"last but one") == b"last but one"
+        assert not connection.is_usable()
+
+
+# --- frame by frame -----------------------------------------------------------------------------------------------------
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
+
+
+def block(**headers: str) -> bytes:
+    return Encoder().encode([(name.replace("_", "-"), value) for name, value in headers.items()])
+
+
+START = frame(SETTINGS, 0, 0, b"")
+FINE = block(grpc_status="0")
+MESSAGE = frame(DATA, 0, 1, b"\0\0\0\0\1a")
+END = frame(HEADERS, END_STREAM | END_HEADERS, 1, FINE)
+
+
+def says(*frames: bytes) -> Callable[[socket.socket], None]:
+    def serve(theirs: socket.socket) -> None:
+        came = b""
+        while not came.endswith(b"\0\0\0\0\1x"):
+            came += theirs.recv(65_536)
+        with suppress(ConnectionError):
+            for one in frames:
+                theirs.sendall(one)
+            theirs.shutdown(socket.SHUT_WR)
+            while theirs.recv(65_536):
+                pass
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        (START, MESSAGE, END),
+        # Byte by byte.
+        tuple(bytes([byte]) for byte in START + MESSAGE + END),
+        # Filled up, with a priority, in three parts, and with more than one knows.
+        (
+            START,
+            frame(HEADERS, PADDED | PRIORITY | END_HEADERS, 1, b"\4" + b"\0" * 5 + block(x_y="z") + b"\0" * 4),
+            frame(DATA, PADDED, 1, b"\3\0\0\0\0\1\0\0\0"),
+            frame(250, 255, 1, b"what may come one day"),
+            frame(DATA, PADDED, 1, b"\0a"),
+            frame(HEADERS, END_STREAM, 1, FINE[:1]),
+            frame(CONTINUATION, 0, 1, FINE[1:2]),
+            frame(CONTINUATION, END_HEADERS, 1, FINE[2:]),
+        ),
+        # With what belongs to streams that nobody knows.
+        (
+            START,
+            frame(DATA, 0, 9, b"zzz"),
+            frame(HEADERS, END_HEADERS, 9, block(grpc_status="7")),
+            frame(RST_STREAM, 0, 9, b"\0\0\0\1"),
+            frame(WINDOW_UPDATE, 0, 9, b"\0\0\0\1"),
+            MESSAGE,
+            END,
+        ),
+        # A message that is the last, with what was said first of what became of it.
+        (START, frame(HEADERS, END_HEADERS, 1, FINE), frame(DATA, END_STREAM, 1, b"\0\0\0\0\1a")),
+    ],
+)
+def test_answers(frames: tuple[bytes, ...]) -> None:
+    with served(says(*frames)) as connection:
+        assert ask(connection) == b"a"
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ((), "the server closed the connection"),
+        ((START[:5],), "the server closed the connection"),
+        ((b"HTTP/1.1 400 Bad Request\r\n\r\n",), "not an answer of HTTP/2"),
+        ((b"SSH-2.0-x\r\n",), "not an answer of HTTP/2"),
+        ((START, MESSAGE), "the server closed the connection"),
+        ((START, MESSAGE[:-1] + b"", END), "not an answer|closed"),
+        ((START, frame(DATA, 0, 1, b"\0\0\0\0\2a"), END), "was not one message"),
+        ((START, frame(DATA, 0, 1, b"\0\0\0\0\1ab"), END), "was not one message"),
+        ((START, frame(DATA, 0, 1, b"\1\0\0\0\1a"), END), "was not one message"),
+        ((START, END), "was not one message"),
+        ((START, frame(HEADERS, END_STREAM | END_HEADERS, 1, block(x="y"))), "ended without a status"),
+        ((START, frame(HEADERS, END_STREAM | END_HEADERS, 1, block(grpc_status="x"))), "ended without a status"),
+        ((START, frame(HEADERS, END_STREAM | END_HEADERS, 1, b"\xff\xff\xff")), "not an answer of HTTP/2"),
+        ((START, frame(HEADERS, END_STREAM, 1, FINE), MESSAGE), "headers were not continued"),
+        ((START, frame(CONTINUATION, END_HEADERS, 1, FINE)), "no headers to be continued"),
+        ((START, frame(HEADERS, 0, 1, FINE), frame(CONTINUATION, 4, 3, b"")), "no headers to be continued"),
+        ((START, frame(HEADERS, 0, 1, b"x"), *[frame(CONTINUATION, 0, 1, b"x" * 16_384)] * 17), "more than 256 KiB"),
+        ((START, frame(DATA, PADDED, 1, b"")), "not an answer of HTTP/2"),
+        ((START, frame(DATA, PADDED, 1, b"\1")), "filled up with more than it has"),
+        ((START, frame(WINDOW_UPDATE, 0, 0, b"\0")), "not an answer of HTTP/2"),
+        ((START, frame(GOAWAY, 0, 0, b"\0")), "not an answer of HTTP/2"),
+        ((START, frame(SETTINGS, 0, 0, b"\0")), "not an answer of HTTP/2"),
+        ((START, frame(PUSH_PROMISE, 4, 1, b"\0\0\0\2")), "promises what it was told not to"),
+    ],
+)
+def test_what_is_no_answer(frames: tuple[bytes, ...], said: str) -> None:
+    with served(says(*frames)) as connection, pytest.raises(ConnectionError, match=said):
+        ask(connection)
+
+
+def test_nobody_answers() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours, "http", "host")
+        call = connection.start("/a.B/C", b"x", "", soon())
+        with pytest.raises(TimeoutError, match="timed out"):
+            connection.finish(call, time.monotonic() + 0.05)
+        # One who only ever says that there is nothing keeps nobody waiting for ever.
+        theirs.sendall(START + frame(PING, 0, 0, b"12345678") * 10)
+        with pytest.raises(TimeoutError, match="timed out"):
+            connection.finish(call, time.monotonic() + 0.05)
+        connection.close()
+        with pytest.raises(ConnectionError, match="closed before an answer came"):
+            connection.finish(call, soon())
+
+
+def test_a_server_that_takes_nothing_is_not_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection = Connection(ours, "http", "host")
+        with pytest.raises(TimeoutError, match="timed out"):
+            connection.start("/a.B/C", b"x" * 100_000, "", time.monotonic() + 0.05)
