@@ -419,6 +419,19 @@ def test_what_one_derived_from_ours_adds_is_copied_pickled_and_bound_with_it() -
         named.dst = "literal"
 
 
+class Labelled(CronTrigger):
+    def __init__(self, *fields: Any, label: str = "none", **options: Any) -> None:
+        super().__init__(*fields, **options)
+        self.label = label
+
+
+def test_one_derived_from_ours_is_made_by_its_own_init_from_text_too() -> None:
+    for made in (Labelled.from_crontab("30 7 * * *", "UTC"), Labelled.from_str("cron[hour='7', minute='30']", "UTC")):
+        assert made.label == "none"
+        assert made.get_next_fire_time(None, START) == datetime(2026, 1, 5, 7, 30, tzinfo=UTC)
+    assert Labelled.from_crontab("H 7 * * *", "UTC").seeded("backup").label == "none"
+
+
 def test_what_one_derived_from_ours_adds_stays_with_it() -> None:
     scheduler = VirtualScheduler(start="2026-01-05T00:00:00Z", timezone="UTC")
     scheduler.start()

@@ -199,7 +199,7 @@ class CronTrigger(Frozen, GridTrigger):
         given = Crontab(dialect, expr, bool(seconds), bool(year), "" if seed is None else seed)
         read(given)  # for an error's column in the text as given
         source = given._replace(text=" ".join(expr.split()), seed=seed if has_hash(given) else None)
-        self = cls.__new__(cls)
+        self = cls._unread(timezone)
         self._build(source, start_date, end_date, timezone, jitter, dst)
         return self
 
@@ -250,9 +250,15 @@ class CronTrigger(Frozen, GridTrigger):
                 )
             fields[match.group(1)] = match.group(2)
             at = match.end()
-        self = cls.__new__(cls)
+        self = cls._unread(timezone)
         self._build(tuple(fields.get(name) for name in KEYWORDS), start_date, end_date, timezone, jitter, dst)
         return self
+
+    @classmethod
+    def _unread(cls, timezone: str | tzinfo | None) -> Self:
+        """One that has no schedule yet. What the ``__init__`` of a derived class does is done, as by ``from_crontab`` of 3.x."""
+        plain = cls.__init__ is CronTrigger.__init__
+        return cls.__new__(cls) if plain else cls(timezone=timezone)
 
     def _build(
         self,
