@@ -156,6 +156,7 @@ class Meeting:
 
     __slots__ = (
         "_found",
+        "_known_each",
         "_known_finder",
         "_known_outline",
         "_lost_at",
@@ -179,6 +180,7 @@ class Meeting:
         # A search that ended without an answer: from where to where the first candidate is the same, and what was said.
         self._lost_at: tuple[int, int, str] | None = None
         # Made for the first question, which a job is asked when it is added; all boxes only where their outline does not do.
+        self._known_each: list[tuple[Box, ...]] | None = None
         self._known_finder: Finder | None = None
         self._known_outline: Finder | None = None
         self.exact = None
@@ -192,18 +194,25 @@ class Meeting:
             if len(self._parts) == 1 and isinstance(self._parts[0], GridTrigger):
                 self.exact = self._parts[0]
 
+    def _each(self) -> list[tuple[Box, ...]]:
+        """The boxes of each part, asked for once: some have to search for them."""
+        each = self._known_each
+        if each is None:
+            each = self._known_each = [boxes_of(part) for part in self._parts]
+        return each
+
     def _finder(self) -> Finder:
         """Looks where they can meet at most."""
         finder = self._known_finder
         if finder is None:
-            finder = self._known_finder = Finder(self._in_common([boxes_of(part) for part in self._parts]))
+            finder = self._known_finder = Finder(self._in_common(self._each()))
         return finder
 
     def _outline(self) -> Finder:
         """The same of one box around all of each, which says less, and much sooner where there are many."""
         finder = self._known_outline
         if finder is None:
-            each = [boxes_of(part) for part in self._parts]
+            each = self._each()
             few = prod(map(len, each)) <= _FEW
             finder = self._finder() if few else Finder(self._in_common([around(boxes) for boxes in each]))
             self._known_outline = finder
