@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from random import Random
-from time import thread_time
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from schedcore.triggers.base import Backlog, BaseTrigger, EngineTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger, as_grid
 from schedcore.triggers.interval import IntervalTrigger
+from tests.timed import quickest
 
 T0 = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
 SECOND = 1_000_000
@@ -521,15 +521,6 @@ def test_what_is_not_an_exception_passes() -> None:
 SLEEPS = {"30 days": 30 * DAY, "10 years": 3653 * DAY}
 
 
-def best_s(call: Callable[[], Decision]) -> float:
-    def once() -> float:
-        start_s = thread_time()
-        call()
-        return thread_time() - start_s
-
-    return min(once() for _ in range(5))
-
-
 @pytest.mark.parametrize("length", SLEEPS)
 @pytest.mark.parametrize("grace_us", [None, 3600 * SECOND])
 def test_a_long_sleep_is_one_short_decision(length: str, grace_us: int | None) -> None:
@@ -540,7 +531,7 @@ def test_a_long_sleep_is_one_short_decision(length: str, grace_us: int | None) -
     assert answer.fires == (T0 + SLEEPS[length],)
     assert sum(skip.times for skip in answer.skips) == SLEEPS[length] // SECOND
     assert answer.next_us == T0 + SLEEPS[length] + SECOND
-    assert best_s(lambda: decide(asked, now_us)) < 0.001
+    assert quickest(lambda: decide(asked, now_us), 0.001) < 0.001
 
 
 @pytest.mark.parametrize("coalesce", [True, False])
