@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedcore.clock import from_datetime, to_datetime
-from schedcore.engine import Claim, Decision, decide, dispatch_us, first_fire
+from schedcore.engine import Claim, decide, dispatch_us, first_fire
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.triggers import foreign
