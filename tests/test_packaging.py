@@ -131,7 +131,7 @@ def test_package_knows_its_version() -> None:
 
 def test_extras_bring_what_is_used() -> None:
     """Whoever installs an extra gets nothing that no module imports."""
-    modules = {"python-dateutil": "dateutil", "PyMySQL": "pymysql"}
+    modules = {"protobuf": "google", "python-dateutil": "dateutil", "PyMySQL": "pymysql"}
     # Qt is reached through qtpy, whichever of these is there.
     bindings = {"PyQt5", "PyQt6", "PySide6-Essentials"}
     imported: set[str] = set()
