@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from datetime import tzinfo
 from functools import lru_cache, reduce
 from typing import NamedTuple
@@ -33,7 +34,7 @@ class Clocks(NamedTuple):
     #: When the clocks change, forward or back: minutes of the day of UTC, and days.
     change_minutes: int
     change_days: Days | None
-    #: The seconds of the day of UTC at which an offset begins or ends to hold, or to be read in a gap; those of the day, too.
+    #: The seconds of the day of UTC at which an offset begins or ends to be read, in order; with 0 and DAY_S.
     bounds_s: tuple[int, ...]
 
     def in_effect(self, offset: int, minutes: int) -> tuple[Days, ...]:
@@ -41,8 +42,8 @@ class Clocks(NamedTuple):
         if self.shown is None:
             return ()
         # As far as nothing changes it is the same stretch of the day: there are few of them.
-        low_s = max(each for each in self.bounds_s if each <= 60 * lowest(minutes))
-        high_s = min(each for each in self.bounds_s if each >= 60 * minutes.bit_length()) - 1
+        low_s = self.bounds_s[bisect_right(self.bounds_s, 60 * lowest(minutes)) - 1]
+        high_s = self.bounds_s[bisect_left(self.bounds_s, 60 * minutes.bit_length())] - 1
         return (self.shown.in_effect(offset, low_s, high_s),)
 
 
@@ -75,7 +76,7 @@ def clocks_of(zone: tzinfo) -> Clocks | None:
         Jumps(shown) if jumps else None,
         minutes,
         Changes(shown) if minutes else None,
-        tuple({*bounds_s, 0, DAY_S}),
+        tuple(sorted({*bounds_s, 0, DAY_S})),
     )
 
 
