@@ -44,7 +44,7 @@ NEEDS = {
     "adapters/tornado": ("tornado", "tornado"),
     "adapters/twisted": ("twisted", "twisted"),
     "cli": ("typer", "cli"),
-    "jobstores/etcd": ("hpack", "etcd"),
+    "jobstores/etcd": ("h2", "etcd"),
     "jobstores/mongodb": ("pymongo", "mongodb"),
     "jobstores/redis": ("redis", "redis"),
     "jobstores/rethinkdb": ("rethinkdb", "rethinkdb"),

@@ -27,6 +27,7 @@ FRAMEWORKS = [
 OPTIONAL = [
     "dateutil",
     "google.protobuf",
+    "h2",
     "holidays",
     "hpack",
     "kazoo",

@@ -29,7 +29,7 @@ FRAMEWORKS = {
 # Top-level modules that come with an extra: where one is missing, the module that needs it cannot be looked at.
 EXTRAS = {
     *("cbor2", "rich", "sqlalchemy", "typer"),
-    *("bson", "google", "hpack", "kazoo", "pymongo", "redis", "rethinkdb"),
+    *("bson", "google", "h2", "hpack", "kazoo", "pymongo", "redis", "rethinkdb"),
     *("gevent", "greenlet", "qtpy", "tornado", "twisted"),
 }
 

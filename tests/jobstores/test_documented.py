@@ -61,7 +61,7 @@ def test_there_is_a_table_and_blocks() -> None:
     # Or they are misspelt, and nothing of the above was run.
     assert len(BLOCKS) == 7
     assert len(CALLS) == 5
-    assert len(URLS) == 7
+    assert len(URLS) == 8
 
 
 @pytest.mark.parametrize("url", URLS)

@@ -87,7 +87,7 @@ class InEtcd:
 
 class TestEtcd(KeyedTests):
     store = EtcdJobStore
-    alias, library = "etcd", "hpack"
+    alias, library = "etcd", "h2"
     refused = ConnectionRefusedError
     ask = "_ask"
     gone = ConnectionError("away")

@@ -459,7 +459,7 @@ class MongoDB(Kind):
 
 
 class Etcd(Kind):
-    needs = (("hpack",), "etcd")
+    needs = (("h2",), "etcd")
     server = "etcd"
     limit = 1_400_000
 
