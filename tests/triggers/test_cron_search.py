@@ -16,7 +16,7 @@ from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.cron._dst import Offsets
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import Plan, plan_for
-from tests.timed import quickest
+from tests.effort import lines_run
 
 _2024_US = from_datetime(datetime(2024, 1, 1, tzinfo=UTC))
 _YEAR_US = 365 * 86_400_000_000
@@ -41,18 +41,13 @@ WORST: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("fields", WORST, ids=str)
-def test_any_search_ends_within_a_millisecond(fields: dict[str, Any]) -> None:
+def test_any_search_is_short(fields: dict[str, Any]) -> None:
     trigger = CronTrigger(timezone="Europe/Berlin", **fields)
-
-    def fresh() -> None:
-        """From an empty plan and an empty table of the zone each time."""
+    for search in (trigger.next_us, trigger.last_us):
+        # From an empty plan and an empty table of the zone.
         object.__setattr__(trigger, "_plan", Plan(trigger._plan.rule))
         object.__setattr__(trigger, "_offsets", Offsets(trigger.timezone))
-
-    for search in (trigger.next_us, trigger.last_us):
-        # A millisecond is the promise on an idle machine; tests share theirs.
-        taken_s = quickest(lambda: search(_2024_US), 0.003, fresh)  # noqa: B023
-        assert taken_s < 0.003, f"{search.__name__}: {taken_s * 1e3:.2f} ms"
+        assert lines_run(lambda: search(_2024_US)) < 20_000, search.__name__  # noqa: B023
 
 
 @pytest.mark.parametrize("dst", ["cron", "literal"])
@@ -226,7 +221,7 @@ def test_a_year_of_missed_minutes_is_counted_at_once() -> None:
     for zone in ("UTC", "Europe/Berlin"):
         trigger = CronTrigger.from_crontab("* * * * *", zone)
         assert trigger.count_us(_2024_US, _2024_US + _YEAR_US) == 365 * 1440
-        assert quickest(lambda: trigger.backlog(_2024_US, _2024_US + _YEAR_US), 0.001) < 0.001  # noqa: B023
+        assert lines_run(lambda: trigger.backlog(_2024_US, _2024_US + _YEAR_US)) < 1000  # noqa: B023
 
 
 def test_clock_jumps_cost_nothing() -> None:
@@ -238,7 +233,7 @@ def test_clock_jumps_cost_nothing() -> None:
         assert backlog.last_us == target_us
         assert backlog.next_us == target_us + 1_000_000
         assert trigger.count_us(0, target_us) == target_us // 1_000_000
-        assert quickest(lambda: trigger.backlog(0, target_us), 0.05) < 0.05  # noqa: B023
+        assert lines_run(lambda: trigger.backlog(0, target_us)) < 50_000  # noqa: B023
 
 
 def test_the_calendar_of_every_kind_of_year() -> None:

@@ -15,7 +15,7 @@ import pytest
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError
 from schedcore.triggers.cron import CronTrigger, parse_crontab
-from tests.timed import quickest
+from tests.effort import lines_run
 
 
 def walk(trigger: CronTrigger, asked_at: str, number: int) -> list[str]:
@@ -309,19 +309,14 @@ def test_h_counts_as_a_number_and_h_with_a_step_as_a_star() -> None:
         ("0 0 29 2 0", "apscheduler3"),
     ],
 )
-def test_any_search_ends_within_a_millisecond(crontab: str, dialect: str) -> None:
+def test_any_search_is_short(crontab: str, dialect: str) -> None:
     from schedcore.triggers.cron._search import Plan
 
     trigger = CronTrigger.from_crontab(crontab, "Europe/Berlin", dialect=dialect)
     at_us = from_datetime(datetime(2044, 3, 1, tzinfo=UTC))
-
-    def forget() -> None:
-        object.__setattr__(trigger, "_plan", Plan(trigger._plan.rule))
-
     for search in (trigger.next_us, trigger.last_us):
-        # A millisecond is the promise on an idle machine; tests share theirs.
-        taken_s = quickest(lambda: search(at_us), 0.003, forget)  # noqa: B023
-        assert taken_s < 0.003, f"{search.__name__}: {taken_s * 1e3:.2f} ms"
+        object.__setattr__(trigger, "_plan", Plan(trigger._plan.rule))
+        assert lines_run(lambda: search(at_us)) < 20_000, search.__name__  # noqa: B023
 
 
 @pytest.mark.parametrize(
