@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 __all__ = ["lines_run"]
 
@@ -15,7 +19,7 @@ def lines_run(call: Callable[[], object]) -> int:
     """
     count = 0
 
-    def trace(frame: FrameType, event: str, arg: object) -> Callable[..., object]:
+    def trace(frame: FrameType, event: str, arg: Any) -> TraceFunction:
         nonlocal count
         count += event == "line"
         return trace
