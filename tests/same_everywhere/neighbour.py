@@ -20,7 +20,7 @@ from schedcore.testing import EventLog
 from schedcore.testing.runtime import SchedulerTraits, Steps
 from tests.adapters.slow_store import SlowStore
 
-__all__ = ["KINDS", "Gap", "RuntimeMaker", "gaps_in_a_burst", "slip_beside_a_slow_store"]
+__all__ = ["KINDS", "Gap", "RuntimeMaker", "gaps_in_a_burst", "slip_beside_a_slow_store", "slowness"]
 
 # Seconds.
 TICK_S = 0.01
@@ -212,9 +212,24 @@ def _job_of(
     if kind == "the framework's own kind":
         return _native_job(runtime, traits.native[0], done)
 
-    # Twenty microseconds of computing: ten threads of these keep each other, and a loop, from the interpreter.
+    # Ten threads of these keep each other, and a loop, from the interpreter.
     def computes() -> None:
-        sum(range(2000))
+        _compute()
         done()
 
     return computes, {}
+
+
+def _compute() -> None:
+    """Twenty microseconds of it, on the machines that limits are for."""
+    sum(range(2000))
+
+
+def slowness() -> float:
+    """How many times as long as those this machine computes at this time; 1 where it is as fast."""
+    quickest_s = PATIENCE_S
+    for _ in range(100):
+        began_s = time.thread_time()
+        _compute()
+        quickest_s = min(quickest_s, time.thread_time() - began_s)
+    return max(1.0, quickest_s / 20e-6)

@@ -3,7 +3,8 @@
 He is a ticker (``neighbour``), and the machine has others to serve as well; so what is found is held against what cannot be the
 scheduler's doing. *With a slow store*, a ticker by itself runs on a loop of its own at the same time: what keeps that waiting
 keeps any other. *With much due* the threads that run jobs would hold up that one too, and a gap counts as far as this process had
-a processor in it. The best of a few tries counts, because a neighbour of ours on the machine may use all of it for a while.
+a processor in it, and on a machine that computes half as fast it may be twice as long. The best of a few tries counts, because a
+neighbour of ours on the machine may use all of it for a while.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.same_everywhere.neighbour import KINDS, gaps_in_a_burst, slip_beside_a_slow_store
+from tests.same_everywhere.neighbour import KINDS, gaps_in_a_burst, slip_beside_a_slow_store, slowness
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -46,13 +47,16 @@ def test_fifty_thousand_jobs_are_due_at_once(loop_case: Any, kind: str) -> None:
     ours_s: list[float] = []
     for _ in range(TRIES):
         gaps = loop_case.host(partial(gaps_in_a_burst, loop_case.runtime, loop_case.traits, kind, BURST))
-        gaps_s.append(max(gap.length_s for gap in gaps))
-        ours_s.append(max(gap.ours_s for gap in gaps))
+        slow = slowness()
+        gaps_s.append(max(gap.length_s for gap in gaps) / slow)
+        ours_s.append(max(gap.ours_s for gap in gaps) / slow)
         if gaps_s[-1] < STARVED_S:
             return
     # The machine was busy all the time.
     if median(ours_s) >= STARVED_S:
-        pytest.fail(f"the ticker's longest gaps: {_in_ms(gaps_s)}; of our own making: {_in_ms(ours_s)}")
+        pytest.fail(
+            f"the ticker's longest gaps, as on a usual machine: {_in_ms(gaps_s)}; of our own making: {_in_ms(ours_s)}"
+        )
 
 
 def _in_ms(spans_s: list[float]) -> str:
