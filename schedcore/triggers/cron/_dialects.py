@@ -224,6 +224,10 @@ def _parse_quartz(text: str, *, seconds: bool = False, year: bool = False, seed:
     return _assemble(fields, either=False)
 
 
+def _crontab_error(text: str, column: int, message: str) -> InvalidTriggerError:
+    return InvalidTriggerError(f"crontab {text!r}, column {column}: {message}", field="crontab", column=column)
+
+
 def _quartz_days(text: str, column: int, message: str) -> InvalidTriggerError:
     return InvalidTriggerError(f"day of {text!r}, column {column}: {message}", field="day", column=column)
 
@@ -262,17 +266,9 @@ def _check_number(
     if len(specs) - optional <= len(words) <= len(specs):
         return
     if text.upper().startswith(("FREQ=", "RRULE:")):
-        raise InvalidTriggerError(
-            f"crontab {text!r}, column 1: this is a recurrence rule, which the trigger 'rrule' takes",
-            field="crontab",
-            column=1,
-        )
+        raise _crontab_error(text, 1, "this is a recurrence rule, which the trigger 'rrule' takes")
     if text.lstrip().upper().startswith(("TZ=", "CRON_TZ=")):
-        raise InvalidTriggerError(
-            f"crontab {text!r}, column {words[0][1]}: the time zone is no part of a schedule; give it as timezone",
-            field="crontab",
-            column=words[0][1],
-        )
+        raise _crontab_error(text, words[0][1], "the time zone is no part of a schedule; give it as timezone")
     names = ", ".join(spec.name for spec in specs[: len(specs) - optional])
     names += "".join(f" and perhaps {spec.name}" for spec in specs[len(specs) - optional :])
     number = f"{len(specs) - optional}" + (f" or {len(specs)}" if optional else "")
@@ -283,9 +279,7 @@ def _check_number(
         column = len(text.rstrip()) + 1
         there = "is 1 field" if len(words) == 1 else f"are {len(words)} fields"
         what = f"there {there}, so {specs[len(words)].name} is missing"
-    raise InvalidTriggerError(
-        f"crontab {text!r}, column {column}: {what}; write {number}: {names}{more}", field="crontab", column=column
-    )
+    raise _crontab_error(text, column, f"{what}; write {number}: {names}{more}")
 
 
 def _parse_fields(
@@ -384,29 +378,22 @@ def field_texts(source: Crontab) -> dict[str, str]:
 def _macro(text: str, words: list[tuple[str, int]]) -> str:
     name, column = words[0]
     if name.lower() == "@reboot":
-        raise InvalidTriggerError(
-            f"crontab {text!r}, column {column}: '@reboot' names no time; it means once, when cron starts; add the job with "
+        raise _crontab_error(
+            text,
+            column,
+            "'@reboot' names no time; it means once, when cron starts; add the job with "
             "trigger 'date' and no run_date to run it when the scheduler starts",
-            field="crontab",
-            column=column,
         )
     if name.lower() == "@every":
-        raise InvalidTriggerError(
-            f"crontab {text!r}, column {column}: '@every' is no time on a clock; what is to come every so often is a job with "
-            "trigger 'interval'",
-            field="crontab",
-            column=column,
+        raise _crontab_error(
+            text,
+            column,
+            "'@every' is no time on a clock; what is to come every so often is a job with trigger 'interval'",
         )
     if name.lower() not in MACROS:
-        raise InvalidTriggerError(
-            f"crontab {text!r}, column {column}: no schedule is called {name!r}{did_you_mean(name, MACROS)}",
-            field="crontab",
-            column=column,
-        )
+        raise _crontab_error(text, column, f"no schedule is called {name!r}{did_you_mean(name, MACROS)}")
     if len(words) > 1:
-        raise InvalidTriggerError(
-            f"crontab {text!r}, column {words[1][1]}: nothing may follow {name}", field="crontab", column=words[1][1]
-        )
+        raise _crontab_error(text, words[1][1], f"nothing may follow {name}")
     return MACROS[name.lower()]
 
 
