@@ -123,9 +123,7 @@ class Connection:
     def start(self, path: str, message: bytes, token: str, deadline: float) -> Call:
         """Send a message; ``token``: who says it, or nothing."""
         while len(self._calls) >= self._http2.remote_settings.max_concurrent_streams:
-            self._wait(deadline)
-            self._read()
-            self._flush(deadline)
+            self._advance(deadline)
         try:
             call = Call(self._http2.get_next_available_stream_id())
             self._calls[call.stream] = call
@@ -142,9 +140,7 @@ class Connection:
                 raise ConnectionError("the connection was closed before an answer came")
             if self._ends:
                 raise ConnectionError("the server ended the connection before an answer came")
-            self._wait(deadline)
-            self._read()
-            self._flush(deadline)
+            self._advance(deadline)
         return _message(call)
 
     # -- sending ----------------------------------------------------------------------------------------------------------
@@ -156,8 +152,7 @@ class Connection:
             size = min(len(data) - at, http2.max_outbound_frame_size, http2.local_flow_control_window(stream))
             if size <= 0:
                 self._flush(deadline)
-                self._wait(deadline)
-                self._read()
+                self._advance(deadline)
                 continue
             last = at + size == len(data)
             http2.send_data(stream, data[at : at + size], end_stream=last)
@@ -178,6 +173,12 @@ class Connection:
         self._socket.settimeout(left_s)
 
     # -- reading ----------------------------------------------------------------------------------------------------------
+
+    def _advance(self, deadline: float) -> None:
+        """Wait for what comes next, and send what there is to say to it."""
+        self._wait(deadline)
+        self._read()
+        self._flush(deadline)
 
     def _read(self) -> None:
         """What comes next, and whatever else has come with it."""

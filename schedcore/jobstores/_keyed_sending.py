@@ -32,10 +32,9 @@ class KeyedSending(KeyedBackend):
                     under_way.append((batch, self._send(batch)))
             while under_way:
                 done += self._finish(*under_way.popleft())
-        except BaseException:
-            # Nobody asks any more what became of the others.
+        finally:
+            # Of those that are left nobody asks any more what became of them.
             self._doubt = self._doubt or bool(under_way)
-            raise
         return done
 
     def _finish(self, batch: list[Step], sent: object = None, *, together: bool = False) -> list[bool]:
