@@ -7,7 +7,6 @@ import os
 import shelve
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from importlib.util import find_spec
 from typing import Any
 
@@ -16,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from schedcore.clock import Now, from_datetime, to_datetime
+from schedcore.clock import Now, to_datetime
 from schedcore.engine import Claim, Decision, decide
 from schedcore.errors import ConflictingIdError, JobLookupError
 from schedcore.job import Job, JobEntry, JobPolicy, JobRecord, JobState
@@ -31,6 +30,7 @@ from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
+from tests.conformance.dict_store import DictStore
 from tests.services import MariaDB, PostgreSQL, Service
 from tests.services.fixtures import mariadb, postgresql
 
@@ -41,47 +41,6 @@ needs_sqlalchemy = pytest.mark.skipif(
 )
 
 # --- third parties' stores, as they are written for 3.x -------------------------------------------------------------------
-
-
-class DictStore(BaseJobStore):
-    """Keeps the handles themselves."""
-
-    def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
-
-    def lookup_job(self, job_id: str) -> Job | None:
-        return self._jobs.get(job_id)
-
-    def get_due_jobs(self, now: datetime) -> list[Job]:
-        return [job for job in self.get_all_jobs() if job.next_run_time is not None and job.next_run_time <= now]
-
-    def get_next_run_time(self) -> datetime | None:
-        times = [job.next_run_time for job in self._jobs.values() if job.next_run_time is not None]
-        return min(times, default=None)
-
-    def get_all_jobs(self) -> list[Job]:
-        def order(job: Job) -> tuple[bool, int]:
-            at = job.next_run_time
-            return at is None, 0 if at is None else from_datetime(at)
-
-        return sorted(self._jobs.values(), key=order)
-
-    def add_job(self, job: Job) -> None:
-        if job.id in self._jobs:
-            raise ConflictingIdError(job.id)
-        self._jobs[job.id] = job
-
-    def update_job(self, job: Job) -> None:
-        if job.id not in self._jobs:
-            raise JobLookupError(job.id)
-        self._jobs[job.id] = job
-
-    def remove_job(self, job_id: str) -> None:
-        if self._jobs.pop(job_id, None) is None:
-            raise JobLookupError(job_id)
-
-    def remove_all_jobs(self) -> None:
-        self._jobs.clear()
 
 
 class ShelveStore(DictStore):

@@ -12,87 +12,48 @@ import pytest
 
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision
-from schedcore.errors import ConflictingIdError, JobLookupError
 from schedcore.job import Job, JobEntry
 from schedcore.jobstores.base import BaseJobStore, Committed, Due, JobStore, Recovered, StoreTraits
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.jobstores.simple import SimpleStore
 from schedcore.run import Finish, Run, RunRecord
 from schedcore.testing.store_suite import check_store, store_behaviours
+from tests.conformance.dict_store import DictStore
 
 # --- of the 3.x kind ----------------------------------------------------------------------------------------------------
 
 
-class Simple(BaseJobStore):
-    """What somebody writes who has read the ten methods."""
-
-    def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
-
-    def lookup_job(self, job_id: str) -> Job | None:
-        return self._jobs.get(job_id)
-
-    def get_due_jobs(self, now: datetime) -> list[Job]:
-        return [job for job in self.get_all_jobs() if job.next_run_time is not None and job.next_run_time <= now]
-
-    def get_next_run_time(self) -> datetime | None:
-        return min((job.next_run_time for job in self._jobs.values() if job.next_run_time is not None), default=None)
-
-    def get_all_jobs(self) -> list[Job]:
-        def order(job: Job) -> tuple[bool, float]:
-            return job.next_run_time is None, 0 if job.next_run_time is None else job.next_run_time.timestamp()
-
-        return sorted(self._jobs.values(), key=order)
-
-    def add_job(self, job: Job) -> None:
-        if job.id in self._jobs:
-            raise ConflictingIdError(job.id)
-        self._jobs[job.id] = job
-
-    def update_job(self, job: Job) -> None:
-        if job.id not in self._jobs:
-            raise JobLookupError(job.id)
-        self._jobs[job.id] = job
-
-    def remove_job(self, job_id: str) -> None:
-        if self._jobs.pop(job_id, None) is None:
-            raise JobLookupError(job_id)
-
-    def remove_all_jobs(self) -> None:
-        self._jobs.clear()
-
-
-class Overwrites(Simple):
+class Overwrites(DictStore):
     def add_job(self, job: Job) -> None:
         self._jobs[job.id] = job
 
 
-class Never(Simple):
+class Never(DictStore):
     def get_due_jobs(self, now: datetime) -> list[Job]:
         return []
 
 
-class NoNext(Simple):
+class NoNext(DictStore):
     def get_next_run_time(self) -> datetime | None:
         return None
 
 
-class Keeps(Simple):
+class Keeps(DictStore):
     def update_job(self, job: Job) -> None:
         pass
 
 
-class RemovesWhatIsNotThere(Simple):
+class RemovesWhatIsNotThere(DictStore):
     def remove_job(self, job_id: str) -> None:
         self._jobs.pop(job_id, None)
 
 
-class Raises(Simple):
+class Raises(DictStore):
     def lookup_job(self, job_id: str) -> Job | None:
         return self._jobs[job_id]
 
 
-class ClosesOnce(Simple):
+class ClosesOnce(DictStore):
     _closed = False
 
     def shutdown(self) -> None:
@@ -197,12 +158,12 @@ def test_a_broken_store_is_found(broken: type[BaseJobStore], found: str) -> None
 def test_a_store_of_the_3_x_kind_is_held_to_what_a_scheduler_makes_of_it() -> None:
     wanted = [name for name, left_out in store_behaviours(SimpleStore.traits) if left_out is None]
     quick = [name for name in wanted if "ten thousand" not in name]
-    assert [check_store(lambda folder: Simple(), SimpleStore.traits, only=name) for name in quick] == [
+    assert [check_store(lambda folder: DictStore(), SimpleStore.traits, only=name) for name in quick] == [
         [n] for n in quick
     ]
 
 
-@pytest.mark.parametrize("made", [None, object(), Simple])
+@pytest.mark.parametrize("made", [None, object(), DictStore])
 def test_what_is_no_store(made: object) -> None:
     make: Any = lambda folder: made  # noqa: E731
     with pytest.raises(
