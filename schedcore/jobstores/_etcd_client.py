@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
+from google.protobuf.message import DecodeError
+
+from schedcore._forks import forget_after_fork, notice_fork
 from schedcore.jobstores._etcd_http2 import Call, Connection, EtcdError
 from schedcore.jobstores._etcd_messages import METHODS, Method
 
@@ -17,6 +20,8 @@ __all__ = ["EtcdClient", "Sent"]
 
 # Seconds. A server that does not answer for so long is away.
 _TIMEOUT_S = 10.0
+# Seconds. Beyond a day nobody waits, and what sockets take as a timeout ends somewhere.
+_LONGEST_S = 86_400.0
 # What etcd says, in its releases, to a token that it does not take any more. It did nothing then.
 _TOKEN_IS_OVER = ("invalid auth token", "revision in header is old", "revision of auth store is old")
 
@@ -68,19 +73,22 @@ class EtcdClient:
         self.host = str(host)
         self.port = int(port)
         self.timeout = float(timeout)
-        if not self.timeout > 0:
-            raise ValueError(f"timeout must be seconds, more than none, not {timeout!r}")
-        self._credentials = None if user is None else {"name": user, "password": password}
+        if not self.host.encode("idna"):  # a UnicodeError, if it cannot be looked up
+            raise ValueError("host must be a name or an address, not nothing")
+        if not 0 < self.port < 65_536:
+            raise ValueError(f"port must be a number from 1 to 65535, not {port!r}")
+        if not 0 < self.timeout <= _LONGEST_S:
+            raise ValueError(f"timeout must be seconds, more than none and at most a day, not {timeout!r}")
+        self._credentials = None if user is None else _asked("Auth/Authenticate", {"name": user, "password": password})
         self._tls: ssl.SSLContext | None = None
         if protocol == "https" or ca_cert or cert_cert:
             self._tls = ssl.create_default_context(cafile=ca_cert)
             self._tls.set_alpn_protocols(["h2"])
             if cert_cert:
                 self._tls.load_cert_chain(cert_cert, cert_key)
-        self._calling = threading.Lock()
-        self._connection: Connection | None = None
         self._token = ""
-        self._process = os.getpid()
+        self._forget_connection()
+        _clients.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (host={self.host!r}, port={self.port!r})>"
@@ -90,31 +98,37 @@ class EtcdClient:
 
         ``OSError``: there was none, and what became of it is not known. ``EtcdError``: the server says something else.
         """
-        with self._calling:
+        with self._alone():
             return self._finish(self._start(*_asked(name, fields)))
 
     def send(self, name: str, fields: Mapping[str, Any]) -> Sent:
         """Ask, and let ``receive`` wait for the answer. What is asked meanwhile may be done before it."""
-        with self._calling:
+        with self._alone():
             return self._start(*_asked(name, fields))
 
     def receive(self, sent: Sent) -> Any:
         """The answer to what was sent. Raises what ``call`` does."""
-        with self._calling:
+        with self._alone():
             return self._finish(sent)
 
     def close(self) -> None:
         """Close the connection. The next call makes another one."""
-        with self._calling:
+        with self._alone():
             self._disconnect()
+
+    def _alone(self) -> threading.Lock:
+        """The lock within which there are calls."""
+        notice_fork()
+        return self._calling
+
+    def _forget_connection(self) -> None:
+        """Begin without one. In a forked child the parent's must not be used, and whoever held the lock may not be there."""
+        self._calling = threading.Lock()
+        self._connection: Connection | None = None
 
     # -- within the lock --------------------------------------------------------------------------------------------------
 
     def _start(self, method: Method, message: bytes) -> Sent:
-        if self._process != os.getpid():
-            # What is its parent's must not be used here. To close a copy of it does no harm to the parent.
-            self._disconnect()
-            self._process = os.getpid()
         if self._connection is not None and not self._connection.is_usable():
             self._disconnect()
         try:
@@ -128,19 +142,36 @@ class EtcdClient:
 
     def _finish(self, sent: Sent) -> Any:
         try:
-            return sent.method.answer(sent.connection.finish(sent.call, self._deadline()))
+            return self._read(sent)
         except EtcdError as error:
             if self._credentials is None or not any(text in str(error) for text in _TOKEN_IS_OVER):
                 raise
+        if sent.connection is self._connection:
+            try:
+                self._authenticate(sent.connection)
+            except BaseException:
+                # Nothing can be asked without a token. The next connection begins with asking for one.
+                self._disconnect()
+                raise
+        return self._read(self._start(sent.method, sent.message))
+
+    def _read(self, sent: Sent) -> Any:
+        try:
+            return self._answer(sent.method, sent.connection, sent.call)
+        except EtcdError:
+            raise
         except BaseException:
             sent.connection.close()
             if sent.connection is self._connection:
                 self._disconnect()
             raise
-        if sent.connection is self._connection:
-            self._authenticate(sent.connection)
-        again = self._start(sent.method, sent.message)
-        return sent.method.answer(again.connection.finish(again.call, self._deadline()))
+
+    def _answer(self, method: Method, connection: Connection, call: Call) -> Any:
+        answer = connection.finish(call, self._deadline())
+        try:
+            return method.answer(answer)
+        except DecodeError as error:
+            raise ConnectionError(f"not an answer of etcd: {error}") from error
 
     def _deadline(self) -> float:
         return time.monotonic() + self.timeout
@@ -169,12 +200,23 @@ class EtcdClient:
     def _authenticate(self, connection: Connection) -> None:
         self._token = ""
         if self._credentials is not None:
-            method, message = _asked("Auth/Authenticate", self._credentials)
+            method, message = self._credentials
             call = connection.start(method.path, message, "", self._deadline())
-            self._token = method.answer(connection.finish(call, self._deadline())).token
+            self._token = self._answer(method, connection, call).token
 
 
 def _asked(name: str, fields: Mapping[str, Any]) -> tuple[Method, bytes]:
     """How something is asked, and that in bytes."""
     method = METHODS[name]
     return method, method.request(**fields).SerializeToString()
+
+
+_clients: WeakSet[EtcdClient] = WeakSet()
+
+
+def _forget_connections() -> None:
+    for client in list(_clients):
+        client._forget_connection()
+
+
+forget_after_fork(_forget_connections)

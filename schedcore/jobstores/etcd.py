@@ -45,6 +45,8 @@ SCHEMA_VERSION = "1"
 
 # Keys asked for in one go: a transaction may have 128 operations, and those in one that is inside of it count with its own.
 _WIDTH = 60
+# Values asked for in one go, each of which may have what etcd takes in one request.
+_VALUES = 600
 _PAGE = 1000
 # Times that the owner's key may change hands while it is looked at.
 _TRIES = 10
@@ -250,8 +252,8 @@ class EtcdJobStore(KeyedStore):
 
     def _get_all(self, keys: Sequence[bytes]) -> Iterator[KeyValue]:
         """What is there of some keys."""
-        for first in range(0, len(keys), _WIDTH * _WIDTH):
-            some = [_get(key) for key in keys[first : first + _WIDTH * _WIDTH]]
+        for first in range(0, len(keys), _VALUES):
+            some = [_get(key) for key in keys[first : first + _VALUES]]
             for answer in _ungrouped(self._transaction([], _grouped(some)).responses):
                 yield from answer.response_range.kvs
 
