@@ -24,11 +24,10 @@ from schedcore.wakeup import Done
 from tests.conformance.found import found_wrong
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What never comes is not waited for as long as on a machine that may be busy."""
+    """What never comes is not waited for as long as on a machine that may be busy. Only for what is to be found wrong."""
     monkeypatch.setattr(patience, "seconds", 0.15)
-    monkeypatch.setattr(patience, "limit", 3.0)
 
 
 # What is broken is a single scheduler, of which a part is put out of order after it was made.
@@ -522,6 +521,7 @@ _let_go = threading.Event()
 
 
 @pytest.mark.parametrize(("framework", "behaviour", "break_it"), BROKEN_SCHEDULERS)
+@pytest.mark.usefixtures("_impatient")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_broken_scheduler_is_found(
     case_named: Callable[[str], Any], framework: str, behaviour: str, break_it: Callable[[Any], None]
@@ -574,10 +574,7 @@ def test_a_scheduler_is_not_held_to_what_it_lacks(case_named: Callable[[str], An
         scheduler_behaviours(case.traits._replace(lacks={name + "!": "no such thing"}))
 
 
-def test_the_runtime_in_the_documentation_is_a_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    # It is a whole one on a busy machine, too.
-    monkeypatch.setattr(patience, "seconds", 30.0)
-    monkeypatch.setattr(patience, "limit", 60.0)
+def test_the_runtime_in_the_documentation_is_a_whole_one() -> None:
     text = textwrap.dedent(str(runtime_module.__doc__).split("this is all of it::")[1])
     names: dict[str, Any] = {}
     exec(

@@ -20,11 +20,10 @@ from schedcore.wakeup import Done
 from tests.conformance.found import found_wrong
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What never comes is not waited for as long as on a machine that may be busy."""
+    """What never comes is not waited for as long as on a machine that may be busy. Only for what is to be found wrong."""
     monkeypatch.setattr(patience, "seconds", 0.15)
-    monkeypatch.setattr(patience, "limit", 3.0)
 
 
 class Twice(ThreadWakeup):
@@ -355,6 +354,7 @@ BROKEN_WAKEUPS = [
 
 
 @pytest.mark.parametrize(("broken", "behaviour"), BROKEN_WAKEUPS)
+@pytest.mark.usefixtures("_impatient")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_broken_wakeup_is_found(broken: type[ThreadWakeup], behaviour: str) -> None:
     assert behaviour in found_wrong(lambda: check_wakeup(wakeup_bench(broken), only=behaviour))

@@ -82,9 +82,16 @@ class AsyncIORuntime(LoopRuntime):
 
         self.result(use)
 
+    async def _end(self) -> None:
+        # Whoever gave up waiting has left what waited for him.
+        for task in (waiting := list(self._waiting)):
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        await self.loop.shutdown_default_executor()
+
     def close(self) -> None:
         if not self.loop.is_closed():
-            asyncio.run_coroutine_threadsafe(self.loop.shutdown_default_executor(), self.loop).result(30)
+            asyncio.run_coroutine_threadsafe(self._end(), self.loop).result(30)
             self.loop.call_soon_threadsafe(self.loop.stop)
             self._thread.join()
             self.loop.close()
