@@ -71,6 +71,18 @@ def until(condition: Callable[[], object]) -> None:
             gevent.sleep(0.002)
 
 
+def begin_waiting(scheduler: GeventScheduler, gate: gevent.event.Event) -> gevent.event.Event:
+    """Have a job wait at a gate; returns what is set when it does."""
+    begun = gevent.event.Event()
+
+    def job() -> None:
+        begun.set()
+        gate.wait()
+
+    scheduler.add_job(job)
+    return begun
+
+
 def cut_of(scheduler: GeventScheduler, timeout: float) -> list[Run]:
     """What a shutdown cut that has waited."""
     cut: Any = scheduler.shutdown(timeout=timeout).get(block=False)
@@ -433,7 +445,7 @@ def test_the_hub_does_not_wait(scheduler: GeventScheduler) -> None:
         results.append(scheduler.shutdown())
 
     gate = gevent.event.Event()
-    scheduler.add_job(gate.wait)
+    begin_waiting(scheduler, gate).wait()
     gevent.get_hub().loop.run_callback(in_hub)
     until(lambda: results)
     assert not results[0].ready()
@@ -451,8 +463,7 @@ def test_a_listener_that_shuts_down_does_not_wait(scheduler: GeventScheduler) ->
 
 def test_a_real_thread_waits_too(scheduler: GeventScheduler) -> None:
     gate = gevent.event.Event()
-    scheduler.add_job(gate.wait)
-    gevent.sleep(0.01)
+    begin_waiting(scheduler, gate).wait()
     gevent.spawn_later(0.02, gate.set)
     results: list[Any] = []
 
@@ -526,8 +537,7 @@ def test_started_twice_and_while_it_shuts_down(scheduler: GeventScheduler) -> No
     with pytest.raises(SchedulerAlreadyRunningError, match="already"):
         scheduler.start()
     gate = gevent.event.Event()
-    scheduler.add_job(gate.wait)
-    gevent.sleep(0.01)
+    begin_waiting(scheduler, gate).wait()
     result = scheduler.shutdown(wait=False)
     with pytest.raises(SchedulerAlreadyRunningError, match="still shutting down"):
         scheduler.start()
@@ -548,7 +558,11 @@ def test_a_start_that_fails_leaves_nothing_for_the_hub_to_wait_for(hub_thread: A
             scheduler.start()
         scheduler.add_job(int)
         scheduler.shutdown()
-        gevent.sleep(0.01)
+        # What is just ending is gone some turns of the hub later.
+        for _ in range(5000):
+            if hub_thread.hub.loop.activecnt == before:
+                break
+            gevent.sleep(0.002)
         return before, hub_thread.hub.loop.activecnt
 
     before, after = hub_thread.call(use)

@@ -29,7 +29,7 @@ def store() -> FarStore:
 @pytest.fixture
 def scheduler(store: FarStore) -> Iterator[GeventScheduler]:
     scheduler = GeventScheduler(jobstores={"default": store, "near": MemoryJobStore()}, timezone="UTC")
-    with gevent.Timeout(30):
+    with gevent.Timeout(60):
         scheduler.start()
         yield scheduler
         store.gate.set()
@@ -39,7 +39,7 @@ def scheduler(store: FarStore) -> Iterator[GeventScheduler]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    with gevent.Timeout(30):
+    with gevent.Timeout(60):
         while not condition():
             gevent.sleep(0.002)
 
@@ -137,7 +137,7 @@ def test_who_gives_up_waiting_harms_nobody(scheduler: GeventScheduler, store: Fa
 
 def test_a_call_waits_until_the_store_is_open(store: FarStore) -> None:
     store.gate.clear()
-    with gevent.Timeout(30), GeventScheduler(jobstores={"default": store}) as scheduler:
+    with gevent.Timeout(60), GeventScheduler(jobstores={"default": store}) as scheduler:
         waiting = gevent.spawn(scheduler.add_job, work, id="a", **FAR)
         gevent.sleep(0.01)
         assert not waiting.ready()
@@ -150,7 +150,7 @@ def test_a_call_does_not_wait_for_a_store_that_cannot_be_opened(store: FarStore)
     scheduler = GeventScheduler(jobstores={"default": store}, jobstore_retry_interval=0.01)
     events: list[Any] = []
     scheduler.add_listener(events.append, EVENT_JOBSTORE_FAILED | EVENT_JOB_EXECUTED)
-    with gevent.Timeout(30), scheduler:
+    with gevent.Timeout(60), scheduler:
         job = scheduler.add_job(int, id="a")
         assert job.pending
         store.failing = None

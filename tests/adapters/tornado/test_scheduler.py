@@ -324,14 +324,18 @@ def test_a_program_that_forgets_to_shut_down_ends_without_noise() -> None:
 
         async def job():
             print("ran", flush=True)
+            ran.set()
 
         async def main():
+            global ran
+            ran = asyncio.Event()
             scheduler = TornadoScheduler()
             scheduler.add_job(job)
             scheduler.add_job(job, "interval", hours=1)
             scheduler.start()
             await scheduler.call(int)
-            await asyncio.sleep(0.2)
+            await ran.wait()
+            await asyncio.sleep(0.1)
 
         asyncio.run(main())
     """
