@@ -30,20 +30,23 @@ __all__ = [
     "is_running",
     "is_thread_of",
     "may_wait",
+    "outcome_of",
     "sleep_in_thread",
+    "start_thread",
     "thread_ident",
 ]
 
 thread_ident: Callable[[], int] = monkey.get_original("_thread", "get_ident")
 sleep_in_thread: Callable[[float], None] = monkey.get_original("time", "sleep")
 allocate_lock: Callable[[], Any] = monkey.get_original("_thread", "allocate_lock")
+start_thread: Callable[..., int] = monkey.get_original("_thread", "start_new_thread")
 # Seconds. How often a real thread that waits for the hub looks whether that is still there.
 _LOOK_S = 1.0
 
 
-def is_patched() -> bool:
-    """Whether the standard library's threads and locks are gevent's."""
-    return bool(monkey.is_module_patched("threading"))
+def is_patched(*modules: str) -> bool:
+    """Whether the standard library's threads and locks are gevent's, or what is in any of these modules."""
+    return any(monkey.is_module_patched(module) for module in modules or ("threading",))
 
 
 def hub_here(who: str) -> Hub:
@@ -83,21 +86,28 @@ def in_thread(pool: ThreadPool, call: Callable[[], Any]) -> tuple[Any, BaseExcep
 
     Returns (what it returned, None) or (None, what it raised).
     """
-    context = copy_context()
     try:
-        outcome: tuple[Any, BaseException | None] = pool.apply(_outcome, (context.run, call))
+        outcome: tuple[Any, BaseException | None] = pool.apply(outcome_of(call))
     except Exception as error:  # noqa: BLE001  # no thread is to be had
         return None, error
     return outcome
 
 
-def _outcome(run: Callable[[Callable[[], Any]], Any], call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return run(call), None
-    # All there is: whatever leaves a thread of the pool is printed, and a SystemExit ends the program, which is the caller's
-    # to decide.
-    except BaseException as error:  # noqa: BLE001
-        return None, error
+def outcome_of(call: Callable[[], Any]) -> Callable[[], tuple[Any, BaseException | None]]:
+    """Makes a call elsewhere, in the context of whoever asks for it now. Returns (what it returned, None) or (None, what it
+    raised).
+    """
+    run = copy_context().run
+
+    def make() -> tuple[Any, BaseException | None]:
+        try:
+            return run(call), None
+        # All there is: whatever leaves a thread of the pool is printed, and a SystemExit ends the program, which is the
+        # caller's to decide.
+        except BaseException as error:  # noqa: BLE001
+            return None, error
+
+    return make
 
 
 class Gate:

@@ -2,7 +2,7 @@
 
 A greenlet has it made in a real thread of gevent's, and waits for the answer, or the exception, while others run. The hub itself
 cannot wait: what it calls finds the rules of ``LoopScheduler``. A real thread waits as threads do; in a patched program it takes
-turns with the others (``patched``).
+turns with the others (``patched``), and the store itself is called in a thread of its own (``store_thread``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gevent.hub import Hub
 from schedcore.adapters.gevent._hub import HubScheduler
 from schedcore.adapters.gevent.patched import PatchedScheduler, Turns
 from schedcore.adapters.gevent.places import in_thread, is_patched, is_thread_of
+from schedcore.adapters.gevent.store_thread import in_store_thread, placed
 from schedcore.adapters.gevent.wakeup import GeventWakeup
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import BaseJobStore, JobStore
@@ -78,7 +79,8 @@ class StoreCalls:
 
     def _make_here(self, call: Callable[[], Any], jobstore: str | None) -> Any:
         """Make a call in this thread, a real one."""
-        if not is_patched():
+        # What a store calls (a user's code, as it is loaded) has the turn of whoever called the store.
+        if not is_patched() or in_store_thread():
             return call()
         # Also at those that do no I/O: where users have triggers of their own, threads come to ask them.
         return self._turns.make(call, [pump.alias for pump in self._scheduler._pumps_of(jobstore)])
@@ -138,6 +140,9 @@ class StoreCallsScheduler(PatchedScheduler):
             calls.make_step(wakeup, call, done, jobstore)
         else:
             super()._run_blocking(call, done, jobstore)
+
+    def _placed(self, store: JobStore) -> JobStore:
+        return placed(store)
 
     def _close_store(self, alias: str, store: JobStore, close: Callable[[], None]) -> None:
         calls = self._store_calls

@@ -84,6 +84,10 @@ class SchedulerHooks(ABC):
         """At the end of the program: wait until all is closed."""
         self._closed.wait()
 
+    def _placed(self, store: JobStore) -> JobStore:
+        """A job store as it is to be called, where not every thread may do so. Asked before it is opened, at each start."""
+        return store
+
     def _shut_store(self, alias: str, shut: Callable[[], None]) -> None:
         """Let go of a job store that was removed, where that may wait."""
         shut()

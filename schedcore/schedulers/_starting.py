@@ -97,7 +97,9 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
             # The thread of the loop, also where that does not run yet.
             scheduler._thread_id = threading.get_ident()
         scheduler._timeline = Timeline(scheduler._timeline.clock)
-        scheduler._pumps = {alias: Pump(scheduler, alias, pump.store) for alias, pump in scheduler._pumps.items()}
+        scheduler._pumps = {
+            alias: Pump(scheduler, alias, scheduler._placed(pump.store)) for alias, pump in scheduler._pumps.items()
+        }
         scheduler._look_who_is_told()
         scheduler._closed = make_event()
         scheduler._closing_id = None

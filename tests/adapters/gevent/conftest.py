@@ -13,6 +13,10 @@ import gevent
 import gevent.event
 import pytest
 
+from tests.services.fixtures import etcd, redis_server
+
+__all__ = ["etcd", "redis_server"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _main_hub() -> Iterator[None]:
