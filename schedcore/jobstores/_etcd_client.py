@@ -35,6 +35,31 @@ class Sent(NamedTuple):
     call: Call
 
 
+class _Interrupts(ConnectionError):
+    """A signal handler asks, in the midst of what its thread was asking."""
+
+
+class _Turn:
+    """One call at a time. What would wait for itself is refused."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._taken = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        if self._taken:
+            self._lock.release()
+            raise _Interrupts(
+                "it interrupted another call in its own thread, as signal handlers do, and cannot be made before that one ends"
+            )
+        self._taken = True
+
+    def __exit__(self, *_: object) -> None:
+        self._taken = False
+        self._lock.release()
+
+
 class EtcdClient:
     """Speaks to one etcd. From any thread; one at a time is served. The connection is made when it is needed.
 
@@ -113,17 +138,21 @@ class EtcdClient:
 
     def close(self) -> None:
         """Close the connection. The next call makes another one."""
-        with self._alone():
+        try:
+            with self._alone():
+                self._disconnect()
+        except _Interrupts:
+            # The call that was interrupted finds that its connection has gone.
             self._disconnect()
 
-    def _alone(self) -> threading.Lock:
-        """The lock within which there are calls."""
+    def _alone(self) -> _Turn:
+        """Within this there are calls."""
         notice_fork()
-        return self._calling
+        return self._turn
 
     def _forget_connection(self) -> None:
         """Begin without one. In a forked child the parent's must not be used, and whoever held the lock may not be there."""
-        self._calling = threading.Lock()
+        self._turn = _Turn()
         self._connection: Connection | None = None
 
     # -- within the lock --------------------------------------------------------------------------------------------------

@@ -143,3 +143,41 @@ def test_a_child_that_is_forked_while_a_thread_asks() -> None:
         assert os.waitpid(child, 0)[1] == 0
         forked.set()
         thread.join()
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_signal_handler_that_asks_in_the_midst_of_a_call(closes: bool) -> None:
+    """It is told that it cannot, where it would wait for itself."""
+    refused: list[str] = []
+
+    def serve(peer: Peer) -> None:
+        stream = next_asked(peer)
+        assert stream is not None
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        assert handled.wait(60)
+        with suppress(ConnectionError):
+            peer.answer(stream, b"")
+        peer.wait_until_closed()
+
+    def handle(*_: object) -> None:
+        try:
+            asking.call("KV/Range", {"key": b"a"})
+        except ConnectionError as error:
+            refused.append(str(error))
+        if closes:
+            asking.close()
+        handled.set()
+
+    handled = threading.Event()
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with server(serve) as port, client(port) as asking:
+            if closes:
+                with pytest.raises(OSError, match=r"Bad file descriptor|closed before an answer came"):
+                    asking.call("KV/Range", {"key": b"a"})
+            else:
+                assert not asking.call("KV/Range", {"key": b"a"}).kvs
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(refused) == 1
+    assert "interrupted another call in its own thread" in refused[0]
