@@ -7,6 +7,10 @@ of on standard error.
 **A call** is a stream: headers and the message, in one write if the server has room for it; and as the answer headers, a
 message and headers that say what became of it. Several may be under way, and the answers come in any order.
 
+**A ping** comes with nearly each answer, because etcd measures the line whenever no ping of its is under way. What answers it
+goes with what is sent a little later. Sent at once, it takes a write for each call, wakes the server twice as often, and brings
+the next ping.
+
 Whatever comes that should not ends the connection, and what became of the calls that are under way is not known. So does a
 server that says that it ends: h2 reads nothing after that.
 """
@@ -26,6 +30,7 @@ from h2.events import (
     ConnectionTerminated,
     DataReceived,
     Event,
+    RemoteSettingsChanged,
     ResponseReceived,
     StreamEnded,
     StreamReset,
@@ -34,6 +39,8 @@ from h2.events import (
 from h2.exceptions import H2Error, NoAvailableStreamIDError
 from h2.settings import SettingCodes
 from hpack import NeverIndexedHeaderTuple
+
+from schedcore.jobstores._etcd_headers import RememberingDecoder, RememberingEncoder
 
 __all__ = ["Call", "Connection", "EtcdError"]
 
@@ -45,6 +52,8 @@ _DEFAULT_WINDOW = 65_535
 _LENGTH = struct.Struct(">I")
 # Bytes of an answer. The store asks for 600 values at the most, and etcd takes 1.5 MB for one.
 _LARGEST_ANSWER = 2**30
+# Seconds. Far less than anybody waits for the answer to a ping, and many calls.
+_ANSWER_WITHIN_S = 0.1
 
 # gRPC's codes. ``UNAVAILABLE`` is what an etcd without a leader says.
 _UNKNOWN, _UNAVAILABLE = 2, 14
@@ -98,6 +107,10 @@ class Connection:
             normalize_inbound_headers=False,
         )
         self._http2 = H2Connection(config)
+        self._http2.encoder = RememberingEncoder()
+        self._http2.decoder = RememberingDecoder()
+        self._answers = b""  # to pings, and whatever else h2 says to what comes
+        self._answer_at = 0.0  # when they are to be sent at the latest, if there are any (monotonic)
         # Room for more than an answer ever has.
         self._http2.local_settings[SettingCodes.ENABLE_PUSH] = 0
         self._http2.local_settings[SettingCodes.INITIAL_WINDOW_SIZE] = _LARGEST
@@ -163,6 +176,10 @@ class Connection:
 
     def _flush(self, deadline: float) -> None:
         data = self._http2.data_to_send()
+        if self._answers and time.monotonic() >= self._answer_at:
+            # First: what was sent after settings had come is to be read by these.
+            data = self._answers + data
+            self._answers = b""
         if data:
             self._wait(deadline)
             self._socket.sendall(data)
@@ -177,9 +194,13 @@ class Connection:
     # -- reading ----------------------------------------------------------------------------------------------------------
 
     def _advance(self, deadline: float) -> None:
-        """Wait for what comes next, and send what there is to say to it."""
-        self._wait(deadline)
-        self._read()
+        """Wait for what comes next, and send what there is to say to it, if not now then before long."""
+        try:
+            self._wait(min(deadline, self._answer_at) if self._answers else deadline)
+            self._read()
+        except TimeoutError:
+            if not self._answers or time.monotonic() >= deadline:
+                raise
         self._flush(deadline)
 
     def _read(self) -> None:
@@ -189,14 +210,19 @@ class Connection:
             raise ConnectionError(
                 "the server closed the connection" + ("" if self._speaks else ", and does not seem to speak HTTP/2")
             )
+        if not self._answers:
+            self._answer_at = time.monotonic() + _ANSWER_WITHIN_S
         try:
             for event in self._http2.receive_data(piece):
                 self._take(event)
         except H2Error as error:
             raise ConnectionError(f"not an answer of HTTP/2: {error}") from error
+        self._answers += self._http2.data_to_send()
 
     def _take(self, event: Event) -> None:
         self._speaks = True
+        if isinstance(event, RemoteSettingsChanged):
+            self._answer_at = 0.0
         if isinstance(event, ConnectionTerminated):
             self._ends = True
             return

@@ -192,6 +192,30 @@ def test_pings_are_answered_also_between_two_calls() -> None:
         assert connection.is_usable()
 
 
+def test_pings_of_many_calls_are_answered_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """etcd sends one with each answer. What its settings say is acknowledged at once."""
+    acknowledged: list[int] = []
+
+    def serve(theirs: socket.socket) -> None:
+        peer = Peer(theirs)
+        for _ in range(5):
+            stream = peer.next_asked()
+            acknowledged.append(peer.acknowledged)
+            peer.http2.ping(b"12345678")
+            peer.answer(stream, b"")
+        peer.wait_until_closed()
+
+    monkeypatch.setattr("schedcore.jobstores._etcd_http2._ANSWER_WITHIN_S", 3600.0)
+    with served(serve) as connection:
+        for _ in range(4):
+            ask(connection)
+        connection._answer_at = 0.0  # they are to be answered now
+        ask(connection)
+    # (The ping of the first answer may have come with the settings, or after them.)
+    assert acknowledged[:4] in ([0, 1, 1, 1], [0, 2, 2, 2])
+    assert acknowledged[4] == 5
+
+
 def test_what_the_server_says_instead() -> None:
     def serve(theirs: socket.socket) -> None:
         peer = Peer(theirs)
