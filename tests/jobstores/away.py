@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 from schedcore.errors import JobStoreError
 from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.jobstores.base import JobStore
+from schedcore.schedulers.base import StoreHealth
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import Load, work
 from tests.services import Proxy, Service
@@ -25,40 +27,68 @@ __all__ = ["breaks", "is_cut_and_refused", "is_killed", "loses_its_data", "refus
 DEADLINE_S = 60.0
 
 
-def _wait_for_failure(load: Load, since_us: int, earlier: int = 0) -> int:
+class _Before(NamedTuple):
+    """Before the outage that a test makes. A busy machine makes shorter ones, where a store waits for an answer for less than
+    a second: they do not count.
+    """
+
+    #: An instant (µs) at which the store was well.
+    well_us: int
+    failed: int
+    recovered: int
+
+
+def _wait_for_health(load: Load, ok: bool) -> tuple[int, StoreHealth]:
+    """Until the store is well, or not; an instant (µs) at which it was so."""
+    end_s = time.monotonic() + DEADLINE_S
+    while True:
+        at_us = int(time.time() * 1e6)
+        health = load.scheduler.health()["default"]
+        if health.ok is ok:
+            return at_us, health
+        assert time.monotonic() < end_s, health
+        time.sleep(0.01)
+
+
+def _before(load: Load) -> _Before:
+    load.wait_for_more()
+    at_us, _ = _wait_for_health(load, True)
+    return _Before(at_us, *(len(load.log.of(code)) for code in (EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED)))
+
+
+def _wait_for_failure(load: Load, before: _Before) -> int:
     """Until it is noticed; since when it is so."""
-    load.log.wait_for(lambda log: len(log.of(EVENT_JOBSTORE_FAILED)) > earlier, timeout=DEADLINE_S)
-    health = load.scheduler.health()["default"]
-    assert not health.ok
+    load.log.wait_for(lambda log: len(log.of(EVENT_JOBSTORE_FAILED)) > before.failed, timeout=DEADLINE_S)
+    _, health = _wait_for_health(load, False)
     assert health.error
-    assert since_us <= health.since_us <= time.time() * 1e6
+    assert before.well_us <= health.since_us <= time.time() * 1e6
     return health.since_us
 
 
-def _wait_for_recovery(load: Load, since_us: int, earlier: int = 0) -> None:
-    load.log.wait_for(lambda log: len(log.of(EVENT_JOBSTORE_RECOVERED)) > earlier, timeout=DEADLINE_S)
+def _wait_for_recovery(load: Load, since_us: int, before: _Before) -> None:
+    load.log.wait_for(lambda log: len(log.of(EVENT_JOBSTORE_RECOVERED)) > before.recovered, timeout=DEADLINE_S)
     load.wait_for_more()
-    ok, error, at_us = load.scheduler.health()["default"]
-    assert (ok, error) == (True, None)
-    assert since_us < at_us <= time.time() * 1e6
+    _, health = _wait_for_health(load, True)
+    assert health.error is None
+    assert since_us < health.since_us <= time.time() * 1e6
 
 
 def stops(server: Service, store: JobStore, least_s: float = 0.0) -> None:
     """The server is stopped (SIGSTOP), for so many seconds at least."""
     load = Load(store)
-    load.wait_for_more()
-    begun_us = int(time.time() * 1e6)
+    before = _before(load)
+    end_s = time.monotonic() + least_s
     server.pause()
     try:
-        since_us = _wait_for_failure(load, begun_us)
-        while time.time() * 1e6 < begun_us + least_s * 1e6:
+        since_us = _wait_for_failure(load, before)
+        while time.monotonic() < end_s:
             # It is tried again and again meanwhile, and that is one failure.
             health = load.scheduler.health()["default"]
             assert (health.ok, health.since_us) == (False, since_us)
             time.sleep(0.05)
     finally:
         server.resume()
-    _wait_for_recovery(load, since_us)
+    _wait_for_recovery(load, since_us, before)
     load.check()
 
 
@@ -66,15 +96,14 @@ def stops(server: Service, store: JobStore, least_s: float = 0.0) -> None:
 def breaks(store: JobStore, begin: Callable[[], object], end: Callable[[], object]) -> Iterator[Load]:
     """Something happens to the server, and is over after this block, which comes when it was noticed. It costs no run."""
     load = Load(store)
-    load.wait_for_more()
-    begun_us = int(time.time() * 1e6)
+    before = _before(load)
     begin()
     try:
-        since_us = _wait_for_failure(load, begun_us)
+        since_us = _wait_for_failure(load, before)
         yield load
     finally:
         end()
-    _wait_for_recovery(load, since_us)
+    _wait_for_recovery(load, since_us, before)
     load.check()
 
 
@@ -87,15 +116,14 @@ def is_killed(server: Service, store: JobStore) -> None:
 def loses_its_data(server: Service, store: JobStore) -> None:
     """The server is killed, and what comes in its place has nothing."""
     load = Load(store)
-    load.wait_for_more()
-    begun_us = int(time.time() * 1e6)
+    before = _before(load)
     server.kill()
     try:
-        _wait_for_failure(load, begun_us)
+        _wait_for_failure(load, before)
         shutil.rmtree(server._folder("data"))
     finally:
         server.start()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)), timeout=DEADLINE_S)
+    load.log.wait_for(lambda log: len(log.of(EVENT_JOBSTORE_RECOVERED)) > before.recovered, timeout=DEADLINE_S)
     # That it is not as it was is said once, to who writes first.
     with suppress(JobStoreError):
         load.scheduler.add_job(work, "interval", seconds=0.1, id="new")
@@ -111,14 +139,11 @@ def is_cut_and_refused(proxy: Proxy, store: JobStore) -> None:
     for _ in range(3):
         load.wait_for_more(50)
         proxy.cut()
-    load.wait_for_more(50)
-    load.log.wait_for(lambda _: load.scheduler.health()["default"].ok, timeout=DEADLINE_S)
-    failed, recovered = (len(load.log.of(code)) for code in (EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED))
-    begun_us = int(time.time() * 1e6)
+    before = _before(load)
     proxy.refuse()
-    since_us = _wait_for_failure(load, begun_us, failed)
+    since_us = _wait_for_failure(load, before)
     proxy.accept()
-    _wait_for_recovery(load, since_us, recovered)
+    _wait_for_recovery(load, since_us, before)
     load.check()
 
 

@@ -35,6 +35,7 @@ from schedcore.run import Finish, Run, RunState
 from schedcore.testing import EventLog, VirtualScheduler
 from schedcore.testing.store_suite import work
 from schedcore.triggers.interval import IntervalTrigger
+from tests.jobstores import away
 from tests.jobstores.load import Load, scheduler_on
 from tests.services import Place, Proxy, Service
 
@@ -599,7 +600,7 @@ class ServerTests:
             connection.exec_driver_sql(self.end_session.format(number))
             connection.rollback()
         # The end is on its way.
-        for _ in range(1000):
+        for _ in range(6000):
             if ownership.connection is None or ownership._says_something(ownership.connection):
                 return
             time.sleep(0.01)
@@ -755,32 +756,12 @@ class ServerTests:
 
     @pytest.mark.slow
     def test_the_server_is_killed_and_comes_back(self, server: Service, place: Place) -> None:
-        load = Load(SQLAlchemyJobStore(place.url))
-        load.wait_for_more()
-        server.kill()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)), timeout=60)
-        assert not load.scheduler.health()["default"].ok
-        server.start()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)), timeout=60)
-        load.wait_for_more()
-        load.check()
+        away.is_killed(server, SQLAlchemyJobStore(place.url))
 
     @pytest.mark.slow
     def test_the_server_stops_for_a_while(self, server: Service, place: Place) -> None:
-        load = Load(SQLAlchemyJobStore(place.url, timeout=1.0))
-        load.wait_for_more()
-        begun_s = time.monotonic()
-        server.pause()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)), timeout=60)
-        health = load.scheduler.health()["default"]
-        assert not health.ok
-        assert health.error
         # Longer than any limit on a call, and several attempts.
-        time.sleep(max(0.0, begun_s + 10 - time.monotonic()))
-        server.resume()
-        load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)), timeout=60)
-        load.wait_for_more()
-        load.check()
+        away.stops(server, SQLAlchemyJobStore(place.url, timeout=1.0), 10.0)
 
     @pytest.mark.slow
     def test_connections_are_cut_and_refused(self, place: Place) -> None:

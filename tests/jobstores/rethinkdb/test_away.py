@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from rethinkdb import net  # type: ignore[import-untyped, unused-ignore]
 
-from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.events import EVENT_JOBSTORE_FAILED
 from schedcore.jobstores.rethinkdb import RethinkDBJobStore
 from schedcore.testing import EventLog
 from tests.jobstores import away
-from tests.jobstores.load import Load, scheduler_on, start_paused
+from tests.jobstores.load import scheduler_on, start_paused
 from tests.jobstores.rethinkdb.conftest import Make
 from tests.jobstores.rethinkdb.evaluator import EvaluatorServer
 from tests.services import Proxy
@@ -24,15 +24,8 @@ def proxy(server: EvaluatorServer) -> Iterator[Proxy]:
 
 
 def test_the_server_is_silent_for_a_while(make: Make, proxy: Proxy) -> None:
-    load = Load(make(port=proxy.port, timeout=1))
-    load.wait_for_more(50)
-    proxy.stall()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_FAILED)))
-    assert not load.scheduler.health()["default"].ok
-    proxy.accept()
-    load.log.wait_for(lambda log: bool(log.of(EVENT_JOBSTORE_RECOVERED)))
-    load.wait_for_more(50)
-    load.check()
+    with away.breaks(make(port=proxy.port, timeout=1), proxy.stall, proxy.accept):
+        pass
 
 
 def test_connections_are_cut_and_refused(make: Make, proxy: Proxy) -> None:
