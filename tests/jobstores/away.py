@@ -16,7 +16,7 @@ from typing import NamedTuple
 from schedcore.errors import JobStoreError
 from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.jobstores.base import JobStore
-from schedcore.schedulers.base import StoreHealth
+from schedcore.schedulers._health import StoreHealth
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import Load, work
 from tests.services import Proxy, Service
