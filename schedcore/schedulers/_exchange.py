@@ -31,6 +31,8 @@ __all__ = ["export_jobs", "import_jobs"]
 
 _MARK = "schedcore_jobs"
 _VERSION = 1
+# How many jobs that cannot be read are named after the first.
+_NAMED = 10
 _PENDING = "pending"  # it had not been handed to its store, and its first run time was still to be computed
 
 
@@ -92,8 +94,8 @@ def _export(scheduler: BaseScheduler, job: Job) -> dict[str, Any]:
 def import_jobs(scheduler: BaseScheduler, infile: str | os.PathLike[str] | IO[str], jobstore: str) -> None:
     """Add the jobs of a file to a job store: all, or, when it raises, none.
 
-    Raises ``FileSyntaxError``, ``BrokenJobError`` (a function or trigger that is not here), ``ConflictingIdError``, and what the
-    store raises.
+    Raises ``FileSyntaxError``, ``BrokenJobError`` (a function or trigger that is not here: the first, with a note of the others),
+    ``ConflictingIdError``, and what the store raises.
     """
     if isinstance(infile, str | os.PathLike):
         name = os.fspath(infile)
@@ -104,7 +106,15 @@ def import_jobs(scheduler: BaseScheduler, infile: str | os.PathLike[str] | IO[st
         text = infile.read()
     items = _parse(name, text)
     serializer = _serializer(scheduler, jobstore)
-    entries = [_import(name, item, serializer) for item in items]
+    entries: list[tuple[JobRecord, NextRun, NextRun]] = []
+    broken: list[BrokenJobError] = []
+    for item in items:
+        try:
+            entries.append(_import(name, item, serializer))
+        except BrokenJobError as error:
+            broken.append(error)
+    if broken:
+        raise _all_of(broken)
     seen: set[str] = set()
     for record, _, _ in entries:
         if record.id in seen:
@@ -119,6 +129,16 @@ def import_jobs(scheduler: BaseScheduler, infile: str | os.PathLike[str] | IO[st
     scheduler._jobs.add_placed(
         [(record, due_us, _entry(record, fire_us, due_us)) for record, fire_us, due_us in entries], pump
     )
+
+
+def _all_of(broken: list[BrokenJobError]) -> BrokenJobError:
+    """The first of these errors, with a note of the others: whoever mends what is missing wants to know of all of it."""
+    first, *others = broken
+    if others:
+        named = [f"{error.job_id!r} ({error.reason})" for error in others[:_NAMED]]
+        left = len(others) - len(named)
+        first.add_note("Nor can these be read: " + ", ".join(named) + (f", and {left} more" if left else ""))
+    return first
 
 
 def _entry(record: JobRecord, fire_us: Any, due_us: Any) -> JobEntry | None:

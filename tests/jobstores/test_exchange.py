@@ -296,3 +296,26 @@ class TestRefused:
             BrokenJobError, match="cannot resolve 'schedcore_nowhere:f': there is no module 'schedcore_nowhere'"
         ):
             make().import_jobs(path)
+
+    def test_all_functions_that_are_not_here_are_named(self, make: Make) -> None:
+        source = make()
+        for number in range(15):
+            source.add_job(work, "interval", hours=1, id=f"job {number:02}")
+        data = json.loads(text_of(source).replace("schedcore.testing.store_suite:work", "schedcore_nowhere:f"))
+        target = make()
+        with pytest.raises(BrokenJobError, match=r"'job 00' is set aside: .*'schedcore_nowhere:f'") as refused:
+            target.import_jobs(io.StringIO(json.dumps(data)))
+        (note,) = refused.value.__notes__
+        assert note.startswith("Nor can these be read: 'job 01' (cannot resolve 'schedcore_nowhere:f': ")
+        assert note.count("schedcore_nowhere:f") == 10
+        assert note.endswith("), and 4 more")
+        data["jobs"] = data["jobs"][:2]
+        with pytest.raises(BrokenJobError) as refused:
+            target.import_jobs(io.StringIO(json.dumps(data)))
+        (note,) = refused.value.__notes__
+        assert note.endswith("))")
+        data["jobs"] = data["jobs"][:1]
+        with pytest.raises(BrokenJobError) as refused:
+            target.import_jobs(io.StringIO(json.dumps(data)))
+        assert not hasattr(refused.value, "__notes__")
+        assert target.get_jobs() == []
