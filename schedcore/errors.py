@@ -266,7 +266,7 @@ class JobStoreError(FailureError):
 
 
 class JobStoreInUseError(FailureError):
-    """Another scheduler owns this job store, and the store cannot be shared."""
+    """Another scheduler owns this job store, and the store cannot be shared. How processes take turns is in ``docs/prefork``."""
 
 
 class RunCancelledError(FailureError):

@@ -21,10 +21,13 @@ from uuid import uuid4
 
 from schedcore.errors import JobStoreInUseError
 
-__all__ = ["LEASE_S", "Owner", "Renewal", "describe_owner", "in_use", "is_gone"]
+__all__ = ["LEASE_S", "TAKING_TURNS", "Owner", "Renewal", "describe_owner", "in_use", "is_gone"]
 
 #: Seconds that a name holds without being renewed.
 LEASE_S = 30.0
+
+#: What whoever runs a web server's workers wants to know when all but one of them are refused.
+TAKING_TURNS = 'Several processes can take turns: see "Prefork servers" in the documentation (docs/prefork.md)'
 
 _logger = logging.getLogger("schedcore.jobstores")
 
@@ -73,7 +76,7 @@ def in_use(jobs: str, holder: str | bytes, own: str, ends: str) -> JobStoreInUse
     """Another scheduler has a store open. ``jobs``: which; ``own``: what this one can have; ``ends``: what ends by itself."""
     return JobStoreInUseError(
         f"the jobs {jobs} are in use by another scheduler ({describe_owner(holder)}); stop that one, or give this one {own} "
-        f"of its own. If it was killed, its {ends}"
+        f"of its own. If it was killed, its {ends}. {TAKING_TURNS}"
     )
 
 

@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import sqlalchemy as sa
 
 from schedcore.errors import ConfigurationError, FailureError, JobStoreError, JobStoreInUseError
+from schedcore.jobstores._owner import TAKING_TURNS
 from schedcore.jobstores._sql_backend import Backend, Names
 from schedcore.jobstores._sql_connections import Connections
 from schedcore.jobstores._sql_schema import check_tables, create_tables
@@ -136,7 +137,8 @@ class Database(Connections):
         if not taken:
             raise JobStoreInUseError(
                 f"the database {self._place()} is in use by another scheduler ({self._owner()}); stop that one, or give this "
-                f"one a database of its own. Others can look at it meanwhile: schedcore.jobstores.sqlalchemy.open_reader"
+                f"one a database of its own. {TAKING_TURNS}. Others can look at it meanwhile: "
+                f"schedcore.jobstores.sqlalchemy.open_reader"
             )
 
     def _place(self) -> str:

@@ -48,7 +48,7 @@ class Changes:
         next_run = changes.pop("next_run_time", UNSET)
         if next_run is not UNSET and next_run is not None:
             next_run = instant_of(next_run, scheduler.timezone, "next_run_time")
-        check_changes(changes)
+        self._check(changes)
         if grid is not None and next_run is UNSET:
             scheduler._jobs.check_fires(grid.seeded(job_id), now)
 
@@ -113,7 +113,7 @@ class Changes:
         grid: EngineTrigger | None = None
         if "trigger" in changes:
             grid = self._make_grid(changes.pop("trigger"), {})
-        check_changes(changes)
+        self._check(changes)
         now = self._scheduler._timeline.now()
 
         def change(entry: JobEntry, place: Place) -> JobEntry:
@@ -132,6 +132,11 @@ class Changes:
             return JobEntry(record, JobState.ACTIVE, entry.fire_us, entry.fire_us)
 
         return self._make(job_id, jobstore, "repair_job", change, now, grid)
+
+    def _check(self, changes: Mapping[str, Any]) -> None:
+        check_changes(changes)
+        if "executor" in changes:
+            self._scheduler._definitions.policy_of(changes["executor"])
 
     def remove_later(self, job_id: str, jobstore: str | None) -> bool:
         """Put it off, if it cannot be done here and now; otherwise it may be."""

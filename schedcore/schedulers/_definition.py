@@ -119,12 +119,7 @@ class Definitions:
         executor: str,
     ) -> JobRecord:
         """The job of which the arguments of ``add_job`` speak. Raises what that does."""
-        policy = self._policies.get(executor) if isinstance(executor, str) else None
-        if policy is None:
-            policy = policy_with(self.default_policy, {"executor": executor})
-            self._policies[executor] = policy
-            if self._scheduler.running:
-                self.tell_missing(executor)
+        policy = self.policy_of(executor)
         if options != _NO_OPTIONS:
             try:
                 policy = _policy(policy, *options)
@@ -133,6 +128,18 @@ class Definitions:
         if not isinstance(jobstore, str):
             raise ConfigurationError(f"jobstore must be the alias of a job store (text), not {jobstore!r}")
         return make_record(func, grid, args, kwargs, id, name, policy)
+
+    def policy_of(self, executor: str) -> JobPolicy:
+        """That of jobs on this executor that have no options of their own. An alias that no executor has is logged when it is
+        named first; before the start, there. Raises ``ConfigurationError``.
+        """
+        policy = self._policies.get(executor) if isinstance(executor, str) else None
+        if policy is None:
+            policy = policy_with(self.default_policy, {"executor": executor})
+            self._policies[executor] = policy
+            if self._scheduler.running:
+                self.tell_missing(executor)
+        return policy
 
     def tell_missing(self, *executors: str) -> None:
         """Log which of these executors, or of those that jobs have named so far, there are not. One that is misspelt would

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schedcore.jobstores._owner import Owner, is_gone
+from schedcore.jobstores._owner import TAKING_TURNS, Owner, is_gone
 
 
 def name(**changes: Any) -> str:
     return json.dumps({**json.loads(Owner().text), **changes})
+
+
+def test_the_page_that_says_how_processes_take_turns() -> None:
+    found = re.fullmatch(r'.*: see "(.+)" in the documentation \((.+)\)', TAKING_TURNS)
+    assert found
+    page = Path(__file__).parents[2].joinpath(found[2]).read_text(encoding="utf-8")
+    assert page.startswith(f"# {found[1]}\n")
 
 
 @pytest.fixture

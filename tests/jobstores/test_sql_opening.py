@@ -214,6 +214,7 @@ class TestOneOwner:
         text = str(caught.value)
         assert f"jobs.sqlite' is in use by another scheduler (process {os.getpid()} on " in text
         assert "stop that one, or give this one a database of its own" in text
+        assert 'see "Prefork servers" in the documentation (docs/prefork.md)' in text
         assert len(first.list_entries()) == 1
         close(first)
         assert len(start(SQLAlchemyJobStore(url)).list_entries()) == 1

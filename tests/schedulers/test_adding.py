@@ -416,6 +416,31 @@ def test_an_executor_that_is_missing_is_told_when_a_job_names_it(
     assert caplog.messages == [f"no executor has the alias 'gpu'; known: default, later, processes ({aside})"]
 
 
+def test_an_executor_that_is_missing_is_told_when_a_change_names_it(
+    virtual: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = virtual(started=False)
+    job = scheduler.add_job(nothing, "interval", days=30, id="x")
+    job.modify(executor="early")
+    assert not caplog.messages
+    scheduler.start()
+    aside = "jobs that name it are set aside when they are due, until there is one"
+    assert caplog.messages == [f"no executor has the alias 'early'; known: default ({aside})"]
+    caplog.clear()
+    scheduler.modify_job("x", executor="gpu")
+    scheduler.modify_job("x", executor="gpu", name="other")
+    scheduler.add_job(nothing, "interval", days=30, executor="gpu")
+    scheduler.modify_job("x", executor="default")
+    scheduler.repair_job("x", executor="defualt")
+    assert caplog.messages == [
+        f"no executor has the alias 'gpu'; known: default ({aside})",
+        f"no executor has the alias 'defualt'; did you mean 'default'? ({aside})",
+    ]
+    with pytest.raises(ConfigurationError, match="executor"):
+        scheduler.modify_job("x", executor=5)
+    assert scheduler.modify_job("x", name="same").executor == "defualt"
+
+
 class TestIdentity:
     """A job that is registered again at start-up is the same job."""
 
