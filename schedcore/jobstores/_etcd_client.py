@@ -142,8 +142,9 @@ class EtcdClient:
             with self._alone():
                 self._disconnect()
         except _Interrupts:
-            # The call that was interrupted finds that its connection has gone.
-            self._disconnect()
+            # The call that was interrupted, which needs it still, finds that its connection was closed.
+            if self._connection is not None:
+                self._connection.close()
 
     def _alone(self) -> _Turn:
         """Within this there are calls."""
