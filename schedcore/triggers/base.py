@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from datetime import timezone as fixed_zone
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, NoReturn, Self, SupportsIndex
 
@@ -171,6 +171,16 @@ class BaseTrigger(ABC):
         ``previous_fire_time`` is the last one that was returned, or None at first; the answer must be later than it. With None,
         it is the first fire time at or after ``now``.
         """
+
+    def _apply_jitter(self, next_fire_time: datetime | None, jitter: float | None, now: datetime) -> datetime | None:
+        """A fire time that is later by up to ``jitter`` seconds, at random, for third parties' triggers that call this as those
+        of 3.x do. The delay belongs to their fire times then; ours leave it to the scheduler.
+        """
+        if next_fire_time is None or not jitter:
+            return next_fire_time
+        from random import uniform
+
+        return next_fire_time + timedelta(seconds=uniform(0, jitter))
 
     @staticmethod
     def names_zone(arguments: Mapping[str, Any]) -> bool:

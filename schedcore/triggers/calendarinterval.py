@@ -211,6 +211,26 @@ class CalendarIntervalTrigger(Frozen, GridTrigger):
         put(self, "zone_data_changed", False)
 
     @property
+    def years(self) -> int:
+        """So many years, as they were given, lie between two dates; and the months, weeks and days that follow."""
+        return self._units[0]
+
+    @property
+    def months(self) -> int:
+        """Months, as they were given."""
+        return self._units[1]
+
+    @property
+    def weeks(self) -> int:
+        """Weeks, as they were given."""
+        return self._units[2]
+
+    @property
+    def days(self) -> int:
+        """Days, as they were given."""
+        return self._units[3]
+
+    @property
     def start_date(self) -> date:
         """The date that the others are counted from."""
         return date(*civil(self._wall.dates.start))

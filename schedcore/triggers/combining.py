@@ -43,13 +43,45 @@ from schedcore.triggers.base import (
 from schedcore.triggers.foreign import MAX_STEPS, ForeignTrigger
 from schedcore.triggers.jitter import from_jitter_us
 
-__all__ = ["AndTrigger", "OrTrigger", "bare"]
+__all__ = ["AndTrigger", "BaseCombiningTrigger", "OrTrigger", "bare"]
 
 _STATE_VERSION = 3  # 1 and 2 are those of APScheduler 3.x
 # Children of an ``or`` whose union is counted exactly: 2**6 sets are looked at.
 _COUNTED = 6
 
 
+class BaseCombiningTrigger(BaseTrigger):
+    """The base of a third party's combination, which has the one method of 3.x. ``isinstance`` takes ``and`` and ``or`` for one.
+
+    :param triggers: the triggers. :param jitter: seconds; what it means is the derived class's own affair.
+    :raises InvalidTriggerError: for what is no trigger.
+    """
+
+    __slots__ = ("jitter", "triggers")
+
+    triggers: list[BaseTrigger]
+    jitter: float | None
+
+    def __init__(self, triggers: Iterable[BaseTrigger], jitter: float | None = None) -> None:
+        self._hold(to_triggers(triggers), jitter)
+
+    def _hold(self, children: Iterable[EngineTrigger], jitter: float | None) -> None:
+        self.triggers = [_plain(child) for child in children]
+        self.jitter = jitter
+
+    def __getstate__(self) -> dict[str, Any]:
+        packed = [pack_trigger(child) for child in to_triggers(self.triggers)]
+        return {"version": _STATE_VERSION, "triggers": packed, "jitter": self.jitter}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._hold([unpack_trigger(each) for each in state["triggers"]], state.get("jitter"))
+
+    def __repr__(self) -> str:
+        jitter = "" if self.jitter is None else f", jitter={self.jitter!r}"
+        return f"{type(self).__name__}({self.triggers!r}{jitter})"
+
+
+@BaseCombiningTrigger.register
 class _Combination(Frozen, EngineTrigger):
     """What ``and`` and ``or`` share: children, and being a value."""
 
@@ -92,7 +124,7 @@ class _Combination(Frozen, EngineTrigger):
     @property
     def triggers(self) -> list[BaseTrigger]:
         """The triggers that are combined."""
-        return [child.inner if isinstance(child, ForeignTrigger) else child for child in self._children]
+        return [_plain(child) for child in self._children]
 
     @property
     def elapsed(self) -> bool:  # type: ignore[override]
@@ -190,6 +222,11 @@ class _Combination(Frozen, EngineTrigger):
             )
         except KeyError as error:
             raise ValueError(f"the state of a {type(self).__name__} lacks {error}") from None
+
+
+def _plain(child: EngineTrigger) -> BaseTrigger:
+    """The trigger that the user gave."""
+    return child.inner if isinstance(child, ForeignTrigger) else child
 
 
 class AndTrigger(_Combination):

@@ -130,6 +130,11 @@ class IntervalTrigger(Frozen, GridTrigger):
         return timedelta(microseconds=self.interval_us)
 
     @property
+    def interval_length(self) -> float:
+        """The same in seconds."""
+        return self.interval_us / 1e6
+
+    @property
     def start_date(self) -> datetime:
         """The first fire time, aware, in the trigger's zone."""
         return to_datetime(min(self._start_us, LAST_US)).astimezone(self.timezone)

@@ -53,7 +53,9 @@ class Jitter(float):
 
 
 def from_jitter_us(jitter_us: int) -> float | None:
-    """What the user gave: seconds, or a ``Jitter`` where the delay is hashed; None for no jitter."""
+    """What the user gave: seconds, an int where they are whole, or a ``Jitter`` where the delay is hashed; None for none."""
     if jitter_us < 0:
         return Jitter(-jitter_us / 1e6, "hashed")
-    return jitter_us / 1e6 if jitter_us else None
+    if jitter_us % 1_000_000 == 0:
+        return jitter_us // 1_000_000 or None
+    return jitter_us / 1e6

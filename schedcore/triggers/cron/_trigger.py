@@ -29,6 +29,7 @@ from schedcore.triggers.cron._dst import (
 )
 from schedcore.triggers.cron._rule import CronRule
 from schedcore.triggers.cron._search import Plan, plan_for
+from schedcore.triggers.cron._shown import CronField, fields_of
 from schedcore.triggers.cron._words import in_words
 
 __all__ = ["CronTrigger"]
@@ -114,6 +115,8 @@ class CronTrigger(Frozen, GridTrigger):
     )
 
     plain: ClassVar[bool] = True
+    #: The names of ``fields``, in their order: that of the arguments.
+    FIELD_NAMES: ClassVar[tuple[str, ...]] = KEYWORDS
 
     timezone: tzinfo
     #: Microseconds.
@@ -331,6 +334,15 @@ class CronTrigger(Frozen, GridTrigger):
     def rule(self) -> CronRule:
         """What the schedule means, however it was written."""
         return _read(self._source)
+
+    @property
+    def fields(self) -> list[CronField]:
+        """The schedule in the fields of the keyword form, the most significant first, also where it was left out.
+
+        Of crontab text, weekdays that are numbers there are named, because the numbers of the keyword form are others.
+        That either of two day fields will do is not said here, but by ``rule``.
+        """
+        return fields_of(self._source, self._plan.rule)
 
     @property
     def source(self) -> tuple[str | None, ...] | Crontab:
