@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from schedcore.errors import ConfigurationError, FailureError, UnknownOptionError
+from schedcore.executors._futures import BasePoolExecutor
 from schedcore.executors._workers import ThreadMaker, WorkerPool, daemon_thread
 from schedcore.executors.base import ExecutorHost, RunExecutor, call_run, failed, run_awaitable
 from schedcore.run import Finish, Run, RunState, current_run
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from schedcore.executors._process import ProcessDiedError, ProcessPoolExecutor, RemoteError
 
 __all__ = [
+    "BasePoolExecutor",
     "InitializerError",
     "PoolExecutor",
     "ProcessDiedError",
@@ -143,6 +145,7 @@ class PoolExecutor(RunExecutor):
         return runs
 
 
+@BasePoolExecutor.register
 class WorkerPoolExecutor(PoolExecutor):
     """What thread and process pools share: their options."""
 

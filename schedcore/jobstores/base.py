@@ -22,6 +22,7 @@ framework's loop. Errors of a driver are raised as ``JobStoreError``, with the d
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Container, Sequence
 from datetime import datetime
@@ -125,11 +126,17 @@ class BaseJobStore(ABC):
 
     _scheduler: StoreHost | None = None
     _alias: str = ""
+    _logger = logging.getLogger("schedcore.jobstores")
 
     def start(self, scheduler: StoreHost, alias: str) -> None:
         """Called once, before anything else: connect, create tables. May block; may raise."""
         self._scheduler = scheduler
         self._alias = alias
+        self._logger = logging.getLogger(f"schedcore.jobstores.{alias}")
+
+    def _fix_paused_jobs_sorting(self, jobs: list[Job]) -> None:
+        """Put jobs without a next run time last, in place: for stores of the 3.x kind whose database sorts them first."""
+        jobs.sort(key=lambda job: job.next_run_time is None)
 
     def shutdown(self) -> None:  # noqa: B027  # a store with nothing to let go of need not say so
         """Let go of what was opened. May be called twice."""

@@ -19,6 +19,7 @@ from schedcore.events import (
 from schedcore.executors.base import BaseExecutor
 from schedcore.jobstores.base import BaseJobStore, JobStore
 from schedcore.schedulers._closing import stop_executor
+from schedcore.schedulers._derived import as_job_store, check_executor
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._runs import live_runs
 
@@ -45,6 +46,7 @@ def make_executors(specs: Mapping[str, Any]) -> dict[str, BaseExecutor]:
     executors = {alias: config.build(spec, plugins.EXECUTORS) for alias, spec in specs.items()}
     for alias, executor in executors.items():
         _check(executor, BaseExecutor, f"executors.{alias}", "an executor")
+        check_executor(executor)
     return executors
 
 
@@ -53,7 +55,7 @@ def make_stores(specs: Mapping[str, Any]) -> dict[str, JobStore]:
     stores = {alias: config.build(spec, plugins.JOBSTORES) for alias, spec in specs.items()}
     for alias, store in stores.items():
         _check(store, BaseJobStore, f"jobstores.{alias}", "a job store")
-    return {alias: _as_job_store(store) for alias, store in stores.items()}
+    return {alias: as_job_store(store) for alias, store in stores.items()}
 
 
 def add_executor(
@@ -62,6 +64,7 @@ def add_executor(
     _check_alias(alias)
     made = _make(executor, options, "executors", alias, plugins.EXECUTORS)
     _check(made, BaseExecutor, f"executors.{alias}", "an executor")
+    check_executor(made)
     with scheduler._lock:
         if alias in scheduler._executors:
             raise ConfigurationError(f"an executor with the alias {alias!r} exists already; remove it first")
@@ -95,7 +98,7 @@ def add_jobstore(
     _check_alias(alias)
     made = _make(jobstore, options, "jobstores", alias, plugins.JOBSTORES)
     _check(made, BaseJobStore, f"jobstores.{alias}", "a job store")
-    pump = Pump(scheduler, alias, scheduler._placed(_as_job_store(made)))
+    pump = Pump(scheduler, alias, scheduler._placed(as_job_store(made)))
     with scheduler._lock:
         if alias in scheduler._pumps:
             raise ConfigurationError(f"a job store with the alias {alias!r} exists already; remove it first")
@@ -155,14 +158,6 @@ def _make(component: Any, options: Mapping[str, Any], section: str, alias: str, 
 def _check(component: object, base: type, option: str, what: str) -> None:
     if not isinstance(component, base):
         raise ConfigurationError(f"{option}: {component!r} is not {what} (a subclass of {base.__name__})")
-
-
-def _as_job_store(store: BaseJobStore) -> JobStore:
-    if isinstance(store, JobStore):
-        return store
-    from schedcore.jobstores.simple import SimpleStore
-
-    return SimpleStore(store)
 
 
 def _check_alias(alias: object) -> None:

@@ -16,7 +16,7 @@ from schedcore.errors import MaxInstancesReachedError
 from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
 from schedcore.executors.base import BaseExecutor, ExecutorHost, RunExecutor, call_run, run_coroutine_job, run_job
 from schedcore.executors.debug import DebugExecutor
-from schedcore.executors.pool import ThreadPoolExecutor
+from schedcore.executors.pool import BasePoolExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from schedcore.job import Job
 from schedcore.run import Finish, Run, RunState, current_run
 from schedcore.testing.executor_suite import (
@@ -56,6 +56,45 @@ def test_conformance_of_a_third_party_executor(name: str, left_out: str | None) 
     if left_out is not None:
         pytest.skip(left_out)
     assert check_executor(FuturesExecutor, THIRD_PARTY, only=name) == [name]
+
+
+def pool_of_one() -> BasePoolExecutor:
+    return BasePoolExecutor(concurrent.futures.ThreadPoolExecutor(1))
+
+
+@pytest.mark.parametrize(("name", "left_out"), executor_behaviours(THIRD_PARTY))
+def test_conformance_of_one_with_a_pool_of_futures(name: str, left_out: str | None) -> None:
+    if left_out is not None:
+        pytest.skip(left_out)
+    assert check_executor(pool_of_one, THIRD_PARTY, only=name) == [name]
+
+
+def test_a_pool_that_refuses_or_fails_fails_the_run(host: RecordingHost) -> None:
+    class Broken(concurrent.futures.Executor):
+        def submit(self, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+            future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+            future.set_exception(OSError("the pool broke"))
+            return future
+
+    executor = BasePoolExecutor(Broken())
+    executor.start(host, "broken")
+    runs = hours(1)
+    executor.submit(runs)
+    (finish,) = host.wait(runs)
+    assert (finish.state, str(finish.exception)) == (RunState.FAILED, "the pool broke")
+    closed = pool_of_one()
+    closed.start(host, "closed")
+    closed.shutdown()
+    runs = hours(2)[1:]
+    closed.submit(runs)
+    (finish,) = host.wait(runs)
+    assert (finish.state, str(finish.exception)) == (RunState.FAILED, "cannot schedule new futures after shutdown")
+
+
+def test_pools_of_ours_are_taken_for_one() -> None:
+    assert isinstance(ThreadPoolExecutor(), BasePoolExecutor)
+    assert issubclass(ProcessPoolExecutor, BasePoolExecutor)
+    assert not isinstance(DebugExecutor(), BasePoolExecutor)
 
 
 @pytest.fixture

@@ -305,6 +305,25 @@ class TestHandles:
             job.pause()
 
 
+def test_what_stores_of_3x_call_of_their_base(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    class NullsFirst(RowStore):
+        def get_all_jobs(self) -> list[Job]:
+            jobs = super().get_all_jobs()
+            jobs.sort(key=lambda job: job.next_run_time is not None)
+            self._fix_paused_jobs_sorting(jobs)
+            self._logger.warning("%d jobs", len(jobs))
+            return jobs
+
+    store = NullsFirst()
+    scheduler = make(store)
+    scheduler.pause()
+    scheduler.add_job(work, "interval", seconds=10, id="paused", next_run_time=None)
+    scheduler.add_job(work, "interval", seconds=30, id="late")
+    scheduler.add_job(work, "interval", seconds=20, id="early")
+    assert [job.id for job in store.get_all_jobs()] == ["early", "late", "paused"]
+    assert caplog.record_tuples[-1][::2] == ("schedcore.jobstores.default", "3 jobs")
+
+
 def test_the_wrapper_shows_what_it_wraps() -> None:
     assert repr(SimpleStore(RowStore())) == "<RowStore>"
 
