@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from schedcore.adapters.asyncio import AsyncIOScheduler
+from tests.same_everywhere.neighbour import slowness
 
 
 class VirtualAsyncIO(AsyncIOScheduler):
@@ -44,4 +45,4 @@ def test_a_year_of_a_daily_job_over_both_dst_changes(virtual_loop: Any) -> None:
     spring = date(2026, 3, 29)
     assert {at.strftime("%H:%M") for at in runs if at.date() != spring} == {"02:30"}
     assert {at.strftime("%H:%M") for at in runs if at.date() == spring} == {"03:00"}
-    assert took_s < 1.0, f"a year took {took_s:.2f} s"
+    assert took_s < 1.0 * slowness(), f"a year took {took_s:.2f} s"
