@@ -38,7 +38,7 @@ def test_jobs_of_all_kinds_events_and_a_shutdown_that_waits(patched: bool) -> No
         scheduler.add_job(block, id="threads", executor="threads")
         scheduler.add_job(wait if PATCHED else block, id="pool", executor="pool")
         scheduler.add_job(lambda: 1 / 0, id="fails")
-        gevent.sleep(0.01)
+        until(lambda: [code for code, *_ in events].count(EVENT_JOB_STARTED) == 5)
         result = scheduler.shutdown()
         assert result.ready() and result.get() == [], result
         values = {job_id: value for code, job_id, value in events if code == EVENT_JOB_EXECUTED}
@@ -181,7 +181,7 @@ def test_a_program_that_forgets_to_shut_down_ends_when_its_jobs_have(patched: bo
             gevent.sleep(0.05)
             print("over", flush=True)
         scheduler.add_job(job)
-        scheduler.add_job(print, "interval", seconds=1)
+        scheduler.add_job(print, "interval", hours=1)
         begun.wait()
         print("main ends", flush=True)
         """,
@@ -234,6 +234,7 @@ def test_a_forked_child_has_a_stopped_copy_and_none_of_the_jobs(patched: bool) -
         pid = gevent.os.fork()
         if not pid:
             gate.set()
+            until(lambda: said)
             gevent.sleep(0.1)
             code = 0 if said == ["ended"] and not scheduler.running else 1
             if code:
