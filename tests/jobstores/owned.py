@@ -56,7 +56,7 @@ module, name, arguments = sys.argv[1:]
 store = getattr(import_module(module), name)(**json.loads(arguments))
 scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
 scheduler.start()
-scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a")
+scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id="a", replace_existing=True)
 print("ready", flush=True)
 time.sleep(60)
 """

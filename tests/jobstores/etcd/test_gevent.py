@@ -29,7 +29,7 @@ def use(name):
     assert scheduler.get_job(name).id == name
 
 gevent.spawn(tick)
-store = EtcdJobStore(path, host="127.0.0.1", port=port, timeout=1)
+store = EtcdJobStore(path, host="127.0.0.1", port=port, timeout=3)
 scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
 scheduler.start()
 gevent.joinall([gevent.spawn(use, f"job{number}") for number in range(9)], raise_error=True)

@@ -832,7 +832,7 @@ def _term_names() -> list[tuple[int, str]]:
 def test_an_answer_that_ends_in_the_middle_is_waited_for_no_longer_than_said(
     make: Make, server: EvaluatorServer, monkeypatch: pytest.MonkeyPatch, part: bytes
 ) -> None:
-    store = make(timeout=0.3)
+    store = make(timeout=1.0)
     scheduler = scheduler_on(store)
     start_paused(scheduler)
     raw, other = socket.socketpair()
