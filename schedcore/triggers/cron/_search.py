@@ -14,6 +14,7 @@ for a day that never comes ends. The minutes of a day are one integer of 1,440 b
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -30,11 +31,14 @@ _TABLE_LIMIT = 1024
 _LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 # Every seventh day, for as long as a year may be.
 _EVERY_7TH = sum(1 << day for day in range(0, 371, 7))
+# Weekdays as bits.
+_MONDAY, _FRIDAY, _MONDAY_TO_FRIDAY, _ANY_WEEKDAY = 0x01, 0x10, 0x1F, 0x7F
 
 # The first day of a year, the first day of the next, its matching days as bits, the year.
 _Year = tuple[int, int, int, int]
-# By the weekday of the first and the length of a month: its matching days, and those that match by name; bit 0 is the first.
-_Months = dict[tuple[int, int], tuple[int, int]]
+# Days of a year, bit 0 is 1 January: those of the rule's months; those that match as days, and those that match as weekdays
+# of the month, each as days with the weekdays on which they do. So all that depends on the year is on which weekday it begins.
+_Dates = tuple[int, tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]
 
 
 def first_day(year: int) -> int:
@@ -60,13 +64,13 @@ class Plan:
 
     __slots__ = (
         "_cycle_days",
+        "_dates",
         "_first_s",
         "_kinds",
         "_last_s",
         "_later",
         "_low_second",
         "_minutes",
-        "_months",
         "_per_day",
         "_seconds",
         "_year",
@@ -90,7 +94,7 @@ class Plan:
         self._last_s = 60 * (minutes.bit_length() - 1) + rule.seconds.bit_length() - 1
         self._per_day = minutes.bit_count() * rule.seconds.bit_count()
         self._kinds: dict[int, int] = {}
-        self._months: _Months = {}
+        self._dates: dict[bool, _Dates] = {}
         self._later: dict[int, _Year | None] = {}
         self._cycle_days: int | None = None
         self._years: list[int] | None = None
@@ -290,81 +294,93 @@ class Plan:
             kind += _is_leap(year - 1)
         days = self._kinds.get(kind)
         if days is None:
-            days = self._kinds[kind] = _matching_days(self.rule, weekday, leap, bool(kind & 1), self._months)
+            dates = self._dates.get(leap)
+            if dates is None:
+                dates = self._dates[leap] = _dates_of(self.rule, leap)
+            days = self._kinds[kind] = _matching_days(self.rule, weekday, leap, bool(kind & 1), dates)
         return days
 
 
-def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool, known: _Months) -> int:
-    """A year's matching days, from the weekday of its 1 January (0: Monday), its length and that of the year
-    before. ``known``: what was found of months; there are but 28 kinds of them."""
-    of_months = by_day = by_name = start = 0
+def _dates_of(rule: CronRule, leap: bool) -> _Dates:
+    """What a rule says of the days of a year of one length; see ``_Dates``."""
+    # By the length of a month, where such months of the rule begin: what matches in each times that is what matches in all.
+    starts: dict[int, int] = {}
+    start = 0
     for month, length in enumerate(_LENGTHS, 1):
         if month == 2 and leap:
             length = 29
         if rule.months >> month & 1:
-            first = (weekday + start) % 7
-            found = known.get((first, length))
-            if found is None:
-                found = known[first, length] = _of_month(rule, first, length)
-            of_months |= (1 << length) - 1 << start
-            by_day |= found[0] << start
-            by_name |= found[1] << start
+            starts[length] = starts.get(length, 0) | 1 << start
         start += length
-    by_weekday = by_name
-    for each in range(7):
-        if rule.weekdays >> each & 1:
-            by_weekday |= _EVERY_7TH << (each - weekday) % 7
-    matching = by_day | by_weekday & of_months if rule.either else by_day & by_weekday
+    of_months = 0
+    by_day: dict[int, int] = {}
+    by_name: dict[int, int] = {}
+    for length, begin in starts.items():
+        of_months |= ((1 << length) - 1) * begin
+        for sets, of_month in ((by_day, _by_day(rule, length)), (by_name, _by_name(rule, length))):
+            for weekdays, days in of_month:
+                sets[weekdays] = sets.get(weekdays, 0) | days * begin
+    return of_months, tuple(by_day.items()), tuple(by_name.items())
+
+
+def _by_day(rule: CronRule, length: int) -> Iterator[tuple[int, int]]:
+    """The days of a month by which a rule tells its days, with the weekdays on which they match; bit 0 is the first.
+
+    Nearest to the 15th is that day from Monday to Friday, a Friday the 14th, or a Monday the 16th.
+    """
+    whole, last = (1 << length) - 1, length - 1
+    days = rule.days >> 1 & whole | rule.last_day << last
+    for before in _bits(rule.before_last & whole):
+        days |= 1 << last - before
+    yield _ANY_WEEKDAY, days
+    yield from _named_days(rule.nth_weekdays, rule.last_weekdays, length)
+    nearest = rule.nearest >> 1 & whole
+    for before in _bits(rule.nearest_before_last & whole):
+        nearest |= 1 << last - before
+    if nearest:
+        yield _MONDAY_TO_FRIDAY, nearest
+        # Never in another month: from a Saturday the 1st to Monday the 3rd, and likewise from a Sunday that is the last day.
+        yield _FRIDAY, nearest >> 1 | (nearest >> last) << last - 2
+        yield _MONDAY, (nearest << 1 | (nearest & 1) << 2) & whole
+
+
+def _by_name(rule: CronRule, length: int) -> Iterator[tuple[int, int]]:
+    """Likewise the days by which it tells its weekdays, where these are named."""
+    return _named_days(rule.named_weekdays & (1 << 35) - 1, rule.named_weekdays >> 35, length)
+
+
+def _named_days(nth_weekdays: int, last_weekdays: int, length: int) -> Iterator[tuple[int, int]]:
+    """The days on which "the 2nd Friday" and "the last Sunday" of a month of some length may be, with these weekdays."""
+    for bit in _bits(nth_weekdays):
+        nth, weekday = divmod(bit, 7)
+        yield 1 << weekday, 0x7F << 7 * nth & (1 << length) - 1
+    if last_weekdays:
+        yield last_weekdays, 0x7F << length - 7
+
+
+def _bits(mask: int) -> list[int]:
+    return [place for place in range(mask.bit_length()) if mask >> place & 1]
+
+
+def _on(weekdays: int, weekday: int) -> int:
+    """The days of a year whose 1 January is a weekday that are on some weekdays (bits, 0: Monday)."""
+    return ((weekdays >> weekday | weekdays << 7 - weekday) & _ANY_WEEKDAY) * _EVERY_7TH
+
+
+def _matching_days(rule: CronRule, weekday: int, leap: bool, after_leap: bool, dates: _Dates) -> int:
+    """A year's matching days, from the weekday of its 1 January (0: Monday), its length and that of the year
+    before."""
+    of_months, by_day, by_name = dates
+    matching = 0
+    for weekdays, days in by_day:
+        matching |= days & _on(weekdays, weekday)
+    by_weekday = _on(rule.weekdays, weekday) & of_months
+    for weekdays, days in by_name:
+        by_weekday |= days & _on(weekdays, weekday)
+    matching = matching | by_weekday if rule.either else matching & by_weekday
     if rule.weeks is not None:
         matching &= _days_of_weeks(rule.weeks, weekday, leap, after_leap)
     return matching
-
-
-def _of_month(rule: CronRule, first: int, length: int) -> tuple[int, int]:
-    """The days of a month that begins on a weekday: those that match as days, and those that match as weekdays of the month."""
-    days = rule.days >> 1 & (1 << length) - 1
-    if rule.last_day:
-        days |= 1 << (length - 1)
-    if rule.nth_weekdays or rule.last_weekdays:
-        days |= _named_days(rule.nth_weekdays, rule.last_weekdays, first, length)
-    if rule.before_last:
-        days |= sum(1 << (length - 1 - n) for n in range(1, length) if rule.before_last >> n & 1)
-    if rule.nearest or rule.nearest_before_last:
-        days |= _nearest_days(rule, first, length)
-    named = _named_days(rule.named_weekdays, rule.named_weekdays >> 35, first, length) if rule.named_weekdays else 0
-    return days, named
-
-
-def _named_days(nth_weekdays: int, last_weekdays: int, weekday: int, length: int) -> int:
-    """Days such as "the 2nd Friday" and "the last Sunday" of a month that begins on ``weekday``: bit 0 is the
-    first."""
-    days = 0
-    for bit in range(35):
-        if nth_weekdays >> bit & 1:
-            nth, each = divmod(bit, 7)
-            day = (each - weekday) % 7 + 7 * nth
-            if day < length:
-                days |= 1 << day
-    for each in range(7):
-        if last_weekdays >> each & 1:
-            days |= 1 << (length - 1 - (weekday + length - 1 - each) % 7)
-    return days
-
-
-def _nearest_days(rule: CronRule, weekday: int, length: int) -> int:
-    """The days from Monday to Friday nearest to those that the rule names, never in another month."""
-    days = 0
-    for day in range(length):
-        if rule.nearest >> day + 1 & 1 or rule.nearest_before_last >> length - 1 - day & 1:
-            each = (weekday + day) % 7
-            if each == 5:
-                near = day - 1 if day else 2
-            elif each == 6:
-                near = day + 1 if day + 1 < length else day - 2
-            else:
-                near = day
-            days |= 1 << near
-    return days
 
 
 def _days_of_weeks(weeks: int, weekday: int, leap: bool, after_leap: bool) -> int:
