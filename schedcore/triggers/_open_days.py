@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from itertools import accumulate
 from operator import or_
 
-from schedcore.triggers._bits import bits_at
 from schedcore.triggers._days import (
     ALL_DAYS,
     CHUNK,
@@ -18,20 +17,13 @@ from schedcore.triggers._days import (
     repeating_from,
 )
 from schedcore.triggers._local import month_length
-from schedcore.triggers._year_days import of_kinds
+from schedcore.triggers._year_days import of_kinds, year_length
 
 __all__ = ["NthDays", "RolledDays"]
 
-# The bytes with their bits in the other order.
-_BACKWARD = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-
 
 class NthDays(Days):
-    """The n-th open day of some months (n below 0: from the end), where it is known which days may be open and which closed.
-
-    It is looked for in every other month at once: a one that is added to the closed days at the beginning of a month comes out
-    at the first day that is not closed, and one that comes out of the month is lost in the next.
-    """
+    """The n-th open day of some months (n below 0: from the end), where it is known which days may be open and which closed."""
 
     __slots__ = ("_closed", "_months", "_nth", "_opened")
 
@@ -40,57 +32,73 @@ class NthDays(Days):
         self.repeats = repeating_from((opened, closed))
 
     def make(self, chunk: int) -> int:
-        nth, months, forward = abs(self._nth), self._months, self._nth > 0
-        opened = self._opened.chunk(chunk)
+        opened = self._opened.chunk(chunk) & _of_months(self._months)
+        if not opened:
+            return 0
         certain = opened & ~self._closed.chunk(chunk)
-        known = certain == opened
-        if not forward:
-            opened = _backward(opened)
-            certain = opened if known else _backward(certain)
-        found = 0
-        for odd, (starts, ends) in enumerate(_other_months(forward)):
-            if not any(month % 2 == odd for month in months):
-                continue
-            days = ends - starts
-            first = _nth_of_each(nth, opened, starts, days)
-            if known:
-                found |= first
-            else:
-                # From the n-th that may be open to the n-th that must be, if there is one.
-                last = _nth_of_each(nth, certain, starts, days)
-                found |= opened & days & ends - first & ~(ends - (last << 1))
-        if not forward:
-            found = _backward(found)
-        return found if len(months) == 12 else found & of_kinds(lambda year: _days_of_months(year, months))
+        number, forward = abs(self._nth) - 1, self._nth > 0
+        found, more = _with_so_many_before(number, opened, forward)
+        if certain != opened:
+            # From the n-th that may be open to the n-th that must be, if there is one.
+            found |= more
+            found &= ~_with_so_many_before(number, certain, forward)[1]
+        return opened & found
 
 
-def _nth_of_each(nth: int, days: int, starts: int, whole: int) -> int:
-    """The n-th of some days in each of some months. ``whole``: all days of these months; ``starts``: the first ones."""
-    days &= whole
-    passed = whole ^ days
-    found = 0
-    for _ in range(nth):
-        found = passed + starts & days
-        passed |= found
-    return found
+def _with_so_many_before(number: int, days: int, forward: bool) -> tuple[int, int]:
+    """The days of a chunk that have a number of some days before them in their month, and those that have more; or after them.
+
+    All are counted at once, in binary: a number for each day, of which every bit is an integer with a bit for each day. First
+    each counts the day before it, then that and what the day before it counted, then what these two and the two before them
+    did, …
+    """
+    width = number.bit_length()
+    reaching = _reaching(forward)
+    count: list[int] = []
+    carry = (days << 1 if forward else days >> 1) & reaching[0]
+    beyond = 0  # where it is more than the bits of the number can say
+    for by, inside in zip((1, 2, 4, 8, 16), reaching, strict=True):
+        if len(count) < width:
+            count.append(carry)
+        else:
+            beyond |= carry
+        carry = 0
+        for place, here in enumerate(count):
+            there = (here << by if forward else here >> by) & inside
+            odd = here ^ there
+            count[place] = odd ^ carry
+            carry = here & there | odd & carry
+        if beyond:
+            beyond |= (beyond << by if forward else beyond >> by) & inside
+    more = beyond | carry
+    same = ALL_DAYS & ~more
+    for place in reversed(range(len(count))):
+        if number >> place & 1:
+            same &= count[place]
+        else:
+            more |= same & count[place]
+            same &= ~count[place]
+    return same, more
 
 
 @lru_cache(maxsize=2)
-def _other_months(forward: bool) -> list[tuple[int, int]]:
-    """Of the even months of a chunk, and of the odd ones, the first days and those after the last. Backward: of days in the
-    other order.
-    """
-    if not forward:
-        return [(_backward(ends >> 1), _backward(starts) << 1) for starts, ends in _other_months(True)]
-    odd = of_kinds(lambda year: bits_at([start for start, _ in _months_of(year)[::2]]))
-    even = of_kinds(lambda year: bits_at([start for start, _ in _months_of(year)[1::2]]))
-    return [(even, odd ^ 1 | 1 << CHUNK), (odd, even)]
+def _reaching(forward: bool) -> list[int]:
+    """The days of a chunk that have at least 1, 2, 4, 8 and 16 days of their month before them; or after them."""
+    return [of_kinds(partial(_with_days_before, by, forward)) for by in (1, 2, 4, 8, 16)]
 
 
-def _backward(days: int) -> int:
-    """The days of a chunk in the other order."""
-    text = days.to_bytes(CHUNK // 8 + 1, "little").translate(_BACKWARD)
-    return int.from_bytes(text, "big") >> -CHUNK % 8
+def _with_days_before(by: int, forward: bool, year: int) -> int:
+    days = [(1 << length - by) - 1 << start for start, length in _months_of(year)]
+    return reduce(or_, days) << (by if forward else 0)
+
+
+@lru_cache(maxsize=16)
+def _of_months(months: tuple[int, ...]) -> int:
+    """The days of some months of a chunk."""
+    if len(months) == 12:
+        return ALL_DAYS
+    days = {length: _days_of_months(2000 if length == 366 else 2001, months) for length in (365, 366)}
+    return of_kinds(lambda year: days[year_length(year)])
 
 
 def _days_of_months(year: int, months: tuple[int, ...]) -> int:
