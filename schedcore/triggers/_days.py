@@ -54,8 +54,9 @@ LAST_CHUNK = 19
 EVERY_CHUNK, NO_CHUNK = 0, LAST_CHUNK + 1
 # Chunks kept, of 18 kB each.
 _KEPT = 512
-# The first days of a chunk: to find the first of all takes as long as there are days, and it is among these most often.
-_NEAR = (1 << 8192) - 1
+# Days of a chunk that are looked at first: to find the first of all takes as long as there are days, and it is near most often.
+_STRETCH = 8192
+_NEAR = (1 << _STRETCH) - 1
 # Points of a lattice that are tried in a row.
 _POINTS = 512
 _DAY_US = DAY_S * 1_000_000
@@ -140,6 +141,12 @@ def _first_common(sets: tuple[Days, ...], chunk: int) -> int | None:
     return lowest(days & _NEAR or days) if days else None
 
 
+@lru_cache(maxsize=4 * _KEPT)
+def _stretch(sets: tuple[Days, ...], chunk: int, number: int) -> int:
+    """What several sets have in common in a part of a chunk: to look at it costs no copy of all."""
+    return common_days(sets, chunk) >> number * _STRETCH & _NEAR
+
+
 @lru_cache(maxsize=_KEPT)
 def _ever(sets: tuple[Days, ...]) -> int:
     """The days that any chunk has of all of several sets, and maybe more."""
@@ -154,9 +161,7 @@ def _ever(sets: tuple[Days, ...]) -> int:
 
 @lru_cache(maxsize=_KEPT)
 def _common_text(sets: tuple[Days, ...], chunk: int) -> bytes:
-    """What several sets have in common in a chunk, eight days to a byte, or none at all: to look at some of them costs no copy
-    of all.
-    """
+    """What several sets have in common in a chunk, eight days to a byte, or none at all: for looks at many places of it."""
     days = common_days(sets, chunk)
     return days.to_bytes(CHUNK // 8 + 1, "little") if days else b""
 
@@ -172,17 +177,17 @@ def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> i
     while True:
         like = chunk if chunk < repeats else repeats
         soonest = _first_common(sets, like)
-        if soonest is not None and soonest >= place:
-            return FIRST_DAY + chunk * CHUNK + soonest
         if soonest is not None:
-            text = _common_text(sets, like)
-            first, rest = place >> 3, place & 7
-            found = int.from_bytes(text[first : first + 64], "little") >> rest  # the near ones first
-            if found:
-                return FIRST_DAY + chunk * CHUNK + place + lowest(found)
-            far = text[first + 64 :].lstrip(b"\0")
-            if far:
-                return FIRST_DAY + chunk * CHUNK + 8 * (len(text) - len(far)) + lowest(far[0])
+            start = FIRST_DAY + chunk * CHUNK
+            if soonest >= place:
+                return start + soonest
+            near = _stretch(sets, like, place // _STRETCH) >> place % _STRETCH
+            if near:
+                return start + place + lowest(near)
+            beyond = (place // _STRETCH + 1) * _STRETCH
+            rest = common_days(sets, like) >> beyond
+            if rest:
+                return start + beyond + lowest(rest & _NEAR or rest)
         if chunk >= LAST_CHUNK or (whole and chunk >= repeats) or (chunk >= 0 and repeats > 1 and not _ever(sets)):
             return None
         chunk, place, whole = chunk + 1, 0, True
@@ -292,13 +297,15 @@ class Smeared(Days):
 
     def _moved(self, here: int, before: int, after: int) -> int:
         """``before`` and ``after``: the days of the chunks beside the one that is here."""
-        earlier, later = max(-self._least, 0), max(self._most, 0)
-        found = here << later
-        if earlier:
-            found |= (after & (1 << earlier) - 1) << CHUNK + later
-        if later:
-            found |= before >> CHUNK - later
-        return widened(found, self._most - self._least) >> later - self._least & ALL_DAYS
+        least, most = self._least, self._most
+        found = here
+        if least < 0:
+            found |= (after & (1 << -least) - 1) << CHUNK
+        if most > 0:
+            found = found << most | before >> CHUNK - most
+        found = widened(found, most - least)
+        by = max(most, 0) - least  # places that what is widened is too high
+        return (found >> by if by else found) & ALL_DAYS
 
 
 class RangeDays(Days):
