@@ -53,7 +53,7 @@ MAX_STEPS, _LEAPS_OF_A_LOOK = 2000, 31
 # Leaps of a search in an outline, and steps of one look into it: what takes more is looked for in all boxes.
 _OUTLINE_LEAPS, _OUTLINE_STEPS = 16, 64
 # So few pairs of boxes are looked into at once.
-_FEW = 8
+_FEW = 4
 
 _SECOND_US = 1_000_000
 _DAY_US = DAY_S * _SECOND_US
@@ -160,9 +160,9 @@ class Meeting:
         "_known_finder",
         "_known_outline",
         "_lost_at",
-        "_names",
         "_parts",
         "_tolerance_us",
+        "_triggers",
         "exact",
         "never",
     )
@@ -174,7 +174,7 @@ class Meeting:
 
     def __init__(self, triggers: Sequence[EngineTrigger], tolerance_us: int = 0) -> None:
         self._tolerance_us = tolerance_us
-        self._names = ", ".join(map(str, triggers))
+        self._triggers = tuple(triggers)
         quick_first = attrgetter("searches")  # what one of them rules out, those that search are not asked about
         self._found: tuple[int, int | None] = (LAST_US + 1, None)  # a question and its answer, which holds in between
         # A search that ended without an answer: from where to where the first candidate is the same, and what was said.
@@ -313,8 +313,9 @@ class Meeting:
         return all((part.next_us(FIRST_US - 1) or 0) + _CYCLE_US < at_us for part in self._parts)
 
     def _lost(self, after_us: int, at_us: int) -> InvalidTriggerError:
+        names = ", ".join(map(str, self._triggers))
         text = (
-            f"these triggers did not meet between {_shown(after_us)} and {_shown(at_us)}, where the search ended: {self._names}; "
+            f"these triggers did not meet between {_shown(after_us)} and {_shown(at_us)}, where the search ended: {names}; "
             f"give them a start in common, or a tolerance"
         )
         return InvalidTriggerError(text, field="triggers")

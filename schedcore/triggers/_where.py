@@ -357,7 +357,9 @@ def boxes_of(trigger: EngineTrigger) -> tuple[Box, ...]:
     return ANYWHERE
 
 
-def _within(boxes: Sequence[Box], from_us: int, upto_us: int) -> tuple[Box, ...]:
+def _within(boxes: tuple[Box, ...], from_us: int, upto_us: int) -> tuple[Box, ...]:
+    if from_us <= FIRST_US and upto_us >= LAST_US:
+        return boxes
     return tuple(box._replace(from_us=max(box.from_us, from_us), upto_us=min(box.upto_us, upto_us)) for box in boxes)
 
 
