@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from schedcore.cli import explain
+from schedcore.cli.arguments import file_name, text
 from schedcore.cli.words import clean
 from schedcore.errors import MissingExtraError, SchedcoreError, UsageError
 
@@ -85,7 +86,12 @@ def _version(value: bool) -> None:
 _Debug = Annotated[bool, typer.Option("--debug", help="On an error, show where in the code it arose.")]
 _Store = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="The job store: a database URL, or the path of an SQLite file."),
+    typer.Option(
+        "--store",
+        metavar="URL",
+        callback=file_name,
+        help="The job store: a database URL, or the path of an SQLite file.",
+    ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON: a list of objects with stable field names.")]
 
@@ -109,7 +115,9 @@ def root(
 
 @app.command(short_help="Run the jobs of a schedule in the foreground.")
 def run(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A schedule: a TOML file or a crontab.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", callback=file_name, help="A schedule: a TOML file or a crontab.")
+    ],
     for_s: Annotated[
         float | None, typer.Option("--for", metavar="SECONDS", min=0.0, help="Stop by itself after this time.")
     ] = None,
@@ -118,6 +126,7 @@ def run(
         typer.Option(
             "--store",
             metavar="URL",
+            callback=file_name,
             help="Where jobs and runs are kept: a database URL, the path of an SQLite file, or memory. "
             "Default: an SQLite file beside FILE (jobs.sqlite for jobs.toml).",
         ),
@@ -161,7 +170,9 @@ def run(
 _Target = Annotated[
     str | None,
     typer.Argument(
-        metavar="FILE", help="A schedule or an SQLite file. Default: the only *.sqlite file in this folder."
+        metavar="FILE",
+        callback=file_name,
+        help="A schedule or an SQLite file. Default: the only *.sqlite file in this folder.",
     ),
 ]
 
@@ -196,7 +207,9 @@ def jobs(
 def runs(
     file: _Target = None,
     store: _Store = None,
-    job: Annotated[str | None, typer.Option("--job", metavar="ID", help="Only runs of this job.")] = None,
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="ID", callback=text, help="Only runs of this job.")
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only runs that failed or were lost.")] = False,
     limit: Annotated[
         int, typer.Option("--limit", "-n", metavar="N", min=1, max=2**31 - 1, help="How many, latest first.")

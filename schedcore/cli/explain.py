@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from schedcore.cli.arguments import text
 from schedcore.errors import InvalidTriggerError
 
 if TYPE_CHECKING:
@@ -111,12 +112,16 @@ def next_times(
 
 _Schedule = Annotated[
     str,
-    typer.Argument(metavar="SCHEDULE", help="Crontab text in quotes, such as '*/5 9-17 * * mon-fri' or @daily."),
+    typer.Argument(
+        metavar="SCHEDULE", callback=text, help="Crontab text in quotes, such as '*/5 9-17 * * mon-fri' or @daily."
+    ),
 ]
 _Dialect = Annotated[Dialect, typer.Option("--dialect", "-d", help="How the text is read.")]
 _Zone = Annotated[
     str | None,
-    typer.Option("--timezone", "-z", metavar="ZONE", help="Such as Europe/Berlin. Default: that of this machine."),
+    typer.Option(
+        "--timezone", "-z", metavar="ZONE", callback=text, help="Such as Europe/Berlin. Default: that of this machine."
+    ),
 ]
 # Some seconds' work. All of them are in memory before the first is shown.
 _MOST = 100_000
@@ -124,7 +129,8 @@ _Count = Annotated[
     int, typer.Option("--count", "-n", metavar="N", min=0, max=_MOST, help="How many fire times to show.")
 ]
 _Seed = Annotated[
-    str | None, typer.Option("--seed", metavar="ID", help="The id of the job, for a schedule with H in it.")
+    str | None,
+    typer.Option("--seed", metavar="ID", callback=text, help="The id of the job, for a schedule with H in it."),
 ]
 _Dst = Annotated[
     Dst,
@@ -164,6 +170,7 @@ def register(app: typer.Typer, readable: Callable[[bool], AbstractContextManager
             typer.Option(
                 "--at",
                 metavar="INSTANT",
+                callback=text,
                 help="Why does it run then, or not? ISO 8601, such as 2026-03-29T02:30; local without an offset.",
             ),
         ] = None,

@@ -1,14 +1,17 @@
-"""Standard streams that are closed, full, or of an encoding that lacks letters: the command does its work all the same."""
+"""Standard streams that are closed, full, or of an encoding that lacks letters, and arguments likewise: the command does its work
+all the same, or says why not.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
@@ -102,3 +105,45 @@ class TestEncoding:
         code, out, _ = ask(world, "jobs", world.file, "--json", PYTHONIOENCODING=encoding)
         assert code == 0
         assert [job["id"] for job in json.loads(out)] == ["größe ☃"]
+
+
+class TestArguments:
+    """What a locale has no letters for: with ``LC_ALL=C`` and no UTF-8 mode all that is no ASCII."""
+
+    ASCII: ClassVar[dict[str, str]] = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "utf-8"}
+
+    def test_ids_are_utf_8_whatever_the_locale(self, world: World) -> None:
+        world.write(NAMED)
+        run_once(world)
+        code, out, err = ask(world, "runs", world.file, "--job", "größe ☃", "--json", **self.ASCII)
+        assert (code, err) == (0, "")
+        assert {run["job"] for run in json.loads(out)} == {"größe ☃"}
+        assert "there is no job 'grün'" in ask(world, "runs", world.file, "--job", "grün", **self.ASCII)[2]
+        seeded = [ask(world, "next", "H H * * *", "--seed", "größe", **more)[1] for more in ({}, self.ASCII)]
+        assert seeded[0] == seeded[1] != ""
+
+    @pytest.mark.parametrize("variables", [{}, ASCII], ids=["utf-8", "ascii"])
+    @pytest.mark.parametrize(
+        "arguments",
+        [("runs", "--job", "gr\udcf6"), ("next", "gr\udcf6"), ("next", "@daily", "--seed", "gr\udcf6"),
+         ("next", "@daily", "--timezone", "gr\udcf6"), ("explain", "@daily", "--at", "gr\udcf6")],
+    )  # fmt: skip
+    def test_bytes_that_are_no_text_are_refused_by_name(
+        self, world: World, arguments: tuple[str, ...], variables: dict[str, str]
+    ) -> None:
+        code, out, err = ask(world, *arguments, **variables)
+        assert (code, out) == (2, "")
+        name = arguments[-2] if arguments[-2].startswith("--") else "SCHEDULE"
+        assert re.search(rf"Invalid value for '?{name}\b.*: byte 0xf6 in 'gr\\\\xf6' is not UTF-8", err), err
+
+    @pytest.mark.parametrize(
+        "command", [("run", "größe.toml"), ("jobs", "größe.toml"), ("runs", "--store", "größe.sqlite")]
+    )
+    def test_names_of_files_that_cannot_be_used_are_refused(self, world: World, command: tuple[str, ...]) -> None:
+        world.folder.joinpath("größe.toml").write_text(f"[[jobs]]\n{NAMED}\n", encoding="utf-8")
+        code, out, err = ask(world, *command, **self.ASCII)
+        assert (code, out) == (2, "")
+        name = command[-2] if command[-2].startswith("--") else "FILE"
+        assert re.search(rf"Invalid value for '?{name}\b", err), err
+        assert f"{command[-1]!r} has letters that names of files cannot have here" in err
+        assert "set LC_ALL=C.UTF-8 or PYTHONUTF8=1" in err
