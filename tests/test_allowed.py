@@ -159,6 +159,14 @@ def test_what_is_harmless_needs_no_permission() -> None:
     assert found("math:sqrt")(4) == 2
 
 
+@pytest.mark.parametrize("reference", ["linecache:getlines", "smtplib:SMTP", "pytest:main"])
+def test_what_is_not_listed_needs_none_either(reference: str) -> None:
+    """As the documentation says, so that nobody takes the list for a boundary: a list of patterns is one."""
+    assert callable(found(reference))
+    with pytest.raises(ReferenceNotAllowedError):
+        found(reference, ["myapp.jobs:*"])
+
+
 def test_nothing_is_imported_for_a_reference_that_is_not_allowed() -> None:
     sys.modules.pop("this", None)
     with pytest.raises(ReferenceNotAllowedError, match=r"none of the references .* \(allowed_refs: myapp:\*\)"):

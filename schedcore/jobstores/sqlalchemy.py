@@ -83,8 +83,8 @@ class SQLAlchemyJobStore(JobStore):
     :param serializer: ``"json"``, ``"cbor"``, ``"pickle"``, a ``Serializer``, or text that leads to one: how jobs become bytes.
     :param signing_key: one or several keys (bytes, or text): records are signed with the first, and read only if one of them
         signed them (``schedcore.serializers.signed``).
-    :param allowed_refs: what functions stored jobs may name, such as ``["myapp.jobs:*"]``; None: all but those that run programs
-        or code, or change files (``schedcore.allowed``).
+    :param allowed_refs: what functions stored jobs may name, such as ``["myapp.jobs:*"]``; None: all but those of the standard
+        library that run programs or code, or change files, which draws no boundary (``schedcore.allowed``).
     :param history: finished runs kept for each job, from 1 up.
     :param history_age: seconds that a finished run is kept; None: however old.
     :param read_only: only look: nothing is locked, created or changed, and no function is imported (see ``open_reader``).
