@@ -11,8 +11,8 @@ names such as ``__globals__`` is not what its module offers.
 
 Without ``allowed_refs`` everything may be named but what ``RISKY`` lists, the parts of the standard library that run programs or
 code, or change files; what the standard library keeps to itself (names that begin with ``_``); and schedcore itself, which runs
-programs (``run_command``), and has schedulers and job stores, which import and call what their arguments say. That draws no boundary:
-what is left reads files and opens connections, and a library that is installed may run programs. A program whose job
+programs (``run_command``), and has schedulers and job stores, which import and call what their arguments say. That draws no
+boundary: what is left reads files and opens connections, and a library that is installed may run programs. A program whose job
 really is ``os.system`` says so: ``allowed_refs=["default", "os:system"]``, where ``"default"`` stands for that rule.
 """
 
