@@ -256,6 +256,8 @@ def near(boxes: Sequence[Box], distance_us: int) -> tuple[Box, ...]:
 
 def _united(boxes: Sequence[Box]) -> tuple[Box, ...]:
     """The same in fewer boxes: those that differ in nothing but the minutes, or the seconds, are one."""
+    if len(boxes) < 2:
+        return tuple(boxes)
     minutes: dict[Box, int] = {}
     for box in boxes:
         alike = box._replace(minutes=0)
@@ -271,7 +273,7 @@ def outermost(boxes: Sequence[Box]) -> tuple[Box, ...]:
     """The same instants in fewer boxes, of which it is not known any more which clocks they are by."""
     if len(boxes) < 2:
         return tuple(boxes)
-    found = _united([box._replace(clocks=()) for box in boxes])
+    found = _united([box._replace(clocks=()) if box.clocks else box for box in boxes])
     alike: dict[tuple[object, ...], list[Box]] = {}
     for box in found:
         alike.setdefault((box.period_us, box.offset_us, box.windows, frozenset(box.days)), []).append(box)

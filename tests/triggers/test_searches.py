@@ -1,4 +1,4 @@
-"""How far questions search: in steps, which are the same on every machine, of some 2 us each.
+"""How far questions search: in steps, which are the same on every machine, of some 2 us each, and in lines of Python.
 
 How long it takes is measured by ``python -m benchmarks triggers``, on the same schedules.
 """
@@ -21,11 +21,12 @@ from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Holidays, We
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.interval import IntervalTrigger
+from tests.effort import lines_run
 
 # Behind everything else: what is tested is the schedcore that is installed.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from benchmarks._schedules import ASKED, KINDS
+from benchmarks._schedules import ASKED, KINDS, forget
 
 # By kind: how many of a thousand may end without an answer, and the steps that 98 of a hundred, and all, stay within.
 BOUNDS = {
@@ -73,6 +74,51 @@ def test_a_first_question_takes_few_steps(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_do_two_thousand(kind: str) -> None:
     check(kind, 2000, 0.98)
+
+
+# By kind: the lines that nine of ten first questions, and all, stay within.
+LINES = {
+    "cron": (1000, 12_000),
+    "interval": (10, 10),
+    "calendarinterval": (300, 600),
+    "rrule": (3200, 11_000),
+    "businessday": (3700, 6500),
+    "excluding": (4900, 12_000),
+    "and": (6200, 31_000),
+    "and_near": (10_000, 24_000),
+    "nested": (13_000, 33_000),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", LINES)
+def test_all_that_a_first_question_works_out_takes_few_lines(kind: str) -> None:
+    """That is most of it: the days of 400 years, and boxes for each offset of a zone. Steps count the search alone."""
+    for extra, module in (("rrule", "dateutil"), ("holidays", "holidays")):
+        pytest.importorskip(module, reason=f"needs the extra {extra}, of which some of the schedules are")
+    random = Random(f"lines of {kind}")
+    taken: list[int] = []
+
+    def ask() -> None:
+        try:
+            trigger.next_us(asked_us)
+        except InvalidTriggerError:
+            return
+
+    while len(taken) < 200:
+        trigger_seed, asked = random.random(), random.choice(ASKED)
+        asked_us = from_datetime(datetime.fromisoformat(asked))
+        try:
+            trigger = KINDS[kind](Random(trigger_seed))
+        except InvalidTriggerError:  # refused when it is made
+            continue
+        ask()  # what is worked out once for its zones
+        forget()
+        trigger = KINDS[kind](Random(trigger_seed))
+        taken.append(lines_run(ask))
+    assert sorted(taken)[180] <= LINES[kind][0]
+    assert max(taken) <= LINES[kind][1]
 
 
 def check_each(trigger: EngineTrigger, asked: str, answers: list[str | None], most_steps: int) -> None:
