@@ -19,7 +19,17 @@ from schedcore.clock import from_datetime, to_datetime
 from schedcore.errors import InvalidTriggerError, did_you_mean
 from schedcore.triggers.jitter import Jitter
 
-__all__ = ["FIRST_US", "LAST_US", "local_zone", "same_zone", "to_instant", "to_jitter", "to_zone", "zone_state"]
+__all__ = [
+    "FIRST_US",
+    "LAST_US",
+    "iso_text",
+    "local_zone",
+    "same_zone",
+    "to_instant",
+    "to_jitter",
+    "to_zone",
+    "zone_state",
+]
 
 # Microseconds. The instants that triggers answer with: two days inside what datetime can express (years 1 to
 # 9999), so that every zone can show them.
@@ -28,6 +38,9 @@ LAST_US = from_datetime(datetime(9999, 12, 30, tzinfo=UTC))
 
 _FIXED = re.compile(r"(?:UTC|GMT)?([+-])(\d\d):(\d\d)(?::(\d\d))?")
 _OFFSET_LIKE = re.compile(r"(?:UTC|GMT)?[+-]\d.*", re.IGNORECASE)
+# A date in which people leave zeros out, and numbers of one digit that are no fraction.
+_LOOSE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}(?!\d).*")
+_ONE_DIGIT = re.compile(r"(?<![\d.,])\d(?!\d)")
 # What clocks and mails call a zone. EST, MST and a few others are IANA names as well, of fixed offsets in America, so that the
 # nearest name is a wrong one.
 _ABBREVIATION = re.compile(r"[A-Z]{2,5}")
@@ -181,6 +194,12 @@ def same_zone(one: tzinfo, other: tzinfo) -> bool:
     return one is other or zone_state(one) == zone_state(other)
 
 
+def iso_text(text: str) -> str:
+    """A date as ISO 8601 writes it, of one without the zeros (``2026-3-9 7:05:00``), as 3.x takes it."""
+    text = text.strip()
+    return _ONE_DIGIT.sub(r"0\g<0>", text) if _LOOSE.fullmatch(text) else text
+
+
 def to_instant(value: date | datetime | str, zone: tzinfo, field: str) -> int:
     """Microseconds since the epoch of a date, a datetime or ISO 8601 text; without an offset it is local in
     ``zone``.
@@ -191,7 +210,7 @@ def to_instant(value: date | datetime | str, zone: tzinfo, field: str) -> int:
     """
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(value.strip())
+            moment = datetime.fromisoformat(iso_text(value))
         except ValueError as error:
             raise InvalidTriggerError(
                 f"{field}: {value!r} is not a date ({error}); write ISO 8601 text such as '2026-03-29', "

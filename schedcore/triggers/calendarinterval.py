@@ -31,7 +31,16 @@ from schedcore.triggers._counted_dates import CountedDates
 from schedcore.triggers._local import DAY_S, Gap, civil, clock, day_number, is_fixed, wall_instant
 from schedcore.triggers._stored import bound_in, check_version, is_other_release, jitter_in, number_in, zone_stamp
 from schedcore.triggers._wall_dates import WallDates, local_day
-from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
+from schedcore.triggers._zones import (
+    FIRST_US,
+    LAST_US,
+    iso_text,
+    same_zone,
+    to_instant,
+    to_jitter,
+    to_zone,
+    zone_state,
+)
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, Swallowed, unknown_option
 from schedcore.triggers.cron._changes import ClockChange
 from schedcore.triggers.cron._dst import is_still, offsets_for
@@ -513,7 +522,7 @@ def _plain_date(value: object) -> date | None:
         return value
     if isinstance(value, str):
         try:
-            return date.fromisoformat(value.strip())
+            return date.fromisoformat(iso_text(value))
         except ValueError:
             return None
     return None

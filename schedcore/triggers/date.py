@@ -14,7 +14,15 @@ from typing import Any, ClassVar, Never, Self
 from schedcore.clock import from_datetime, to_datetime
 from schedcore.triggers import _old_states
 from schedcore.triggers._stored import check_version, instant_in, is_other_release, number_in, zone_stamp
-from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_zone, zone_state
+from schedcore.triggers._zones import (
+    FIRST_US,
+    LAST_US,
+    iso_text,
+    same_zone,
+    to_instant,
+    to_zone,
+    zone_state,
+)
 from schedcore.triggers.base import BaseTrigger, Frozen, GridTrigger, unknown_option
 
 __all__ = ["DateTrigger"]
@@ -151,7 +159,7 @@ class DateTrigger(Frozen, GridTrigger):
 
 def _is_local(value: date | datetime | str, zone: tzinfo) -> bool:
     """Whether a date names a time on the wall clock of a zone, and not one with an offset."""
-    moment = datetime.fromisoformat(value.strip()) if isinstance(value, str) else value
+    moment = datetime.fromisoformat(iso_text(value)) if isinstance(value, str) else value
     given = moment.tzinfo if isinstance(moment, datetime) else None
     return given is None or (not isinstance(given, fixed_zone) and same_zone(to_zone(given), zone))
 

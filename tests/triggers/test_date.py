@@ -13,6 +13,8 @@ import pytest
 
 from schedcore.clock import from_datetime
 from schedcore.errors import InvalidTriggerError
+from schedcore.triggers._zones import iso_text
+from schedcore.triggers.calendarinterval import CalendarIntervalTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
@@ -263,3 +265,33 @@ def test_a_local_time_that_other_zone_data_jump_over_runs_as_much_later(monkeypa
     for wrong in (5, "noon", "2030-02-30T00:00:00"):
         with pytest.raises(ValueError, match="for local, which is no local time"):
             made.__setstate__(state | {"local": wrong, "zone_data": "2030a"})
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("2026-3-9", "2026-03-09"),
+        ("2026-3-9 7:05:00", "2026-03-09 07:05:00"),
+        (" 2026-03-9T7:5:3.5+2:00 ", "2026-03-09T07:05:03.5+02:00"),
+        ("2026-03-09 07:05:03,5", "2026-03-09 07:05:03,5"),
+        ("2026-W11-1", "2026-W11-1"),
+    ],
+)
+def test_dates_in_which_zeros_are_left_out(text: str, read: str) -> None:
+    assert iso_text(text) == read
+    assert DateTrigger(text, "UTC").run_date == DateTrigger(datetime.fromisoformat(read), "UTC").run_date
+    assert IntervalTrigger(days=1, start_date=text, timezone="UTC").start_date == DateTrigger(read, "UTC").run_date
+
+
+def test_a_calendar_interval_takes_them_for_dates() -> None:
+    # Its whole last day, as of a date, and not until midnight.
+    trigger = CalendarIntervalTrigger(days=1, hour=9, start_date="2026-3-1", end_date="2026-3-2", timezone="UTC")
+    assert trigger == CalendarIntervalTrigger(
+        days=1, hour=9, start_date="2026-03-01", end_date="2026-03-02", timezone="UTC"
+    )
+
+
+@pytest.mark.parametrize("text", ["2026-3", "26-3-9", "2026-3-90", "2026-13-1", "3-9-2026"])
+def test_dates_that_lack_more_than_zeros(text: str) -> None:
+    with pytest.raises(InvalidTriggerError, match=f"run_date: '{text}' is not a date"):
+        DateTrigger(text, "UTC")
