@@ -345,30 +345,36 @@ class TestTimeout:
     def test_a_limit_that_no_lock_can_wait_for_is_none(self, timeout: float) -> None:
         assert run_command(["echo", "quick"], timeout=timeout).output == "quick\n"
 
+    def overrun(self, text: str, grace: float = 5.0) -> CommandTimeoutError:
+        """How a command that says "begun" was stopped. On a busy machine it may need longer than its timeout to say so."""
+        for timeout in (0.2, 2.0, 20.0):
+            with pytest.raises(CommandTimeoutError) as caught:
+                run_command(text, timeout=timeout, grace=grace)
+            assert caught.value.timeout_s == timeout
+            if "begun" in caught.value.output:
+                break
+        return caught.value
+
     def test_sigterm_to_the_whole_group(self) -> None:
-        with pytest.raises(CommandTimeoutError) as caught:
-            run_command("echo begun; sleep 1000 | sleep 1000", timeout=0.2)
-        error = caught.value
+        error = self.overrun("echo begun; sleep 1000 | sleep 1000")
         assert error.exit_code == -signal.SIGTERM
-        assert error.timeout_s == 0.2
         assert str(error) == (
-            "command 'echo begun; sleep 1000 | sleep 1000' ran longer than its timeout of 0.2 s "
+            f"command 'echo begun; sleep 1000 | sleep 1000' ran longer than its timeout of {error.timeout_s:g} s "
             "and was stopped (was killed by SIGTERM): begun"
         )
 
     def test_then_sigkill(self) -> None:
-        with pytest.raises(CommandTimeoutError) as caught:
-            run_command("trap '' TERM; while :; do sleep 0.05; done", timeout=0.2, grace=0.2)
-        assert caught.value.exit_code == -signal.SIGKILL
+        error = self.overrun("trap '' TERM; echo begun; while :; do sleep 0.05; done", grace=0.2)
+        assert error.exit_code == -signal.SIGKILL
 
     def test_a_program_that_ends_well_on_sigterm_has_still_run_out_of_time(self) -> None:
-        with pytest.raises(CommandTimeoutError, match=r"timeout of 0.5 s .*\(ended with exit code 0\): bye"):
-            run_command("trap 'echo bye; exit 0' TERM; while :; do sleep 0.02; done", timeout=0.5)
+        error = self.overrun("trap 'echo bye; exit 0' TERM; echo begun; while :; do sleep 0.02; done")
+        assert str(error).endswith("s and was stopped (ended with exit code 0): bye")
 
 
 class TestBackground:
     def test_a_process_left_behind_does_not_hold_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(command, "LINGER_S", 0.1)
+        monkeypatch.setattr(command, "LINGER_S", 1.0)
         began = time.monotonic()
         result = run_command("sleep 1000 & echo $!")
         assert time.monotonic() - began < WAIT_S
@@ -378,7 +384,8 @@ class TestBackground:
         assert psutil.Process(int(pid)).is_running()
         os.kill(int(pid), signal.SIGKILL)
 
-    def test_what_it_writes_soon_is_still_read(self) -> None:
+    def test_what_it_writes_soon_is_still_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(command, "LINGER_S", WAIT_S)
         assert run_command("(sleep 0.1; echo late) & echo early").output == "early\nlate\n"
 
     def test_a_detached_one_is_left_alone(self) -> None:

@@ -651,6 +651,7 @@ def test_an_exit_hook_that_was_there_first_can_wait_for_jobs(tmp_path: Path) -> 
 
             def close():
                 cut = executor.shutdown(wait=False)
+                open(STOPPED, "w").close()
                 executor.join()
                 print(len(cut), *(finish.state for finish in host.finished))
 
@@ -662,10 +663,11 @@ def test_an_exit_hook_that_was_there_first_can_wait_for_jobs(tmp_path: Path) -> 
                 host = RecordingHost()
                 executor = ProcessPoolExecutor(1)
                 executor.start(host, "default")
-                runs = [make_run(exec, "import time; time.sleep(0.2)"), make_run(int)]
+                wait = f"import os, time\\nwhile not os.path.exists({STOPPED!r}): time.sleep(0.002)"
+                runs = [make_run(exec, wait), make_run(int)]
                 executor.submit(runs)
                 host.wait_started(runs[:1])
-        """)
+        """).replace("STOPPED", repr(str(tmp_path / "stopped")))
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=WAIT_S, check=True)
     assert (done.stdout, done.stderr) == ("1 cancelled succeeded\n", "")
