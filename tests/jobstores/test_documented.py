@@ -13,12 +13,14 @@ import pytest
 from schedcore import config, plugins
 from schedcore.errors import MissingExtraError
 from schedcore.jobstores.base import JobStore
+from schedcore.testing import EventLog, VirtualScheduler
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "job-stores.md"
 TEXT = PAGE.read_text(encoding="utf-8")
+OWN = TEXT.index("## A job store of your own")
 BLOCKS = [
     pytest.param(match[1], id=f"line {TEXT.count(chr(10), 0, match.start()) + 1}")
-    for match in re.finditer(r"^```python\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    for match in re.finditer(r"^```python\n(.*?)^```$", TEXT[:OWN], re.MULTILINE | re.DOTALL)
 ]
 CALLS = re.findall(r"^\| `([\w.]+)\.(\w+)\((.*?)\)` \|", TEXT, re.MULTILINE)
 URLS = re.findall(r"[\w+]+://\S+", TEXT[TEXT.index("### URLs") : TEXT.index("### Redis")])
@@ -55,6 +57,24 @@ def test_constructors_take_what_the_table_says(module: str, name: str, arguments
     for parameter, _, default in said:
         if default not in ("", "…"):
             assert repr(taken[parameter].default) == default.replace('"', "'")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_store_of_ones_own_is_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second block holds the first one's store to the contract, and raises if something is missing."""
+    monkeypatch.chdir(tmp_path)
+    store, check = re.findall(r"^```python\n(.*?)^```$", TEXT[OWN:], re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(store, str(PAGE), "exec"), names)
+    scheduler = VirtualScheduler(start="2026-01-01T00:00:00Z", timezone="UTC", jobstores={"default": names["store"]})
+    log = EventLog(scheduler)
+    scheduler.start()
+    scheduler.add_job(dict, "interval", hours=1, id="a")
+    scheduler.advance(3 * 3600)
+    assert len(log.executed("a")) == 3
+    scheduler.shutdown()
+    exec(compile(check, str(PAGE), "exec"), names)
 
 
 def test_there_is_a_table_and_blocks() -> None:
