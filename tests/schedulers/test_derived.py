@@ -121,9 +121,10 @@ def test_one_that_is_derived_for_what_is_called_is_left_as_it_is() -> None:
 
 
 def test_a_durable_store_with_methods_that_are_not_called_is_refused(tmp_path: Path) -> None:
-    sqlalchemy = pytest.importorskip("schedcore.jobstores.sqlalchemy", reason="needs sqlalchemy")
+    pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
 
-    class Filtered(sqlalchemy.SQLAlchemyJobStore):  # type: ignore[name-defined,misc]
+    class Filtered(SQLAlchemyJobStore):
         def get_due_jobs(self, now: datetime) -> list[Job]:
             raise AssertionError
 
