@@ -80,12 +80,13 @@ class BaseExecutor(ABC):
     """
 
     _host: ExecutorHost | None = None
+    _scheduler: ExecutorHost | None = None  # the same by its name in 3.x
     _logger = logging.getLogger("schedcore.executors")
     _alias = ""
 
     def start(self, scheduler: ExecutorHost, alias: str) -> None:
         """Called once by the scheduler, with its alias there, before any run is submitted."""
-        self._host = scheduler
+        self._host = self._scheduler = scheduler
         self._alias = alias
         self._logger = logging.getLogger(f"schedcore.executors.{alias}")
         self._submitted: dict[str, list[Run]] = {}

@@ -139,6 +139,14 @@ class TestThirdParty:
         assert (job.id, job.func, job.jobstore) == ("job", int, "default")
         assert run_times == [datetime(2026, 1, 1, tzinfo=UTC)]
 
+    def test_knows_its_scheduler_and_its_alias(self, host: RecordingHost) -> None:
+        executor = manual(host)
+        assert (executor._scheduler, executor._alias, executor._logger.name) == (
+            host,
+            "manual",
+            "schedcore.executors.manual",
+        )
+
     def test_that_refuses_fails_the_run_with_the_reason(self, host: RecordingHost) -> None:
         executor = manual(host, LookupError("no room"))
         runs = hours(2)
