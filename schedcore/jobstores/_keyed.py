@@ -27,18 +27,25 @@ is undone: at once, or by who opens the store next.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 
 from schedcore.engine import Decision
 from schedcore.jobstores._documents_backend import CHUNK
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores._keyed_due import KeyedDue, index_keys
-from schedcore.jobstores._keyed_keys import Key, Named, Op, Step, loose
+from schedcore.jobstores._keyed_keys import Key, Named, Op, Step, Tree, loose
 from schedcore.jobstores._keyed_records import Ledger
 from schedcore.jobstores.base import Committed, Due
 from schedcore.run import Finish
 
 __all__ = ["KeyedStore"]
+
+_TIMELINES: tuple[Tree, ...] = ("wall", "elapsed")
+# How many jobs a message names.
+_NAMED = 10
+
+_logger = logging.getLogger("schedcore.jobstores")
 
 # Attempts to undo a batch that was half done.
 _TRIES = 10
@@ -68,8 +75,29 @@ class KeyedStore(KeyedDue):
         super()._mend()
         with self._writing("delete what was not finished"):
             self._delete_lost_records()
+        with self._writing("look for jobs without a place"):
+            self._restore_places()
         with self._using("read notes"):
             self._fetch_note("")
+
+    def _restore_places(self) -> None:
+        """Jobs of which somebody else deleted the place among what is due, or idle, would be in no list, and never run. (One that
+        is at a wrong place is noticed when that is come to.)
+        """
+        missing = self._count_missing_places()
+        # What has ended while it runs has no place.
+        if missing <= 0 or missing <= sum(not doc.uid for doc in self._fetch_live()):
+            return
+        placed = set(self._names("idle"))
+        for tree in _TIMELINES:
+            placed.update(name for _, name in self._earliest(tree, None, None, CHUNK))
+        docs = self._bare([job_id for job_id in self._names("jobs") if job_id not in placed])
+        lost = [doc for doc in docs.values() if doc.uid]
+        self._carry_out(loose([Op("create", index_keys(doc)[0]) for doc in lost], self._max_ops))
+        if lost:
+            named = ", ".join(repr(doc.id) for doc in lost[:_NAMED])
+            more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+            _logger.warning("jobs were put back into the places that somebody else had deleted: %s%s", named, more)
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 

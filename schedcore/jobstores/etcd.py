@@ -292,6 +292,13 @@ class EtcdJobStore(KeyedStore):
                 break
         return found
 
+    def _count_missing_places(self) -> int:
+        prefixes = [self._prefix + f"{kind}/".encode() for kind in ("jobs", "idle", "wall", "elapsed")]
+        asked = [{"key": prefix, "range_end": _end(prefix), "count_only": True} for prefix in prefixes]
+        answers = self._transaction([], [{"request_range": each} for each in asked]).responses
+        documents, *places = (answer.response_range.count for answer in answers)
+        return int(documents - sum(places))
+
     def _earliest(
         self, tree: Tree, after: tuple[int, str] | None, upto_us: int | None, count: int
     ) -> Iterator[tuple[int, str]]:
