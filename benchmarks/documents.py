@@ -72,6 +72,7 @@ def _warm_up(where: Place) -> None:
                 rows.update_one(*_warm_change(_WARM_ROWS + i))
             for _ in range(_WARM_ROUNDS):
                 list(rows.find({"number": {"$lte": _WARM_ROWS}}).sort("number", 1).limit(_WARM_ROWS // 2))
+                list(rows.find({"_id": {"$in": [f"none {i}" for i in range(_WARM_ROWS)]}}))
             client.drop_database(name)
 
 
