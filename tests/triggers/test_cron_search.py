@@ -47,7 +47,7 @@ def test_any_search_is_short(fields: dict[str, Any]) -> None:
         # From an empty plan and an empty table of the zone.
         object.__setattr__(trigger, "_plan", Plan(trigger._plan.rule))
         object.__setattr__(trigger, "_offsets", Offsets(trigger.timezone))
-        assert lines_run(lambda: search(_2024_US)) < 20_000, search.__name__  # noqa: B023
+        assert lines_run(lambda: search(_2024_US)) < 14_000, search.__name__  # noqa: B023
 
 
 @pytest.mark.parametrize("dst", ["cron", "literal"])

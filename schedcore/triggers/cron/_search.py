@@ -261,7 +261,7 @@ class Plan:
             place = bisect_right(self._years, year)
             if place < len(self._years):
                 found = self._enter(self._years[place])
-        else:
+        elif self._has_days():
             for later in range(year + 1, min(year + _CYCLE, LAST_YEAR) + 1):
                 if self._days_of(later, first_day(later)):
                     found = self._enter(later)
@@ -276,10 +276,16 @@ class Plan:
         if self._years is not None:
             place = bisect_left(self._years, year)
             return self._enter(self._years[place - 1]) if place else None
+        if not self._has_days():
+            return None
         for earlier in range(year - 1, max(year - _CYCLE, 1) - 1, -1):
             if self._days_of(earlier, first_day(earlier)):
                 return self._enter(earlier)
         return None
+
+    def _has_days(self) -> bool:
+        """Whether any year has matching days: all kinds of years are among 28 in a row."""
+        return any(self._days_of(year, first_day(year)) for year in range(2001, 2029))
 
     def days_of(self, year: int) -> int:
         """The matching days of a year: bit 0 is 1 January."""
@@ -387,17 +393,21 @@ def _days_of_weeks(weeks: int, weekday: int, leap: bool, after_leap: bool) -> in
     """The days of a year that lie in ISO 8601 weeks: week 1 has the year's first Thursday; bit 0 is 1
     January."""
     monday = -weekday if weekday <= 3 else 7 - weekday  # of week 1, as a day of the year
-    days = 0  # one week ahead, so that no shift is negative
     count = _weeks_in(weekday, leap)
-    for week in range(1, count + 1):
-        if weeks >> week & 1:
-            days |= 0x7F << (monday + 7 * week)
+    # One week ahead, so that no day is lost.
+    days = (_days_in_weeks(weeks & (2 << count) - 2) << 7 + monday) >> 7
     if weeks >> 1 & 1:  # the days after the last week are in week 1 of the next year
         days |= 0x7F << (monday + 7 * count + 7)
     before = _weeks_in((weekday - 365 - after_leap) % 7, after_leap)
     if weeks >> before & 1 and monday > 0:  # those before week 1 are in the last week of the year before
         days |= ((1 << monday) - 1) << 7
     return days >> 7 & (1 << 365 + leap) - 1
+
+
+@lru_cache(maxsize=256)
+def _days_in_weeks(weeks: int) -> int:
+    """The seven days of each of some weeks: bits 0 to 6 are week 0."""
+    return sum(0x7F << 7 * week for week in _bits(weeks))
 
 
 def _weeks_in(weekday: int, leap: bool) -> int:
