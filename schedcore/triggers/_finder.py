@@ -88,13 +88,13 @@ def _met_days(
     on_us = gcd(period_us, _DAY_US)
     low_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
     high_us = _MINUTE_US * (minutes.bit_length() - 1) + _SECOND_US * seconds.bit_length() - 1
-    times = _times_on(on_us, offset_us % on_us, minutes, seconds)
     small: list[Days] = []
     last: list[Days] = []
     known = True
     for each_us, begin_us, width_us in ((period_us, offset_us, 0), *windows):
         if _DAY_US % each_us == 0 or (each_us % _DAY_US == 0 and not width_us):
             continue
+        times = _times_on(on_us, offset_us % on_us, minutes, seconds)
         step_us = gcd(each_us, _DAY_US)
         period = each_us // step_us  # days after which all comes again
         wide_us = high_us - low_us + width_us
