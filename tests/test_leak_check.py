@@ -76,7 +76,7 @@ def test_last():
 def test_each_leak_is_found_and_named(tmp_path: Path) -> None:
     text = CONFTEST.read_text(encoding="utf-8")
     assert "PATIENCE_S = 10.0" in text
-    tmp_path.joinpath("conftest.py").write_text(text.replace("PATIENCE_S = 10.0", "PATIENCE_S = 0.3"), encoding="utf-8")
+    tmp_path.joinpath("conftest.py").write_text(text.replace("PATIENCE_S = 10.0", "PATIENCE_S = 1.5"), encoding="utf-8")
     tmp_path.joinpath("pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     tmp_path.joinpath("test_leaky.py").write_text(LEAKY, encoding="utf-8")
 

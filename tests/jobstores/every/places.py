@@ -332,7 +332,9 @@ class _RethinkDB(Place):
 
     @property
     def options(self) -> dict[str, Any]:
-        return {"type": "rethinkdb", "database": self._name, "host": "127.0.0.1", "port": self._server.port}
+        # The evaluator is no fast server, and some records are large.
+        where = {"host": "127.0.0.1", "port": self._server.port, "timeout": 120}
+        return {"type": "rethinkdb", "database": self._name, **where}
 
     @property
     def _tables(self) -> Any:
