@@ -53,7 +53,7 @@ MAX_STEPS, _LEAPS_OF_A_LOOK = 2000, 31
 # Leaps of a search in an outline, and steps of one look into it: what takes more is looked for in all boxes.
 _OUTLINE_LEAPS, _OUTLINE_STEPS = 16, 64
 # So few pairs of boxes are looked into at once.
-_FEW = 4
+_FEW = 8
 
 _SECOND_US = 1_000_000
 _DAY_US = DAY_S * _SECOND_US
