@@ -35,12 +35,8 @@ class Sent(NamedTuple):
     call: Call
 
 
-class _Interrupts(ConnectionError):
-    """A signal handler asks, in the midst of what its thread was asking."""
-
-
 class _Turn:
-    """One call at a time. What would wait for itself is refused."""
+    """One call at a time. One that would wait for itself, as a signal handler makes it in the midst of another, is refused."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -50,7 +46,7 @@ class _Turn:
         self._lock.acquire()
         if self._taken:
             self._lock.release()
-            raise _Interrupts(
+            raise ConnectionError(
                 "it interrupted another call in its own thread, as signal handlers do, and cannot be made before that one ends"
             )
         self._taken = True
@@ -141,7 +137,7 @@ class EtcdClient:
         try:
             with self._alone():
                 self._disconnect()
-        except _Interrupts:
+        except ConnectionError:
             # The call that was interrupted, which needs it still, finds that its connection was closed.
             if self._connection is not None:
                 self._connection.close()
