@@ -31,6 +31,8 @@ import logging
 from collections.abc import Sequence
 
 from schedcore.engine import Decision
+from schedcore.errors import SerializationError
+from schedcore.job import JobRecord
 from schedcore.jobstores._documents_backend import CHUNK
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores._keyed_due import KeyedDue, index_keys
@@ -49,6 +51,8 @@ _logger = logging.getLogger("schedcore.jobstores")
 
 # Attempts to undo a batch that was half done.
 _TRIES = 10
+# Bytes of an id. It is part of most keys, and all that is done about one job at once has to go into one request.
+_LONGEST_ID = 10_000
 
 
 class KeyedStore(KeyedDue):
@@ -157,6 +161,14 @@ class KeyedStore(KeyedDue):
             found.append(replaced if fits else None)
             seen.add(doc.id)
         return found
+
+    def _fitting(self, job: JobRecord, payload: bytes) -> bytes:
+        size = len(job.id.encode())
+        if size > _LONGEST_ID:
+            raise SerializationError(
+                f"the job id {job.id[:40]!r}… has {size:,} bytes, and {self._keeper} takes {_LONGEST_ID:,}", path="id"
+            )
+        return super()._fitting(job, payload)
 
     # -- all or none --------------------------------------------------------------------------------------------------------
 

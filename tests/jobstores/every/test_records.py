@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from schedcore.errors import ReferenceNotAllowedError, SerializationError, TransientJobError
+from schedcore.events import EVENT_JOB_EXECUTED
 from schedcore.job import JobState
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.every import material
@@ -48,6 +49,26 @@ def boot(place: Place) -> Iterator[Boot]:
 
 def states(scheduler: VirtualScheduler) -> dict[str, JobState]:
     return {job.id: job.state for job in scheduler.get_jobs()}
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("size", "count"), [(250, 40), (10_000, 40), (300_000, 1)])
+def test_long_ids_run_or_are_refused(boot: Boot, size: int, count: int) -> None:
+    """One that was taken and could not be written with its runs kept all others from running."""
+    scheduler, log = boot(0)
+    scheduler.add_job(work, id="other", args=["other"], **HOURLY)
+    ids = [f"{number:03}".rjust(size, "i") for number in range(count)]
+    refused: SerializationError | None = None
+    try:
+        scheduler.add_jobs([{"func": work, "id": job_id, "args": [""], **HOURLY} for job_id in ids])
+    except SerializationError as error:
+        refused = error
+    if refused is not None:
+        assert (size > 250, refused.path) == (True, "id")
+    taken = set() if refused is not None else set(ids)
+    assert {job.id for job in scheduler.get_jobs()} == {"other", *taken}
+    scheduler.advance(3600)
+    assert {event.job_id for event in log.of(EVENT_JOB_EXECUTED)} == {"other", *taken}
 
 
 @pytest.mark.timeout(180)
