@@ -85,10 +85,8 @@ class Ticker:
 def slip_beside_a_slow_store(
     runtime_of: RuntimeMaker, traits: SchedulerTraits, bare_runtime_of: RuntimeMaker, store_s: float
 ) -> float:
-    """By how much (s) a ticker slipped at worst beside a scheduler whose store takes ``store_s`` for each call.
-
-    What a ticker by itself slips at that time, on the other runtime, is its noise, and does not count: what keeps that waiting
-    keeps any other.
+    """By how much (s) a ticker's longest gap, beside a scheduler whose store takes ``store_s`` for each call, is longer than that
+    of a ticker by itself, which runs meanwhile on the other runtime: what keeps that waiting keeps any other.
     """
     with runtime_of() as runtime, bare_runtime_of() as bare_runtime, _other_work():
         store = SlowStore(store_s)
@@ -103,7 +101,7 @@ def slip_beside_a_slow_store(
             bare_gaps = bare.stop()
     # It ticked all along.
     assert len(gaps) > 2 * store_s / TICK_S
-    return max(_slip_s(gap, bare_gaps) for gap in gaps)
+    return max(gap.length_s for gap in gaps) - max(gap.length_s for gap in bare_gaps)
 
 
 @contextmanager
@@ -156,12 +154,6 @@ def _use(runtime: Any, traits: SchedulerTraits, scheduler: Any, store: SlowStore
     assert runtime.shutdown(scheduler) == []
     on_loop = runtime.call(threading.get_ident)
     assert store.calls_in(on_loop) == []
-
-
-def _slip_s(gap: Gap, bare: list[Gap]) -> float:
-    """By how much a tick was later than those of a ticker by itself at that time."""
-    at_that_time = [other.length_s for other in bare if other.ended_s > gap.began_s and other.began_s < gap.ended_s]
-    return gap.length_s - max(at_that_time, default=TICK_S)
 
 
 # --- a burst ---------------------------------------------------------------------------------------------------------
