@@ -17,7 +17,6 @@ __all__ = [
     "SomeYears",
     "YearDays",
     "days_of_plan",
-    "joined",
     "of_kinds",
     "year_length",
 ]
@@ -131,10 +130,10 @@ def of_kinds(days_of: Callable[[int], int]) -> int:
 def _of_years(days_of: Callable[[int], int], years: Sequence[int], chunk: int) -> int:
     """The days of some years of a chunk."""
     start = FIRST_DAY + CHUNK * chunk
-    return joined([(first_day(year) - start, days_of(year)) for year in years])
+    return _joined([(first_day(year) - start, days_of(year)) for year in years])
 
 
-def joined(parts: list[tuple[int, int]]) -> int:
+def _joined(parts: list[tuple[int, int]]) -> int:
     """The bits of parts in order, put together two by two; a part is its place and its bits."""
     if not parts:
         return 0

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
+from schedcore.triggers._bits import set_bits
 from schedcore.triggers.cron._rule import LAST_YEAR, CronRule
 
 __all__ = ["Plan", "first_day", "plan_for", "year_of"]
@@ -336,12 +337,12 @@ def _by_day(rule: CronRule, length: int) -> Iterator[tuple[int, int]]:
     """
     whole, last = (1 << length) - 1, length - 1
     days = rule.days >> 1 & whole | rule.last_day << last
-    for before in _bits(rule.before_last & whole):
+    for before in set_bits(rule.before_last & whole):
         days |= 1 << last - before
     yield _ANY_WEEKDAY, days
     yield from _named_days(rule.nth_weekdays, rule.last_weekdays, length)
     nearest = rule.nearest >> 1 & whole
-    for before in _bits(rule.nearest_before_last & whole):
+    for before in set_bits(rule.nearest_before_last & whole):
         nearest |= 1 << last - before
     if nearest:
         yield _MONDAY_TO_FRIDAY, nearest
@@ -357,15 +358,11 @@ def _by_name(rule: CronRule, length: int) -> Iterator[tuple[int, int]]:
 
 def _named_days(nth_weekdays: int, last_weekdays: int, length: int) -> Iterator[tuple[int, int]]:
     """The days on which "the 2nd Friday" and "the last Sunday" of a month of some length may be, with these weekdays."""
-    for bit in _bits(nth_weekdays):
+    for bit in set_bits(nth_weekdays):
         nth, weekday = divmod(bit, 7)
         yield 1 << weekday, 0x7F << 7 * nth & (1 << length) - 1
     if last_weekdays:
         yield last_weekdays, 0x7F << length - 7
-
-
-def _bits(mask: int) -> list[int]:
-    return [place for place in range(mask.bit_length()) if mask >> place & 1]
 
 
 def _on(weekdays: int, weekday: int) -> int:
@@ -407,7 +404,7 @@ def _days_of_weeks(weeks: int, weekday: int, leap: bool, after_leap: bool) -> in
 @lru_cache(maxsize=256)
 def _days_in_weeks(weeks: int) -> int:
     """The seven days of each of some weeks: bits 0 to 6 are week 0."""
-    return sum(0x7F << 7 * week for week in _bits(weeks))
+    return sum(0x7F << 7 * week for week in set_bits(weeks))
 
 
 def _weeks_in(weekday: int, leap: bool) -> int:
