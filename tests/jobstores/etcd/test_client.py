@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
 
 from schedcore.jobstores.etcd import EtcdClient, EtcdError
+from tests.jobstores.etcd.forks import in_child
 from tests.jobstores.etcd.peer import Peer
 
 HELLO = b"\x12\5token"  # the answer that gives a token
@@ -128,18 +128,7 @@ def test_a_child_that_is_forked_while_a_thread_asks() -> None:
         thread = threading.Thread(target=ask)
         thread.start()
         assert asked.wait(60)
-        with warnings.catch_warnings():
-            # That there are threads, which is what this is about.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if not child:
-            status = 1
-            try:
-                signal.alarm(60)  # ends it if it waits for ever
-                asking.close()
-                status = 0
-            finally:
-                os._exit(status)
+        child = in_child(asking.close)
         assert os.waitpid(child, 0)[1] == 0
         forked.set()
         thread.join()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +22,7 @@ from schedcore.jobstores._keyed_keys import Named, Op, Step, Timed
 from schedcore.jobstores.etcd import EtcdClient, EtcdError, EtcdJobStore, _end
 from schedcore.run import Finish, RunState
 from schedcore.testing import EventLog
+from tests.jobstores.etcd.forks import in_child
 from tests.jobstores.load import at_rest, scheduler_on, start_paused, work
 from tests.jobstores.owned import OTHER, KeyedTests, check_emptied
 from tests.services import Etcd, Proxy
@@ -468,18 +468,12 @@ def test_a_forked_child_has_a_connection_of_its_own(etcd: Etcd) -> None:
     place = etcd.fresh()
     client = EtcdClient(place.host, place.port)
     client.call("KV/Put", {"key": place.name.encode(), "value": b"parent"})
-    with warnings.catch_warnings():
-        # That there are threads, which a child that only asks and ends does not mind.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if not child:
-        status = 1
-        try:
-            for number in range(100):
-                client.call("KV/Put", {"key": b"%s/%d" % (place.name.encode(), number), "value": b"child"})
-            status = 0
-        finally:
-            os._exit(status)
+
+    def put() -> None:
+        for number in range(100):
+            client.call("KV/Put", {"key": b"%s/%d" % (place.name.encode(), number), "value": b"child"})
+
+    child = in_child(put)
     for _ in range(100):
         assert client.call("KV/Range", {"key": place.name.encode()}).kvs[0].value == b"parent"
     assert os.waitpid(child, 0)[1] == 0
