@@ -68,11 +68,13 @@ DEFINITION = json.dumps({"func": f"{job.__module__}:{job.__qualname__}", "args":
 @contextmanager
 def place(name: str) -> Iterator[Place]:
     """An empty database on a server of this measurement's own. It writes to the disk what it confirms, as it does where it is
-    installed, but Redis, which does so each second, as its documentation advises.
+    installed, but Redis, which does so each second, as its documentation advises. Those in Java run as Java comes, with both
+    compilers.
     """
     from tests import services
+    from tests.services.zookeeper import SHORT_LIFE
 
-    # The tests' own settings would give commits away for nothing.
+    # The tests' own settings would give commits away for nothing, and keep Java from becoming as fast as it can.
     class PostgreSQL(services.PostgreSQL):
         def command(self) -> list[str]:
             return [word for word in super().command() if not word.startswith(("--fsync", "--full_page_writes"))]
@@ -84,7 +86,12 @@ def place(name: str) -> Iterator[Place]:
 
     class ZooKeeper(services.ZooKeeper):
         def command(self) -> list[str]:
-            return [word for word in super().command() if not word.startswith("-Dzookeeper.forceSync")]
+            words = [word for word in super().command() if not word.startswith("-Dzookeeper.forceSync")]
+            return [word for word in words if word not in SHORT_LIFE]
+
+    class MongoDB(services.MongoDB):
+        def command(self) -> list[str]:
+            return [word for word in super().command() if word not in SHORT_LIFE]
 
     class Redis(services.Redis):
         def command(self) -> list[str]:
@@ -92,8 +99,10 @@ def place(name: str) -> Iterator[Place]:
             words[words.index("--appendfsync") + 1] = "everysec"
             return words
 
-    durable: dict[str, type[services.Service]] = {own.name: own for own in (PostgreSQL, MariaDB, ZooKeeper, Redis)}
-    server = durable.get(name, services.SERVICES[name])()
+    installed: dict[str, type[services.Service]] = {
+        own.name: own for own in (PostgreSQL, MariaDB, ZooKeeper, MongoDB, Redis)
+    }
+    server = installed.get(name, services.SERVICES[name])()
     try:
         server.start()
     except services.ServiceMissing as error:

@@ -6,20 +6,14 @@ from pathlib import Path
 
 from tests.services._service import HOST, Service, find_program
 
-__all__ = ["ZooKeeper"]
+__all__ = ["JAVA_OPTIONS", "SHORT_LIFE", "ZooKeeper"]
 
 # Debian's; its manifest names the other jars.
 JAR = Path("/usr/share/java/zookeeper.jar")
-# Short lives: a virtual machine that need not become fast starts sooner, and one thread is enough to collect its garbage.
-# And nothing is left in the system's folder for temporary files: what they write goes to where they are started.
-JAVA_OPTIONS = (
-    "-XX:TieredStopAtLevel=1",
-    "-XX:+UseSerialGC",
-    "-Xshare:auto",
-    "-Xmx256m",
-    "-XX:-UsePerfData",
-    "-Djava.io.tmpdir=.",
-)
+#: A virtual machine that need not become fast starts sooner, and one thread is enough to collect its garbage.
+SHORT_LIFE = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m")
+# Nothing is left in the system's folder for temporary files: what they write goes to where they are started.
+JAVA_OPTIONS = (*SHORT_LIFE, "-XX:-UsePerfData", "-Djava.io.tmpdir=.")
 
 CONFIGURATION = """
 dataDir={data}
