@@ -64,7 +64,7 @@ def client_of_users(client: KazooClient | str, options: Mapping[str, Any]) -> An
 
 
 def threads_are_greenlets() -> bool:
-    """Whether threads that are started here would be greenlets of this thread's, and this is one that others may follow on."""
+    """Whether the threads of what is started here are greenlets, and this is not the thread in which the program began."""
     monkey, gevent = sys.modules.get("gevent.monkey"), sys.modules.get("gevent")
     return bool(monkey and gevent and monkey.is_module_patched("threading") and not gevent.get_hub().main_hub)
 

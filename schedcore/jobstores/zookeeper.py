@@ -118,6 +118,7 @@ class ZooKeeperJobStore(Timelines):
             raise ConfigurationError(f"path must be text that names something, not {path!r}")
         self._path = f"/{'/'.join(parts)}"
         self._client = make_client(connect_args) if client is None else client_of_users(client, connect_args)
+        self._connect_args = connect_args
         self._closes_client = client is None or close_connection_on_exit
         self._timeout_s = float(connect_args.get("timeout", TIMEOUT_S))
         self._owner_path = f"{self._path}/owner"
@@ -152,13 +153,16 @@ class ZooKeeperJobStore(Timelines):
             raise self._nothing_there(f"below {self._path!r}")
 
     def _connect(self) -> None:
-        client = self._client
-        if self._made_client and threads_are_greenlets():
+        if self._made_client:
+            # Where gevent has patched threads, a client belongs to the thread that makes it, which is to be the one that calls.
+            self._client = make_client(self._connect_args)
+        elif threads_are_greenlets():
             raise JobStoreError(
                 self._alias,
-                "gevent has patched threads, and those of kazoo would run only while this one waits for them; patch with "
-                "monkey.patch_all(thread=False, queue=False)",
+                "gevent has patched threads, and kazoo's belong to the thread in which a client is made, which is not where this "
+                "store is called; give hosts=… in the place of client=, and the store makes one where it can use it",
             )
+        client = self._client
         client.add_listener(self._state_changed)
         if client.state == KazooState.LOST and not client.connected:
             client.start(self._timeout_s)

@@ -13,9 +13,9 @@ import gevent
 import gevent.event
 import pytest
 
-from tests.services.fixtures import etcd, redis_server
+from tests.services.fixtures import etcd, redis_server, zookeeper
 
-__all__ = ["etcd", "redis_server"]
+__all__ = ["etcd", "redis_server", "zookeeper"]
 
 
 @pytest.fixture(scope="session", autouse=True)

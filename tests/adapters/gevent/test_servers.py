@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.adapters.gevent.programs import both, run
-from tests.services import Etcd, Redis
+from tests.services import Etcd, Redis, ZooKeeper
 
 _ALL_AT_ONCE = """
 import json
@@ -83,6 +83,15 @@ def test_etcd(etcd: Etcd, patched: bool) -> None:
     pytest.importorskip("h2", reason="h2 is not installed")
     place = etcd.fresh()
     store = {"type": "etcd", "host": place.host, "port": place.port, "path": place.name}
+    assert run(_ALL_AT_ONCE, json.dumps(store), patched=patched) == "as wanted\n"
+
+
+@pytest.mark.slow
+@both
+def test_zookeeper(zookeeper: ZooKeeper, patched: bool) -> None:
+    pytest.importorskip("kazoo", reason="kazoo is not installed")
+    place = zookeeper.fresh()
+    store = {"type": "zookeeper", "hosts": f"{place.host}:{place.port}", "path": place.name}
     assert run(_ALL_AT_ONCE, json.dumps(store), patched=patched) == "as wanted\n"
 
 

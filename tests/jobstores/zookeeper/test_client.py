@@ -52,34 +52,40 @@ _PATCHED = """
 from gevent import monkey; monkey.patch_all()
 import sys
 from gevent.threadpool import ThreadPool
+from kazoo.client import KazooClient
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from schedcore.schedulers.background import BackgroundScheduler
 hosts, path = sys.argv[1:]
 
-def add(job_id):
-    scheduler = BackgroundScheduler(jobstores={"default": ZooKeeperJobStore(path, hosts=hosts)}, timezone="UTC")
+def add(store, job_id):
+    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
     scheduler.start()
     scheduler.add_job("builtins:print", "date", run_date="2099-01-01", id=job_id)
     print(*[job.id for job in scheduler.get_jobs()])
     scheduler.shutdown()
 
-add("a")
+store = ZooKeeperJobStore(path, hosts=hosts)
+thread = ThreadPool(1)
+add(store, "a")
+thread.apply(add, [store, "b"])
+add(store, "c")
+add(ZooKeeperJobStore(path, KazooClient(hosts)), "d")
 try:
-    ThreadPool(1).apply(add, ["b"])
+    thread.apply(add, [ZooKeeperJobStore(path, KazooClient(hosts)), "e"])
 except Exception as error:
     print(type(error).__name__, error)
 """
 
 
 def test_threads_that_gevent_has_patched(arguments: dict[str, Any]) -> None:
-    """Kazoo's would be greenlets of a thread that does not wait for them: it was waited for ever."""
-    pytest.importorskip("gevent")
-    command = [sys.executable, "-c", _PATCHED, arguments["hosts"], arguments["path"]]
+    """Kazoo's are greenlets of the thread in which their client is made: elsewhere they would be waited for for ever."""
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    command = [sys.executable, "-P", "-c", _PATCHED, arguments["hosts"], arguments["path"]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=True)
-    first, second = done.stdout.splitlines()
-    assert first == "a"
-    assert second.startswith("JobStoreError")
-    assert "patch with monkey.patch_all(thread=False, queue=False)" in second
+    *listed, refused = done.stdout.splitlines()
+    assert listed == ["a", "a b", "a b c", "a b c d"]
+    assert refused.startswith("JobStoreError")
+    assert "give hosts=… in the place of client=" in refused
 
 
 def test_a_path_below_that_which_hosts_ends_with(arguments: dict[str, Any], client: Any) -> None:
