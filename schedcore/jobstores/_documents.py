@@ -46,7 +46,7 @@ class DocumentStore(DocumentRecovery):
 
         Raises ``JobStoreInUseError`` while another scheduler has it open, and ``JobStoreError``.
         """
-        with self._lock:
+        with self._turns.take():
             if self._opened:
                 raise JobStoreInUseError(
                     "this job store object is in use by a scheduler already; give each scheduler a job store of its own"
@@ -68,7 +68,7 @@ class DocumentStore(DocumentRecovery):
                 undo.pop_all()
 
     def shutdown(self) -> None:
-        with self._lock:
+        with self._turns.take():
             if self._opened:
                 self._opened = False
                 self._close()

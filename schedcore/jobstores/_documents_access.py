@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, NoReturn
@@ -12,6 +11,7 @@ from schedcore.jobstores._documents_backend import CHUNK, DocumentBackend
 from schedcore.jobstores._documents_definitions import Definitions
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores._payload import Codec, Oversized
+from schedcore.jobstores._turns import Turns
 from schedcore.serializers.base import Serializer
 
 __all__ = ["Claimed", "DocumentAccess"]
@@ -59,7 +59,7 @@ class DocumentAccess(DocumentBackend):
         self._aged_us = 0
         self._read_only = bool(read_only)
         # One writes at a time, and the claims belong to whoever does.
-        self._lock = threading.RLock()
+        self._turns = Turns()
         self._opened = False
         self._reset()
 
@@ -98,7 +98,7 @@ class DocumentAccess(DocumentBackend):
 
     @contextmanager
     def _using(self, doing: str) -> Iterator[None]:
-        with self._lock, self._errors(doing):
+        with self._turns.take(), self._errors(doing):
             if not self._opened:
                 raise JobStoreError(self._alias, "it is not open; start() opens it, shutdown() closes it")
             yield

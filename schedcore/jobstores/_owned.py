@@ -43,11 +43,9 @@ class OwnedStore(DocumentStore):
     def _lease_ran_out(self) -> None:
         """The server was away, or this process paused, for longer than the lease. Who writes next takes the store again."""
         self._doubt = True
-        if self._lock.acquire(blocking=False):
-            try:
+        with self._turns.take_if_free() as taken:
+            if taken:
                 self._settle()
-            finally:
-                self._lock.release()
 
     def _begin_anew(self, alone: bool) -> None:
         """The store was taken again. If not ``alone``, somebody else had it meanwhile, and may have decided what we claimed."""

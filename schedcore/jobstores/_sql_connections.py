@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -14,6 +13,7 @@ from schedcore.errors import JobStoreError
 from schedcore.jobstores._sql_backend import Backend, Ownership
 from schedcore.jobstores._sql_server import Watch, discard
 from schedcore.jobstores._sql_tables import Tables, make_tables
+from schedcore.jobstores._turns import Turns
 
 __all__ = ["Connections"]
 
@@ -36,8 +36,8 @@ class Connections:
             make_tables(backend, metadata, self._table, self._schema)  # they belong to it from now on
         self.watch = Watch(backend, timeout_s)
         self.ownership: Ownership | None = None
-        self.lock = threading.RLock()
-        self.read_lock = self.lock if isinstance(engine.pool, StaticPool) else threading.RLock()
+        self.turns = Turns()
+        self.read_turns = self.turns if isinstance(engine.pool, StaticPool) else Turns()
         #: What is raised where a connection is used.
         self.errors_of = (sa.exc.SQLAlchemyError, engine.dialect.loaded_dbapi.Error, OSError)
 
@@ -85,7 +85,7 @@ class Connections:
     def changing_tables(self, doing: str) -> Iterator[sa.Connection]:
         """A transaction in which tables are made or changed. (MariaDB and MySQL end it at each such statement.)"""
         with (
-            self.lock,
+            self.turns.take(),
             self.errors(doing),
             # Who has the lock may write, whatever the pool's connections are set to.
             self.connection(owner=True) as connection,

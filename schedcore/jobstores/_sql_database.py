@@ -1,7 +1,7 @@
 """The database of an SQL store while it is open: one scheduler's, in transactions on its connections (``_sql_connections``).
 
-**One writes at a time**, under ``lock``, and on a server through the connection that holds the scheduler's lock on the tables.
-Readers have a lock and a connection of their own, so that nobody who looks waits for a commit.
+**One writes at a time**, by ``turns``, and on a server through the connection that holds the scheduler's lock on the tables.
+Readers have turns and a connection of their own, so that nobody who looks waits for a commit.
 
 **Terms.** A lock keeps other schedulers off (``Ownership``). On a server it can be lost while this scheduler lives; so each
 time that it is taken a new *term* is noted in the database, which each transaction that writes reads first. One that finds
@@ -115,7 +115,7 @@ class Database(Connections):
 
     def close(self) -> None:
         """Let go of what was opened. May be called twice."""
-        with self.lock, self.read_lock:
+        with self.turns.take(), self.read_turns.take():
             self.is_open = False
             self.watch.stop()
             self._term = None
@@ -223,19 +223,19 @@ class Database(Connections):
         """
         if self.read_only:
             raise JobStoreError(self.alias, "it was opened for reading only")
-        with self.lock, self._transaction(doing, write=True, bare=single, lasting=lasting) as cursor:
+        with self.turns.take(), self._transaction(doing, write=True, bare=single, lasting=lasting) as cursor:
             yield cursor
 
     @contextmanager
     def looking(self, doing: str) -> Iterator[Any]:
         """A cursor to look with at what is to be changed next. Who has it is the only one who may write meanwhile."""
-        with self.lock, self._transaction(doing, write=False, bare=True, owner=True) as cursor:
+        with self.turns.take(), self._transaction(doing, write=False, bare=True, owner=True) as cursor:
             yield cursor
 
     @contextmanager
     def reading(self, doing: str) -> Iterator[Any]:
         """A cursor in a transaction that reads one state of the database."""
-        with self.read_lock, self._transaction(doing, write=False) as cursor:
+        with self.read_turns.take(), self._transaction(doing, write=False) as cursor:
             yield cursor
 
     @contextmanager

@@ -162,7 +162,7 @@ class Runs:
         """Carry out decisions, in one transaction."""
         if not decisions:
             return Committed([], [])
-        with self._database.lock:
+        with self._database.turns.take():
             if self._live is None:
                 with self._database.looking("look for live runs") as cursor:
                     self._look_up(cursor)
@@ -303,7 +303,7 @@ class Runs:
                 rows.append(finish_row(state, started_us, finished_us, what, (uid, fire_us, attempt)))
         keys: list[RunKey] = [*map(_key_of_end, well), *(row[-3:] for row in rows)]
         over = self._ended.intersection([key[0] for key in keys]) if self._ended else set()
-        with self._database.lock:
+        with self._database.turns.take():
             # If it is not learnt what becomes of this, it is looked up what is live.
             live, self._live = self._live, None
             live_from_us = None
@@ -371,7 +371,7 @@ class Runs:
     def recover(self, known: Collection[Run], now_us: int) -> Recovered:
         """Take over what is live on record and not known."""
         if self.nothing_left:
-            with self._database.lock:
+            with self._database.turns.take():
                 self.claimed.clear()
                 self._in_doubt = set()
             return Recovered([], [])
@@ -439,7 +439,7 @@ class Runs:
             cursor.execute(self._sql.let_go_all)
             self._ended.update(row[0] for row in rows if row[7] == JobState.ENDED)
             self._submitted.update((run.token, run.fire_us, run.attempt) for run in runs)
-        with self._database.lock:
+        with self._database.turns.take():
             self._journal.use()
             self._in_doubt = {(run.token, run.fire_us, run.attempt) for run in left}
             self._submitted.clear()

@@ -96,7 +96,7 @@ def _steps_from(version: str) -> list[tuple[int, Step]] | None:
 def _version(database: Connections) -> str | None:
     """The version that the tables have; None: there are none. Raises ``JobStoreError`` for tables that are not ours."""
     jobs, schedule, runs, meta = database.tables
-    with database.lock, database.read_lock, database.connected("read the tables") as connection:
+    with database.turns.take(), database.read_turns.take(), database.connected("read the tables") as connection:
         inspector = sa.inspect(connection)
         if inspector.has_table(meta.name, meta.schema):
             value = connection.execute(sa.select(meta.c.value).where(meta.c.name == "schema")).scalar()

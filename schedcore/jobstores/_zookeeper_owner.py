@@ -48,14 +48,12 @@ class OwnedNodes(Nodes):
 
     def _come_back(self) -> None:
         """Take the store again after a session has ended, if nobody is at it who will do so anyway."""
-        if self._lock.acquire(blocking=False):
+        with self._turns.take_if_free() as taken:
             try:
-                if self._opened:
+                if taken and self._opened:
                     self._settle()
             except (JobStoreError, JobStoreInUseError, KazooException, KazooTimeoutError):
                 self._doubt = True  # who writes next is told
-            finally:
-                self._lock.release()
 
     def _take(self) -> bool:
         """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""

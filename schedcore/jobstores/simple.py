@@ -10,7 +10,6 @@ with ``Job.__new__`` and ``__setstate__``, setting ``_scheduler`` and ``_jobstor
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -23,6 +22,7 @@ from schedcore.errors import ConflictingIdError, JobLookupError
 from schedcore.job import Job, JobEntry, JobState
 from schedcore.jobstores._outcome import outcome
 from schedcore.jobstores._payload import StoredRecord
+from schedcore.jobstores._turns import Turns
 from schedcore.jobstores.base import BaseJobStore, Committed, Due, JobStore, Recovered, StoreHost, StoreTraits
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
 
@@ -37,7 +37,7 @@ class SimpleStore(JobStore):
 
     def __init__(self, store: BaseJobStore, history: int = 1000) -> None:
         self._store = store
-        self._lock = threading.RLock()
+        self._turns = Turns()
         self._history: deque[RunRecord] = deque(maxlen=history)
         self._numbers = count(1)
         self._now = Now(0, 0)
@@ -50,7 +50,7 @@ class SimpleStore(JobStore):
         self._live: dict[str, dict[tuple[int, int], Run]] = {}
 
     def start(self, scheduler: StoreHost, alias: str) -> None:
-        with self._lock:
+        with self._turns.take():
             super().start(scheduler, alias)
             self._reset()
             self._store.start(scheduler, alias)
@@ -60,7 +60,7 @@ class SimpleStore(JobStore):
                     self._update(entry._replace(state=JobState.ACTIVE, due_us=entry.fire_us, reason=None))
 
     def shutdown(self) -> None:
-        with self._lock:
+        with self._turns.take():
             self._store.shutdown()
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class SimpleStore(JobStore):
         self._versions[entry.job.id] = next(self._numbers)
 
     def add_entries(self, entries: Sequence[JobEntry], skipped: Sequence[RunRecord] = ()) -> None:
-        with self._lock:
+        with self._turns.take():
             seen: set[str] = set()
             for entry in entries:
                 if entry.job.id in seen:
@@ -109,12 +109,12 @@ class SimpleStore(JobStore):
             self._history.extend(skipped)
 
     def get_entry(self, job_id: str) -> JobEntry | None:
-        with self._lock:
+        with self._turns.take():
             job = self._store.lookup_job(job_id)
             return None if job is None else self._read(job)
 
     def list_entries(self, after: JobEntry | None = None, limit: int | None = None) -> list[JobEntry]:
-        with self._lock:
+        with self._turns.take():
             entries = self._all()
         entries.sort(key=_listing_order)
         if after is not None:
@@ -124,7 +124,7 @@ class SimpleStore(JobStore):
 
     def replace_entry(self, old: JobEntry, new: JobEntry, skipped: Sequence[RunRecord] = ()) -> bool:
         job_id = old.job.id
-        with self._lock:
+        with self._turns.take():
             now = self.get_entry(job_id)
             if now is None:
                 raise JobLookupError(job_id)
@@ -143,13 +143,13 @@ class SimpleStore(JobStore):
             return True
 
     def remove_job(self, job_id: str) -> None:
-        with self._lock:
+        with self._turns.take():
             self._store.remove_job(job_id)
             self._claimed.pop(job_id, None)
             self._versions.pop(job_id, None)
 
     def remove_all_jobs(self) -> None:
-        with self._lock:
+        with self._turns.take():
             self._store.remove_all_jobs()
             self._claimed.clear()
             self._versions.clear()
@@ -158,7 +158,7 @@ class SimpleStore(JobStore):
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         claims: list[Claim] = []
-        with self._lock:
+        with self._turns.take():
             self._now = now
             for job in self._store.get_due_jobs(to_datetime(now.steady_us)):
                 entry = self._read(job)
@@ -179,7 +179,7 @@ class SimpleStore(JobStore):
     def commit(self, decisions: Sequence[Decision], now_us: int) -> Committed:
         runs: list[Run] = []
         dropped: list[Decision] = []
-        with self._lock:
+        with self._turns.take():
             for decision in decisions:
                 job = decision.claim.job
                 if self._claimed.get(job.id) != decision.claim.token or not self._move_on(decision):
@@ -216,7 +216,7 @@ class SimpleStore(JobStore):
         """Nothing to keep: what began here ends here."""
 
     def finish(self, finishes: Sequence[Finish]) -> None:
-        with self._lock:
+        with self._turns.take():
             for finish in finishes:
                 run = finish.run
                 job_id = run.job.id
@@ -244,7 +244,7 @@ class SimpleStore(JobStore):
                 )
 
     def next_due(self) -> Due:
-        with self._lock:
+        with self._turns.take():
             if self._now.wall_us == self._now.steady_us and not self._claimed:
                 earliest = self._store.get_next_run_time()
                 return Due(None if earliest is None else from_datetime(earliest), None)
@@ -260,14 +260,14 @@ class SimpleStore(JobStore):
         return min(due, default=None)
 
     def recover(self, known: Collection[Run]) -> Recovered:
-        with self._lock:
+        with self._turns.take():
             self._claimed.clear()
             mine = {(run.job.id, run.fire_us, run.attempt) for run in known}
             live = [run for runs in self._live.values() for run in runs.values()]
             return Recovered([run for run in live if (run.job.id, run.fire_us, run.attempt) not in mine], [])
 
     def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
-        with self._lock:
+        with self._turns.take():
             records = [
                 RunRecord(run.job.id, run.fire_us, run.attempt, RunState.SUBMITTED)
                 for runs in self._live.values()
@@ -286,11 +286,11 @@ class SimpleStore(JobStore):
     # -- the ten methods of 3.x are the store's own -----------------------------------------------------------------------
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
-        with self._lock:
+        with self._turns.take():
             return self._store.get_due_jobs(now)
 
     def get_next_run_time(self) -> datetime | None:
-        with self._lock:
+        with self._turns.take():
             return self._store.get_next_run_time()
 
 

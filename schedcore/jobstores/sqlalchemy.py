@@ -161,7 +161,7 @@ class SQLAlchemyJobStore(JobStore):
 
         Raises ``JobStoreInUseError`` while another scheduler has it open, and ``JobStoreError``.
         """
-        with self._database.lock:
+        with self._database.turns.take():
             if self._database.is_open:
                 raise JobStoreInUseError(
                     "this job store object is in use by a scheduler already; give each scheduler a job store of its own"
@@ -202,7 +202,7 @@ class SQLAlchemyJobStore(JobStore):
                 self._definitions.kept.pop(uid, None)
 
     def shutdown(self) -> None:
-        with self._database.lock, self._database.read_lock:
+        with self._database.turns.take(), self._database.read_turns.take():
             self._journal.close()
             self._database.close()
             self._reset()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, decide
 from schedcore.errors import contained, error_text
 from schedcore.job import JobEntry
+from schedcore.jobstores._turns import in_step
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
 from schedcore.run import Finish, Run
 from schedcore.schedulers._handover import HandOver
@@ -126,7 +128,7 @@ class Pump:
     def _work_elsewhere(self, work: Callable[[], CycleResult]) -> None:
         self.busy = True
         try:
-            self.scheduler._run_blocking(work, self._done, self.alias)
+            self.scheduler._run_blocking(partial(in_step, work), self._done, self.alias)
         except Exception as error:  # noqa: BLE001  # no thread is to be had, or the wakeup is anybody's code
             self.busy = False
             self.failed(error)
