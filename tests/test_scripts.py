@@ -59,14 +59,15 @@ def test_an_interpreter_that_hangs_is_passed_over(
     assert bootstrap.probe(tmp_path / "python3.13") is None
 
 
-def test_uv_is_told_what_pip_knows(bootstrap: ModuleType, tmp_path: Path) -> None:
-    listing = f"""
+def test_uv_is_told_what_pip_knows(bootstrap: ModuleType) -> None:
+    # pip parts what it lists at spaces, which the folder for temporary files may have.
+    listing = """
 global.index-url='https://global.invalid/simple'
 global.timeout='60'
 install.index-url='https://install.invalid/simple'
 global.extra-index-url='\\nhttps://one.invalid/simple\\nhttps://two.invalid/simple'
 :env:.cert='/etc/ca.pem'
-:env:.find-links='{tmp_path} {tmp_path}/nowhere https://links.invalid/'
+:env:.find-links='/ /no/such/folder https://links.invalid/'
 global.trusted-host='one.invalid'
 global.no-index='false'
 """
@@ -75,7 +76,7 @@ global.no-index='false'
         "UV_INDEX": "https://one.invalid/simple https://two.invalid/simple",
         "UV_INDEX_STRATEGY": "unsafe-best-match",
         "UV_INSECURE_HOST": "one.invalid",
-        "UV_FIND_LINKS": f"{tmp_path},https://links.invalid/",
+        "UV_FIND_LINKS": "/,https://links.invalid/",
         "SSL_CERT_FILE": "/etc/ca.pem",
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -23,9 +24,10 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs = tmp_path / "bin"
     programs.mkdir()
     apt = programs / "apt-get"
+    folder = shlex.quote(str(tmp_path))
     apt.write_text(
-        f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nls {tmp_path}/policy-rc.d >> {tmp_path}/policies 2>&1\n'
-        f'echo "$DEBIAN_FRONTEND $TMPDIR" >> {tmp_path}/env\n'
+        f'#!/bin/sh\necho "$*" >> {folder}/calls\nls {folder}/policy-rc.d >> {folder}/policies 2>&1\n'
+        f'echo "$DEBIAN_FRONTEND $TMPDIR" >> {folder}/env\n'
         "case \"$*\" in *' install '*redis*) echo 'no redis today'; exit 100;; esac\n",
         encoding="utf-8",
     )
