@@ -164,7 +164,7 @@ class Snapshot:
             *(_describe_thread(thread) for thread in now.threads - self.threads),
             *(_describe_child(pid) for pid in now.children - self.children - {tracker_pid}),
             *(
-                f"file descriptor {fd}, open on {target}"
+                f"file descriptor {fd}, open on {_describe_target(fd, target)}"
                 for fd, target in sorted(now.descriptors.items())
                 if self.descriptors.get(fd) != target and fd != tracker_fd
             ),
@@ -183,6 +183,15 @@ def _describe_thread(thread: threading.Thread) -> str:
         gc.enable()
     where = "".join(traceback.format_stack(frame)[-2:]).rstrip() if frame is not None else "  (ending)"
     return f"{kind} {thread.name!r}, now in\n{where}"
+
+
+def _describe_target(fd: int, target: str) -> str:
+    """A socket by its two ends: of it the system says a number only."""
+    if target.startswith("socket:"):
+        for connection in psutil.Process().net_connections("all"):
+            if connection.fd == fd:
+                return f"{target} from {connection.laddr!r} to {connection.raddr!r} ({connection.status})"
+    return target
 
 
 def _describe_child(pid: int) -> str:

@@ -12,7 +12,7 @@ import pytest
 CONFTEST = Path(__file__).with_name("conftest.py")
 
 LEAKY = """
-import asyncio, multiprocessing.resource_tracker, os, subprocess, sys, tempfile, threading, time
+import asyncio, multiprocessing.resource_tracker, os, socket, subprocess, sys, tempfile, threading, time
 import pytest
 from hypothesis import given, strategies as st
 
@@ -24,6 +24,9 @@ def test_thread():
 
 def test_descriptor():
     kept.append(os.open(__file__, os.O_RDONLY))
+
+def test_socket():
+    kept.append(socket.create_server(("127.0.0.1", 0)))
 
 def test_child():
     kept.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)  # orphan"]))
@@ -85,7 +88,17 @@ def test_each_leak_is_found_and_named(tmp_path: Path) -> None:
 
     errors = [line for line in done.stdout.splitlines() if line.startswith("ERROR test_leaky.py")]
     blamed = [line.split("::")[1].split()[0] for line in errors]
-    assert blamed == ["test_thread", "test_descriptor", "test_child", "test_task", "test_file"], done.stdout
-    assert "11 passed, 5 errors" in done.stdout.replace("5 errors, 11 passed", "11 passed, 5 errors"), done.stdout
-    for named in ("daemon thread 'forgotten'", "test_leaky.py", "# orphan", "asyncio task <Task pending", "dropped-"):
+    assert blamed == ["test_thread", "test_descriptor", "test_socket", "test_child", "test_task", "test_file"], (
+        done.stdout
+    )
+    assert "12 passed, 6 errors" in done.stdout.replace("6 errors, 12 passed", "12 passed, 6 errors"), done.stdout
+    named_as = [
+        "daemon thread 'forgotten'",
+        "test_leaky.py",
+        "(LISTEN)",
+        "# orphan",
+        "asyncio task <Task pending",
+        "dropped-",
+    ]
+    for named in named_as:
         assert named in done.stdout
