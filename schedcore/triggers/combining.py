@@ -297,6 +297,10 @@ class AndTrigger(_Combination):
     def _all_of(self) -> tuple[EngineTrigger, ...] | None:
         return None if self._tolerance_us else self._children
 
+    def _with_first(self, make: Callable[[EngineTrigger], EngineTrigger]) -> EngineTrigger | None:
+        """The same with something else made of the first trigger; None where that is merged with others."""
+        return self._with((make(self._children[0]), *self._children[1:])) if self._tolerance_us else None
+
     def next_us(self, after_us: int) -> int | None:
         return self._meeting().next_us(after_us)
 

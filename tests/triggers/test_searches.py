@@ -234,3 +234,15 @@ def test_a_time_beside_the_change_of_clocks_is_no_candidate_on_each_such_day() -
     daily = CalendarIntervalTrigger(days=1, hour=2, minute=3, start_date="2020-05-30", timezone="Asia/Gaza")
     early = CronTrigger(hour="*/14", minute="4,11,17,38,41,58", second="*/16", timezone="Asia/Gaza", dst="literal")
     check_each(AndTrigger([daily, early], tolerance=3600), "2026-03-29T00:00Z", [None], 100)
+
+
+def test_what_is_closed_is_refused_before_others_are_near() -> None:
+    """Each meeting on a closed day was searched for to its end, with all that the first trigger is moved from and to."""
+    first = CronTrigger.from_crontab("* */19 29 2,4,6,9,11 mon#1", "UTC", dst="literal").excluding(
+        Dates(("2026-01-01", "2026-12-31")), "previous"
+    )
+    interval = IntervalTrigger(days=37, seconds=1, start_date="2027-03-13T20:07:10Z").excluding(
+        Weekdays("mon", "tue", "wed", "thu", "sat"), "next"
+    )
+    trigger = AndTrigger([first, interval], tolerance=3600).excluding(Weekdays("mon", "sat"))
+    check_each(trigger, "2399-12-30T01:00Z", ["3449-06-29T00:00Z"], 8000)

@@ -97,6 +97,7 @@ class Excluding(Zoned):
 
     __slots__ = (
         "_child",
+        "_handed",
         "_lost",
         "_offsets",
         "_sieve",
@@ -115,6 +116,7 @@ class Excluding(Zoned):
     calendar: Calendar
     roll: Roll
     _child: EngineTrigger
+    _handed: EngineTrigger | None
     _zone: tzinfo
     _sieve: Finder
     _lost: tuple[int | None, str]  # from which fire time on a search found nothing open, and what was said
@@ -173,9 +175,25 @@ class Excluding(Zoned):
 
     def _boxes(self) -> tuple[Box, ...]:
         if self.roll == "skip":
-            return shared(boxes_of(self._child), self._opened())
+            handed = self._handed_down()
+            return shared(boxes_of(self._child), self._opened()) if handed is None else boxes_of(handed)
         # A run that moves to another day does so by the wall clock.
         return moved_boxes(self._child, self.timezone, self._rolled, self._opened)
+
+    def _handed_down(self) -> EngineTrigger | None:
+        """The same as an ``and`` within a tolerance whose first trigger the exclusion is of: what is closed is refused before
+        the others are asked. None where it is no such one, and where what nobody knows yet would end the search elsewhere.
+        """
+        try:
+            return self._handed
+        except AttributeError:
+            with_first: Callable[[Callable[[EngineTrigger], EngineTrigger]], EngineTrigger | None] | None
+            with_first = getattr(self._child, "_with_first", None)
+            found = None
+            if with_first is not None and self.calendar.known_until is None and not self.foreign:
+                found = with_first(self._with)
+            object.__setattr__(self, "_handed", found)
+            return found
 
     def _opened(self) -> tuple[Box, ...]:
         """Where the calendar may be open."""
@@ -226,7 +244,10 @@ class Excluding(Zoned):
         return closed, since_us, min(until_s - offset, end_s) * SECOND_US
 
     def _search_us(self, after_us: int) -> int | None:
-        return self._next_open(after_us) if self.roll == "skip" else self._next_rolled(after_us)
+        if self.roll != "skip":
+            return self._next_rolled(after_us)
+        handed = self._handed_down()
+        return self._next_open(after_us) if handed is None else handed.next_us(after_us)
 
     def _next_open(self, after_us: int) -> int | None:
         first_us = at_us = self._child.next_us(after_us)
