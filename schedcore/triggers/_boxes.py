@@ -177,15 +177,14 @@ def _places(step_us: int, first_us: int, whole_us: int, unit_us: int) -> int:
 
 def shared(one: Sequence[Box], other: Sequence[Box]) -> tuple[Box, ...]:
     """What two sets of boxes have in common; none: nothing."""
-    found = [
-        both
-        for a in one
-        for b in other
-        if a.minutes & b.minutes and a.seconds & b.seconds and (both := a.shared(b)) is not None
-    ]
-    if len(found) <= _MANY:
-        return tuple(found)
-    return shared(one, around(other)) if len(other) > 1 else tuple(one)
+    found: list[Box] = []
+    for a in one:
+        found += [
+            both for b in other if a.minutes & b.minutes and a.seconds & b.seconds and (both := a.shared(b)) is not None
+        ]
+        if len(found) > _MANY:
+            return shared(one, around(other)) if len(other) > 1 else tuple(one)
+    return tuple(found)
 
 
 def either(sets: Iterable[Sequence[Box]]) -> tuple[Box, ...]:

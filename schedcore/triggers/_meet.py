@@ -147,6 +147,13 @@ def _merge_intervals(triggers: Sequence[IntervalTrigger]) -> IntervalTrigger | N
     return merged
 
 
+class _Unanswered(Exception):
+    """A search ended at an instant, and nothing was found or shown to be missing up to there."""
+
+    def __init__(self, at_us: int) -> None:
+        self.at_us = at_us
+
+
 class Meeting:
     """The search for the instants at which all of several triggers fire. What it remembers only saves time; safe to share
     between threads.
@@ -264,11 +271,14 @@ class Meeting:
         if self._known_finder is None:
             try:
                 return self._searched(outline, after_us, [_OUTLINE_LEAPS], _OUTLINE_STEPS)
-            except InvalidTriggerError:  # that of a part, too: it may have been asked where they cannot meet
+            except (_Unanswered, InvalidTriggerError):  # a part may have been asked where they cannot meet
                 pass
         finder = self._finder()
         budget = [MAX_LEAPS * (_TO_A_PROOF if finder.periodic else 1)] if budget is None else budget
-        return self._searched(finder, after_us, budget, MAX_STEPS)
+        try:
+            return self._searched(finder, after_us, budget, MAX_STEPS)
+        except _Unanswered as unanswered:
+            raise self._lost(after_us, unanswered.at_us) from None
 
     def _searched(self, finder: Finder, after_us: int, budget: list[int], most_steps: int) -> int | None:
         """The next meeting. ``most_steps``: of one look into the boxes."""
@@ -306,7 +316,7 @@ class Meeting:
             if at_us > limit_us and self._begun(at_us):
                 return None
             if budget[0] <= 0 or EFFORT.left <= 0:
-                raise self._lost(after_us, at_us)
+                raise _Unanswered(at_us)
 
     def _begun(self, at_us: int) -> bool:
         """Whether a cycle of the calendar has passed since all parts began."""
