@@ -14,11 +14,15 @@ from schedcore.errors import ConfigurationError, contained
 from schedcore.executors.base import BaseExecutor, RunExecutor
 from schedcore.run import Run
 from schedcore.schedulers._pump import Pump
+from schedcore.schedulers._runs import live_runs
 
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
 __all__ = ["close", "limit_of", "quiesce", "stop_executor"]
+
+# So many jobs the log names; the number of all is beside them.
+_SOME = 5
 
 
 def limit_of(timeout: float | None) -> float | None:
@@ -47,6 +51,7 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         scheduler._quiesce(pumps, left())
         for pump in pumps:
             scheduler._runs.take_back(pump.handover.take_waiting())
+        _tell_what_runs(scheduler)
         for executor in scheduler._all_executors():
             scheduler._cut += stop_executor(scheduler, executor, wait, left())
         if not wait:
@@ -60,6 +65,14 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         scheduler._reports.logger.info("scheduler has been shut down")
         scheduler._reports.stop()
         scheduler._ended()
+
+
+def _tell_what_runs(scheduler: BaseScheduler) -> None:
+    """A shutdown that does not end is a job that does not: whoever looks at the log is to see which."""
+    live = [run.job.id for executor in scheduler._all_executors() for run in live_runs(executor)]
+    if live:
+        some = ", ".join(repr(job_id) for job_id in live[:_SOME]) + (", …" if len(live) > _SOME else "")
+        scheduler._reports.logger.info("shutting down, while %d run(s) are under way: %s", len(live), some)
 
 
 def stop_executor(scheduler: BaseScheduler, executor: BaseExecutor, wait: bool, timeout: float | None) -> list[Run]:

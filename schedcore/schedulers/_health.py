@@ -14,6 +14,10 @@ __all__ = ["Health", "StoreHealth"]
 # Seconds before the first retry after a store failed; doubled each time up to the scheduler's jobstore_retry_interval.
 _FIRST_RETRY_S = 0.1
 
+# Seconds. A process that waits for its turn at a store fails at each attempt, for days: the same error is one in the log once in
+# so long.
+_LOG_AGAIN_S = 300.0
+
 
 class StoreHealth(NamedTuple):
     """How a job store does: ``ok``, the last error as text, and since when (microseconds since the epoch) that has been so."""
@@ -30,6 +34,9 @@ class Health:
         self._scheduler = scheduler
         self._failures = 0
         self._retry_at_s = 0.0
+        self._log_again_s = 0.0
+        #: Whether the log has had the error of the last failure lately.
+        self.logged = False
         self.told = StoreHealth(True, None, scheduler.clock.wall_us())
 
     @property
@@ -48,8 +55,12 @@ class Health:
         longest_s = min(scheduler._retry_interval_s, _FIRST_RETRY_S * 2.0 ** min(self._failures - 1, 30))
         # Jitter keeps a fleet from coming back all at once.
         delay_s = longest_s * (0.75 + 0.25 * scheduler._random())
-        self._retry_at_s = scheduler.clock.monotonic_s() + delay_s
+        mono_s = scheduler.clock.monotonic_s()
+        self._retry_at_s = mono_s + delay_s
         text = error_text(error)
+        self.logged = text == self.told.error and mono_s < self._log_again_s
+        if not self.logged:
+            self._log_again_s = mono_s + _LOG_AGAIN_S
         if self.told.ok:
             self.told = StoreHealth(False, text, scheduler.clock.wall_us())
         else:

@@ -240,7 +240,10 @@ class Pump:
         """A step failed: nothing is known of what the store did, and the next one is made after a while."""
         self._unsure = True
         self._more = False
-        self.scheduler._reports.store_failed(self.alias, error, self.health.failed(error))
+        if self.closed:
+            return  # who closed the store has written what there was, and says what failed in that; no step follows
+        retry_s = self.health.failed(error)
+        self.scheduler._reports.store_failed(self.alias, error, retry_s, self.health.logged)
 
     def _apply(self, result: CycleResult) -> None:
         scheduler = self.scheduler

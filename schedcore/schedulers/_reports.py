@@ -173,7 +173,7 @@ class Reports:
             if state is RunState.FAILED:
                 what = "it says nothing" if exception is None else error_text(exception)
                 where = f"\n{traceback.rstrip()}" if traceback else ""
-                self.logger.error("job %r failed: %s%s", run.job.name, what, where, extra={"run_id": run.id})
+                self.logger.error("job %s failed: %s%s", _called(run.job), what, where, extra={"run_id": run.id})
             else:
                 # Listeners of 3.x take an event without an exception for a success.
                 exception = exception or RunCancelledError()
@@ -196,7 +196,8 @@ class Reports:
 
     def _tell(self, run: Run, what: str) -> None:
         again = "" if run.attempt == 1 else f", attempt {run.attempt}"
-        self.logger.debug("job %r of %s%s: %s", run.job.name, run.scheduled_at, again, what, extra={"run_id": run.id})
+        of = run.scheduled_at
+        self.logger.debug("job %s of %s%s: %s", _called(run.job), of, again, what, extra={"run_id": run.id})
 
     def skipped(self, alias: str, job: JobRecord, skip: Skip) -> None:
         """Fire times of a job pass without a run."""
@@ -207,16 +208,16 @@ class Reports:
         # Triggers that do not answer in closed form may have counted a part of them.
         many = f"at least {times}" if times > 1 and not isinstance(job.trigger, GridTrigger) else times
         if reason is SkipReason.MISFIRED:
-            self.logger.warning("%s run(s) of job %r misfired, up to %s", many, job.name, last)
+            self.logger.warning("%s run(s) of job %s misfired, up to %s", many, _called(job), last)
         elif reason is SkipReason.OVERLAP:
             self.logger.warning(
-                "job %r is still running: %s run(s) skipped (max_instances=%d)",
-                job.name,
+                "job %s is still running: %s run(s) skipped (max_instances=%d)",
+                _called(job),
                 many,
                 job.policy.max_instances,
             )
         else:
-            self.logger.info("%s run(s) of job %r skipped up to %s: %s", many, job.name, last, reason)
+            self.logger.info("%s run(s) of job %s skipped up to %s: %s", many, _called(job), last, reason)
         if reason is SkipReason.OVERLAP and self.bus.wants(EVENT_JOB_MAX_INSTANCES):
             self.bus.post(JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, job.id, alias, [last]))
         code = EVENT_JOB_MISSED if reason is SkipReason.MISFIRED else EVENT_JOB_SKIPPED
@@ -256,10 +257,11 @@ class Reports:
         if self.bus.wants(EVENT_SCHEDULER_FAILED):
             self.bus.post(SchedulerFailureEvent(EVENT_SCHEDULER_FAILED, alias, message, error))
 
-    def store_failed(self, alias: str, error: Exception, retry_s: float | None) -> None:
-        """A job store failed; ``retry_s``: seconds until it is tried again."""
+    def store_failed(self, alias: str, error: Exception, retry_s: float | None, logged: bool = False) -> None:
+        """A job store failed; ``retry_s``: seconds until it is tried again; ``logged``: whether the log has had that lately."""
         again = "" if retry_s is None else f"; next attempt in {retry_s:.1f} s"
-        self.logger.error("job store %r failed: %s%s", alias, error_text(error), again)
+        level = logging.DEBUG if logged else logging.ERROR
+        self.logger.log(level, "job store %r failed: %s%s", alias, error_text(error), again)
         if self.bus.wants(EVENT_JOBSTORE_FAILED):
             self.bus.post(SchedulerFailureEvent(EVENT_JOBSTORE_FAILED, alias, error_text(error), error))
 
@@ -275,6 +277,11 @@ class Reports:
             self.logger.debug("nothing is due")
         else:
             self.logger.debug("nothing is due for %.1f s, then in job store %r", delay_s, alias)
+
+
+def _called(job: JobRecord) -> str:
+    """What the log calls a job: its id, which every call takes, and its name where that says more."""
+    return repr(job.id) if job.name == job.id else f"{job.id!r} ({job.name!r})"
 
 
 def _end_text(finish: Finish) -> str:

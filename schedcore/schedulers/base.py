@@ -130,6 +130,8 @@ class BaseScheduler(SchedulerHooks):
         self._closed.set()
         self._may_start = True
         self._cut: list[Run] = []
+        # When the shutdown that closes cuts what runs, by the monotonic clock; None: never.
+        self._cut_at_s: float | None = None
         self._promised: frozenset[str] = frozenset()
         self._config = config.SchedulerConfig()
         self._configure(config.parse(gconfig, "schedcore.", options, extra=self._extra_options))
@@ -241,6 +243,7 @@ class BaseScheduler(SchedulerHooks):
         # Those of this life: a listener that hears of its end may begin another.
         closed, cut = self._closed, self._cut
         first = self._begin_shutdown()
+        patience_s = self._patience_s(timeout, first)
         if first:
             # With a limit, so that a job store that hangs does not hold whoever called beyond it.
             if self._inside() or not wait or timeout is not None:
@@ -248,12 +251,21 @@ class BaseScheduler(SchedulerHooks):
             else:
                 close(self, wait, timeout)
         if wait and not self._inside():
-            if timeout is not None and first:
-                timeout += CLOSING_S
-            if not closed.wait(timeout):
+            if not closed.wait(patience_s):
                 self._reports.logger.warning(STILL_CLOSING)
             return list(cut)
         return []
+
+    def _patience_s(self, timeout: float | None, first: bool) -> float | None:
+        """How long (s) a caller of ``shutdown`` waits: one whose ``timeout`` lasts until runs are cut, also for that."""
+        if timeout is None:
+            if first:
+                self._cut_at_s = None
+            return None
+        ends_s = self.clock.monotonic_s() + timeout
+        if first:
+            self._cut_at_s = ends_s
+        return timeout + CLOSING_S if self._cut_at_s is not None and ends_s >= self._cut_at_s else timeout
 
     def _inside(self) -> bool:
         """Whether the calling thread is one that closing waits for."""

@@ -28,7 +28,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, ParamSpec
 
 from schedcore import config
 from schedcore._locks import ShortLock
@@ -43,6 +43,7 @@ from schedcore.wakeup import MAX_WAIT_S, Done
 
 __all__ = ["STOP_TIMEOUT_S", "LoopScheduler", "Teller", "close", "is_stopping", "limit_of"]
 
+P = ParamSpec("P")
 
 # Seconds. How long jobs may go on, unless it is said, when their program is being stopped.
 STOP_TIMEOUT_S = 10.0
@@ -114,6 +115,7 @@ class LoopScheduler(BaseScheduler):
         timeout = limit_of(timeout)
         inside = self._in_own_job()
         first = self._begin_shutdown()
+        patience_s = self._patience_s(timeout, first)
         if first:
             self._disarm()
             self._close_elsewhere(wait, timeout)
@@ -121,7 +123,7 @@ class LoopScheduler(BaseScheduler):
             waiter, finish = self._make_waiter()
             finish([], None)
             return waiter
-        return self._wait_for_end(timeout if timeout is None or not first else timeout + CLOSING_S)
+        return self._wait_for_end(patience_s)
 
     @property
     def _stop_timeout_s(self) -> float | None:
@@ -189,7 +191,7 @@ class LoopScheduler(BaseScheduler):
         self._reports.logger.warning(STILL_CLOSING)
         self._call_soon(partial(finish, list(self._cut), None))
 
-    def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call(self, call: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> Any:
         """Make a call that may wait, such as one of this scheduler's, in a worker thread of the framework's.
 
         Returns what the framework awaits, which gives what ``call`` returns or raises. What was put off before it is done before

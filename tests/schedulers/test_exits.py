@@ -21,6 +21,7 @@ from schedcore.events import (
 from schedcore.executors.base import BaseExecutor
 from schedcore.executors.debug import DebugExecutor
 from schedcore.job import Job
+from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import Run
 from schedcore.schedulers.base import STILL_CLOSING
 from schedcore.triggers.base import BaseTrigger
@@ -108,6 +109,47 @@ def test_a_listener_that_exits_fails_alone(caplog: pytest.LogCaptureFixture) -> 
     scheduler.shutdown(timeout=DEADLINE_S)
     assert told == [EVENT_JOB_EXECUTED, EVENT_SCHEDULER_SHUTDOWN]
     assert caplog.text.count("RuntimeError: it called sys.exit(3)") == 2
+
+
+def test_a_second_shutdown_whose_time_ends_no_sooner_waits_for_what_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    class Slow(MemoryJobStore):
+        def shutdown(self) -> None:
+            waited.wait(0.2)  # nobody sets it: a store that takes its time to close
+
+    waited, begun, release = (threading.Event() for _ in range(3))
+
+    def job() -> None:
+        begun.set()
+        release.wait(DEADLINE_S)
+
+    scheduler = BackgroundScheduler(jobstores={"default": Slow()})
+    scheduler.start()
+    scheduler.add_job(job, id="x")
+    assert begun.wait(DEADLINE_S)
+    scheduler.shutdown(wait=False, timeout=0)
+    try:
+        assert [run.job.id for run in scheduler.shutdown(timeout=0)] == ["x"]
+    finally:
+        release.set()
+    assert STILL_CLOSING not in caplog.text
+
+
+def test_the_log_names_what_a_shutdown_finds_running(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "schedcore")
+    begun, release = threading.Semaphore(0), threading.Event()
+
+    def job() -> None:
+        begun.release()
+        release.wait(DEADLINE_S)
+
+    scheduler = BackgroundScheduler()
+    scheduler.start()
+    scheduler.add_jobs({"func": job, "id": f"job {number}"} for number in range(7))
+    assert all(begun.acquire(timeout=DEADLINE_S) for _ in range(7))
+    scheduler.shutdown(timeout=0)
+    release.set()
+    [line] = [record.getMessage() for record in caplog.records if "under way" in record.getMessage()]
+    assert line == "shutting down, while 7 run(s) are under way: " + ", ".join(f"'job {n}'" for n in range(5)) + ", …"
 
 
 def test_a_listener_that_exits_in_the_main_thread_ends_the_program_and_nobody_waits(

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from schedcore.errors import JobStoreError
+from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.schedulers._pump import BATCH
 from schedcore.testing import VirtualScheduler
 
@@ -35,7 +37,7 @@ def test_it_tells_of_each_run_and_of_waiting(virtual: Make, caplog: pytest.LogCa
 
     scheduler.add_job(slow, "interval", seconds=60, id="x", name="slow")
     scheduler.advance(60)
-    of = "job 'slow' of 2026-01-01 00:01:00+00:00: "
+    of = "job 'x' ('slow') of 2026-01-01 00:01:00+00:00: "
     assert lines(caplog) == [
         "nothing is due",
         "nothing is due for 60.0 s, then in job store 'default'",
@@ -53,7 +55,62 @@ def test_a_failure_is_told_with_its_duration(virtual: Make, caplog: pytest.LogCa
     scheduler = virtual()
     scheduler.add_job(fail, id="x")
     scheduler.advance(1)
-    assert "job 'fail' of 2026-01-01 00:00:00+00:00: failed after 0 ms" in lines(caplog)
+    assert "job 'x' ('fail') of 2026-01-01 00:00:00+00:00: failed after 0 ms" in lines(caplog)
+
+
+def test_jobs_of_one_function_are_told_apart(virtual: Make, caplog: pytest.LogCaptureFixture) -> None:
+    scheduler = virtual()
+    scheduler.add_job(fail, id="of Ann")
+    scheduler.add_job(fail, id="fail")
+    scheduler.advance(1)
+    told = sorted(
+        record.getMessage().partition("\n")[0] for record in caplog.records if record.levelno == logging.ERROR
+    )
+    assert told == [
+        "job 'fail' failed: LookupError: nothing there",
+        "job 'of Ann' ('fail') failed: LookupError: nothing there",
+    ]
+
+
+class Away(MemoryJobStore):
+    """It is not there, and says for which reason."""
+
+    reason = "in use"
+
+    def fire(self, *args: Any) -> Any:
+        raise JobStoreError("default", self.reason)
+
+
+def test_a_store_that_goes_on_failing_is_an_error_once_in_five_minutes(
+    virtual: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "schedcore")
+    store = Away()
+    scheduler = virtual(jobstores={"default": store})
+
+    def told(level: int) -> int:
+        return sum(
+            record.levelno == level and "failed: JobStoreError" in record.getMessage() for record in caplog.records
+        )
+
+    scheduler.advance(290)
+    assert told(logging.ERROR) == 1
+    assert told(logging.DEBUG) >= 29  # the attempts go on
+    scheduler.advance(20)
+    assert told(logging.ERROR) == 2
+    store.reason = "gone"
+    scheduler.advance(20)
+    assert told(logging.ERROR) == 3  # another error is told at once
+
+
+def test_a_step_that_fails_behind_the_end_promises_no_other_one(
+    virtual: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = virtual()
+    [pump] = scheduler._pumps.values()
+    scheduler.shutdown()
+    pump._done(None, JobStoreError("default", "it is not open"))
+    assert "next attempt" not in caplog.text
 
 
 def test_the_level_may_be_set_at_any_time(virtual: Make, caplog: pytest.LogCaptureFixture) -> None:

@@ -133,7 +133,7 @@ class TestTheWayOfARun:
         assert errors[0].exception.__traceback__ is None
         assert errors[0].run_id == "bad@2026-01-01T00:00:10Z#1"
         assert len(log.executed("good")) == 3
-        assert "job 'divides' failed: ZeroDivisionError: integer division or modulo by zero" in caplog.text
+        assert "job 'bad' ('divides') failed: ZeroDivisionError: integer division or modulo by zero" in caplog.text
         assert "1 // 0" in caplog.text
         [record] = scheduler.get_runs("bad", failed=True, limit=1)
         assert record.state is RunState.FAILED

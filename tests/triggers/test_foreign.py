@@ -303,8 +303,8 @@ def test_a_slow_function_is_asked_once_for_what_it_leaves_out(slow: Slow) -> Non
 def test_the_log_says_where_a_count_may_be_too_low(caplog: pytest.LogCaptureFixture) -> None:
     scheduler = VirtualScheduler(start="2026-01-05T00:00:00Z", timezone="UTC")
     scheduler.start()
-    scheduler.add_job(print, Theirs(), name="theirs", misfire_grace_time=60)
-    scheduler.add_job(print, EVERY_HOUR, name="ours", misfire_grace_time=60)
+    scheduler.add_job(print, Theirs(), id="theirs", name="theirs", misfire_grace_time=60)
+    scheduler.add_job(print, EVERY_HOUR, id="ours", name="ours", misfire_grace_time=60)
     with caplog.at_level("WARNING", "schedcore"):
         scheduler.clock.suspend(2000 * 3600)
         scheduler.advance(60)
