@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from schedcore import config
 from schedcore.adapters.asyncio.executor import AsyncIOExecutor
@@ -17,6 +17,9 @@ from schedcore.schedulers.loop import LoopScheduler, is_stopping
 from schedcore.wakeup import Done, Wakeup
 
 __all__ = ["AsyncIOScheduler"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class AsyncIOScheduler(LoopScheduler):
@@ -39,7 +42,7 @@ class AsyncIOScheduler(LoopScheduler):
 
         def shutdown(self, wait: bool = True, timeout: float | None = None) -> asyncio.Future[list[Run]]: ...
 
-        def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> asyncio.Future[Any]: ...
+        def call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]: ...
 
     @property
     def event_loop(self) -> asyncio.AbstractEventLoop | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from gevent.event import AsyncResult
 from gevent.hub import Hub
@@ -15,6 +15,9 @@ from schedcore.wakeup import Done
 
 __all__ = ["HubScheduler"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class HubScheduler(LoopScheduler):
     """The hub is known from ``start`` on."""
@@ -23,7 +26,7 @@ class HubScheduler(LoopScheduler):
 
     if TYPE_CHECKING:
 
-        def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]: ...
+        def call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]: ...
 
     @property
     def hub(self) -> Hub | None:

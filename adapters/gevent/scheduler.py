@@ -48,7 +48,7 @@ class GeventScheduler(StoreCallsScheduler):
         if made is not None and self._wakeup is not made:
             made.close()
 
-    def shutdown(self, wait: bool = True, timeout: float | None = None) -> AsyncResult[Any]:
+    def shutdown(self, wait: bool = True, timeout: float | None = None) -> AsyncResult[list[Run]]:
         """Stop; returns an ``AsyncResult`` whose ``get()`` gives the runs that were cut short.
 
         ``wait=True``: a greenlet waits until all is closed, while others run, and a real thread likewise; the result is there

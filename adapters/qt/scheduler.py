@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self
 
 from qtpy import API_NAME
 
@@ -24,6 +25,8 @@ from schedcore.schedulers.loop import LoopScheduler, is_stopping, limit_of
 from schedcore.wakeup import Done, Wakeup
 
 __all__ = ["QtScheduler"]
+
+P = ParamSpec("P")
 
 # Seconds. How long an application that quits waits for jobs to end while Qt can still serve them. What takes longer is waited
 # for at the end of the program, as everywhere.
@@ -102,7 +105,7 @@ class QtScheduler(LoopScheduler):
 
     if TYPE_CHECKING:
 
-        def call(self, call: Any, *args: Any, **kwargs: Any) -> QtFuture: ...
+        def call(self, call: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> QtFuture: ...
 
     def _create_wakeup(self) -> Wakeup:
         app = application()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -18,6 +18,9 @@ from schedcore.schedulers.loop import LoopScheduler
 from schedcore.wakeup import MAX_WAIT_S, Done, Wakeup
 
 __all__ = ["TwistedScheduler"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Seconds. What closing takes when the jobs' time is up.
 _GRACE_S = 3.0
@@ -49,7 +52,7 @@ class TwistedScheduler(LoopScheduler):
 
         def shutdown(self, wait: bool = True, timeout: float | None = None) -> Deferred[list[Run]]: ...
 
-        def call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]: ...
+        def call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]: ...
 
     @property
     def reactor(self) -> Any:

@@ -82,6 +82,7 @@ async def test_changes_are_made_elsewhere_and_in_order(scheduler: AsyncIOSchedul
     scheduler.modify_job("a", args=())
     store.gate.set()
     found = await scheduler.call(scheduler.get_job, "a")
+    assert found is not None
     assert (found.name, found.next_run_time) == ("other", datetime(2098, 1, 1, tzinfo=UTC))
     scheduler.remove_job("a")
     assert await scheduler.call(scheduler.get_job, "a") is None
@@ -109,6 +110,8 @@ async def test_a_handle_changes_its_job(scheduler: AsyncIOScheduler, store: FarS
     job.reschedule("date", run_date="2098-01-01T00:00:00Z")
     assert made_here(store) == []
     found = await scheduler.call(scheduler.get_job, "a")
+    assert found is not None
+    assert found.next_run_time is not None
     assert (found.name, found.next_run_time.year) == ("other", 2098)
     job.remove()
     assert await scheduler.call(scheduler.get_jobs) == []
@@ -339,6 +342,7 @@ async def test_stores_are_added_and_removed_elsewhere(scheduler: AsyncIOSchedule
     scheduler.add_jobstore(second, "second")
     scheduler.add_job(work, id="a", jobstore="second", **FAR)
     job = await scheduler.call(scheduler.get_job, "a", "second")
+    assert job is not None
     await until(lambda: not job.pending)
     scheduler.modify_job("a", "second", name="other")
     scheduler.remove_jobstore("second")

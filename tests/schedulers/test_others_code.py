@@ -185,6 +185,7 @@ async def test_a_change_whose_trigger_raises_is_told_and_dropped(raises: Callabl
         scheduler.reschedule_job("a", trigger=Theirs(hook=raises))
         scheduler.modify_job("a", name="after it")
         job = await scheduler.call(scheduler.get_job, "a")
+        assert job is not None
         assert (job.name, job.next_run_time) == ("after it", FAR)
         await until(lambda: told)
         assert "reschedule_job('a') was put off, and failed" in told[0].message
@@ -200,6 +201,7 @@ async def test_it_may_call_the_scheduler() -> None:
         await until(lambda: not job.pending)
         scheduler.reschedule_job("a", trigger=trigger)
         other = await scheduler.call(scheduler.get_job, "other")
+        assert other is not None
         assert other.name == "called"
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
@@ -37,6 +37,7 @@ from schedcore.events import (
     SchedulerEvent,
 )
 from schedcore.executors.pool import ThreadPoolExecutor
+from schedcore.job import Job
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import Run, RunState, current_run
 from schedcore.schedulers._pump import BATCH
@@ -364,6 +365,17 @@ async def test_a_slow_store_is_never_called_on_the_loop() -> None:
     await log.wait_for(EVENT_JOB_EXECUTED, 3)
     await scheduler.shutdown()
     assert store.calls_in(threading.get_ident()) == []
+
+
+@on_loop
+async def test_what_a_call_gives_has_a_type_and_its_arguments_are_checked() -> None:
+    async with AsyncIOScheduler() as scheduler:
+        job = await scheduler.call(scheduler.add_job, int, "interval", hours=1, id="x")
+        assert_type(job, Job)
+        assert_type(await scheduler.call(scheduler.get_job, "x"), Job | None)
+        with pytest.raises(TypeError):
+            await scheduler.call(scheduler.get_job, "x", alias="default")  # type: ignore[call-arg]
+        assert job.id == "x"
 
 
 @on_loop

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, assert_type
 
 import gevent
 import gevent.event
@@ -24,6 +24,7 @@ from schedcore.errors import (
 )
 from schedcore.events import EVENT_ALL, EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_SCHEDULER_SHUTDOWN, SchedulerEvent
 from schedcore.executors.pool import ThreadPoolExecutor
+from schedcore.job import Job
 from schedcore.run import Run, RunState, current_run
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing.executor_suite import RecordingHost, make_run
@@ -150,6 +151,17 @@ def test_a_burst_of_jobs_that_do_not_wait_needs_two_greenlets_and_keeps_their_co
     assert executor.shutdown() == []
     assert [finish.retval for finish in host.finished] == [0] * 100
     assert len(greenlets) == 1
+
+
+def test_what_a_call_and_the_shutdown_give_has_a_type(scheduler: GeventScheduler) -> None:
+    added = scheduler.call(scheduler.add_job, int, "interval", hours=1, id="x")
+    assert_type(added, "gevent.event.AsyncResult[Job]")
+    job: Job | None = added.get()
+    assert job is not None  # for gevent's types: get() of what has no value yet
+    assert job.id == "x"
+    closed = scheduler.shutdown()
+    assert_type(closed, "gevent.event.AsyncResult[list[Run]]")
+    assert closed.get() == []
 
 
 def test_no_more_jobs_at_a_time_than_workers() -> None:

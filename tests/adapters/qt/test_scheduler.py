@@ -249,7 +249,7 @@ def test_call_returns_a_future_whose_callbacks_come_in_the_qt_thread(make: Make,
     QTimer.singleShot(5, ticked.set)
     assert scheduler.call(ticked.wait, 30).result(60) is True
     with pytest.raises(LookupError):
-        scheduler.call({}.__getitem__, "x").result(60)
+        scheduler.call(dict[str, int]().__getitem__, "x").result(60)
     with pytest.raises(TimeoutError):
         scheduler.call(go.wait, 60).result(0.01)
     go.set()

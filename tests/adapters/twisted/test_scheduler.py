@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from twisted.internet.asyncioreactor import AsyncioSelectorReactor
@@ -28,6 +28,7 @@ from schedcore.events import (
     EVENT_JOBSTORE_FAILED,
     EVENT_SCHEDULER_SHUTDOWN,
 )
+from schedcore.job import Job
 from schedcore.run import current_run
 from schedcore.schedulers._pump import BATCH
 from schedcore.schedulers.background import BackgroundScheduler
@@ -609,6 +610,7 @@ async def test_a_slow_store_is_never_called_in_the_reactors_thread(reactor: Any,
     scheduler.add_job(job, "interval", hours=1, id="late")
     await log.wait_for(EVENT_JOB_EXECUTED, 3)
     jobs = await scheduler.call(scheduler.get_jobs)
+    assert_type(jobs, list[Job])
     assert sorted(job.id for job in jobs) == ["early", "late"]
     with pytest.raises(KeyError):
         await scheduler.call(scheduler.remove_job, "nobody")
