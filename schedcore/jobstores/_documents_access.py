@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, NoReturn
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError
@@ -79,36 +79,25 @@ class DocumentAccess(DocumentBackend):
         self._take_over()
         raise JobStoreError(self._alias, "another scheduler has used the store meanwhile; look again", transient=True)
 
-    @contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
+    def _errors(self, doing: str) -> _Errors:
         """What the driver raises becomes a ``JobStoreError`` with it as the cause."""
-        try:
-            yield
-        except JobStoreInUseError:
-            self._take_over()  # what it leaves is not ours
-            raise
-        except JobStoreError:
-            raise
-        except Exception as error:
-            said = self._explain(error)
-            if said is None:
-                raise
-            message, transient = said
-            raise JobStoreError(self._alias, f"it failed to {doing}: {message}", transient=transient) from error
+        return _Errors(self, doing)
 
     @contextmanager
     def _using(self, doing: str) -> Iterator[None]:
         with self._turns.take(), self._errors(doing):
             if not self._opened:
                 raise JobStoreError(self._alias, "it is not open; start() opens it, shutdown() closes it")
+            self._begin_use()
             yield
 
-    @contextmanager
-    def _writing(self, doing: str) -> Iterator[None]:
+    def _writing(self, doing: str) -> AbstractContextManager[None]:
         if self._read_only:
             raise JobStoreError(self._alias, "it was opened for reading only")
-        with self._using(doing):
-            yield
+        return self._using(doing)
+
+    def _begin_use(self) -> None:
+        """What is to be done each time before the store is used."""
 
     def _nothing_there(self, where: str) -> JobStoreError:
         return JobStoreError(self._alias, f"there is nothing of schedcore's {where}; is it the right place?")
@@ -185,3 +174,29 @@ class DocumentAccess(DocumentBackend):
     def _fetch_payloads(self, docs: Sequence[Doc]) -> Mapping[str, bytes | Oversized | None]:
         """The payloads of documents that were fetched without, by id."""
         return {doc.id: doc.payload for doc in self._read([doc.id for doc in docs]).values()}
+
+
+class _Errors:
+    """See ``DocumentAccess._errors``."""
+
+    # A class, because a generator costs three times as much, at each job that is added.
+    __slots__ = ("_doing", "_store")
+
+    def __init__(self, store: DocumentAccess, doing: str) -> None:
+        self._store = store
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        store = self._store
+        if isinstance(error, JobStoreInUseError):
+            store._take_over()  # what it leaves is not ours
+        elif isinstance(error, Exception) and not isinstance(error, JobStoreError):
+            said = store._explain(error)
+            if said is not None:
+                message, transient = said
+                raise JobStoreError(
+                    store._alias, f"it failed to {self._doing}: {message}", transient=transient
+                ) from error

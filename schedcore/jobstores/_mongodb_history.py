@@ -44,14 +44,15 @@ class History(OwnedCollections):
 
     def _write_records(self, records: Records) -> set[str]:
         """The keys of the records that were not there."""
+        if not records:
+            return set()
         rows = [record_row(uid, record) for uid, record in records]
         keys = [row["_id"] for row in rows]
         there: set[int] = set()
-        if rows:
-            try:
-                self._history.insert_many(rows, ordered=False)
-            except mongo_errors.BulkWriteError as error:
-                there = only_duplicates(error)
+        try:
+            self._history.insert_many(rows, ordered=False)
+        except mongo_errors.BulkWriteError as error:
+            there = only_duplicates(error)
         return {key for number, key in enumerate(keys) if number not in there}
 
     def _move(self, tokens: Sequence[str], records: Records) -> None:

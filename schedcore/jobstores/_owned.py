@@ -27,11 +27,8 @@ class OwnedStore(DocumentStore):
         super()._reset()
         self._doubt = False
 
-    @contextmanager
-    def _using(self, doing: str) -> Iterator[None]:
-        with super()._using(doing):
-            self._settle()
-            yield
+    def _begin_use(self) -> None:
+        self._settle()
 
     def _settle(self) -> None:
         """Bring an uncertain past to an end."""

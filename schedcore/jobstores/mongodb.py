@@ -33,7 +33,7 @@ says otherwise. Reads go to the primary.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -79,6 +79,11 @@ __all__ = ["SCHEMA_VERSION", "MongoDBJobStore"]
 _ON_A_TIMELINE: Row = {"elapsed": {"$in": [False, True]}, "due_us": IS_DUE}
 # That there is a job, and not only what is left of one.
 _IS_A_JOB: Row = {"state": {"$ne": ""}, "_id": IS_TEXT}
+
+
+def _new_token() -> str:
+    """For a batch: 64 random bits as hexadecimal digits."""
+    return os.urandom(8).hex()
 
 
 class MongoDBJobStore(History):
@@ -277,7 +282,7 @@ class MongoDBJobStore(History):
             return []
         self._settle()
         self._check_owner()
-        token = secrets.token_hex(8)
+        token = _new_token()
         recorded = self._write_records(ended(changes))
         self._unmoved = bool(decided(changes))
         written = self._write_docs(changes, token)
@@ -304,7 +309,7 @@ class MongoDBJobStore(History):
         requests: list[InsertOne[Row] | UpdateOne] = []
         new: Row | None = None
         # The revision of an id that is taken anew fits none that was read before.
-        first = Int64(secrets.randbits(40) + 1)
+        first = Int64(int.from_bytes(os.urandom(5), "big") + 1)
         for change in changes:
             old, doc, _, keeps_payload = change
             fields = {**job_fields(fitting(doc, keeps_payload=keeps_payload)), "w": token}
@@ -323,7 +328,8 @@ class MongoDBJobStore(History):
                 fields["decided"] = {"w": token, "records": pack_decided(records)}
             if not old and doc.id not in self._odd:
                 new = {"_id": doc.id, "rev": first, **fields}
-                requests.append(InsertOne(new))
+                if len(changes) > 1:
+                    requests.append(InsertOne(new))
                 continue
             fields["rev"] = Int64(doc.revision)
             update: Row = {"$set": fields}
@@ -366,7 +372,7 @@ class MongoDBJobStore(History):
         for change in changes:
             if change.doc.past:
                 doc = Doc(change.doc.id, change.doc.revision + 1, past=change.doc.past)
-                self._write_docs([Change(change.doc.revision, doc)], secrets.token_hex(8))
+                self._write_docs([Change(change.doc.revision, doc)], _new_token())
 
     # -- notes --------------------------------------------------------------------------------------------------------------
 
