@@ -69,7 +69,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint to append to a message about an unknown *word*, where the known ones are too many to list; ``""`` if none is."""
-    near = difflib.get_close_matches(word, known, n=1)
+    # Nobody mistypes a word of a thousand letters, and to compare one takes time and memory that grow with its length.
+    near = difflib.get_close_matches(word, known, n=1) if len(word) < 1000 else ()
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

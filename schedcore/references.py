@@ -28,6 +28,9 @@ __all__ = [
 
 _ADVICE = 'use a function that a module defines at its top level, or give it as "package.module:name"'
 
+# Characters. What is longer names nothing, and to split it, look for its modules and show it takes time that grows with it.
+_LONGEST = 1000
+
 # Flags of a code object, as documented in ``inspect`` (CO_COROUTINE, CO_ITERABLE_COROUTINE).
 _AWAITED = 0x80 | 0x100
 
@@ -183,6 +186,8 @@ def _reason(module_name: str | None, path: str) -> str:
 def _split(text: str) -> tuple[str, str]:
     if not isinstance(text, str):
         raise ReferenceLookupError(f'a reference is text like "package.module:name", not {text!r}')
+    if len(text) > _LONGEST:
+        raise ReferenceLookupError(f"{text[:40]!r}… has {len(text):,} characters; a reference has at most {_LONGEST:,}")
     module_name, colon, path = text.partition(":")
     if colon and _dotted(module_name) and _dotted(path):
         return module_name, path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schedcore.errors import error_text
+from schedcore.errors import did_you_mean, error_text
 
 
 class MuteError(Exception):
@@ -25,3 +25,7 @@ class MuteError(Exception):
 )
 def test_an_error_in_one_line(error: BaseException, text: str) -> None:
     assert error_text(error) == text
+
+
+def test_no_hint_for_what_nobody_mistyped() -> None:
+    assert did_you_mean("interval" * 1_000_000, ["interval"]) == "; known: interval"

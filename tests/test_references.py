@@ -25,6 +25,7 @@ from schedcore.references import (
     resolve,
     unbind,
 )
+from tests.same_everywhere.neighbour import slowness
 
 SOURCE = """
 import functools
@@ -383,3 +384,14 @@ def test_the_core_imports_nothing_heavy() -> None:
     """)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("text", ["builtins:len" + ".a" * 5_000_000, "a." * 5_000_000 + "b:c", "x" * 10_000_000])
+def test_what_is_too_long_is_not_looked_up(text: str) -> None:
+    before = time.process_time()
+    with pytest.raises(
+        ReferenceLookupError, match=r"… has 10,000,\d\d\d characters; a reference has at most 1,000"
+    ) as caught:
+        resolve(text)
+    assert len(str(caught.value)) < 200
+    assert time.process_time() - before < 0.3 * slowness()

@@ -36,7 +36,7 @@ from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.references import UnnameableCallableError, callable_name, ref_of, resolve, unbind
 from schedcore.serializers import PickleSerializer
 from schedcore.serializers import load as load_serializer
-from schedcore.serializers.base import Serializer, SerializerOfParts
+from schedcore.serializers.base import Serializer, SerializerOfParts, show
 from schedcore.serializers.signed import SignedSerializer, is_signed
 from schedcore.triggers.base import Backlog, EngineTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
@@ -56,6 +56,11 @@ __all__ = [
 ]
 
 _VERSION = 1
+
+
+# Characters, and four for each value. What a record says of a trigger is read as a schedule, which takes much longer than to read
+# it as data: a list of times of a megabyte takes seconds.
+_MOST_OF_TRIGGER = 250_000
 
 
 class StoredRecord(JobRecord):
@@ -190,7 +195,11 @@ def encode(serializer: Serializer, job: JobRecord, allowed: AllowedRefs | None =
 
 def _encode(serializer: Serializer, job: JobRecord) -> bytes:
     try:
-        return serializer.dumps({**_call_fields(job), **_own_fields(job), **_trigger_fields(job)})
+        fields = _trigger_fields(job)
+        payload = serializer.dumps({**_call_fields(job), **_own_fields(job), **fields})
+        if len(payload) > _MOST_OF_TRIGGER:
+            _check_trigger(fields["trigger"])
+        return payload
     except SerializationError as error:
         raise _refused(job, error) from error
 
@@ -212,7 +221,10 @@ def _encode_in_parts(serializer: SerializerOfParts, jobs: Sequence[JobRecord]) -
             own = dumps_part(_own_fields(job))
             when = triggers.get(id(trigger))
             if when is None:
-                when = triggers[id(trigger)] = dumps_part(_trigger_fields(job))
+                fields = _trigger_fields(job)
+                when = triggers[id(trigger)] = dumps_part(fields)
+                if len(when) > _MOST_OF_TRIGGER:
+                    _check_trigger(fields["trigger"])
             payloads.append(join_parts(call, own, when))
         except SerializationError as error:
             raise _refused(job, error) from error
@@ -247,6 +259,29 @@ def _trigger_fields(job: JobRecord) -> dict[str, Any]:
     alias = plugins.alias_of(plugins.TRIGGERS, type(inner))
     # A class that is not registered goes as it is, for a serializer that keeps objects; the others refuse it.
     return {"trigger": inner if alias is None else {"type": alias, "state": inner.__getstate__()}}
+
+
+def _check_trigger(packed: Any) -> None:
+    if _weight(packed) > _MOST_OF_TRIGGER:
+        raise SerializationError(
+            f"the schedule takes more than {_MOST_OF_TRIGGER:,} characters", path="trigger['state']"
+        )
+
+
+def _weight(packed: Any) -> int:
+    """The characters of the texts in a trigger's record, and some for each value."""
+    weight, left = 0, [packed]
+    while left and weight <= _MOST_OF_TRIGGER:
+        value = left.pop()
+        weight += 4
+        if type(value) is str:
+            weight += len(value)
+        elif type(value) is dict:
+            left += value.keys()
+            left += value.values()
+        elif type(value) is list or type(value) is tuple:
+            left += value
+    return weight
 
 
 def _refused(job: JobRecord, error: SerializationError) -> Exception:
@@ -355,11 +390,11 @@ def _decode(serializer: Serializer, job_id: str, payload: object, import_func: b
     if data["v"] != _VERSION:
         return _unreadable(
             job_id,
-            f"its record has version {data['v']!r}, and this release reads {_VERSION}; was it made by a newer one?",
+            f"its record has version {show(data['v'])}, and this release reads {_VERSION}; was it made by a newer one?",
         )
     if job_id and data.get("id", job_id) != job_id:
         # A signed record says what it says under its own id only.
-        return _unreadable(job_id, f"its record is that of another job, {str(data['id'])[:80]!r}")
+        return _unreadable(job_id, f"its record is that of another job, {show(data['id'])}")
     try:
         name = _text(data, "name")
         ref = _text(data, "func")
@@ -372,7 +407,10 @@ def _decode(serializer: Serializer, job_id: str, payload: object, import_func: b
     reason: str | None = None
     trigger: EngineTrigger
     try:
-        trigger = _unpack_trigger(data.get("trigger"))
+        packed = data.get("trigger")
+        if len(payload) > _MOST_OF_TRIGGER:
+            _check_trigger(packed)
+        trigger = _unpack_trigger(packed)
     # Whatever a third party's class raises, and whatever an altered state provokes.
     except BaseException as error:  # noqa: BLE001
         trigger = UnknownTrigger()
@@ -439,9 +477,9 @@ def _unpack_policy(fields: Any) -> JobPolicy:
         check = _POLICY_CHECKS.get(name)
         if check is None:
             # A rule that is not known cannot be kept, and the job must not run without it.
-            raise _Unusable(f"this release does not know the job option {name!r}")
+            raise _Unusable(f"this release does not know the job option {show(name)}")
         if not check(value):
-            raise _Unusable(f"the job option {name} cannot be {value!r}")
+            raise _Unusable(f"the job option {name} cannot be {show(value)}")
     policy = _USUAL._replace(**fields).intern()
     if key and len(_policies) < _POLICIES_LIMIT:
         _policies[key] = policy

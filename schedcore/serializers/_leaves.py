@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
 
 from schedcore.serializers.base import Refused, show
 
-__all__ = ["PACKERS", "UNPACKERS", "late_packer", "need_list", "need_text"]
+__all__ = ["MAX_INT_BITS", "PACKERS", "UNPACKERS", "check_hashes", "late_packer", "need_list", "need_text"]
+
+# Bits of an integer: 6,000 decimal digits. To compare one with a Decimal of the same hash takes time that grows with the square.
+MAX_INT_BITS = 20_000
+# Elements of a set, or keys of a dictionary, that have the hash of another one: each is compared with those before it. There are
+# none by chance, and numbers may be chosen so that all have the same.
+_MAX_COLLISIONS = 20
+# Characters. The longest name of a zone has 32.
+_MAX_ZONE = 100
 
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 _HEX = re.compile(r"-?0x[0-9a-f]+")
@@ -44,7 +52,7 @@ def _zone_key(zone: tzinfo) -> str:
 
     if type(zone) is not ZoneInfo:
         raise Refused(f"its zone is a {type(zone).__module__}.{type(zone).__qualname__}: use zoneinfo.ZoneInfo instead")
-    if zone.key is None or not _ZONE_KEY.fullmatch(zone.key):
+    if zone.key is None or len(zone.key) > _MAX_ZONE or not _ZONE_KEY.fullmatch(zone.key):
         raise Refused(f"its zone {show(zone)} has no key by which it could be found again")
     return zone.key
 
@@ -108,15 +116,23 @@ def _unpack_moment(payload: Any, read: Callable[[str], Any]) -> Any:
         return value.replace(fold=fold)
     if value.tzinfo is not None:
         return value.replace(fold=fold, tzinfo=timezone(value.tzinfo.utcoffset(None), need_text(name)))
-    if not _ZONE_KEY.fullmatch(need_text(name)):
+    if len(need_text(name)) > _MAX_ZONE or not _ZONE_KEY.fullmatch(name):
         raise ValueError("not the name of a zone")
     from zoneinfo import ZoneInfo
 
     return value.replace(fold=fold, tzinfo=ZoneInfo(name))
 
 
+def check_hashes(items: Collection[Any]) -> None:
+    """Raise ``ValueError`` for elements of a set that would take long to tell apart, and ``TypeError`` for what has no hash."""
+    if len(items) > _MAX_COLLISIONS and len(items) - len(set(map(hash, items))) > _MAX_COLLISIONS:
+        raise ValueError(f"more than {_MAX_COLLISIONS} elements or keys have the hash of another one")
+
+
 def _unpack_int(payload: Any) -> int:
-    if not _HEX.fullmatch(need_text(payload)):
+    if len(need_text(payload)) > MAX_INT_BITS // 4 + 3:
+        raise ValueError(f"more than {MAX_INT_BITS:,} bits")
+    if not _HEX.fullmatch(payload):
         raise ValueError("hexadecimal text is needed")
     return int(payload, 16)
 
@@ -151,14 +167,17 @@ def _unpack_bytes(payload: Any) -> bytes:
 
 
 def _unpack_set(payload: Any) -> set[Any]:
-    items = set(need_list(payload))
+    check_hashes(need_list(payload))
+    items = set(payload)
     if len(items) != len(payload):
         raise ValueError("an element stands twice")
     return items
 
 
 def _unpack_dict(payload: Any) -> dict[Any, Any]:
-    found: dict[Any, Any] = dict(need_list(pair, 2) for pair in need_list(payload))
+    pairs = [need_list(pair, 2) for pair in need_list(payload)]
+    check_hashes([key for key, _ in pairs])
+    found: dict[Any, Any] = dict(pairs)
     if len(found) != len(payload):
         raise ValueError("a key stands twice")
     return found

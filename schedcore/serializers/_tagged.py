@@ -19,8 +19,8 @@ would not come back as the subclass that it was, so subclasses are refused with 
 changed silently.
 
 Loading is safe for any bytes: it looks tags up in a table, builds only the types above, and calls no code but
-that of the classes which the application registered itself. Size and depth are limited before a parser goes
-down into the bytes.
+that of the classes which the application registered itself. Size, depth and the number of values are limited before a parser
+goes down into the bytes; so are integers, and elements of a set that share a hash, whose cost grows with the square.
 
 The single values are in ``_leaves``, registered classes in ``_registered``.
 """
@@ -28,18 +28,26 @@ The single values are in ``_leaves``, registered classes in ``_registered``.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, NoReturn
 
 from schedcore.errors import ConfigurationError, SerializationError, contained, error_text
-from schedcore.serializers._leaves import PACKERS, UNPACKERS, late_packer, need_list, need_text
+from schedcore.serializers._leaves import (
+    MAX_INT_BITS,
+    PACKERS,
+    UNPACKERS,
+    check_hashes,
+    late_packer,
+    need_list,
+    need_text,
+)
 from schedcore.serializers._registered import Registered, kind_of, register, type_name
-from schedcore.serializers.base import MAX_BYTES, Refused, refuse, refuse_size, show
+from schedcore.serializers.base import MAX_BYTES, MAX_VALUES, Refused, place, refuse, refuse_size, show
 
-__all__ = ["ATOMS", "MAX_BYTES", "MAX_DEPTH", "VERSION", "TaggedSerializer"]
+__all__ = ["ATOMS", "MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "VERSION", "TaggedSerializer"]
 
 # Levels of containers, the same in both directions. Far below the interpreter's own limit, and far above what
 # arguments need.
@@ -56,20 +64,28 @@ class TaggedSerializer(ABC):
 
     ``types``: the Enum, dataclass and path classes that may be stored besides plain data, each under the name
     ``"module:qualname"``; or a mapping of names of your own to classes, which stay readable when a class
-    moves. ``max_bytes``: the size of one record, at most, in both directions.
+    moves. ``max_bytes``: the size of one record, at most, in both directions. ``max_values``: how many lists, dictionaries
+    and things in them it has at most, likewise.
 
     Raises ``ConfigurationError`` for a class of another kind and for two classes with the same name.
     """
 
-    __slots__ = ("_by_name", "_by_type", "_unpackers", "max_bytes")
+    __slots__ = ("_by_name", "_by_type", "_unpackers", "max_bytes", "max_values")
 
     #: Types that the bytes hold as they are, without loss.
     _atoms: ClassVar[frozenset[type]] = ATOMS
 
-    def __init__(self, types: Iterable[type] | Mapping[str, type] = (), *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        types: Iterable[type] | Mapping[str, type] = (),
+        *,
+        max_bytes: int = MAX_BYTES,
+        max_values: int = MAX_VALUES,
+    ) -> None:
         self._by_name: dict[str, Registered] = {}
         self._by_type: dict[type, Registered] = {}
         self.max_bytes = max_bytes
+        self.max_values = max_values
         if not isinstance(types, Iterable) or isinstance(types, type | str):  # an Enum can be iterated over, too
             raise ConfigurationError(
                 f"types must be a list of classes, or a mapping of names to them, not {show(types)}"
@@ -92,6 +108,10 @@ class TaggedSerializer(ABC):
         """What the bytes say, with ``_unpack`` applied to each object from the inside out. May raise anything, within bounds."""
 
     @abstractmethod
+    def _has_more_values(self, payload: bytes) -> bool:
+        """Whether the bytes hold more than ``max_values`` values, without making any of them."""
+
+    @abstractmethod
     def _sort_key(self, packed: Any) -> Any:
         """An order for the elements of a set."""
 
@@ -101,11 +121,44 @@ class TaggedSerializer(ABC):
 
         Raises ``SerializationError`` for what cannot be held without loss, text with lone surrogates, more
         than ``MAX_DEPTH`` levels (a value that contains itself has no end of them), and more than
-        ``max_bytes`` bytes.
+        ``max_bytes`` bytes or ``max_values`` values.
         """
         payload = self._written(self._write, data, root)
-        refuse_size(payload, root, self.max_bytes)
+        if self._is_too_much(payload):
+            self._refuse_too_much(payload, data, root)
         return payload
+
+    def _is_too_much(self, payload: bytes) -> bool:
+        # No value takes less than a byte.
+        size = len(payload)
+        return size > self.max_bytes or (size > self.max_values and self._has_more_values(payload))
+
+    def _refuse_too_much(self, payload: bytes, data: object, root: str) -> NoReturn:
+        """Raise ``SerializationError`` that says which part of the data takes most."""
+        refuse_size(payload, root, self.max_bytes, self._heaviest(data, root, lambda packed: len(self._write(packed))))
+        where = self._heaviest(data, root, _count)
+        most = f", most of them in {where}," if where else ","
+        raise SerializationError(
+            f"{root or 'the value'} holds more than {self.max_values:,} values{most} and no more may be stored; "
+            "store them elsewhere and pass where they are",
+            path=where or root,
+        )
+
+    def _heaviest(self, data: object, root: str, weigh: Callable[[Any], int]) -> str:
+        """The path to the part that weighs more than the rest together, two steps down at most; ``""`` if there is none."""
+        steps: list[str] = []
+        while len(steps) < 2:
+            parts: list[tuple[str, Any]] = []
+            if isinstance(data, dict):
+                parts = [(_step(key), item) for key, item in data.items()]
+            elif isinstance(data, list | tuple):
+                parts = [(f"[{index}]", item) for index, item in enumerate(data)]
+            weights = [weigh(self._pack(item, MAX_DEPTH)) for _, item in parts]
+            if not parts or 2 * max(weights) <= sum(weights):
+                break
+            step, data = parts[weights.index(max(weights))]
+            steps.append(step)
+        return place(steps, root) if steps else ""
 
     def _written(self, write: Callable[[Any], bytes], data: object, root: str) -> bytes:
         """The bytes that ``write`` makes of *data* as simpler data. Raises what ``dumps`` does, but for the size."""
@@ -132,6 +185,8 @@ class TaggedSerializer(ABC):
                 raise SerializationError(
                     f"the record has {len(payload):,} bytes, and at most {self.max_bytes:,} are read"
                 )
+            if self._is_too_much(payload):
+                raise SerializationError(f"the record holds more than {self.max_values:,} values, and no more are read")
             record = self._read(payload)
             if type(record) is not dict or record.keys() != {"v", "d"}:
                 raise SerializationError("not a record of this serializer: there is no version")
@@ -155,7 +210,11 @@ class TaggedSerializer(ABC):
         if kind in atoms:
             return value
         if kind is int:
-            return value if -_INT_LIMIT <= value < _INT_LIMIT else {"$int": hex(value)}
+            if -_INT_LIMIT <= value < _INT_LIMIT:
+                return value
+            if value.bit_length() > MAX_INT_BITS:
+                raise Refused(f"an integer of {value.bit_length():,} bits; at most {MAX_INT_BITS:,} may be stored")
+            return {"$int": hex(value)}
         if kind is dict:
             if depth <= 0:
                 _too_deep()
@@ -212,10 +271,11 @@ class TaggedSerializer(ABC):
             raise
         return packed
 
-    def _pack_set(self, items: Iterable[Any], depth: int, tag: str) -> dict[str, Any]:
+    def _pack_set(self, items: Collection[Any], depth: int, tag: str) -> dict[str, Any]:
         if depth <= 0:
             _too_deep()
         packed = []
+        _check_hashes(items)
         for item in items:
             try:
                 packed.append(self._pack(item, depth - 1))
@@ -226,6 +286,7 @@ class TaggedSerializer(ABC):
 
     def _pack_pairs(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
         pairs = []
+        _check_hashes(value)
         for key, item in value.items():
             try:
                 packed_key = self._pack(key, depth - 1)
@@ -295,6 +356,20 @@ class TaggedSerializer(ABC):
                 f"the type {show(name)} is not registered here; give it to {type(self).__name__}(types=[...])"
             )
         return registered.unpack(value)
+
+
+def _count(packed: Any) -> int:
+    """How many values simpler data is."""
+    if type(packed) is dict:
+        return 1 + sum(map(_count, packed.values()))
+    return 1 + sum(map(_count, packed)) if type(packed) is list else 1
+
+
+def _check_hashes(items: Collection[Any]) -> None:
+    try:
+        check_hashes(items)
+    except ValueError as error:
+        raise Refused(str(error)) from None
 
 
 def _too_deep() -> NoReturn:

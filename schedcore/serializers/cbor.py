@@ -22,6 +22,8 @@ __all__ = ["CBORSerializer"]
 
 # Three containers for a level at most ($dict), two for a typed leaf, one for the envelope.
 _MAX_DEPTH = 3 * MAX_DEPTH + 3
+# Major types, the upper three bits of what begins a value (RFC 8949, section 3.1).
+_BYTES, _TEXT, _LIST, _DICT, _TAG = 2, 3, 4, 5, 6
 # The tags for which the library has decoders of its own (its documentation, "Tag support").
 _KNOWN_TAGS = (
     0, 1, 2, 3, 4, 5, 25, 28, 29, 30, 35, 36, 37, 52, 54, 100, 256, 258, 260, 261, 1004, 43000, 55799,
@@ -61,6 +63,30 @@ class CBORSerializer(TaggedSerializer):
             while cause is not None and not isinstance(cause, SerializationError):
                 cause = cause.__cause__
             raise cause or error from error
+
+    def _has_more_values(self, payload: bytes) -> bool:
+        # A list or dictionary begins with how many things are in it. What is not well-formed is left to the library.
+        at, left, values, size = 0, 1, 0, len(payload)
+        while left > 0 and at < size:
+            head = payload[at]
+            left -= 1
+            at += 1
+            count = head & 31
+            if 24 <= count < 28:
+                width = 1 << (count - 24)
+                count = int.from_bytes(payload[at : at + width])
+                at += width
+            kind = head >> 5
+            if kind in (_TEXT, _BYTES):
+                at += count
+            elif kind in (_LIST, _DICT):
+                values += 1 + count
+                if values > self.max_values:
+                    return True
+                left += count if kind == _LIST else 2 * count
+            elif kind == _TAG:
+                left += 1
+        return False
 
     def _unpack_object(self, found: Mapping[Any, Any], immutable: bool) -> Any:
         if not all(type(key) is str for key in found):

@@ -15,20 +15,21 @@ from json.encoder import encode_basestring as _quoted
 from typing import Any, NoReturn
 
 from schedcore.errors import SerializationError
-from schedcore.serializers._tagged import MAX_BYTES, MAX_DEPTH, VERSION, TaggedSerializer
-from schedcore.serializers.base import refuse_size
+from schedcore.serializers._tagged import MAX_BYTES, MAX_DEPTH, MAX_VALUES, VERSION, TaggedSerializer
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "JSONSerializer"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_VALUES", "JSONSerializer"]
 
 _HEAD = f'{{"v":{VERSION},"d":'
 _HEAD_OF_PARTS = _HEAD.encode() + b"{"
 # JSON brackets: three for a level at most ($dict), two for a typed leaf, one for the envelope.
 _MAX_BRACKETS = 3 * MAX_DEPTH + 3
 
-# A JSON string, up to the end of the input when it is not closed; possessive, so that no input makes it go
+# A JSON string, up to the end of the input when it is not closed; possessive, as all that follows, so that no input makes it go
 # back.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
+_NO_BRACKETS = re.compile(rb'(?:[^"\[\]{}]++|' + _STRING + rb")++", re.DOTALL)
+# Up to where a value begins, but for the first one of a list or dictionary, which begins with it.
+_VALUE = rb'(?:[^"\[{,]++|' + _STRING + rb")*+[\[{,]"
 _LEVEL = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 # An escape for half of a surrogate pair. ``dumps`` never writes one.
 _SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*+\\u[dD][89a-fA-F]")
@@ -50,12 +51,19 @@ _encode = _make_encode()
 class JSONSerializer(TaggedSerializer):
     """Stores data, and nothing but data, as JSON text in UTF-8. See ``TaggedSerializer`` for the arguments."""
 
-    __slots__ = ("_decode",)
+    __slots__ = ("_decode", "_more_values")
 
     name = "json"
 
-    def __init__(self, types: Iterable[type] | Mapping[str, type] = (), *, max_bytes: int = MAX_BYTES) -> None:
-        super().__init__(types, max_bytes=max_bytes)
+    def __init__(
+        self,
+        types: Iterable[type] | Mapping[str, type] = (),
+        *,
+        max_bytes: int = MAX_BYTES,
+        max_values: int = MAX_VALUES,
+    ) -> None:
+        super().__init__(types, max_bytes=max_bytes, max_values=max_values)
+        self._more_values: re.Pattern[bytes] | None = None
         self._decode = json.JSONDecoder(object_hook=self._unpack, parse_constant=_no_constant).decode
 
     def _write(self, packed: Any) -> bytes:
@@ -75,8 +83,8 @@ class JSONSerializer(TaggedSerializer):
     def join_parts(self, *parts: bytes) -> bytes:
         """See ``SerializerOfParts``."""
         payload = b"".join((_HEAD_OF_PARTS, b",".join(parts), b"}}"))
-        if len(payload) > self.max_bytes:
-            refuse_size(payload, "", self.max_bytes)
+        if self._is_too_much(payload):
+            self._refuse_too_much(payload, self._decode(payload.decode())["d"], "")
         return payload
 
     def _read(self, payload: bytes) -> Any:
@@ -86,6 +94,15 @@ class JSONSerializer(TaggedSerializer):
             # Read once without the hook, which costs nothing that matters: such bytes are not ours.
             _encode(json.loads(text)).encode()
         return self._decode(text)
+
+    def _has_more_values(self, payload: bytes) -> bool:
+        if sum(map(payload.count, (b",", b"[", b"{"))) <= self.max_values:
+            return False
+        # They may stand in text. What stops as soon as there are too many makes nothing of the bytes.
+        pattern = self._more_values
+        if pattern is None:
+            pattern = self._more_values = re.compile(b"(?:%b){%d}+" % (_VALUE, self.max_values + 1), re.DOTALL)
+        return pattern.match(payload) is not None
 
     def _sort_key(self, packed: Any) -> str:
         return _encode(packed)
@@ -104,6 +121,6 @@ def _check_depth(payload: bytes) -> None:
     look."""
     if payload.count(b"[") + payload.count(b"{") <= _MAX_BRACKETS:
         return
-    brackets = _STRING.sub(b"", payload).translate(None, delete=_NO_BRACKET)
+    brackets = _NO_BRACKETS.sub(b"", payload)
     if max(accumulate(map(_LEVEL.__getitem__, brackets)), default=0) > _MAX_BRACKETS:
         raise SerializationError(f"the record is nested more than {MAX_DEPTH} levels deep")

@@ -44,6 +44,8 @@ _ONE_DIGIT = re.compile(r"(?<![\d.,])\d(?!\d)")
 # What clocks and mails call a zone. EST, MST and a few others are IANA names as well, of fixed offsets in America, so that the
 # nearest name is a wrong one.
 _ABBREVIATION = re.compile(r"[A-Z]{2,5}")
+# Characters. The longest name has 32; to look for a file of a name of two million takes half a gigabyte.
+_LONGEST_NAME = 100
 _ABOUT_A_ZONE = "give an IANA name such as 'Europe/Berlin', a fixed offset such as 'UTC+02:00', or a tzinfo"
 
 _local: tzinfo | None = None
@@ -93,6 +95,8 @@ def to_zone(value: str | tzinfo | None) -> tzinfo:
 def _named(name: str) -> tzinfo:
     if name == "UTC":
         return UTC
+    if len(name) > _LONGEST_NAME:
+        raise InvalidTriggerError(f"timezone: no zone is called {name[:40]!r}…; {_ABOUT_A_ZONE}", field="timezone")
     from zoneinfo import ZoneInfo, available_timezones
 
     fixed = _FIXED.fullmatch(name)

@@ -7,8 +7,9 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from random import Random
+from time import process_time
 from types import ModuleType
 from typing import Any
 
@@ -23,12 +24,16 @@ from schedcore.jobstores._payload import Codec, UnknownTrigger, decode, encode
 from schedcore.serializers import PickleSerializer
 from schedcore.serializers.json import JSONSerializer
 from schedcore.triggers.base import BaseTrigger
+from schedcore.triggers.calendars import Dates
+from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 from schedcore.triggers.interval import IntervalTrigger
 from tests.jobstores.every.material import triggers
+from tests.same_everywhere.neighbour import slowness
 
 JSON = JSONSerializer()
 PICKLE = PickleSerializer()
+LARGE = CronTrigger(minute=",".join(["5"] * 1000), timezone="UTC")
 THIS = __name__
 START_US = 1_767_225_600_000_000  # 2026-01-01T00:00:00Z
 
@@ -271,6 +276,16 @@ class TestTogether:
                 SerializationError,
                 "'bad' cannot be stored: .* at most 4,000 may be stored",
             ),
+            (
+                {"kwargs": {"a": [1] * 500, "b": 1}},
+                SerializationError,
+                r"'bad' cannot be stored: the value holds more than 400 values, most of them in kwargs\['a'\], and",
+            ),
+            (
+                {"trigger": LARGE},
+                SerializationError,
+                "'bad' cannot be stored: the schedule takes more than 1,000 characters",
+            ),
             ({"trigger": as_grid(EveryHour(7))}, SerializationError, "'bad' .*EveryHour is not registered"),
             ({"trigger": UnknownTrigger()}, BrokenJobError, "'bad' is set aside: its trigger is not known"),
             ({"func": lambda: None}, TransientJobError, "'bad' .*lambda"),
@@ -281,6 +296,8 @@ class TestTogether:
             "argument",
             "half a character",
             "size",
+            "values",
+            "size of trigger",
             "class of trigger",
             "no trigger",
             "lambda",
@@ -288,12 +305,43 @@ class TestTogether:
             "not allowed",
         ],
     )
-    def test_one_that_is_refused(self, place: int, parts: dict[str, Any], error: type[Exception], told: str) -> None:
-        codec = Codec(JSONSerializer(max_bytes=4000), allowed_refs=[f"{THIS}:*"])
+    def test_one_that_is_refused(
+        self,
+        place: int,
+        parts: dict[str, Any],
+        error: type[Exception],
+        told: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(_payload, "_MOST_OF_TRIGGER", 1000)
+        codec = Codec(JSONSerializer(max_bytes=4000, max_values=400), allowed_refs=[f"{THIS}:*"])
         jobs = [record(id="a"), record(id="b")]
         jobs.insert(place, record(**{"id": "bad", **parts}))
         with pytest.raises(error, match=told):
             codec.encode_all(jobs)
+
+
+def test_a_schedule_that_is_as_large_as_it_may_be() -> None:
+    dates = IntervalTrigger(hours=1, timezone="UTC").excluding(
+        Dates(*(date(2026, 1, 1) + timedelta(n) for n in range(0, 9000, 2)))
+    )
+    jobs = [record(trigger=dates), record(id="other", trigger=dates)]
+    for payload in [encode(JSON, jobs[0]), *Codec(JSON).encode_all(jobs)]:
+        assert decode(JSON, "", payload).record.trigger == dates
+
+
+def test_a_schedule_that_takes_long_to_read() -> None:
+    times = ",".join(["5"] * 200_000)
+    payload = JSON.loads(encode(JSON, record(trigger=CronTrigger(minute=5, timezone="UTC"))))
+    payload["trigger"]["state"]["fields"] = {"minute": times}
+    before = process_time()
+    reason = decode(JSON, "", JSON.dumps(payload)).reason
+    assert reason == "its trigger cannot be loaded: the schedule takes more than 250,000 characters"
+    assert process_time() - before < 0.3 * slowness()
+    job = record(trigger=CronTrigger(minute=times, timezone="UTC"))
+    for add in (lambda: encode(JSON, job), lambda: Codec(JSON).encode_all([job, job])):
+        with pytest.raises(SerializationError, match="the schedule takes more than 250,000 characters"):
+            add()
 
 
 class TestOptions:

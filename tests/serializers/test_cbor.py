@@ -81,6 +81,26 @@ def test_what_is_too_large_is_not_read() -> None:
         CBORSerializer(max_bytes=100).dumps("x" * 200)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"\x9a\x00\x98\x96\x80" + b"\x80" * 10_000_000,
+        b"\x99\xff\xff" + b"\x83\x80\x80\x80" * 65_535,
+        b"\xba\x00\x98\x96\x80" + b"\x60\x80" * 1_000_000,
+        b"\xd9\x01\x02\x9a\x00\x98\x96\x80" + b"\x01" * 1_000_000,
+    ],
+)
+def test_many_values_are_counted_before_any_is_made(value: bytes) -> None:
+    payload = record(value)
+    tracemalloc.start()
+    try:
+        with pytest.raises(SerializationError, match="the record holds more than 250,000 values"):
+            PLAIN.loads(payload)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
 def test_depth_is_limited_both_ways() -> None:
     deep: list[Any] = []
     for _ in range(MAX_DEPTH - 1):

@@ -442,6 +442,13 @@ CYCLE.append(CYCLE)
         (nested(MAX_DEPTH + 1, lambda inner: Point(1, inner)), "", "nested more than 100 levels deep"),
         (nested(100_000), "x", "nested more than 100 levels deep"),
         (CYCLE, "x", "x[0][0][0][0][0][0][0][0][...][0]"),
+        (
+            {n * sys.hash_info.modulus for n in range(30)},
+            "x",
+            "x: more than 20 elements or keys have the hash of another one",
+        ),
+        ([{n * sys.hash_info.modulus: 1 for n in range(30)}], "x", "x[0]: more than 20 elements or keys have the hash"),
+        ([1 << 20_000], "x", "x[0]: an integer of 20,001 bits; at most 20,000 may be stored"),
         ("x" * 17_000_000, "args", "args takes 17,000,014 bytes, and at most 16,777,216 may be stored"),
     ],
     ids=short,
@@ -551,6 +558,11 @@ def record(data: str) -> bytes:
     return f'{{"v":1,"d":{data}}}'.encode()
 
 
+def number(n: int) -> str:
+    """One of any number of integers that have the same hash, as it is stored."""
+    return f'{{"$int":"{n * sys.hash_info.modulus:#x}"}}'
+
+
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
@@ -607,6 +619,18 @@ def record(data: str) -> bytes:
         (record('{"$int":"10"}'), "hexadecimal text is needed"),
         (record('{"$int":"0x1_0"}'), "hexadecimal text is needed"),
         (record('{"$int":16}'), "text is needed"),
+        (record(f'{{"$int":"0x{"f" * 10_000_000}"}}'), "more than 20,000 bits"),
+        (record("[" + "[]," * 3_000_000 + "[]]"), "the record holds more than 250,000 values, and no more are read"),
+        (record("[" + '"\\ud83d\\ude00",' + "{}," * 3_000_000 + "[]]"), "holds more than 250,000 values"),
+        (record("[" + "1," * 5_000_000 + "1]"), "holds more than 250,000 values"),
+        (record("[" * 400 + '""' * 4_000_000), "nested more than 100 levels"),
+        (record('{"$set":[' + ",".join(map(number, range(40_000))) + "]}"), "have the hash of another one"),
+        (record('{"$frozenset":[' + ",".join(map(number, range(40_000))) + "]}"), "have the hash of another one"),
+        (
+            record('{"$dict":[' + ",".join(f"[{number(n)},1]" for n in range(40_000)) + "]}"),
+            "have the hash of another one",
+        ),
+        (record(f'{{"$datetime":["2024-01-01T00:00:00","{"a/" * 1_000_000}a",0]}}'), "not the name of a zone"),
         (record('{"$float":"1.5"}'), "nan, inf or -inf is needed"),
         (record('{"$tuple":"ab"}'), "a list is needed"),
         (record('{"$set":{"a":1}}'), "a list is needed"),
@@ -632,8 +656,9 @@ def record(data: str) -> bytes:
         (record('{"$of":["point",{}]}'), "missing 1 required positional argument: 'x'"),
         (record('{"$of":["frozen",{"name":1}]}'), "a name is text"),
         (record("[" * 1000 + "]" * 1000), "nested more than 100 levels"),
-        (b"[" * 1_000_000, "nested more than 100 levels"),
-        (b'{"a":' * 1_000_000, "nested more than 100 levels"),
+        (b"[" * 200_000, "nested more than 100 levels"),
+        (b'{"a":' * 200_000, "nested more than 100 levels"),
+        (b"[" * 1_000_000, "holds more than 250,000 values"),
         (b'"' + b"[" * 1000, "JSONDecodeError"),
         (b'"\\' * 5_000_000, "JSONDecodeError"),
         (b'[["\\"' * 1_000_000, "JSONDecodeError"),
@@ -668,6 +693,34 @@ def test_the_limit_of_size() -> None:
         small.dumps("x" * 10)
     with pytest.raises(SerializationError, match="the record has 24 bytes, and at most 20 are read"):
         small.loads(PLAIN.dumps("x" * 10))
+
+
+@pytest.mark.parametrize("text", [",[{" * 200_000, '\\",' * 200_000])
+def test_what_stands_in_text_is_no_value(text: str) -> None:
+    assert PLAIN.loads(PLAIN.dumps([text])) == [text]
+
+
+@of_each_kind
+def test_the_limit_of_values(kind: str) -> None:
+    """The same both ways, and the argument is named that has most of them."""
+    many, plenty = KINDS[kind](max_values=20), KINDS[kind]()
+    refused = "holds more than 20 values"
+    for least, most in (([1] * 12, [1] * 30), ({str(n): n for n in range(12)}, {str(n): n for n in range(30)})):
+        assert many.loads(many.dumps({"args": least})) == {"args": least}
+        with pytest.raises(SerializationError, match=f"the record {refused}, and no more are read"):
+            many.loads(plenty.dumps({"args": most}))
+        with pytest.raises(SerializationError, match=rf"the value {refused}, most of them in args\[1\], and") as caught:
+            many.dumps({"args": [1, most]})
+        assert caught.value.path == "args[1]"
+    with pytest.raises(SerializationError, match=rf"root {refused}, and no more may be stored"):
+        many.dumps([[1, 2]] * 30, "root")
+
+
+def test_the_argument_that_takes_most_is_named() -> None:
+    with pytest.raises(
+        SerializationError, match=r"the value takes \d+ bytes, most of them in kwargs\['a'\], and at most"
+    ):
+        JSONSerializer(max_bytes=100).dumps({"args": [1, 2], "kwargs": {"a": "x" * 500}})
 
 
 def test_several_nans_in_one_set_and_as_keys() -> None:
