@@ -28,7 +28,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from schedcore.engine import Decision
 from schedcore.errors import SerializationError
@@ -37,7 +38,6 @@ from schedcore.jobstores._documents_backend import CHUNK
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores._keyed_due import KeyedDue, index_keys
 from schedcore.jobstores._keyed_keys import Key, Named, Op, Step, Tree, loose
-from schedcore.jobstores._keyed_records import Ledger
 from schedcore.jobstores.base import Committed, Due
 from schedcore.run import Finish
 
@@ -49,6 +49,9 @@ _NAMED = 10
 
 _logger = logging.getLogger("schedcore.jobstores")
 
+_new = tuple.__new__  # half the cost of a NamedTuple's own constructor
+# What a document replaces that is new.
+_NO_DOC = Doc("", 0)
 # Attempts to undo a batch that was half done.
 _TRIES = 10
 # Bytes of an id. It is part of most keys, and all that is done about one job at once has to go into one request.
@@ -111,26 +114,38 @@ class KeyedStore(KeyedDue):
         if together and not all(written):
             return written
         self._fetch_ledgers({change.doc.id for change in changes if change.records})
-        numbers: list[int] = []
-        steps: list[Step] = []
-        ledgers: dict[int, tuple[str, Ledger]] = {}
+        numbers = [number for number, old in enumerate(olds) if old is not None]
+        records = {
+            number: self._keep_records(changes[number].doc.id, changes[number].records)
+            for number in numbers
+            if changes[number].records
+        }
+        steps = self._steps(changes, olds, {number: ops for number, (_, ops) in records.items()}) if numbers else ()
+        done = self._carry_out_together(steps, changes) if together else self._carry_out(steps)
+        complete = all(done)
+        for number, fine in zip(numbers, done, strict=True):
+            written[number] = fine
+            if number in records and (complete if together else fine):
+                ledger, ops = records[number]
+                if ops:
+                    self._remember_ledger(changes[number].doc.id, ledger)
+        return written
+
+    def _steps(
+        self, changes: Sequence[Change], olds: Sequence[Doc | None], record_ops: Mapping[int, Sequence[Op]]
+    ) -> Iterator[Step]:
+        """What changes with each document, made when it is its turn: meanwhile the server writes what comes before."""
+        ledgers = self._ledgers
         for number, (change, old) in enumerate(zip(changes, olds, strict=True)):
             if old is None:
                 continue
-            ledger, record_ops = self._keep_records(change.doc.id, change.records)
-            ops = (*self._index_ops(change, old), *record_ops)
-            if record_ops:
-                ledgers[number] = change.doc.id, ledger
-            text = None if change.doc.empty else self._document_text(change.doc)
-            tell = bool(change.doc.live) and change.doc.id not in self._ledgers
-            steps.append(Step(change.doc.id, change.old, text, ops, tell))
-            numbers.append(number)
-        done = self._carry_out_together(steps, changes) if together else self._carry_out(steps)
-        for number, fine in zip(numbers, done, strict=True):
-            written[number] = fine
-            if number in ledgers and (all(done) if together else fine):
-                self._remember_ledger(*ledgers[number])
-        return written
+            revision, doc, _, _ = change
+            text = None if doc.empty else self._document_text(doc)
+            ops = self._index_ops(change, old)
+            if number in record_ops:
+                ops += record_ops[number]
+            tell = bool(doc.live) and doc.id not in ledgers
+            yield _new(Step, (doc.id, revision, text, tuple(ops), tell, False))
 
     def _refuses_in_one_step(self, ids: Sequence[str]) -> bool:
         """What takes several steps is undone if one is refused; to ask beforehand takes longer than to write."""
@@ -140,26 +155,33 @@ class KeyedStore(KeyedDue):
         """What changes besides the document itself, records left out."""
         doc = change.doc
         before, after = index_keys(old), index_keys(doc)
-        ops = [Op("delete", key) for key in before if key not in after]
-        ops += [Op("create", key) for key in after if key not in before]
+        ops: list[Op] = []
+        if before:
+            ops += [Op("delete", key) for key in before if key not in after]
+            after = [key for key in after if key not in before]
+        ops += [_new(Op, ("create", key, b"")) for key in after]
         return ops + self._payload_changes(change, old)
 
     def _replaced(self, changes: Sequence[Change]) -> list[Doc | None]:
         """The document that each change replaces; None: it is another one by now."""
         known: dict[str, Doc] = {}
-        for old, doc, *_ in changes:
-            there = self._known(doc.id, old)
+        unknown: list[str] = []
+        for old, (job_id, *_), *_ in changes:
+            there = self._known(job_id, old) if old else None
             if there is not None:
-                known[doc.id] = there
-        known.update(self._bare([doc.id for old, doc, *_ in changes if old and doc.id not in known]))
+                known[job_id] = there
+            elif old:
+                unknown.append(job_id)
+        known.update(self._bare([job_id for job_id in unknown if job_id not in known]))
         found: list[Doc | None] = []
         seen: set[str] = set()
         for old, doc, *_ in changes:
-            replaced = Doc(doc.id, 0) if not old else known.get(doc.id)
+            job_id = doc[0]
+            replaced = known.get(job_id) if old else _NO_DOC
             # Of two changes of one document the second has to look at what the first one did.
-            fits = replaced is not None and replaced.revision == old and doc.id not in seen
+            fits = replaced is not None and replaced.revision == old and job_id not in seen
             found.append(replaced if fits else None)
-            seen.add(doc.id)
+            seen.add(job_id)
         return found
 
     def _fitting(self, job: JobRecord, payload: bytes) -> bytes:
@@ -172,17 +194,22 @@ class KeyedStore(KeyedDue):
 
     # -- all or none --------------------------------------------------------------------------------------------------------
 
-    def _carry_out_together(self, steps: Sequence[Step], changes: Sequence[Change]) -> list[bool]:
-        batches = list(self._batches(steps))
-        if len(batches) <= 1:
-            return self._finish(batches[0], together=True) if batches else []
+    def _carry_out_together(self, steps: Iterable[Step], changes: Sequence[Change]) -> list[bool]:
+        records = any(change.records for change in changes)
+        if records:
+            steps = list(steps)
+        batches = self._batches(steps)
+        first = list(islice(batches, 2))
+        if len(first) <= 1:
+            return self._finish(first[0], together=True) if first else []
         self._halfway = True
         self._note_batch(changes)
-        # Records that are written ahead of their job are found by its ledger, should the job come to nothing.
-        long = [step for step in steps if len(self._parts(step)) > 1]
-        ledgers = [op for step in long for op in step.ops if isinstance(op.key, Named) and op.key.kind == "runs"]
-        self._carry_out(loose(ledgers, self._max_ops))
-        done = self._carry_out(steps)
+        if records:
+            # Records that are written ahead of their job are found by its ledger, should the job come to nothing.
+            long = [step for step in steps if len(self._parts(step, step.size)) > 1]
+            ledgers = [op for step in long for op in step.ops if isinstance(op.key, Named) and op.key.kind == "runs"]
+            self._carry_out(loose(ledgers, self._max_ops))
+        done = self._carry_out_batches(chain(first, batches))
         if all(done):
             self._carry_out(loose((Op("delete", key) for key in self._batch_keys()), self._max_ops))
         else:
@@ -267,10 +294,10 @@ class KeyedStore(KeyedDue):
         with self._writing("write notes"):
             self._carry_out([Step(None, 0, None, ())])
 
-    def _carry_out(self, steps: Sequence[Step]) -> list[bool]:
+    def _carry_out(self, steps: Iterable[Step]) -> list[bool]:
         if not steps or not self._notes_to_write:
             return super()._carry_out(steps)
-        done = super()._carry_out([Step(None, 0, None, tuple(self._note_ops())), *steps])
+        done = super()._carry_out(chain((Step(None, 0, None, tuple(self._note_ops())),), steps))
         if self._notes is not None:
             self._notes.update(self._notes_to_write)
         self._notes_to_write.clear()

@@ -58,12 +58,10 @@ class Step(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes are sent for it."""
-        return (
-            200
-            + 3 * len(self.doc_id or "")
-            + len(self.text or b"")
-            + sum(120 + len(op.value) + 3 * len(op.key[-1]) for op in self.ops)
-        )
+        size = 200 + 3 * len(self.doc_id or "") + len(self.text or b"")
+        for _, key, value in self.ops:
+            size += 120 + len(value) + 3 * len(key[-1])
+        return size
 
 
 def loose(ops: Iterable[Op], at_once: int) -> list[Step]:

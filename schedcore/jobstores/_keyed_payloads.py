@@ -74,14 +74,16 @@ class KeyedPayloads(KeyedSending):
                 one if one.payload is None or _is_inside(one.payload) else one._replace(payload=b"") for one in doc.past
             ]
             doc = doc._replace(past=tuple(past))
-        text = doc.pack().encode()
-        return text + b"\n" + doc.payload if isinstance(doc.payload, bytes) and _is_inside(doc.payload) else text
+        text, payload = doc.pack().encode(), doc.payload
+        return text + b"\n" + payload if isinstance(payload, bytes) and _is_inside(payload) else text
 
     def _payload_changes(self, change: Change, old: Doc) -> list[Op]:
         """What changes of payloads that do not lie in the document."""
         doc = change.doc
         there, kept = _payload_keys(old), _payload_keys(doc)
         ops: list[Op] = []
+        if not there and not kept:
+            return ops
         for key in there:
             if key not in kept:
                 ops += [*self._drop_pieces(key.name), Op("delete", key)]
@@ -168,12 +170,14 @@ def _is_inside(payload: object) -> bool:
 
 def _payload_keys(doc: Doc) -> list[Named]:
     """Where payloads are that do not lie in the document."""
-    uids = [
-        past.uid for past in doc.past if past.payload == b"" or not (past.payload is None or _is_inside(past.payload))
+    keys = [
+        Named("payloads", past.uid)
+        for past in doc.past
+        if past.payload == b"" or not (past.payload is None or _is_inside(past.payload))
     ]
     if doc.uid and not _is_inside(doc.payload):
-        uids.append(doc.uid)
-    return [Named("payloads", uid) for uid in uids]
+        keys.append(Named("payloads", doc.uid))
+    return keys
 
 
 def _piece_keys(key: Key, value: bytes) -> list[Key]:

@@ -1,11 +1,12 @@
 """How steps go to the server: as many in a request as it takes, and one that none can hold in several. Where the driver can send
-one before the last was answered, the next is made up while the server writes.
+one before the last was answered, the next is made up while the server writes, and so are its steps if they are given one by one.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from schedcore.jobstores._keyed_backend import KeyedBackend
 from schedcore.jobstores._keyed_keys import Op, Step
@@ -16,15 +17,20 @@ __all__ = ["KeyedSending"]
 class KeyedSending(KeyedBackend):
     """See the module's docstring."""
 
-    def _carry_out(self, steps: Sequence[Step]) -> list[bool]:
+    def _carry_out(self, steps: Iterable[Step]) -> list[bool]:
         """Make steps, each by itself; whether each was."""
-        batches = list(self._batches(steps))
-        if len(batches) == 1:
-            return self._finish(batches[0])
+        return self._carry_out_batches(self._batches(steps))
+
+    def _carry_out_batches(self, batches: Iterator[list[Step]]) -> list[bool]:
+        first, second = next(batches, None), next(batches, None)
+        if first is None:
+            return []
+        if second is None:
+            return self._finish(first)
         done: list[bool] = []
         under_way: deque[tuple[list[Step], object]] = deque()
         try:
-            for batch in batches:
+            for batch in chain((first, second), batches):
                 # What is written ahead has to be there before the rest of its step is.
                 while under_way and (len(under_way) >= self._under_way or under_way[-1][0][-1].ahead):
                     done += self._finish(*under_way.popleft())
@@ -47,12 +53,13 @@ class KeyedSending(KeyedBackend):
     def _follow(self, written: Sequence[Step], complete: bool) -> None:
         """Keep what is known of the server in step with what was written. ``complete``: nothing was refused."""
 
-    def _batches(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
+    def _batches(self, steps: Iterable[Step]) -> Iterator[list[Step]]:
         batch: list[Step] = []
         size = 0
         for step in steps:
-            for part in self._parts(step):
-                part_size = part.size
+            step_size = step.size
+            for part in self._parts(step, step_size):
+                part_size = step_size if part is step else part.size
                 full = len(batch) >= self._max_steps or size + part_size > self._max_bytes
                 if batch and (full or part.ahead or batch[-1].ahead):
                     yield batch
@@ -62,12 +69,12 @@ class KeyedSending(KeyedBackend):
         if batch:
             yield batch
 
-    def _parts(self, step: Step) -> list[Step]:
+    def _parts(self, step: Step, size: int) -> Sequence[Step]:
         """A step that one request cannot hold, as several: first what means nothing until the document is written."""
-        if step.doc_id is None or (len(step.ops) <= self._max_ops and not any(map(_may_be_ahead, step.ops))):
-            return [step]
-        if len(step.ops) <= self._max_ops and step.size <= self._max_bytes:
-            return [step]
+        if step.doc_id is None:
+            return (step,)
+        if len(step.ops) <= self._max_ops and (size <= self._max_bytes or not any(map(_may_be_ahead, step.ops))):
+            return (step,)
         ahead = self._ahead(step)
         rest = tuple(op for op in step.ops if op not in ahead)
         parts: list[Step] = []

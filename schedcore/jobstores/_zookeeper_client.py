@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import struct
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +21,14 @@ from kazoo.exceptions import (  # type: ignore[import-untyped]
     SessionExpiredError,
 )
 from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
-from kazoo.protocol.serialization import CheckVersion, Create, Delete, SetData  # type: ignore[import-untyped]
+from kazoo.protocol.serialization import (  # type: ignore[import-untyped]
+    CheckVersion,
+    Create,
+    Delete,
+    MultiHeader,
+    SetData,
+)
+from kazoo.protocol.serialization import Transaction as KazooTransaction
 from kazoo.security import OPEN_ACL_UNSAFE  # type: ignore[import-untyped]
 
 from schedcore.errors import ConfigurationError, error_text
@@ -44,6 +52,11 @@ TIMEOUT_S = 10.0
 FAILURES = (KazooException, KazooTimeoutError, OSError)
 # How kazoo tries to connect again: capped, so that a server that was away for long is found soon.
 _RETRY = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 2.0}
+# In front of an operation: its kind, that it is not the last header, no error, and the length of its path, which comes next.
+_head = struct.Struct("!iBii").pack
+_number = struct.Struct("!i").pack
+_END = struct.pack("!iBi", -1, 1, -1)
+_ERROR = -1  # the kind of an answer
 _AWAY = (ConnectionLoss, SessionExpiredError, OperationTimeoutError, ConnectionClosedError, KazooTimeoutError, OSError)
 
 
@@ -70,26 +83,61 @@ def threads_are_greenlets() -> bool:
 
 
 class Transaction(TransactionRequest):  # type: ignore[misc]
-    """A transaction on paths that are whole and in order. Kazoo's own takes each of them apart and puts it together again: a
-    twentieth of what adding a job costs the processor.
+    """A transaction on paths that are whole and in order, put into the bytes of its request at once. Kazoo's own takes each path
+    apart and puts it together again, and makes objects of each operation, its rights and its answer: a fifth of what adding a
+    job in bulk cost the processor.
+
+    It gives the answers only if it was not made, and nothing otherwise.
     """
 
     def __init__(self, client: Any) -> None:
         super().__init__(client)
         self._root = client.chroot or ""
-        self._acl = client.default_acl or OPEN_ACL_UNSAFE
+        acl = client.default_acl or OPEN_ACL_UNSAFE
+        # What follows a node's path and value, which are no bytes and the length of none here: who may do what, and its kind.
+        self._rights = bytes(Create("", b"", acl, 0).serialize())[8:]
 
     def check(self, path: str, version: int) -> None:
-        self.operations.append(CheckVersion(self._root + path, version))
+        text = (self._root + path).encode()
+        self.operations.append(b"%b%b%b" % (_head(CheckVersion.type, 0, -1, len(text)), text, _number(version)))
 
-    def create(self, path: str, value: bytes = b"", *, ephemeral: bool = False) -> None:
-        self.operations.append(Create(self._root + path, value, self._acl, int(ephemeral)))
+    def create(self, path: str, value: bytes = b"") -> None:
+        text = (self._root + path).encode()
+        head = _head(Create.type, 0, -1, len(text))
+        self.operations.append(b"%b%b%b%b%b" % (head, text, _number(len(value)), value, self._rights))
 
     def set_data(self, path: str, value: bytes, version: int = -1) -> None:
-        self.operations.append(SetData(self._root + path, value, version))
+        text = (self._root + path).encode()
+        head = _head(SetData.type, 0, -1, len(text))
+        self.operations.append(b"%b%b%b%b%b" % (head, text, _number(len(value)), value, _number(version)))
 
     def delete(self, path: str, version: int = -1) -> None:
-        self.operations.append(Delete(self._root + path, version))
+        text = (self._root + path).encode()
+        self.operations.append(b"%b%b%b" % (_head(Delete.type, 0, -1, len(text)), text, _number(version)))
+
+    def commit_async(self) -> Any:
+        # As kazoo's own does it.
+        answer = self.client.handler.async_result()
+        self.client._call(_Request(self.operations), answer)
+        return answer
+
+
+class _Request(KazooTransaction):  # type: ignore[misc]
+    """The request of a transaction whose operations are bytes."""
+
+    def __repr__(self) -> str:
+        return f"<transaction of {len(self.operations)} operations>"
+
+    def serialize(self) -> bytes:
+        return b"".join((*self.operations, _END))
+
+    @classmethod
+    def deserialize(cls, bytes: bytes, offset: int) -> list[Any]:
+        # If it was not made, an error is what answers each operation, whichever of them it is about.
+        if MultiHeader.deserialize(bytes, offset)[0].type != _ERROR:
+            return []
+        answers: list[Any] = super().deserialize(bytes, offset)
+        return answers
 
 
 def explained(error: Exception, path: str) -> tuple[str, bool] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from threading import Event
@@ -20,6 +21,9 @@ SCHEMA_VERSION = "1"
 
 KINDS: tuple[Kind, ...] = ("jobs", "payloads", "runs", "notes", "idle", "live", "broken", "adding", "pieces")
 TREES: tuple[Tree, ...] = ("wall", "elapsed", "history", "failed")
+
+# What is not changed by that; to learn it from ``quote`` takes ten times as long.
+_PLAIN = re.compile("[A-Za-z0-9_~-]+").fullmatch
 
 # Seconds that a call waits for a connection that is being made again.
 _RECONNECT_S = 2.0
@@ -123,7 +127,7 @@ class Nodes(KeyedStore):
 
 def quoted(name: str) -> str:
     """A name for a node: without slashes, and neither ``.`` nor ``..``."""
-    return quote(name, safe="").replace(".", "%2E")
+    return name if _PLAIN(name) else quote(name, safe="").replace(".", "%2E")
 
 
 def unquoted(name: str) -> str:

@@ -14,7 +14,7 @@ from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-un
 
 from schedcore.errors import JobStoreError, JobStoreInUseError
 from schedcore.jobstores._owner import Owner, in_use, is_gone
-from schedcore.jobstores._zookeeper_client import Transaction, first_error
+from schedcore.jobstores._zookeeper_client import first_error
 from schedcore.jobstores._zookeeper_nodes import Nodes
 
 __all__ = ["OwnedNodes"]
@@ -65,7 +65,7 @@ class OwnedNodes(Nodes):
                 # All that was there was deleted while it was open.
                 self._lay_out()
                 continue
-            transaction = Transaction(self._ready())
+            transaction = self._ready().transaction()  # kazoo's, which gives all answers
             if held is not None:
                 holder, stat = held
                 # One that goes with no session was copied from elsewhere.

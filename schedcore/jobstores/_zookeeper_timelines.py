@@ -9,6 +9,7 @@ removed when they are empty.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from kazoo.exceptions import NoNodeError  # type: ignore[import-untyped]
 
@@ -47,9 +48,7 @@ class Timelines(OwnedNodes):
 
     def _leaf(self, key: Timed) -> str:
         """The bucket in which a place is."""
-        top, middle, low = _LEVELS
-        number = key.at_us + OFFSET_US
-        return f"{self._path}/{key.tree}/{number >> top:05x}/{number >> middle & 1023:03x}/{number >> low & 1023:03x}"
+        return _leaf(self._path, key.tree, key.at_us + OFFSET_US >> _LEVELS[-1])
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -166,6 +165,13 @@ class Timelines(OwnedNodes):
                 above = path.rpartition("/")[0]
                 if above not in roots:
                     left.add(above)
+
+
+@lru_cache(maxsize=1024)
+def _leaf(path: str, tree: Tree, number: int) -> str:
+    """The bucket of the lowest level with this number, of all that may be in a tree."""
+    top, middle, low = _LEVELS
+    return f"{path}/{tree}/{number >> top - low:05x}/{number >> middle - low & 1023:03x}/{number & 1023:03x}"
 
 
 def _start(number: int, name: str, bits: int) -> int | None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient  # type: ignore[import-untyped]
-from kazoo.exceptions import ConnectionLoss, NoAuthError  # type: ignore[import-untyped]
+from kazoo.exceptions import BadVersionError, ConnectionLoss, NoAuthError, NodeExistsError  # type: ignore[import-untyped]
 from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
 from kazoo.security import make_digest_acl  # type: ignore[import-untyped]
 
 from schedcore.errors import ConfigurationError
+from schedcore.jobstores._zookeeper_client import Transaction, first_error
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from tests.jobstores.load import scheduler_on, start_paused
 from tests.services import ZooKeeper
@@ -158,3 +159,42 @@ def test_what_errors_say(make: Make, error: Exception, said: str, transient: boo
     assert said in explained[0]
     assert explained[1] is transient
     assert make()._explain(KeyError("x")) is None
+
+
+@pytest.mark.parametrize("acl", [None, [make_digest_acl("me", "ü", all=True), make_digest_acl("you", "x", read=True)]])
+@pytest.mark.parametrize("root", ["", "/above/ö"])
+def test_transactions_are_the_bytes_of_kazoos(acl: Any, root: str) -> None:
+    client = KazooClient(hosts=f"127.0.0.1:1{root}", default_acl=acl)
+    calls: list[Any] = []
+    client._call = lambda request, _: calls.append(request)
+    for transaction in (client.transaction(), Transaction(client)):
+        transaction.check("/a/ü", 7)
+        transaction.create("/a/b", b"")
+        transaction.create("/a/c", b"value" * 100)
+        transaction.set_data("/a/c", b"", 0)
+        transaction.set_data("/a/c", b"x")
+        transaction.delete("/a/b", 3)
+        transaction.delete("/a/c")
+        transaction.commit_async()
+    kazoos, ours = calls
+    assert ours.type == kazoos.type
+    assert ours.serialize() == kazoos.serialize()
+    assert repr(ours) == "<transaction of 7 operations>"  # what kazoo logs of it
+
+
+def test_what_a_transaction_answers(client: Any, arguments: dict[str, Any]) -> None:
+    def answer(*versions: int) -> list[Any]:
+        transaction = Transaction(client)
+        for number, version in enumerate(versions):
+            transaction.create(f"/{arguments['path']}/{version}{number}")
+            transaction.check(f"/{arguments['path']}", version)
+        found: list[Any] = transaction.commit_async().get(timeout=60)
+        return found
+
+    assert answer(0, 0) == []
+    refused = answer(0, 1, 0)
+    assert len(refused) == 6
+    for answers, expected in ((refused, (0, NodeExistsError)), (answer(-1, 1, 0), (3, BadVersionError))):
+        first = first_error(answers)
+        assert first is not None
+        assert (first[0], type(first[1])) == expected

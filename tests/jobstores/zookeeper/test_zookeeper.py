@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from schedcore.errors import (
     JobStoreError,
     JobStoreInUseError,
 )
+from schedcore.jobstores._documents_doc import Doc
 from schedcore.jobstores._keyed_keys import Named, Op, Step, Timed
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from schedcore.testing import EventLog
@@ -192,6 +193,33 @@ def test_strange_nodes_are_passed_over(make: Make, client: Any) -> None:
     assert {record.job_id for record in scheduler.get_runs()} == {"calendar", "good"}
     # A place in the schedule that leads nowhere is not looked at again and again.
     assert value_of(client, f"{store._path}/{nowhere}") is None
+    scheduler.shutdown()
+
+
+def test_the_first_jobs_are_on_their_way_while_others_are_made_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make()
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    made: list[str] = []
+    made_when_sent: list[int] = []
+    text_of, send = store._document_text, store._send
+
+    def document_text(doc: Doc) -> bytes:
+        made.append(doc.id)
+        return text_of(doc)
+
+    def note_and_send(steps: Sequence[Step]) -> object:
+        made_when_sent.append(len(made))
+        return send(steps)
+
+    monkeypatch.setattr(store, "_max_steps", 10)
+    monkeypatch.setattr(store, "_document_text", document_text)
+    monkeypatch.setattr(store, "_send", note_and_send)
+    job = {"func": "builtins:print", "trigger": "date", "run_date": "2099-01-01"}
+    scheduler.add_jobs([{**job, "id": str(i)} for i in range(100)])
+    assert len(made) == 100
+    assert made_when_sent[0] < 30
+    assert len(scheduler.get_jobs()) == 100
     scheduler.shutdown()
 
 
