@@ -74,6 +74,9 @@ class DocumentStore(DocumentRecovery):
                 self._close()
             self._reset()
 
+    def _is_in_call(self) -> bool:
+        return self._turns.are_mine()
+
     def _mend(self) -> None:
         """Jobs that were set aside and can be loaded again go on where they stood."""
         with self._writing("look for jobs that were set aside"):

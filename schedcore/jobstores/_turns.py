@@ -45,7 +45,7 @@ class Turns:
     @contextmanager
     def take(self) -> Iterator[None]:
         """Wait for a turn, and have it until the end of the ``with`` statement. Whoever has it may take it again."""
-        if self._turn._is_owned():
+        if self.are_mine():
             with self._turn:
                 yield
             return
@@ -62,6 +62,11 @@ class Turns:
             with self._turn:
                 self._turn.release()
                 yield
+
+    def are_mine(self) -> bool:
+        """Whether the calling thread has the turn."""
+        mine: bool = self._turn._is_owned()
+        return mine
 
     @contextmanager
     def take_if_free(self) -> Iterator[bool]:

@@ -218,6 +218,10 @@ class JobStore(BaseJobStore):
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         """Claim up to ``limit`` jobs whose dispatch is not later than ``now`` on their timeline, earliest first."""
 
+    def _is_in_call(self) -> bool:
+        """Whether the calling thread is in the midst of a call for which others wait."""
+        return False
+
     def fire(self, now: Now, limit: int, executors: Container[str]) -> tuple[list[Run], list[Claim]]:
         """``acquire``; but jobs about which there is nothing to decide (``engine.plain_next``), and whose executor is among
         ``executors``, may be committed in the same step: their runs are returned, and claims on the others.

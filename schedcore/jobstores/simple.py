@@ -63,6 +63,9 @@ class SimpleStore(JobStore):
         with self._turns.take():
             self._store.shutdown()
 
+    def _is_in_call(self) -> bool:
+        return self._turns.are_mine()
+
     def __repr__(self) -> str:
         return repr(self._store)
 

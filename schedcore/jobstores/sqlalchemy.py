@@ -207,6 +207,9 @@ class SQLAlchemyJobStore(JobStore):
             self._database.close()
             self._reset()
 
+    def _is_in_call(self) -> bool:
+        return self._database.turns.are_mine() or self._database.read_turns.are_mine()
+
     def __enter__(self) -> Self:
         return self
 

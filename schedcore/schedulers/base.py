@@ -271,7 +271,13 @@ class BaseScheduler(SchedulerHooks):
         """Whether the calling thread is one that closing waits for."""
         here = threading.get_ident()
         # The thread that closes tells listeners of the shutdown, and they may ask for another one.
-        return here in (self._thread_id, self._closing_id) or self._reports.delivers_here() or self._in_own_job()
+        return (
+            here in (self._thread_id, self._closing_id)
+            or self._reports.delivers_here()
+            or self._in_own_job()
+            # A signal handler that came in the midst of a call: the store is not closed before that ends.
+            or any(pump.store._is_in_call() for pump in list(self._pumps.values()))
+        )
 
     def _in_own_job(self) -> bool:
         """Whether the caller is a job of this scheduler that is not over."""
