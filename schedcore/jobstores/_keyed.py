@@ -100,7 +100,7 @@ class KeyedStore(KeyedDue):
             placed.update(name for _, name in self._earliest(tree, None, None, CHUNK))
         docs = self._bare([job_id for job_id in self._names("jobs") if job_id not in placed])
         lost = [doc for doc in docs.values() if doc.uid]
-        self._carry_out(loose([Op("create", index_keys(doc)[0]) for doc in lost], self._max_ops))
+        self._carry_out(loose((Op("create", index_keys(doc)[0]) for doc in lost), 1))
         if lost:
             named = ", ".join(repr(doc.id) for doc in lost[:_NAMED])
             more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""

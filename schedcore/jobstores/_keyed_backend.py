@@ -49,11 +49,11 @@ class KeyedBackend(OwnedStore):
     def _latest(self, tree: Tree, upto_us: int | None) -> Iterator[tuple[int, str]]:
         """Instants and names, the latest first, that come not after an instant."""
 
+    @abstractmethod
     def _count_missing_places(self) -> int:
-        """How many more documents there are than places in ``idle``, ``wall`` and ``elapsed``. Only where that takes no more time
-        with many jobs than with few; else 0.
+        """How many more documents there are than places in ``idle``, ``wall`` and ``elapsed``, without listing them all; 0 where
+        the server cannot tell.
         """
-        return 0
 
     def _send(self, steps: Sequence[Step]) -> object:
         """Send what ``_apply`` is to make next of these, and do not wait for the answer: for that ``_apply`` is given what this

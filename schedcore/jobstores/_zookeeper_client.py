@@ -6,7 +6,8 @@ import select
 import struct
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from kazoo.client import KazooClient, TransactionRequest  # type: ignore[import-untyped]
 from kazoo.exceptions import (  # type: ignore[import-untyped]
@@ -27,6 +28,8 @@ from kazoo.protocol.serialization import (  # type: ignore[import-untyped]
     Delete,
     MultiHeader,
     SetData,
+    int_struct,
+    write_string,
 )
 from kazoo.protocol.serialization import Transaction as KazooTransaction
 from kazoo.security import OPEN_ACL_UNSAFE  # type: ignore[import-untyped]
@@ -40,6 +43,7 @@ __all__ = [
     "TIMEOUT_S",
     "Transaction",
     "client_of_users",
+    "count_below_async",
     "explained",
     "first_error",
     "make_client",
@@ -138,6 +142,29 @@ class _Request(KazooTransaction):  # type: ignore[misc]
             return []
         answers: list[Any] = super().deserialize(bytes, offset)
         return answers
+
+
+@dataclass(frozen=True, slots=True)
+class _CountBelow:
+    """A request that ZooKeeper knows since 3.6, and kazoo does not."""
+
+    type: ClassVar[int] = 104
+    path: str
+
+    def serialize(self) -> bytes:
+        return bytes(write_string(self.path))
+
+    @staticmethod
+    def deserialize(answer: bytes, offset: int) -> int | None:
+        # An older server answers with nothing.
+        return int(int_struct.unpack_from(answer, offset)[0]) if len(answer) >= offset + int_struct.size else None
+
+
+def count_below_async(client: Any, path: str) -> Any:
+    """Ask how many nodes are below one, however deep: they are counted there, and not listed. None: the server cannot tell."""
+    answer = client.handler.async_result()
+    client._call(_CountBelow(f"{client.chroot or ''}{path}"), answer)
+    return answer
 
 
 def explained(error: Exception, path: str) -> tuple[str, bool] | None:

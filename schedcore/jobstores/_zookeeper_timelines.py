@@ -14,7 +14,7 @@ from functools import lru_cache
 from kazoo.exceptions import NoNodeError  # type: ignore[import-untyped]
 
 from schedcore.jobstores._keyed_keys import DIGITS, OFFSET_US, Key, Named, Op, Timed, Tree
-from schedcore.jobstores._zookeeper_client import FAILURES
+from schedcore.jobstores._zookeeper_client import FAILURES, count_below_async
 from schedcore.jobstores._zookeeper_nodes import TREES, quoted, unquoted
 from schedcore.jobstores._zookeeper_owner import OwnedNodes
 
@@ -26,6 +26,8 @@ _TOP_US = 10**DIGITS - 1
 # Buckets listed at once, and buckets that are known to be there.
 _WIDTH = 64
 _BUCKETS = 20_000
+# Buckets of a second that are asked one by one how much is in them.
+_FEW = 500
 
 
 class Timelines(OwnedNodes):
@@ -112,6 +114,30 @@ class Timelines(OwnedNodes):
                 if start is not None and start <= high and start + (1 << bits) > low and inner not in seen:
                     found.append((inner, start))
         return found
+
+    def _count_missing_places(self) -> int:
+        buckets: list[str] = []
+        inner = [f"{self._path}/{tree}" for tree in ("wall", "elapsed")]
+        for _ in _LEVELS:
+            listed = zip(inner, self._children(inner), strict=True)
+            inner = [f"{path}/{name}" for path, names in listed for name in names]
+            buckets += inner
+        if len(inner) <= _FEW:
+            places = sum(self._count_children(inner))
+        else:
+            # The server counts in a tenth of a second what it would take a second and more to ask for.
+            client = self._ready()
+            below = self._gather([count_below_async(client, f"{self._path}/{tree}") for tree in ("wall", "elapsed")])
+            if None in below:
+                return 0
+            places = sum(below) - len(buckets)
+        documents, idle = self._count_children([f"{self._path}/jobs", f"{self._path}/idle"])
+        return documents - idle - places
+
+    def _count_children(self, paths: Sequence[str]) -> list[int]:
+        client = self._ready()
+        found = self._gather([client.exists_async(path) for path in paths])
+        return [0 if stat is None else stat.numChildren for stat in found]
 
     # -- buckets ----------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -88,6 +89,13 @@ class KeyedInside(Inside, Protocol):
 
     def count(self, kind: str) -> int:
         """How many keys of a kind there are."""
+
+
+class PlacesInside(KeyedInside, Protocol):
+    """A store under keys."""
+
+    def delete_places(self, job_id: str) -> None:
+        """Delete where a job stands in the schedule."""
 
 
 def now() -> Now:
@@ -441,6 +449,79 @@ class KeyedTests(FencedTests):
         assert [claim.job.id for claim in store.acquire(at, 9)] == ["a"]
         assert sorted(job.id for job in scheduler.get_jobs()) == ["a", "b"]
         assert inside.count("elapsed") == 2
+        scheduler.shutdown()
+
+    def test_a_job_whose_only_place_was_deleted_gets_it_back(
+        self, make: Make, inside: PlacesInside, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It would be in no list, and would never run."""
+        scheduler = scheduler_on(make())
+        start_paused(scheduler)
+        for number in range(14):
+            scheduler.add_job(work, "interval", hours=1, id=f"interval_{number:02}")
+            scheduler.add_job(work, "cron", hour=number, id=f"cron_{number:02}")
+        scheduler.add_job(work, "interval", hours=1, id="idle").pause()
+        scheduler.add_job(work, "interval", hours=1, id="untouched")
+        before = [(job.id, job.state, job.next_run_time) for job in scheduler.get_jobs()]
+        assert len(before) == 30
+        scheduler.shutdown()
+        lost = random.Random(4).sample([job_id for job_id, *_ in before if job_id not in ("idle", "untouched")], 15)
+        for job_id in (*lost, "idle"):
+            inside.delete_places(job_id)
+        # Who only looks writes nothing.
+        reader = make(read_only=True)
+        reader.start(scheduler, "default")
+        assert not {entry.job.id for entry in reader.list_entries()} & {*lost, "idle"}
+        reader.shutdown()
+        assert not caplog.messages
+        again = scheduler_on(make())
+        start_paused(again)
+        assert [(job.id, job.state, job.next_run_time) for job in again.get_jobs()] == before
+        for job_id in lost:
+            again.modify_job(job_id, next_run_time="2026-01-01T00:00:00Z", misfire_grace_time=None)
+        log = EventLog(again)
+        again.resume()
+        log.wait_for(lambda log: all(log.executed(job_id) for job_id in lost))
+        again.shutdown()
+        (message,) = caplog.messages
+        assert message.startswith("jobs were put back into the places that somebody else had deleted: ")
+        assert message.endswith(" and 6 more")
+        caplog.clear()
+        last = scheduler_on(make())
+        start_paused(last)
+        last.shutdown()
+        assert not caplog.messages
+
+    def test_what_has_ended_while_it_ran_needs_no_place(
+        self, make: Make, inside: KeyedInside, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A start does not look at the names of all jobs for it, nor when nothing is missing."""
+        store = make()
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        for name in ("a", "b"):
+            scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
+        now_us = int(time.time() * 1e6)
+        claims = store.acquire(Now(now_us, now_us), 10)
+        store.started([(run, now_us) for run in store.commit([decide(claim, now_us) for claim in claims], now_us).runs])
+        scheduler.remove_job("a")
+        scheduler.shutdown()
+        again = make()
+        looked: list[str] = []
+        names = again._names
+
+        def seen(kind: Any, after: str = "", limit: int | None = None) -> list[str]:
+            looked.append(kind)
+            found: list[str] = names(kind, after, limit)
+            return found
+
+        monkeypatch.setattr(again, "_names", seen)
+        assert inside.count("jobs") == 2
+        scheduler = scheduler_on(again)
+        start_paused(scheduler)
+        assert "live" in looked
+        assert "jobs" not in looked
+        assert [job.id for job in scheduler.get_jobs()] == ["b"]
         scheduler.shutdown()
 
     def test_nothing_is_left_of_jobs_that_are_gone(self, make: Make, inside: KeyedInside) -> None:

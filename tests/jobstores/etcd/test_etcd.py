@@ -84,6 +84,13 @@ class InEtcd:
     def count(self, kind: str) -> int:
         return count(self.store, kind)
 
+    def delete_places(self, job_id: str) -> None:
+        for kind in ("wall", "elapsed", "idle"):
+            prefix = f"{self.store._path}/{kind}/".encode()
+            for found in self.store._range(prefix, _end(prefix), keys_only=True):
+                if found.key.endswith(f"/{job_id}".encode()):
+                    self.store._ask("KV/DeleteRange", {"key": found.key})
+
 
 class TestEtcd(KeyedTests):
     store = EtcdJobStore
@@ -498,69 +505,3 @@ def test_one_that_somebody_else_wrote_keeps_no_other_from_being_written(make: Ma
     assert sorted(run.job.id for run in committed.runs) == ["a", "c"]
     assert [decision.claim.job.id for decision in committed.dropped] == ["b"]
     scheduler.shutdown()
-
-
-def test_a_job_whose_only_place_was_deleted_gets_it_back(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """It would be in no list, and would never run."""
-    scheduler = scheduler_on(make())
-    start_paused(scheduler)
-    for number in range(14):
-        scheduler.add_job(work, "interval", hours=1, id=f"interval {number:02}")
-        scheduler.add_job(work, "cron", hour=1, id=f"cron {number:02}")
-    scheduler.add_job(work, "interval", hours=1, id="idle").pause()
-    scheduler.add_job(work, "interval", hours=1, id="untouched")
-    before = [(job.id, job.state, job.next_run_time) for job in scheduler.get_jobs()]
-    assert len(before) == 30
-    scheduler.shutdown()
-    store = make()
-    for kind in ("elapsed", "wall", "idle"):
-        prefix = f"{store._path}/{kind}/".encode()
-        for found in store._range(prefix, _end(prefix), keys_only=True):
-            if not found.key.endswith(b"/untouched"):
-                store._ask("KV/DeleteRange", {"key": found.key})
-    store._client.close()
-    again = scheduler_on(make())
-    start_paused(again)
-    assert [(job.id, job.state, job.next_run_time) for job in again.get_jobs()] == before
-    again.shutdown()
-    (message,) = caplog.messages
-    assert message.startswith(
-        "jobs were put back into the places that somebody else had deleted: 'cron 00', 'cron 01', "
-    )
-    assert message.endswith(" and 19 more")
-    caplog.clear()
-    last = scheduler_on(make())
-    start_paused(last)
-    last.shutdown()
-    assert not caplog.messages
-
-
-def test_what_has_ended_while_it_ran_needs_no_place(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start does not look at the names of all jobs for it, nor when nothing is missing."""
-    store = make()
-    scheduler = scheduler_on(store)
-    start_paused(scheduler)
-    for name in ("a", "b"):
-        scheduler.add_job(work, "interval", hours=1, id=name, next_run_time="2026-01-01T00:00:00Z")
-    now_us = int(time.time() * 1e6)
-    claims = store.acquire(Now(now_us, now_us), 10)
-    store.started([(run, now_us) for run in store.commit([decide(claim, now_us) for claim in claims], now_us).runs])
-    scheduler.remove_job("a")
-    scheduler.shutdown()
-    again = make()
-    looked: list[str] = []
-    names = again._names
-
-    def seen(kind: Any, after: str = "", limit: int | None = None) -> list[str]:
-        looked.append(kind)
-        return names(kind, after, limit)
-
-    monkeypatch.setattr(again, "_names", seen)
-    assert count(store, "jobs") == 2
-    scheduler = scheduler_on(again)
-    start_paused(scheduler)
-    assert "live" in looked
-    assert "jobs" not in looked
-    assert [job.id for job in scheduler.get_jobs()] == ["b"]
-    scheduler.shutdown()
-    store._client.close()

@@ -48,8 +48,16 @@ class InZooKeeper:
         self.client.set(f"{self.store._path}/jobs/{job_id}", value)
 
     def count(self, kind: str) -> int:
-        """Nodes of a kind, or in the buckets of a timeline."""
+        return len(self._nodes(kind))
+
+    def delete_places(self, job_id: str) -> None:
+        for path in (path for kind in ("wall", "elapsed", "idle") for path in self._nodes(kind)):
+            if path.endswith((f"/{job_id}", f"-{job_id}")):
+                self.client.delete(path)
+
+    def _nodes(self, kind: str) -> list[str]:
+        """Those of a kind, or in the buckets of a timeline."""
         paths = [f"{self.store._path}/{kind}"]
-        for _ in range(3 if kind in ("wall", "elapsed", "history", "failed") else 0):
+        for _ in range(4 if kind in ("wall", "elapsed", "history", "failed") else 1):
             paths = [f"{path}/{name}" for path in paths for name in self.client.get_children(path)]
-        return sum(len(self.client.get_children(path)) for path in paths)
+        return paths

@@ -24,7 +24,7 @@ from schedcore.jobstores._keyed_keys import Named, Op, Step, Timed
 from schedcore.jobstores.zookeeper import ZooKeeperJobStore
 from schedcore.testing import EventLog
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import KeyedInside, KeyedTests, check_emptied, other_process
+from tests.jobstores.owned import KeyedInside, KeyedTests, PlacesInside, check_emptied, other_process
 from tests.jobstores.zookeeper.inside import InZooKeeper, value_of
 from tests.services import Proxy, ZooKeeper
 
@@ -68,6 +68,13 @@ class TestZooKeeper(KeyedTests):
         for tree in ("wall", "elapsed", "failed"):
             assert inside.client.get_children(f"{inside.store._path}/{tree}") == []
         assert buckets(inside.client, inside.store) <= 2 + 4
+
+    def test_places_that_are_missing_are_noticed_where_the_server_counts_them(
+        self, make: Make, inside: PlacesInside, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As it does where jobs are due in many different seconds."""
+        monkeypatch.setattr("schedcore.jobstores._zookeeper_timelines._FEW", 0)
+        self.test_a_job_whose_only_place_was_deleted_gets_it_back(make, inside, caplog)
 
 
 def test_a_scheduler_that_was_killed_elsewhere_lets_go_when_its_session_ends(
