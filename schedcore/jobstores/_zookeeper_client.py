@@ -155,13 +155,12 @@ class _CountBelow:
         return bytes(write_string(self.path))
 
     @staticmethod
-    def deserialize(answer: bytes, offset: int) -> int | None:
-        # An older server answers with nothing.
-        return int(int_struct.unpack_from(answer, offset)[0]) if len(answer) >= offset + int_struct.size else None
+    def deserialize(answer: bytes, offset: int) -> int:
+        return int(int_struct.unpack_from(answer, offset)[0])
 
 
 def count_below_async(client: Any, path: str) -> Any:
-    """Ask how many nodes are below one, however deep: they are counted there, and not listed. None: the server cannot tell."""
+    """Ask how many nodes are below one, however deep: they are counted there, and not listed."""
     answer = client.handler.async_result()
     client._call(_CountBelow(f"{client.chroot or ''}{path}"), answer)
     return answer
