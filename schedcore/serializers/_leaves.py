@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64, b2a_base64
+from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Any
@@ -14,9 +15,9 @@ __all__ = ["MAX_INT_BITS", "PACKERS", "UNPACKERS", "check_hashes", "late_packer"
 
 # Bits of an integer: 6,000 decimal digits. To compare one with a Decimal of the same hash takes time that grows with the square.
 MAX_INT_BITS = 20_000
-# Elements of a set, or keys of a dictionary, that have the hash of another one: each is compared with those before it. There are
-# none by chance, and numbers may be chosen so that all have the same.
-_MAX_COLLISIONS = 20
+# Elements of a set, or keys of a dictionary, that have one hash: each is compared with those before it. By chance a few have,
+# as (-1, 5) and (-2, 5) do, and numbers may be chosen so that all have the same.
+_MAX_SHARING = 20
 # Characters. The longest name of a zone has 32.
 _MAX_ZONE = 100
 
@@ -125,8 +126,10 @@ def _unpack_moment(payload: Any, read: Callable[[str], Any]) -> Any:
 
 def check_hashes(items: Collection[Any]) -> None:
     """Raise ``ValueError`` for elements of a set that would take long to tell apart, and ``TypeError`` for what has no hash."""
-    if len(items) > _MAX_COLLISIONS and len(items) - len(set(map(hash, items))) > _MAX_COLLISIONS:
-        raise ValueError(f"more than {_MAX_COLLISIONS} elements or keys have the hash of another one")
+    if len(items) > _MAX_SHARING:
+        hashes = list(map(hash, items))
+        if len(hashes) - len(set(hashes)) >= _MAX_SHARING and max(Counter(hashes).values()) > _MAX_SHARING:
+            raise ValueError(f"more than {_MAX_SHARING} elements or keys have the same hash")
 
 
 def _unpack_int(payload: Any) -> int:

@@ -65,7 +65,8 @@ class CBORSerializer(TaggedSerializer):
             raise cause or error from error
 
     def _has_more_values(self, payload: bytes) -> bool:
-        # A list or dictionary begins with how many things are in it. What is not well-formed is left to the library.
+        # A list or dictionary begins with how many things are in it; a tag is one more. What is not well-formed is left to the
+        # library.
         at, left, values, size = 0, 1, 0, len(payload)
         while left > 0 and at < size:
             head = payload[at]
@@ -81,11 +82,12 @@ class CBORSerializer(TaggedSerializer):
                 at += count
             elif kind in (_LIST, _DICT):
                 values += 1 + count
-                if values > self.max_values:
-                    return True
                 left += count if kind == _LIST else 2 * count
             elif kind == _TAG:
+                values += 1
                 left += 1
+            if values > self.max_values:
+                return True
         return False
 
     def _unpack_object(self, found: Mapping[Any, Any], immutable: bool) -> Any:

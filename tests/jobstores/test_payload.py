@@ -25,6 +25,7 @@ from schedcore.serializers import PickleSerializer
 from schedcore.serializers.json import JSONSerializer
 from schedcore.triggers.base import BaseTrigger
 from schedcore.triggers.calendars import Dates
+from schedcore.triggers.combining import OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.foreign import ForeignTrigger, as_grid
 from schedcore.triggers.interval import IntervalTrigger
@@ -328,6 +329,17 @@ def test_a_schedule_that_is_as_large_as_it_may_be() -> None:
     jobs = [record(trigger=dates), record(id="other", trigger=dates)]
     for payload in [encode(JSON, jobs[0]), *Codec(JSON).encode_all(jobs)]:
         assert decode(JSON, "", payload).record.trigger == dates
+
+
+def test_what_was_stored_together_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written in parts is weighed as a whole: a schedule that takes no more room than it may is no heavier then."""
+    several = OrTrigger([CronTrigger(hour=hour, minute="5,6", timezone="UTC") for hour in range(24)])
+    for job in (record(trigger=several, args=("x" * 9000,)), record(trigger=several, args=())):
+        payload = encode(JSON, job)
+        room = len(JSON.dumps(JSON.loads(payload)["trigger"]))
+        monkeypatch.setattr(_payload, "_MOST_OF_TRIGGER", room)
+        for one in Codec(JSON).encode_all([job, job]):
+            assert decode(JSON, "", one).reason is None
 
 
 def test_a_schedule_that_takes_long_to_read() -> None:

@@ -88,6 +88,7 @@ def test_what_is_too_large_is_not_read() -> None:
         b"\x99\xff\xff" + b"\x83\x80\x80\x80" * 65_535,
         b"\xba\x00\x98\x96\x80" + b"\x60\x80" * 1_000_000,
         b"\xd9\x01\x02\x9a\x00\x98\x96\x80" + b"\x01" * 1_000_000,
+        b"\xc1" * 1_000_000,
     ],
 )
 def test_many_values_are_counted_before_any_is_made(value: bytes) -> None:
