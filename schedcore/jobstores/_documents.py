@@ -75,7 +75,7 @@ class DocumentStore(DocumentRecovery):
             self._reset()
 
     def _is_in_call(self) -> bool:
-        return self._turns.are_mine()
+        return self._turns.awaited_here()
 
     def _mend(self) -> None:
         """Jobs that were set aside and can be loaded again go on where they stood."""

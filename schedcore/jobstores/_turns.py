@@ -45,7 +45,7 @@ class Turns:
     @contextmanager
     def take(self) -> Iterator[None]:
         """Wait for a turn, and have it until the end of the ``with`` statement. Whoever has it may take it again."""
-        if self.are_mine():
+        if self._turn._is_owned():
             with self._turn:
                 yield
             return
@@ -63,10 +63,9 @@ class Turns:
                 self._turn.release()
                 yield
 
-    def are_mine(self) -> bool:
-        """Whether the calling thread has the turn."""
-        mine: bool = self._turn._is_owned()
-        return mine
+    def awaited_here(self) -> bool:
+        """Whether others may have to wait for the calling thread: it has the turn, or is to have it before them."""
+        return any(lock._is_owned() for lock in (self._others, self._next, self._turn))
 
     @contextmanager
     def take_if_free(self) -> Iterator[bool]:

@@ -64,7 +64,7 @@ class SimpleStore(JobStore):
             self._store.shutdown()
 
     def _is_in_call(self) -> bool:
-        return self._turns.are_mine()
+        return self._turns.awaited_here()
 
     def __repr__(self) -> str:
         return repr(self._store)

@@ -208,7 +208,7 @@ class SQLAlchemyJobStore(JobStore):
             self._reset()
 
     def _is_in_call(self) -> bool:
-        return self._database.turns.are_mine() or self._database.read_turns.are_mine()
+        return self._database.turns.awaited_here() or self._database.read_turns.awaited_here()
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schedcore._locks import make_event
 from schedcore.clock import Now
@@ -77,7 +77,7 @@ class Pump:
         self.notes = Notes(store)
         self.write_back = WriteBack()
         self.orders = Orders(self._complain_of_order)
-        self._turn = threading.RLock()
+        self._turn: Any = threading.RLock()
         self._writes = False  # whether whoever has the turn is at it
         self.touched = True  # somebody changed what is due; set by any thread
         self.stale = False  # likewise, but nothing that is due before the next tick, which looks at it
@@ -178,6 +178,10 @@ class Pump:
     def has_more(self) -> bool:
         """Whether the last batch was full, so that the next one should follow at once."""
         return self._more and not self.busy
+
+    def awaited_here(self) -> bool:
+        """Whether a cycle may have to wait for what the calling thread is in the midst of. From any thread."""
+        return bool(self._turn._is_owned()) or self.store._is_in_call()
 
     def put_off(self, order: Order) -> None:
         """Have the next cycle carry out an order. From any thread."""

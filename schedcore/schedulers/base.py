@@ -276,7 +276,7 @@ class BaseScheduler(SchedulerHooks):
             or self._reports.delivers_here()
             or self._in_own_job()
             # A signal handler that came in the midst of a call: the store is not closed before that ends.
-            or any(pump.store._is_in_call() for pump in list(self._pumps.values()))
+            or any(pump.awaited_here() for pump in list(self._pumps.values()))
         )
 
     def _in_own_job(self) -> bool:

@@ -113,6 +113,20 @@ class TestOrder:
         assert Aside(look).result()
         assert Aside(look).result()  # it was given back
 
+    def test_others_wait_for_who_has_a_turn_and_for_who_is_next(self) -> None:
+        turns = Turns()
+        ask = turns.awaited_here
+
+        assert not ask()
+        with turns.take():
+            assert ask()
+            assert not Aside(ask).result()
+        for lock in (turns._others, turns._next, turns._turn):
+            with lock:
+                assert ask()
+                assert not Aside(ask).result()
+        assert not ask()
+
 
 class TestInterrupted:
     """At each point of a turn, in the place of a signal handler."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from schedcore.schedulers.background import BackgroundScheduler
-from schedcore.testing._suite import until
+from schedcore.testing._suite import Aside, until
 
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy, which the extra 'sqlalchemy' brings")
 
@@ -56,3 +57,83 @@ def test_shutdown_does_not_wait_for_the_call_that_it_interrupts(tmp_path: Path) 
     finally:
         scheduler.shutdown()
     assert not scheduler.running
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal here")
+def test_shutdown_does_not_wait_for_who_waits_for_a_turn(tmp_path: Path) -> None:
+    """Who waits for the call of a step that is under way comes before the next call of that step."""
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+    turns = store._database.turns
+    returned: list[Any] = []
+    here = threading.get_ident()
+    stepping, signalled = threading.Event(), threading.Event()
+    fire: Any = store.fire
+
+    def slow_fire(*args: Any) -> Any:
+        with turns.take():
+            stepping.set()
+            assert signalled.wait(LIMIT_S)
+        return fire(*args)
+
+    def somebody_is_next() -> bool:
+        free: bool = turns._next.acquire(blocking=False)
+        if free:
+            turns._next.release()
+        return not free
+
+    def interrupt() -> None:
+        until(somebody_is_next, "nobody waits for a turn")
+        signal.pthread_kill(here, signal.SIGUSR1)
+
+    def shut_down(*_: object) -> None:
+        signalled.set()
+        returned.append((scheduler.shutdown(), closed.is_set()))
+
+    scheduler.start()
+    closed = scheduler._closed
+    try:
+        with on_signal(shut_down):
+            scheduler.add_job("time:time", "interval", hours=1, id="added")
+            store.fire = slow_fire  # type: ignore[method-assign, assignment]
+            scheduler.wakeup()
+            assert stepping.wait(LIMIT_S)
+            aside = Aside(interrupt)
+            scheduler.remove_job("added")
+        aside.result()
+        assert returned == [([], False)]
+        assert closed.wait(LIMIT_S)
+    finally:
+        signalled.set()
+        scheduler.shutdown()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal here")
+def test_shutdown_does_not_wait_for_who_hands_over_what_was_put_off(tmp_path: Path) -> None:
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+    returned: list[Any] = []
+    flush = scheduler._jobs.flush
+    here = threading.get_ident()
+
+    def flush_and_signal(pump: Any, others_code: bool = True) -> Any:
+        if threading.get_ident() == here and not returned:
+            scheduler.wakeup()
+            until(lambda: pump.busy, "no step is made")
+            signal.raise_signal(signal.SIGUSR1)
+        return flush(pump, others_code)
+
+    scheduler.start()
+    closed = scheduler._closed
+    scheduler._jobs.flush = flush_and_signal  # type: ignore[method-assign]
+    try:
+        with on_signal(lambda *_: returned.append((scheduler.shutdown(), closed.is_set()))):
+            scheduler.get_jobs()
+        assert returned == [([], False)]
+        assert closed.wait(LIMIT_S)
+    finally:
+        scheduler.shutdown()
