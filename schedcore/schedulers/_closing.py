@@ -69,7 +69,12 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
 
 def _tell_what_runs(scheduler: BaseScheduler) -> None:
     """A shutdown that does not end is a job that does not: whoever looks at the log is to see which."""
-    live = [run.job.id for executor in scheduler._all_executors() for run in live_runs(executor)]
+    live: list[str] = []
+    for executor in scheduler._all_executors():
+        try:
+            live += [run.job.id for run in live_runs(executor)]
+        except BaseException as error:  # an executor is anybody's code, and all are shut down
+            scheduler._reports.logger.error("executor %r did not say what it runs", executor, exc_info=contained(error))
     if live:
         some = ", ".join(repr(job_id) for job_id in live[:_SOME]) + (", …" if len(live) > _SOME else "")
         scheduler._reports.logger.info("shutting down, while %d run(s) are under way: %s", len(live), some)
