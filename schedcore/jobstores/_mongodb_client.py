@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ _DUPLICATE = 11000
 _PASSING = frozenset(
     {6, 7, 24, 50, 89, 91, 112, 134, 189, 202, 262, 317, 358, 384, 9001, 10107, 11600, 11602, 13388, 13435, 13436}
 )
+# In what an error says of servers: the number of a client, and how long a look took. By them the same error would be another one
+# at each attempt.
+_CHANGING = re.compile(r"(?<=<TopologyDescription )id: [0-9a-f]+, |, rtt: [^,>]+")
 
 
 def with_timeouts(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def explained(error: Exception) -> tuple[str, bool] | None:
         transient |= bool(details.get("writeConcernErrors")) and not codes
         transient |= bool(codes) and codes <= _PASSING
         transient |= error.has_error_label("RetryableWriteError")
-    return error_text(error), transient
+    return _CHANGING.sub("", error_text(error)), transient
 
 
 def only_duplicates(error: mongo_errors.BulkWriteError) -> set[int]:

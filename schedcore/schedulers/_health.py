@@ -17,6 +17,8 @@ _FIRST_RETRY_S = 0.1
 # Seconds. A process that waits for its turn at a store fails at each attempt, for days: the same error is one in the log once in
 # so long.
 _LOG_AGAIN_S = 300.0
+# So many different ones: those that alternate are the same again, and the text of one may be another at each attempt.
+_LOGGED_AT_ONCE = 5
 
 
 class StoreHealth(NamedTuple):
@@ -34,8 +36,9 @@ class Health:
         self._scheduler = scheduler
         self._failures = 0
         self._retry_at_s = 0.0
-        self._log_again_s = 0.0
-        #: Whether the log has had the error of the last failure lately.
+        # The errors that the log has had lately, and when each is to be there again, by the monotonic clock.
+        self._log_again_s: dict[str, float] = {}
+        #: Whether the log has had the error of the last failure lately, or enough of others.
         self.logged = False
         self.told = StoreHealth(True, None, scheduler.clock.wall_us())
 
@@ -58,9 +61,11 @@ class Health:
         mono_s = scheduler.clock.monotonic_s()
         self._retry_at_s = mono_s + delay_s
         text = error_text(error)
-        self.logged = text == self.told.error and mono_s < self._log_again_s
+        lately = {told: again_s for told, again_s in self._log_again_s.items() if mono_s < again_s}
+        self.logged = text in lately or len(lately) >= _LOGGED_AT_ONCE
         if not self.logged:
-            self._log_again_s = mono_s + _LOG_AGAIN_S
+            lately[text] = mono_s + _LOG_AGAIN_S
+        self._log_again_s = lately
         if self.told.ok:
             self.told = StoreHealth(False, text, scheduler.clock.wall_us())
         else:
@@ -70,4 +75,5 @@ class Health:
     def recovered(self) -> None:
         """A step was well after others had failed."""
         self._failures = 0
+        self._log_again_s = {}
         self.told = StoreHealth(True, None, self._scheduler.clock.wall_us())

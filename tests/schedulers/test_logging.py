@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count, cycle
 from typing import Any
 
 import pytest
@@ -101,6 +102,27 @@ def test_a_store_that_goes_on_failing_is_an_error_once_in_five_minutes(
     store.reason = "gone"
     scheduler.advance(20)
     assert told(logging.ERROR) == 3  # another error is told at once
+
+
+@pytest.mark.parametrize(("reasons", "most"), [(["gone", "closed"], 2), (map(str, count()), 5)])
+def test_errors_that_change_are_not_more_in_the_log(
+    virtual: Make, caplog: pytest.LogCaptureFixture, reasons: Iterable[str], most: int
+) -> None:
+    class Changing(Away):
+        def fire(self, *args: Any) -> Any:
+            self.reason = next(these)
+            return super().fire(*args)
+
+    these = cycle(reasons)
+    scheduler = virtual(jobstores={"default": Changing()})
+
+    def told() -> int:
+        return sum(record.levelno == logging.ERROR for record in caplog.records)
+
+    scheduler.advance(290)
+    assert told() == most
+    scheduler.advance(70)
+    assert told() == 2 * most
 
 
 def test_a_step_that_fails_behind_the_end_promises_no_other_one(

@@ -765,6 +765,20 @@ def test_which_errors_may_pass(error: Exception, transient: bool) -> None:
     assert said[1] is transient
 
 
+def test_an_error_is_the_same_at_each_attempt() -> None:
+    """An attempt to open the store is made with a client of its own."""
+    texts: set[str] = set()
+    for rtt in (None, 0.002, 1e-05):
+        with pymongo.MongoClient[Any](connect=False) as client:
+            servers = str(client.topology_description).replace("rtt: None", f"rtt: {rtt}")
+        error = pymongo.errors.ServerSelectionTimeoutError(f"x, Timeout: 10.0s, Topology Description: {servers}")
+        said = MongoDBJobStore()._explain(error)
+        assert said is not None
+        texts.add(said[0])
+    [text] = texts
+    assert "<TopologyDescription topology_type: Unknown, servers: [<ServerDescription ('localhost', 27017)" in text
+
+
 def test_what_is_no_error_of_the_drivers_is_not_explained() -> None:
     assert MongoDBJobStore()._explain(KeyError("x")) is None
 
