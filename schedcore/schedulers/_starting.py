@@ -103,6 +103,7 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
         scheduler._look_who_is_told()
         scheduler._closed = make_event()
         scheduler._closing_id = None
+        scheduler._shutting = set()
         scheduler._may_start = False
         scheduler._cut = []
         scheduler._ticker.reset()

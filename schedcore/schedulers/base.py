@@ -125,6 +125,8 @@ class BaseScheduler(SchedulerHooks):
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
         self._closing_id: int | None = None
+        # The threads in the midst of a shutdown that may be the one that closes.
+        self._shutting: set[int] = set()
         # Of the life that it has or had last: each start makes a new one.
         self._closed = make_event()
         self._closed.set()
@@ -241,15 +243,23 @@ class BaseScheduler(SchedulerHooks):
         notice_fork()
         timeout = limit_of(timeout)
         # Those of this life: a listener that hears of its end may begin another.
-        closed, cut = self._closed, self._cut
-        first = self._begin_shutdown()
-        patience_s = self._patience_s(timeout, first)
-        if first:
-            # With a limit, so that a job store that hangs does not hold whoever called beyond it.
-            if self._inside() or not wait or timeout is not None:
-                self._close_elsewhere(wait, timeout)
-            else:
-                close(self, wait, timeout)
+        closed, cut, shutting = self._closed, self._cut, self._shutting
+        here = threading.get_ident()
+        inside, again = self._inside(), here in shutting
+        try:
+            # A signal handler that comes from here on does not wait for what this call is to do.
+            shutting.add(here)
+            first = self._begin_shutdown()
+            patience_s = self._patience_s(timeout, first)
+            if first:
+                # With a limit, so that a job store that hangs does not hold whoever called beyond it.
+                if inside or not wait or timeout is not None:
+                    self._close_elsewhere(wait, timeout)
+                else:
+                    close(self, wait, timeout)
+        finally:
+            if not again:
+                shutting.discard(here)
         if wait and not self._inside():
             if not closed.wait(patience_s):
                 self._reports.logger.warning(STILL_CLOSING)
@@ -273,6 +283,7 @@ class BaseScheduler(SchedulerHooks):
         # The thread that closes tells listeners of the shutdown, and they may ask for another one.
         return (
             here in (self._thread_id, self._closing_id)
+            or here in self._shutting
             or self._reports.delivers_here()
             or self._in_own_job()
             # A signal handler that came in the midst of a call: the store is not closed before that ends.
@@ -688,6 +699,7 @@ class BaseScheduler(SchedulerHooks):
         self._dispatches = False
         self._wakeup = None
         self._thread_id = self._closing_id = None
+        self._shutting = set()
         self._reports.forget_threads()
         self._jobs.waiting.forget_threads()
         self._closed = make_event()
