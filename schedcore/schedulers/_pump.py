@@ -196,20 +196,27 @@ class Pump:
         a user's event loop, which waits for nobody, and where nothing is done that calls a user's trigger
         (``_calls_others_code``).
         """
-        if not self._turn.acquire(blocking=not on_loop):
+        if not on_loop:
+            # A ``with`` statement, because a signal handler may raise as soon as it is acquired.
+            with self._turn:
+                return self._write_changes(others_code=True)
+        if not self._turn.acquire(blocking=False):
             return []
         try:
-            if self._writes:
-                return []  # a user's trigger that is being asked, or a signal handler, calls the scheduler
-            self._writes = True
-            try:
-                if self.orders and not on_loop:
-                    self.orders.carry_out(self.store)
-                return self.scheduler._jobs.flush(self, others_code=not on_loop)
-            finally:
-                self._writes = False
+            return self._write_changes(others_code=False)
         finally:
             self._turn.release()
+
+    def _write_changes(self, *, others_code: bool) -> list[JobEntry]:
+        if self._writes:
+            return []  # a user's trigger that is being asked, or a signal handler, calls the scheduler
+        self._writes = True
+        try:
+            if self.orders and others_code:
+                self.orders.carry_out(self.store)
+            return self.scheduler._jobs.flush(self, others_code=others_code)
+        finally:
+            self._writes = False
 
     def catch_up(self) -> None:
         """``write_changes`` between two cycles, for somebody who is about to read."""

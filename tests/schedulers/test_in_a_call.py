@@ -1,11 +1,11 @@
-"""A signal handler that shuts a scheduler down in the midst of a call into a job store, made by the same thread."""
+"""A signal handler that shuts a scheduler down, or raises, in the midst of a call into a job store, made by the same thread."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing._suite import Aside, until
+from tests.interrupting import Interrupted, disturbed
 
 pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy, which the extra 'sqlalchemy' brings")
 
@@ -137,3 +138,33 @@ def test_shutdown_does_not_wait_for_who_hands_over_what_was_put_off(tmp_path: Pa
         assert closed.wait(LIMIT_S)
     finally:
         scheduler.shutdown()
+
+
+def test_a_handler_that_raises_leaves_the_scheduler_its_steps(tmp_path: Path) -> None:
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    def is_free(lock: Any) -> bool:
+        free: bool = lock.acquire(blocking=False)
+        if free:
+            lock.release()
+        return free
+
+    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+    scheduler.start(paused=True)
+    try:
+        pump = scheduler._pumps["default"]
+        until(lambda: pump.tried.is_set() and not pump.busy, "the first step is not over")
+        at = 0
+        more = True
+        while more:
+            at += 1
+            with suppress(Interrupted):
+                more = disturbed(scheduler.get_jobs, interrupt, at, "_pump.py")
+            assert Aside(is_free, pump._turn).result(), f"point {at} left it locked"
+    finally:
+        scheduler.shutdown()
+    assert at > 5
