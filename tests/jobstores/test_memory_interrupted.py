@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,8 @@ from schedcore.errors import JobLookupError
 from schedcore.job import NO_KWARGS, JobEntry, JobPolicy, JobRecord, JobState
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.run import Finish, Run, RunState
+from schedcore.schedulers.background import BackgroundScheduler
+from schedcore.testing._suite import until
 from schedcore.triggers.base import EngineTrigger
 from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
@@ -132,3 +135,34 @@ def test_an_intruder_loses_no_job_and_doubles_none(step: str, intrusion: str) ->
         due = [each.job.id for each in store.list_entries() if each.state is JobState.ACTIVE]
         assert sorted(fired) == sorted(due), at
     assert at > 1
+
+
+def test_a_shutdown_does_not_wait_for_the_call_that_its_handler_interrupts() -> None:
+    """The scheduler's thread waited for that call, the shutdown for that thread, and the call for the handler."""
+    entered = threading.Event()
+    here = threading.get_ident()
+    returned: list[Any] = []
+
+    class Interrupting(MemoryJobStore):
+        def fire(self, *args: Any) -> Any:
+            entered.set()
+            return super().fire(*args)
+
+        def _view(self, job_id: str) -> JobEntry | None:
+            if threading.get_ident() == here and not returned:
+                entered.clear()
+                scheduler.wakeup()
+                until(entered.is_set, "no step is made")
+                returned.append((scheduler.shutdown(), closed.is_set()))
+            return super()._view(job_id)
+
+    scheduler = BackgroundScheduler(jobstores={"default": Interrupting()}, timezone="UTC")
+    scheduler.start()
+    closed = scheduler._closed
+    try:
+        scheduler.add_job(nothing, "interval", hours=1, id="a")
+        assert [job.id for job in scheduler.get_jobs()] == ["a"]
+    finally:
+        scheduler.shutdown()
+    assert returned == [([], False)]
+    assert closed.is_set()
