@@ -6,8 +6,7 @@ that came before it. Others are not kept out either: between two calls of a step
 
 Whoever has ``_next`` is the only one who may wait for ``_turn``, and gets it. Of all others than steps, one at a time
 (``_others``) asks for that. A signal handler may call the store in the midst of any of this, and may raise: all three locks
-are reentrant, and what was
-taken is given back wherever one raises.
+are reentrant, and what was taken is given back wherever one raises.
 """
 
 from __future__ import annotations
@@ -35,12 +34,13 @@ def in_step(call: Callable[[], T]) -> T:
 
 
 class Turns:
-    """See the module's docstring. ``make_lock``: makes reentrant locks, for threads of another kind. From any thread."""
+    """See the module's docstring. From any thread."""
 
-    def __init__(self, make_lock: Callable[[], Any] = threading.RLock) -> None:
-        self._others = make_lock()
-        self._next = make_lock()
-        self._turn = make_lock()
+    def __init__(self) -> None:
+        # Of no type that says ``_is_owned``, which Python's own conditions ask as well.
+        self._others: Any = threading.RLock()
+        self._next: Any = threading.RLock()
+        self._turn: Any = threading.RLock()
 
     @contextmanager
     def take(self) -> Iterator[None]:
