@@ -22,7 +22,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from multiprocessing import get_all_start_methods, get_context, process
+from multiprocessing import get_all_start_methods, get_context, process, resource_tracker
 from multiprocessing.context import BaseContext
 from typing import Any, cast
 
@@ -170,9 +170,6 @@ class _Crew:
     # --- in the workers ---
 
     def begin(self) -> None:
-        if sys.platform != "win32":
-            # Children start with the mask of the thread that starts them; theirs is lifted when they ignore the signal.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         with self._lock:
             self._seats[threading.get_ident()] = _Seat()
 
@@ -232,6 +229,12 @@ class _Crew:
             if seat.child.alive():
                 return False
             self._dismiss(seat)
+        if sys.platform != "win32":
+            # The first child of a program starts multiprocessing's tracker too, and that lifts the signal's block.
+            if self._context.get_start_method() != "fork":
+                resource_tracker.ensure_running()
+            # Children start with the mask of the thread that starts them; theirs is lifted when they ignore the signal.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child = _children.Child(self._context, self._initializer, f"{self._name}-child")
         with self._lock:
             seat.child = child

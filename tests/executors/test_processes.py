@@ -557,18 +557,33 @@ class TestChildren:
         assert host.started == []
 
     @posix
-    def test_do_not_notice_ctrl_c_while_they_start(
-        self, start: Start, host: RecordingHost, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        class InterruptedChild(_children.Child):
-            def __init__(self, *args: Any) -> None:
-                super().__init__(*args)
-                assert self.pid is not None
-                os.kill(self.pid, signal.SIGINT)
+    def test_do_not_notice_ctrl_c_while_they_start(self, tmp_path: Path) -> None:
+        # In a program of its own: the first child is started otherwise than those that follow.
+        code = textwrap.dedent("""
+            import os, signal
+            from schedcore.executors import _children
+            from schedcore.executors.pool import ProcessPoolExecutor
+            from schedcore.testing.executor_suite import RecordingHost, make_run
 
-        monkeypatch.setattr(_children, "Child", InterruptedChild)
-        (finish,) = ends(start(1), host, make_run(os.getpid))
-        assert finish.state is RunState.SUCCEEDED, finish.exception
+            class InterruptedChild(_children.Child):
+                def __init__(self, *args):
+                    super().__init__(*args)
+                    os.kill(self.pid, signal.SIGINT)
+
+            if __name__ == "__main__":
+                _children.Child = InterruptedChild
+                host = RecordingHost()
+                executor = ProcessPoolExecutor(1, {"max_tasks_per_child": 1})
+                executor.start(host, "default")
+                runs = [make_run(os.getpid), make_run(os.getpid)]
+                executor.submit(runs)
+                print(*[finish.exception for finish in host.wait(runs)])
+                executor.shutdown()
+        """)
+        script = tmp_path / "program.py"
+        script.write_text(code)
+        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=WAIT_S, check=True)
+        assert (done.stdout.strip(), done.stderr) == ("None None", "")
 
     def test_one_run_can_be_killed(self, start: Start, host: RecordingHost, tmp_path: Path) -> None:
         executor = start(2)
