@@ -66,10 +66,10 @@ DEFINITION = json.dumps({"func": f"{job.__module__}:{job.__qualname__}", "args":
 
 
 @contextmanager
-def place(name: str) -> Iterator[Place]:
+def place(name: str, warm_ups: Mapping[str, Callable[[Place], None]] | None = None) -> Iterator[Place]:
     """An empty database on a server of this measurement's own. It writes to the disk what it confirms, as it does where it is
     installed, but Redis, which does so each second, as its documentation advises. Those in Java run as Java comes, with both
-    compilers.
+    compilers. ``warm_ups``: what is done with a server, by name, before anything is measured there.
     """
     from tests import services
     from tests.services.zookeeper import SHORT_LIFE
@@ -108,7 +108,10 @@ def place(name: str) -> Iterator[Place]:
     except services.ServiceMissing as error:
         raise ImportError(str(error)) from error  # which is told as a measurement that cannot be made here
     try:
-        yield server.fresh()
+        where = server.fresh()
+        if warm_ups is not None and name in warm_ups:
+            warm_ups[name](where)
+        yield where
     finally:
         server.stop()
 

@@ -21,8 +21,7 @@ that finds one of them has to be undone, and who dies before that leaves jobs th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -49,15 +48,6 @@ def _store(subject: str, name: str, where: Place) -> Any:
     return module.MongoDBJobStore(database=where.name, **address)
 
 
-@contextmanager
-def _place(name: str) -> Iterator[Place]:
-    """An empty database on a server that is as fast as it will be."""
-    with place(name) as where:
-        if name == "mongodb":
-            _warm_up(where)
-        yield where
-
-
 def _warm_up(where: Place) -> None:
     """Ask the server what is asked of it later, of documents of no library's, in a database of its own."""
     import pymongo
@@ -77,6 +67,10 @@ def _warm_up(where: Place) -> None:
             client.drop_database(name)
 
 
+#: By which a server becomes about as fast as it will be.
+_WARM_UPS = {"mongodb": _warm_up}
+
+
 # Seconds, and documents in each round: most of them in batches, which make it warm soonest.
 _WARM_S = 4.0
 _WARM_ROWS = 2_000
@@ -92,13 +86,13 @@ def _warm_change(i: int) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def run(name: str, subject: str, n: int) -> Figures:
     """Run and record ``n`` due jobs."""
-    with _place(name) as where:
+    with place(name, _WARM_UPS) as where:
         return _durable.run_due(subject, n, partial(_store, subject, name, where), partial(_BARE[name], where, n))
 
 
 def add(name: str, bulk: bool, subject: str, n: int) -> Figures:
     """Add ``n`` jobs."""
-    with _place(name) as where:
+    with place(name, _WARM_UPS) as where:
         if subject == "bare":
             return _durable.add_bare(_mongodb_bulk(where, n), n)
         return _durable.add(subject, _store(subject, name, where), n, bulk=bulk)

@@ -37,8 +37,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -75,15 +74,6 @@ def _store(subject: str, name: str, where: Place) -> Any:
         options = {"grpc.max_receive_message_length": -1}
         address = {"client": import_module("etcd3").client(**address, grpc_options=options.items())}
     return cls(path=f"/{where.name}", close_connection_on_exit=True, **address)
-
-
-@contextmanager
-def _place(name: str) -> Iterator[Place]:
-    """An empty database on a server that is about as fast as it will be."""
-    with place(name) as where:
-        if name == "zookeeper":
-            _warm_up(where)
-        yield where
 
 
 _WARM_S, _WARM_NODES, _WARM_TOGETHER = 3.0, 500, 250
@@ -128,9 +118,13 @@ def _warm_up(where: Place) -> None:
     client.close()
 
 
+#: By which a server becomes about as fast as it will be.
+_WARM_UPS = {"zookeeper": _warm_up}
+
+
 def ten_due(name: str, subject: str, n: int) -> Figures:
     """Run and record ten due jobs of ``n`` stored ones."""
-    with _place(name) as where:
+    with place(name, _WARM_UPS) as where:
         now = datetime.now(UTC)
         wanted = jobs(n, now)
         for i in range(_DUE, n):
@@ -141,7 +135,7 @@ def ten_due(name: str, subject: str, n: int) -> Figures:
 
 def add(name: str, bulk: bool, subject: str, n: int) -> Figures:
     """Add ``n`` jobs."""
-    with _place(name) as where:
+    with place(name, _WARM_UPS) as where:
         if subject == "bare":
             return _durable.add_bare(_BARE_BULK[name](where, n), n)
         return _durable.add(subject, _store(subject, name, where), n, bulk=bulk)
