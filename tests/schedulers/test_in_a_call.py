@@ -20,6 +20,14 @@ pytest.importorskip("sqlalchemy", reason="needs SQLAlchemy, which the extra 'sql
 LIMIT_S = 30.0
 
 
+def in_sqlite(folder: Path) -> tuple[BackgroundScheduler, Any]:
+    """A scheduler that was not started, and its job store."""
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    store = SQLAlchemyJobStore(f"sqlite:///{folder}/jobs.sqlite")
+    return BackgroundScheduler(jobstores={"default": store}, timezone="UTC"), store
+
+
 @contextmanager
 def on_signal(handler: Any) -> Iterator[None]:
     before = signal.signal(signal.SIGUSR1, handler)
@@ -32,10 +40,7 @@ def on_signal(handler: Any) -> Iterator[None]:
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal here")
 def test_shutdown_does_not_wait_for_the_call_that_it_interrupts(tmp_path: Path) -> None:
     """A step of the scheduler waited for that call, the shutdown for the step, and the call for the handler."""
-    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
-
-    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
-    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+    scheduler, store = in_sqlite(tmp_path)
     returned: list[Any] = []
     add = store._sql.add
 
@@ -63,10 +68,7 @@ def test_shutdown_does_not_wait_for_the_call_that_it_interrupts(tmp_path: Path) 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal here")
 def test_shutdown_does_not_wait_for_who_waits_for_a_turn(tmp_path: Path) -> None:
     """Who waits for the call of a step that is under way comes before the next call of that step."""
-    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
-
-    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
-    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+    scheduler, store = in_sqlite(tmp_path)
     turns = store._database.turns
     returned: list[Any] = []
     here = threading.get_ident()
@@ -98,7 +100,7 @@ def test_shutdown_does_not_wait_for_who_waits_for_a_turn(tmp_path: Path) -> None
     try:
         with on_signal(shut_down):
             scheduler.add_job("time:time", "interval", hours=1, id="added")
-            store.fire = slow_fire  # type: ignore[method-assign, assignment]
+            store.fire = slow_fire
             scheduler.wakeup()
             assert stepping.wait(LIMIT_S)
             aside = Aside(interrupt)
@@ -113,10 +115,7 @@ def test_shutdown_does_not_wait_for_who_waits_for_a_turn(tmp_path: Path) -> None
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal here")
 def test_shutdown_does_not_wait_for_who_hands_over_what_was_put_off(tmp_path: Path) -> None:
-    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
-
-    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
-    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+    scheduler, _ = in_sqlite(tmp_path)
     returned: list[Any] = []
     flush = scheduler._jobs.flush
     here = threading.get_ident()
@@ -141,8 +140,6 @@ def test_shutdown_does_not_wait_for_who_hands_over_what_was_put_off(tmp_path: Pa
 
 
 def test_a_handler_that_raises_leaves_the_scheduler_its_steps(tmp_path: Path) -> None:
-    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
-
     def interrupt() -> None:
         raise Interrupted
 
@@ -152,8 +149,7 @@ def test_a_handler_that_raises_leaves_the_scheduler_its_steps(tmp_path: Path) ->
             lock.release()
         return free
 
-    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
-    scheduler = BackgroundScheduler(jobstores={"default": store}, timezone="UTC")
+    scheduler, _ = in_sqlite(tmp_path)
     scheduler.start(paused=True)
     try:
         pump = scheduler._pumps["default"]
