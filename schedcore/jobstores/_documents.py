@@ -74,7 +74,7 @@ class DocumentStore(DocumentRecovery):
                 self._close()
             self._reset()
 
-    def _is_in_call(self) -> bool:
+    def _awaited_here(self) -> bool:
         return self._turns.awaited_here()
 
     def _mend(self) -> None:

@@ -218,7 +218,7 @@ class JobStore(BaseJobStore):
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         """Claim up to ``limit`` jobs whose dispatch is not later than ``now`` on their timeline, earliest first."""
 
-    def _is_in_call(self) -> bool:
+    def _awaited_here(self) -> bool:
         """Whether the calling thread is in the midst of a call for which others wait."""
         return False
 

@@ -181,7 +181,7 @@ class Pump:
 
     def awaited_here(self) -> bool:
         """Whether a cycle may have to wait for what the calling thread is in the midst of. From any thread."""
-        return bool(self._turn._is_owned()) or self.store._is_in_call()
+        return bool(self._turn._is_owned()) or self.store._awaited_here()
 
     def put_off(self, order: Order) -> None:
         """Have the next cycle carry out an order. From any thread."""
