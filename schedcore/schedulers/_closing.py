@@ -1,7 +1,8 @@
 """The second half of stopping: it takes as long as the jobs do.
 
-The order matters. What the scheduler's thread and the stores have under way comes first, so that no run appears later; then the
-executors drain, whose outcomes go into the stores; then the stores are closed, listeners are told, and the loop ends.
+The order matters. What is being started comes to its end first, so that nothing is opened behind this, and what the scheduler's
+thread and the stores have under way, so that no run appears later; then the executors drain, whose outcomes go into the stores;
+then the stores are closed, listeners are told, and the loop ends.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
     def left() -> float | None:
         return None if deadline_s is None else max(0.0, deadline_s - monotonic_s())
 
-    pumps = list(scheduler._pumps.values())
     scheduler._closing_id = threading.get_ident()
     try:
+        scheduler._openings.wait(left())
+        pumps = list(scheduler._pumps.values())
         scheduler._quiesce(pumps, left())
         for pump in pumps:
             scheduler._runs.take_back(pump.handover.take_waiting())
@@ -57,6 +59,9 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         if not wait:
             for executor in scheduler._all_executors():
                 scheduler._cut += stop_executor(scheduler, executor, True, left())
+        # A job store that hangs as it is opened is not left open, though the jobs were cut in time.
+        scheduler._openings.wait(None)
+        pumps = list(scheduler._pumps.values())
         scheduler._quiesce(pumps, left())
         for pump in pumps:
             pump.closed = True

@@ -65,16 +65,17 @@ def add_executor(
     made = _make(executor, options, "executors", alias, plugins.EXECUTORS)
     _check(made, BaseExecutor, f"executors.{alias}", "an executor")
     check_executor(made)
-    with scheduler._lock:
-        if alias in scheduler._executors:
-            raise ConfigurationError(f"an executor with the alias {alias!r} exists already; remove it first")
-        scheduler._executors[alias] = made
-        running = scheduler.running
-    if running:
-        with ExitStack() as undo:
-            undo.callback(scheduler._executors.pop, alias)
-            made.start(scheduler, alias)
-            undo.pop_all()
+    with scheduler._openings.one():
+        with scheduler._lock:
+            if alias in scheduler._executors:
+                raise ConfigurationError(f"an executor with the alias {alias!r} exists already; remove it first")
+            scheduler._executors[alias] = made
+            running = scheduler.running
+        if running:
+            with ExitStack() as undo:
+                undo.callback(scheduler._executors.pop, alias)
+                made.start(scheduler, alias)
+                undo.pop_all()
     scheduler._reports.bus.publish(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
     if running:
         scheduler._jobs.mend(alias)
@@ -99,22 +100,24 @@ def add_jobstore(
     made = _make(jobstore, options, "jobstores", alias, plugins.JOBSTORES)
     _check(made, BaseJobStore, f"jobstores.{alias}", "a job store")
     pump = Pump(scheduler, alias, scheduler._placed(as_job_store(made)))
-    with scheduler._lock:
-        if alias in scheduler._pumps:
-            raise ConfigurationError(f"a job store with the alias {alias!r} exists already; remove it first")
-        running = scheduler.running
-        if not running:
-            scheduler._pumps[alias] = pump
-    if running:
-        if scheduler._may_open_here(pump.store):
-            pump.store.start(scheduler, alias)
-            pump.opened = True
+    with scheduler._openings.one():
         with scheduler._lock:
-            scheduler._pumps = {**scheduler._pumps, alias: pump}
-            scheduler._look_who_is_told()
+            if alias in scheduler._pumps:
+                raise ConfigurationError(f"a job store with the alias {alias!r} exists already; remove it first")
+            running = scheduler.running
+            if not running:
+                scheduler._pumps[alias] = pump
+        if running:
+            if scheduler._may_open_here(pump.store):
+                pump.store.start(scheduler, alias)
+                pump.opened = True
+            with scheduler._lock:
+                scheduler._pumps = {**scheduler._pumps, alias: pump}
+                scheduler._look_who_is_told()
     scheduler._reports.bus.publish(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
     if running:
-        scheduler.wakeup()
+        scheduler._check_loop()
+        scheduler._ask()
 
 
 def remove_jobstore(scheduler: BaseScheduler, alias: str, shutdown: bool) -> None:

@@ -31,34 +31,44 @@ STATE_PAUSED = 2
 
 def start(scheduler: BaseScheduler, paused: bool) -> None:
     """See ``BaseScheduler.start``."""
-    _take_up(scheduler, paused)
     started: list[BaseExecutor] = []
     opened: list[JobStore] = []
-    added: list[tuple[str, list[JobEntry]]] = []
     with ExitStack() as undo:
-        undo.callback(_undo, scheduler, scheduler._closed, started, opened)
-        for alias, executor in list(scheduler._executors.items()):
-            executor.start(scheduler, alias)
-            started.append(executor)
-        for pump in list(scheduler._pumps.values()):
-            if scheduler._opens_stores_in_start or not pump.store.traits.blocking:
-                pump.store.start(scheduler, pump.alias)
-                opened.append(pump.store)
-                pump.opened = True
-                added.append((pump.alias, pump.write_changes(not scheduler._opens_stores_in_start)))
-        if scheduler._closed_at_exit:
-            _program.started.add(scheduler)
-        if scheduler._tells_in_thread:
-            scheduler._reports.start()
-        scheduler._reports.logger.info("scheduler started")
-        scheduler._definitions.tell_missing()
-        scheduler._dispatches = not paused
-        scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_STARTED))
-        for alias, entries in added:
-            scheduler._reports.added(alias, entries)
+        with scheduler._openings.one():
+            _take_up(scheduler, paused)
+            undo.callback(_undo, scheduler, scheduler._closed, started, opened)
+            if scheduler._closed_at_exit:
+                _program.started.add(scheduler)
+            _open(scheduler, started, opened)
         # The system may have no thread to give, and where it blocks, a Ctrl-C ends it.
         scheduler._run()
         undo.pop_all()
+
+
+def _open(scheduler: BaseScheduler, started: list[BaseExecutor], opened: list[JobStore]) -> None:
+    """Start what is to be started before the scheduler's thread. Whoever shuts it down meanwhile closes all this behind it."""
+    added: list[tuple[str, list[JobEntry]]] = []
+    for alias, executor in list(scheduler._executors.items()):
+        executor.start(scheduler, alias)
+        started.append(executor)
+    for pump in list(scheduler._pumps.values()):
+        if scheduler._state == STATE_STOPPED:
+            break
+        if scheduler._opens_stores_in_start or not pump.store.traits.blocking:
+            pump.store.start(scheduler, pump.alias)
+            opened.append(pump.store)
+            pump.opened = True
+            added.append((pump.alias, pump.write_changes(not scheduler._opens_stores_in_start)))
+    if scheduler._tells_in_thread:
+        scheduler._reports.start()
+    scheduler._reports.logger.info("scheduler started")
+    scheduler._definitions.tell_missing()
+    with scheduler._lock:
+        # It may have been paused, or shut down, meanwhile.
+        scheduler._dispatches = scheduler._state == STATE_RUNNING
+    scheduler._reports.bus.publish(SchedulerEvent(EVENT_SCHEDULER_STARTED))
+    for alias, entries in added:
+        scheduler._reports.added(alias, entries)
 
 
 def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
@@ -112,7 +122,7 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
 
 def _undo(scheduler: BaseScheduler, life: threading.Event, started: list[BaseExecutor], opened: list[JobStore]) -> None:
     """Undo what was started, unless it has been shut down since (that closes all of it), and perhaps lives again."""
-    if scheduler._state != STATE_STOPPED and scheduler._closed is life:
+    if scheduler._closed is life and scheduler._begin_shutdown():
         scheduler._undo_start(started, opened)
 
 

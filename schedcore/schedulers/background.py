@@ -34,9 +34,8 @@ class BackgroundScheduler(BaseScheduler):
 
     def _run(self) -> None:
         loop = self._loop
-        if loop is None:
-            return  # a listener has shut it down meanwhile
-        loop.call_soon(self._begin)
+        if loop is None or not self._call_soon(self._begin):
+            return  # it has been shut down meanwhile
         daemon = bool(self._config.extra.get("daemon", True))
         thread = threading.Thread(target=loop.run, name="schedcore-scheduler", daemon=daemon)
         thread.start()

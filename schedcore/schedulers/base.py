@@ -5,7 +5,8 @@ What is called here is done elsewhere, each part by a module of its own:
 * ``_definition``: what the arguments of ``add_job`` mean; ``_jobs``: jobs in a store, and those that wait for it
   (``_waiting``), with what is left out before their next runs (``_left_out``); ``_changes``: what users change in them, also
   where nobody may wait (``_orders``); ``_listing``, ``_exchange``: what they read.
-* ``_starting``, ``_closing``: starting, and the second half of stopping; ``_program``: the end of the program, and forks.
+* ``_starting``, ``_closing``: starting, and the second half of stopping, which waits for what is being started
+  (``_openings``); ``_program``: the end of the program, and forks.
 * ``_components``: executors and job stores, made, added and removed.
 * ``_ticker``: the scheduler's thread, which has each store's pump make its steps (``_pump``), and how others ring for it. What a
   step is about: ``_write_back``, ``_orders``, ``_notes`` with ``_rearrange``, and ``_health`` when it fails.
@@ -65,6 +66,7 @@ from schedcore.schedulers._definition import UNSET, Batch, Definitions, NextRun,
 from schedcore.schedulers._health import StoreHealth
 from schedcore.schedulers._hooks import SchedulerHooks
 from schedcore.schedulers._jobs import Jobs
+from schedcore.schedulers._openings import Openings
 from schedcore.schedulers._program import register_exit_hook
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._reports import Reports
@@ -122,6 +124,7 @@ class BaseScheduler(SchedulerHooks):
         self.run_sent = self._runs.sent
         self._ticker = Ticker(self)
         self._reports = Reports(self._must_not_listen, self._make_teller)
+        self._openings = Openings()
         self._wakeup: Wakeup | None = None
         self._thread_id: int | None = None
         self._closing_id: int | None = None
@@ -284,6 +287,8 @@ class BaseScheduler(SchedulerHooks):
         return (
             here in (self._thread_id, self._closing_id)
             or here in self._shutting
+            # What is being started is closed behind it.
+            or self._openings.here()
             or self._reports.delivers_here()
             or self._in_own_job()
             # A signal handler that came in the midst of a call: the store is not closed before that ends.
@@ -700,6 +705,7 @@ class BaseScheduler(SchedulerHooks):
         self._wakeup = None
         self._thread_id = self._closing_id = None
         self._shutting = set()
+        self._openings.forget_threads()
         self._reports.forget_threads()
         self._jobs.waiting.forget_threads()
         self._closed = make_event()

@@ -26,11 +26,11 @@ class BlockingScheduler(BaseScheduler):
 
     def _run(self) -> None:
         loop = self._loop
-        if loop is None:
-            return  # a listener has shut it down meanwhile
         # A listener that hears of the end may start it again, elsewhere.
         closed = self._closed
-        loop.call_soon(self._begin)
+        if loop is None or not self._call_soon(self._begin):
+            closed.wait()  # it has been shut down meanwhile
+            return
         self._looping = True
         try:
             loop.run()

@@ -170,8 +170,13 @@ class LoopScheduler(BaseScheduler):
         """All is closed, and so is the loop in whose thread the waiters were to be finished."""
 
     def _waits_for_itself(self) -> bool:
-        """Whether the caller is one that closing waits for: a job, a listener, or who closes."""
-        return self._in_own_job() or self._reports.delivers_here() or threading.get_ident() == self._closing_id
+        """Whether the caller is one that closing waits for: a job, a listener, who starts it, or who closes."""
+        return (
+            self._in_own_job()
+            or self._reports.delivers_here()
+            or self._openings.here()
+            or threading.get_ident() == self._closing_id
+        )
 
     def _blocking_stores(self, jobstore: str | None) -> list[str]:
         """The aliases of the job stores, of this one or of all, that do I/O."""

@@ -327,7 +327,7 @@ class VirtualScheduler(BaseScheduler):
         return list(self._cut) if wait and not inside else []
 
     def _inside(self) -> bool:
-        return self._virtual_clock.dispatching or current_run.get() is not None
+        return self._virtual_clock.dispatching or self._openings.here() or current_run.get() is not None
 
     def _close_elsewhere(self, wait: bool, timeout: float | None) -> None:
         """Close as time goes on: now if nothing runs, else when the last run has ended."""
@@ -338,7 +338,7 @@ class VirtualScheduler(BaseScheduler):
         if timeout is not None:
             clock.call_later(timeout, lambda: self._drain(0.0))
         clock.call_soon(self._drain)
-        if not clock.dispatching:
+        if not clock.dispatching and not self._openings.here():
             clock.run_ready()
 
     def _drain(self, timeout: float | None = None) -> None:

@@ -1,0 +1,254 @@
+"""A shutdown, or a pause, that comes while ``start``, ``add_jobstore`` or ``add_executor`` is under way: in another thread, in a
+signal handler of the same one, or in what is being started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schedcore.adapters.asyncio import AsyncIOScheduler
+from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, EVENT_SCHEDULER_STARTED
+from schedcore.executors.base import RunExecutor
+from schedcore.executors.pool import ThreadPoolExecutor
+from schedcore.jobstores.base import StoreHost
+from schedcore.jobstores.memory import MemoryJobStore
+from schedcore.schedulers.background import BackgroundScheduler
+from schedcore.schedulers.base import BaseScheduler
+from schedcore.schedulers.blocking import BlockingScheduler
+from schedcore.testing import VirtualScheduler
+from schedcore.testing._suite import Aside, until
+
+LIMIT_S = 60.0
+Meanwhile = Callable[[], object]
+Way = Callable[[BaseScheduler], None]
+
+
+class Store(MemoryJobStore):
+    """Notes when it is open; something else happens while it is opened."""
+
+    def __init__(self, log: list[str], name: str, meanwhile: Meanwhile = lambda: None) -> None:
+        super().__init__()
+        self._log, self._name, self._meanwhile = log, name, meanwhile
+
+    def start(self, scheduler: StoreHost, alias: str) -> None:
+        super().start(scheduler, alias)
+        self._meanwhile()
+        self._log.append(f"{self._name} is open")
+
+    def shutdown(self) -> None:
+        self._log.append(f"{self._name} is closed")
+
+
+class Threads(ThreadPoolExecutor):
+    """Notes when it is open; something else happens while it is started."""
+
+    def __init__(self, log: list[str], meanwhile: Meanwhile = lambda: None) -> None:
+        super().__init__()
+        self._log, self._meanwhile = log, meanwhile
+
+    def start(self, scheduler: Any, alias: str) -> None:
+        self._meanwhile()
+        super().start(scheduler, alias)
+        self._log.append("threads are open")
+
+    def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Any]:
+        self._log.append("threads are closed")
+        return super().shutdown(wait, timeout)
+
+
+def in_this_thread(scheduler: BaseScheduler) -> None:
+    scheduler.shutdown()
+
+
+def by_a_signal(scheduler: BaseScheduler) -> None:
+    before = signal.signal(signal.SIGUSR1, lambda *_: scheduler.shutdown())
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def by_another_thread(scheduler: BaseScheduler) -> None:
+    """Which waits for the end of the start, or would."""
+    Aside(scheduler.shutdown)
+    until(lambda: not scheduler.running, "it was not shut down")
+
+
+WAYS = [
+    in_this_thread,
+    pytest.param(by_a_signal, marks=pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")),
+    by_another_thread,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", [BackgroundScheduler, BlockingScheduler])
+def test_what_was_being_opened_is_closed(kind: type[BaseScheduler], way: Way) -> None:
+    """It was left open, and so was what was opened after it; that it had started was told after its end."""
+    log: list[str] = []
+    scheduler: Any = kind(
+        jobstores={
+            "default": Store(log, "first", lambda: way(scheduler)),
+            "other": Store(log, "other"),
+        },
+        timezone="UTC",
+    )
+    scheduler.add_listener(lambda _: log.append("told of the start"), EVENT_SCHEDULER_STARTED)
+    scheduler.add_listener(lambda _: log.append("told of the end"), EVENT_SCHEDULER_SHUTDOWN)
+    scheduler.start()
+    scheduler.shutdown()
+    assert scheduler._closed.wait(LIMIT_S)
+    assert log == ["first is open", "told of the start", "first is closed", "told of the end"]
+    assert not scheduler.running
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_what_was_being_opened_is_closed_in_virtual_time(way: Way) -> None:
+    test_what_was_being_opened_is_closed(VirtualScheduler, way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_executors_are_shut_down_after_they_were_started(way: Way) -> None:
+    log: list[str] = []
+    scheduler: Any = BackgroundScheduler(
+        executors={"default": Threads(log, lambda: way(scheduler))},
+        jobstores={"default": Store(log, "store")},
+        timezone="UTC",
+    )
+    scheduler.start()
+    scheduler.shutdown()
+    assert scheduler._closed.wait(LIMIT_S)
+    assert log == ["threads are open", "threads are closed"]
+
+
+def test_a_start_that_fails_after_a_shutdown_leaves_nothing_open() -> None:
+    log: list[str] = []
+
+    def fail() -> None:
+        scheduler.shutdown()
+        raise OSError("no such server")
+
+    scheduler = BackgroundScheduler(
+        jobstores={"first": Store(log, "first"), "second": Store(log, "second", fail)}, timezone="UTC"
+    )
+    with pytest.raises(OSError, match="no such server"):
+        scheduler.start()
+    assert scheduler._closed.wait(LIMIT_S)
+    assert log == ["first is open", "first is closed"]
+    log.clear()
+    scheduler.remove_jobstore("second")
+    scheduler.start()
+    scheduler.shutdown()
+    assert log == ["first is open", "first is closed"]
+
+
+def test_what_was_promised_to_a_store_that_is_not_opened_any_more_is_in_it() -> None:
+    log: list[str] = []
+    other = Store(log, "other")
+    scheduler = BackgroundScheduler(
+        jobstores={"default": Store(log, "first", lambda: scheduler.shutdown()), "other": other}, timezone="UTC"
+    )
+    scheduler.add_job(print, "interval", hours=1, id="promised", jobstore="other")
+    scheduler.start()
+    assert scheduler._closed.wait(LIMIT_S)
+    assert log == ["first is open", "first is closed", "other is open", "other is closed"]
+    assert other.get_entry("promised") is not None
+
+
+def test_on_an_event_loop() -> None:
+    log: list[str] = []
+
+    async def main() -> None:
+        scheduler: Any = AsyncIOScheduler(
+            jobstores={"default": Store(log, "first", lambda: scheduler.shutdown()), "other": Store(log, "other")},
+            timezone="UTC",
+        )
+        scheduler.start()
+        await scheduler.shutdown()
+
+    asyncio.run(main())
+    assert log == ["first is open", "first is closed"]
+
+
+def test_a_pause_while_it_starts_holds() -> None:
+    """It was paused by its state, and fired."""
+    ran = threading.Event()
+    scheduler = VirtualScheduler(jobstores={"default": Store([], "store", lambda: scheduler.pause())})
+    scheduler.add_job(ran.set, "interval", seconds=1)
+    scheduler.start()
+    scheduler.advance(10)
+    assert not ran.is_set()
+    scheduler.resume()
+    scheduler.advance(10)
+    assert ran.is_set()
+    scheduler.shutdown()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_store_that_is_added_meanwhile_is_closed(way: Way) -> None:
+    """It was left open, and ``add_jobstore`` raised."""
+    log: list[str] = []
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.start()
+    closed = scheduler._closed
+    scheduler.add_jobstore(Store(log, "added", lambda: way(scheduler)), "added")
+    assert closed.wait(LIMIT_S)
+    assert log == ["added is open", "added is closed"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_executor_that_is_added_meanwhile_is_shut_down(way: Way) -> None:
+    log: list[str] = []
+    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler.start()
+    closed = scheduler._closed
+    scheduler.add_executor(Threads(log, lambda: way(scheduler)), "added")
+    assert closed.wait(LIMIT_S)
+    assert log == ["threads are open", "threads are closed"]
+
+
+def test_jobs_are_cut_in_time_while_a_store_hangs_that_is_being_added() -> None:
+    log: list[str] = []
+    began, opens, goes_on = threading.Event(), threading.Event(), threading.Event()
+
+    class Jobs(RunExecutor):
+        """Notes the end of what is cut."""
+
+        def submit(self, runs: Any) -> None:
+            self.runs = list(runs)
+            began.set()
+
+        def live_runs(self) -> Any:
+            return []
+
+        def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Any]:
+            log.append("jobs are cut")
+            return []
+
+    def hang() -> None:
+        opens.set()
+        assert goes_on.wait(LIMIT_S)
+
+    scheduler = BackgroundScheduler(executors={"default": Jobs()}, timezone="UTC")
+    scheduler.start()
+    closed = scheduler._closed
+    scheduler.add_job(print)
+    assert began.wait(LIMIT_S)
+    adding = Aside(scheduler.add_jobstore, Store(log, "added", hang), "added")
+    try:
+        assert opens.wait(LIMIT_S)
+        stopping = Aside(scheduler.shutdown, True, 0.05)
+        until(lambda: log, "jobs are not cut")
+        assert log == ["jobs are cut"]
+    finally:
+        goes_on.set()
+    adding.result()
+    stopping.result()
+    assert closed.wait(LIMIT_S)
+    assert log == ["jobs are cut", "added is open", "added is closed"]
