@@ -36,16 +36,8 @@ def bits_at(places: Sequence[int]) -> int:
 
 def runs(mask: int) -> list[tuple[int, int]]:
     """The runs of ones in a mask, from (inclusive) and to (exclusive)."""
-    found = []
-    at = 0
-    while mask:
-        skipped = lowest(mask)
-        mask >>= skipped
-        length = lowest(~mask)
-        mask >>= length
-        found.append((at + skipped, at + skipped + length))
-        at += skipped + length
-    return found
+    edges = set_bits(mask ^ mask << 1)
+    return list(zip(edges[::2], edges[1::2], strict=True))
 
 
 def widened(mask: int, by: int) -> int:

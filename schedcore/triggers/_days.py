@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 
-from schedcore.triggers._bits import lowest, set_bits, widened
+from schedcore.triggers._bits import bits_at, lowest, set_bits, widened
 from schedcore.triggers._local import DAY_S
 
 __all__ = [
@@ -332,15 +332,13 @@ def extend(ranges: list[tuple[int, int]], first: int, last: int) -> None:
 
 
 def filled(ranges: Sequence[tuple[int, int]], first_day: int) -> int:
-    """The bits of ranges of days that do not touch: their ends are set, and what is between them filled."""
-    ends = bytearray(CHUNK // 8 + 2)
+    """The bits of ranges of days that come in order and do not overlap, counted from a first day."""
+    starts: list[int] = []
+    ends: list[int] = []
     for first, last in ranges:
-        for day in (first - first_day, last + 1 - first_day):
-            place = min(max(day, 0), CHUNK)
-            ends[place >> 3] ^= 1 << (place & 7)
-    found = int.from_bytes(ends, "little")
-    width = 1
-    while width < CHUNK:
-        found ^= found << width
-        width *= 2
-    return found & ALL_DAYS
+        low, high = max(first - first_day, 0), min(last + 1 - first_day, CHUNK)
+        if low < high:
+            starts.append(low)
+            ends.append(high)
+    # Each range is a power of two less another one.
+    return bits_at(ends) - bits_at(starts)

@@ -20,7 +20,7 @@ _MINUTE_US = 60_000_000
 _HOUR_US = 60 * _MINUTE_US
 _DAY_US = DAY_S * _SECOND_US
 # Times of the day that are looked at one by one, and times at which a lattice or a window comes to them, each with its days.
-_MOST_TIMES, _MOST_MET = 512, 2048
+_MOST_TIMES, _MOST_MET = 96, 2048
 # Points of a lattice that are tried in the time of a step.
 _POINTS_OF_A_STEP = 16
 # A lattice that is coarser has few points, also where it hardly drifts: they are tried, and not days.
@@ -118,18 +118,23 @@ def _met_days(
 @lru_cache(maxsize=64)
 def _times_on(step_us: int, first_us: int, minutes: int, seconds: int) -> list[int] | None:
     """The times of the day of some minutes and seconds that are on a lattice whose step divides the day; None: too many."""
-    in_a_minute = min(-(-_MINUTE_US // step_us), seconds.bit_count() * -(-_SECOND_US // step_us))
-    if minutes.bit_count() * in_a_minute > _MOST_TIMES:
+    in_a_minute, in_seconds = -(-_MINUTE_US // step_us), seconds.bit_count() * -(-_SECOND_US // step_us)
+    if minutes.bit_count() * min(in_a_minute, in_seconds) > _MOST_TIMES:
         return None
-    stretches = [(low * _SECOND_US, high * _SECOND_US) for low, high in runs(seconds)]
+    stretches = [(low * _MINUTE_US, high * _MINUTE_US) for low, high in runs(minutes)]
+    if in_a_minute > in_seconds:
+        in_each = runs(seconds)
+        stretches = [
+            (minute_us + low * _SECOND_US, minute_us + high * _SECOND_US)
+            for begin_us, end_us in stretches
+            for minute_us in range(begin_us, end_us, _MINUTE_US)
+            for low, high in in_each
+        ]
     return [
         at_us
-        for low, high in runs(minutes)
-        for minute_us in range(_MINUTE_US * low, _MINUTE_US * high, _MINUTE_US)
         for begin_us, end_us in stretches
-        for at_us in range(
-            minute_us + begin_us + (first_us - minute_us - begin_us) % step_us, minute_us + end_us, step_us
-        )
+        for at_us in range(begin_us + (first_us - begin_us) % step_us, end_us, step_us)
+        if seconds >> at_us // _SECOND_US % 60 & 1
     ]
 
 
