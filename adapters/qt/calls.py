@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from time import perf_counter
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, Signal, Slot
@@ -52,13 +53,15 @@ class QtCalls(QObject):
     application, in any thread; from then on it belongs to the Qt thread.
     """
 
-    _rung = Signal()
+    _rung = Signal(object)
 
     def __init__(self, app: QCoreApplication) -> None:
         super().__init__()
         self._calls: deque[Callable[[], object]] = deque()
         self._ringing = False
         self._rung_s = 0.0
+        self._numbers = count()
+        self._outdated = -1
         self._open = True
         # Guards ``_open`` and the signal: nobody rings where the object is being deleted.
         self._lock = threading.Lock()
@@ -106,7 +109,7 @@ class QtCalls(QObject):
         if not self._ringing or now_s - self._rung_s > _UNHEARD_S:
             self._ringing = True
             self._rung_s = now_s
-            self._rung.emit()
+            self._rung.emit(next(self._numbers))
 
     @Slot()
     def _end(self) -> None:
@@ -114,9 +117,12 @@ class QtCalls(QObject):
         with self._lock:
             self._open = False
 
-    @Slot()
-    def _answer(self) -> None:
-        guard(self._make_some)
+    @Slot(object)
+    def _answer(self, number: int) -> None:
+        # Of several who rang before they were heard one is answered: each would ring on, and all have a slice in every turn.
+        if number > self._outdated:
+            self._outdated = next(self._numbers)
+            guard(self._make_some)
 
     def _make_some(self) -> None:
         self._ringing = False

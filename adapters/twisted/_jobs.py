@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from schedcore.adapters.twisted._awaiting import as_twisted
 from schedcore.adapters.twisted.wakeup import call_in_reactor, is_over, is_running_here
-from schedcore.executors.base import failed, settle
+from schedcore.executors.base import ExecutorHost, failed, settle
 from schedcore.executors.loop import LoopJobs
 from schedcore.run import Finish, Run, RunState, current_run
 
@@ -36,16 +36,29 @@ class ReactorJobs(LoopJobs):
         # Reactor's thread only: those that have not begun, and the Deferreds of those that have.
         self._queue: deque[int] = deque()
         self._deferreds: dict[int, Deferred[None]] = {}
+        # Whether a call that begins some is on its way: with one for each submission many batches would fall into one turn.
+        self._coming = False
+
+    def start(self, scheduler: ExecutorHost, alias: str) -> None:
+        # The one of an earlier start may have gone with its reactor.
+        self._coming = False
+        super().start(scheduler, alias)
 
     def _begin_soon(self, numbers: range, runs: Sequence[Run]) -> None:
         self._queue.extend(numbers)
+        if not self._coming:
+            self._send()
+
+    def _send(self) -> None:
         # Later: what a job does first is not to be done inside of the scheduler's step.
         self.reactor.callFromThread(self._begin_some)
+        self._coming = True
 
     def _begin_some(self) -> None:
+        self._coming = False
         queue, waiting, live, deferreds = self._queue, self._waiting, self._live, self._deferreds
         for _ in range(_BATCH):
-            if not queue:  # begun by an earlier call
+            if not queue:
                 return
             number = queue.popleft()
             run = waiting.pop(number, None)
@@ -55,8 +68,8 @@ class ReactorJobs(LoopJobs):
             deferred = Context().run(Deferred.fromCoroutine, self._drive(number, run))
             if number in live:
                 deferreds[number] = deferred
-        if queue:
-            self.reactor.callFromThread(self._begin_some)
+        if queue and not self._coming:
+            self._send()
 
     def _cancel_soon(self) -> bool:
         return call_in_reactor(self.reactor, self._cancel_begun)

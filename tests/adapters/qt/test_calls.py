@@ -1,13 +1,15 @@
-"""Calls in the Qt thread: how they are let go of while others use them."""
+"""Calls in the Qt thread: how they are let go of while others use them, and that the windows have their turn between."""
 
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QTimer
 
+from schedcore.adapters.qt import calls as qt_calls
 from schedcore.adapters.qt.calls import QtCalls
 
 PATIENCE_S = 60.0
@@ -45,3 +47,24 @@ def test_it_is_not_deleted_while_another_thread_rings(
         closes.join()
         let_go.join()
     assert waited == [True], "it was about to be deleted while it was in use"
+
+
+def test_between_two_slices_is_a_turn_though_it_rang_again_unheard(
+    qapp: QCoreApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qt_calls, "SLICE_S", -1.0)  # one call
+    monkeypatch.setattr(qt_calls, "_UNHEARD_S", -1.0)
+    calls = QtCalls(qapp)
+    made: list[int] = []
+    for number in range(10):
+        calls.put(partial(made.append, number))
+    most = 0
+    for _ in range(1000):
+        before = len(made)
+        qapp.processEvents()
+        most = max(most, len(made) - before)
+        if len(made) == 10:
+            break
+    calls.close()
+    qapp.processEvents()
+    assert (made, most) == (list(range(10)), 1)

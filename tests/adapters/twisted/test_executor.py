@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import groupby
 
 import pytest
 
 from schedcore.adapters.twisted import TwistedExecutor
+from schedcore.adapters.twisted._jobs import ReactorJobs
 from schedcore.adapters.twisted.testing import ReactorThread
-from schedcore.testing.executor_suite import ExecutorTraits, check_executor, executor_behaviours
+from schedcore.testing.executor_suite import (
+    ExecutorTraits,
+    RecordingHost,
+    check_executor,
+    executor_behaviours,
+    make_run,
+)
 
 TRAITS = ExecutorTraits(workers=3)
 
@@ -33,3 +41,50 @@ def test_conformance(io: ReactorThread, name: str, left_out: str | None) -> None
         return TwistedExecutor(3, reactor=io.reactor)
 
     assert check_executor(make, TRAITS, only=name, submit_in=in_reactor) == [name]
+
+
+def test_a_turn_begins_one_batch_however_many_were_submitted(io: ReactorThread) -> None:
+    host = RecordingHost()
+    executor = TwistedExecutor(3, reactor=io.reactor)
+    executor.start(host, "default")
+    order: list[str] = []
+
+    async def job() -> None:
+        order.append("run")
+
+    def neighbour() -> None:
+        order.append("turn")
+        if order.count("run") < 400:
+            io.reactor.callFromThread(neighbour)
+
+    lots = [[make_run(job) for _ in range(100)] for _ in range(4)]
+
+    def submit() -> None:
+        for lot in lots:
+            executor.submit(lot)
+        neighbour()
+
+    io.call(submit)
+    host.wait([run for lot in lots for run in lot])
+    assert executor.shutdown() == []
+    assert [len(list(group)) for what, group in groupby(order) if what == "run"] == [64, 64, 64, 64, 64, 64, 16]
+
+
+def test_what_a_reactor_never_came_to_begins_on_the_next_one(io: ReactorThread) -> None:
+    class Stopped:
+        def callFromThread(self, call: Callable[[], None]) -> None:
+            pass
+
+    host = RecordingHost()
+    jobs = ReactorJobs()
+
+    async def job() -> None:
+        pass
+
+    runs = [make_run(job), make_run(job)]
+    for reactor, run in zip([Stopped(), io.reactor], runs, strict=True):
+        jobs.reactor = reactor
+        jobs.start(host, "default")
+        io.call(jobs.submit, [run])
+    assert [finish.run for finish in host.wait(runs)] == runs
+    assert jobs.shutdown() == []
