@@ -128,7 +128,8 @@ class Codec:
         """See ``decode``."""
         if isinstance(payload, Oversized):
             loaded = _unreadable(
-                job_id, f"its record has {payload.size:,} bytes, and at most {self.max_bytes or 0:,} are read"
+                job_id,
+                f"its record has {payload.size:,} bytes, and at most {self.max_bytes or 0:,} are read (max_bytes=)",
             )
             loaded.record.oversized = True
             return loaded

@@ -18,6 +18,11 @@ MAX_INT_BITS = 20_000
 # Elements of a set, or keys of a dictionary, that have one hash: each is compared with those before it. By chance a few have,
 # as (-1, 5) and (-2, 5) do, and numbers may be chosen so that all have the same.
 _MAX_SHARING = 20
+# Bits of an integer that shares its hash with a Decimal: to compare them takes some microseconds, and with 20,000 bits a
+# millisecond.
+_MAX_COMPARED_BITS = 1000
+# Values in elements that share a hash, or keys, in all: more of them are refused unseen.
+_MAX_LOOKS = 50_000
 # Characters. The longest name of a zone has 32.
 _MAX_ZONE = 100
 
@@ -126,10 +131,39 @@ def _unpack_moment(payload: Any, read: Callable[[str], Any]) -> Any:
 
 def check_hashes(items: Collection[Any]) -> None:
     """Raise ``ValueError`` for elements of a set that would take long to tell apart, and ``TypeError`` for what has no hash."""
-    if len(items) > _MAX_SHARING:
-        hashes = list(map(hash, items))
-        if len(hashes) - len(set(hashes)) >= _MAX_SHARING and max(Counter(hashes).values()) > _MAX_SHARING:
-            raise ValueError(f"more than {_MAX_SHARING} elements or keys have the same hash")
+    hashes = list(map(hash, items))
+    if len(hashes) == len(set(hashes)):
+        return
+    counts = Counter(hashes)
+    if max(counts.values()) > _MAX_SHARING:
+        raise ValueError(f"more than {_MAX_SHARING} elements or keys have the same hash")
+    sharing = [item for item, its in zip(items, hashes, strict=True) if counts[its] > 1]
+    if _has_decimal_and_large_int(sharing):
+        raise ValueError(
+            "elements or keys that have the same hash take too long to compare: a Decimal with an integer of more than "
+            f"{_MAX_COMPARED_BITS:,} bits, or more than {_MAX_LOOKS:,} values in them"
+        )
+
+
+def _has_decimal_and_large_int(items: list[Any]) -> bool:
+    """Whether there are both, at any depth of what has a hash; also where that is too much to look through."""
+    decimals = large = False
+    left, looks = items, 0
+    while left:
+        value = left.pop()
+        looks += 1
+        kind = type(value)
+        if kind is int:
+            large = large or value.bit_length() > _MAX_COMPARED_BITS
+        elif kind is tuple or kind is frozenset:
+            left.extend(value)
+        elif kind.__name__ == "Decimal":
+            decimals = True
+        elif hasattr(kind, "__dataclass_fields__"):
+            left.extend(getattr(value, name) for name in kind.__dataclass_fields__)
+        if (decimals and large) or looks > _MAX_LOOKS:
+            return True
+    return False
 
 
 def _unpack_int(payload: Any) -> int:

@@ -139,8 +139,8 @@ class TaggedSerializer(ABC):
         where = self._heaviest(data, root, _count)
         most = f", most of them in {where}," if where else ","
         raise SerializationError(
-            f"{root or 'the value'} holds more than {self.max_values:,} values{most} and no more may be stored; "
-            "store them elsewhere and pass where they are",
+            f"{root or 'the value'} holds more than {self.max_values:,} values{most} and no more may be stored "
+            "(max_values=); store them elsewhere and pass where they are",
             path=where or root,
         )
 
@@ -183,10 +183,12 @@ class TaggedSerializer(ABC):
                 payload = bytes(payload)  # as some database drivers give them
             if len(payload) > self.max_bytes:
                 raise SerializationError(
-                    f"the record has {len(payload):,} bytes, and at most {self.max_bytes:,} are read"
+                    f"the record has {len(payload):,} bytes, and at most {self.max_bytes:,} are read (max_bytes=)"
                 )
             if self._is_too_much(payload):
-                raise SerializationError(f"the record holds more than {self.max_values:,} values, and no more are read")
+                raise SerializationError(
+                    f"the record holds more than {self.max_values:,} values, and no more are read (max_values=)"
+                )
             record = self._read(payload)
             if type(record) is not dict or record.keys() != {"v", "d"}:
                 raise SerializationError("not a record of this serializer: there is no version")

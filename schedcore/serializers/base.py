@@ -90,7 +90,7 @@ def refuse_size(payload: bytes, root: str, max_bytes: int, where: str = "") -> N
     if len(payload) > max_bytes:
         most = f", most of them in {where}," if where else ","
         raise SerializationError(
-            f"{root or 'the value'} takes {len(payload):,} bytes{most} and at most {max_bytes:,} may be stored; "
+            f"{root or 'the value'} takes {len(payload):,} bytes{most} and at most {max_bytes:,} may be stored (max_bytes=); "
             "store it elsewhere and pass where it is",
             path=where or root,
         )

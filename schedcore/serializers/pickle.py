@@ -58,7 +58,9 @@ class PickleSerializer:
         Never call it with bytes from a place that you would not run a program from.
         """
         if len(payload) > self.max_bytes:
-            raise SerializationError(f"the record has {len(payload):,} bytes, and at most {self.max_bytes:,} are read")
+            raise SerializationError(
+                f"the record has {len(payload):,} bytes, and at most {self.max_bytes:,} are read (max_bytes=)"
+            )
         try:
             return pickle.loads(payload)
         except BaseException as error:  # the code of the objects' classes may raise anything
