@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from schedcore.clock import Now
-from schedcore.errors import BrokenJobError, InvalidTriggerError, JobLookupError, NeverFiresError
+from schedcore.errors import BrokenJobError, InvalidTriggerError, JobLookupError, NeverFiresError, UnknownAliasError
 from schedcore.events import EVENT_ALL_JOBS_REMOVED, EVENT_JOB_REMOVED, JobEvent, SchedulerEvent
 from schedcore.job import Job, JobEntry, JobState, UnreadJob
 from schedcore.schedulers._definition import UNSET, change_record, check_changes, instant_of, make_trigger, seeded
@@ -72,6 +72,13 @@ class Changes:
         self, job_id: str, jobstore: str | None, trigger: BaseTrigger | str | None, trigger_args: dict[str, Any]
     ) -> Job:
         jobs = self._scheduler._jobs
+        known = [None, *self._scheduler._pumps, *jobs.waiting.aliases]
+        if trigger is None and jobstore not in known:
+            # Else its arguments would be complained of.
+            raise UnknownAliasError(
+                f"no job store has the alias {jobstore!r}, and the second argument is one, as in 3.x; if this is a trigger, "
+                f"name it: trigger={jobstore!r}"
+            )
         grid = self._make_grid(trigger, trigger_args)
         now = self._scheduler._timeline.now()
         jobs.check_fires(grid.seeded(job_id), now)

@@ -26,6 +26,7 @@ from schedcore.job import Job, JobState
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.schedulers.base import STATE_PAUSED, STATE_RUNNING, STATE_STOPPED
 from schedcore.testing import EventLog, VirtualClock, VirtualExecutor, VirtualScheduler
+from schedcore.triggers.cron import CronTrigger
 from tests.schedulers.simple import Make, nothing, seconds
 
 
@@ -195,6 +196,14 @@ class TestListing:
     def test_an_alias_that_no_job_store_has(self, virtual: Make) -> None:
         with pytest.raises(UnknownAliasError, match=r"no job store has the alias 'defualt'; did you mean 'default'\?"):
             virtual().get_runs(jobstore="defualt")
+
+    @pytest.mark.parametrize("trigger", ["interval", CronTrigger(hour=5), "* * * * *"])
+    def test_a_trigger_in_the_place_of_a_job_store(self, virtual: Make, trigger: Any) -> None:
+        """It was said that no trigger is named."""
+        scheduler = virtual()
+        scheduler.add_job(print, "interval", hours=1, id="a")
+        with pytest.raises(UnknownAliasError, match=re.escape(f"if this is a trigger, name it: trigger={trigger!r}")):
+            scheduler.reschedule_job("a", trigger, minutes=5)
 
     def test_by_next_run_time_then_those_without(self, virtual: Make) -> None:
         scheduler = virtual(jobstores={"other": MemoryJobStore()})
