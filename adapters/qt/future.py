@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import Any, TypeVar
 
 from qtpy.QtCore import QEventLoop, Qt, QTimer
 
@@ -13,8 +13,10 @@ from schedcore.wakeup import Done
 
 __all__ = ["QtFuture", "finish_future", "run_loop_until"]
 
+T = TypeVar("T")
 
-class QtFuture(Future[Any]):
+
+class QtFuture(Future[T]):
     """A ``concurrent.futures.Future`` whose callbacks (``add_done_callback``) are called in the Qt thread.
 
     Where others would block, ``result()`` and ``exception()`` in the Qt thread run an event loop until it is done, so that
@@ -25,7 +27,7 @@ class QtFuture(Future[Any]):
         super().__init__()
         self._qt_thread_id = qt_thread_id
 
-    def result(self, timeout: float | None = None) -> Any:
+    def result(self, timeout: float | None = None) -> T:
         """See the class. ``timeout``: seconds."""
         return super().result(self.wait_here(timeout))
 
@@ -73,7 +75,7 @@ def run_loop_until(tell_when: Callable[[Callable[[], None]], object], timeout: f
     loop = None
 
 
-def finish_future(future: QtFuture) -> Done:
+def finish_future(future: QtFuture[Any]) -> Done:
     """What gives a future its result, unless whoever wants it has given up."""
 
     def finish(result: Any, error: Exception | None) -> None:

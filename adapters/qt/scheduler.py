@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from qtpy import API_NAME
 
@@ -27,6 +27,7 @@ from schedcore.wakeup import Done, Wakeup
 __all__ = ["QtScheduler"]
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 # Seconds. How long an application that quits waits for jobs to end while Qt can still serve them. What takes longer is waited
 # for at the end of the program, as everywhere.
@@ -94,7 +95,7 @@ class QtScheduler(LoopScheduler):
             return
         self._waiting_here += 1
         try:
-            end: QtFuture = self._wait_for_end()
+            end: QtFuture[list[Run]] = self._wait_for_end()
             end.wait_here(timeout)
         finally:
             self._waiting_here -= 1
@@ -105,7 +106,7 @@ class QtScheduler(LoopScheduler):
 
     if TYPE_CHECKING:
 
-        def call(self, call: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> QtFuture: ...
+        def call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> QtFuture[T]: ...
 
     def _create_wakeup(self) -> Wakeup:
         app = application()
@@ -133,8 +134,8 @@ class QtScheduler(LoopScheduler):
     def _is_loop_closed(self) -> bool:
         return application() is None
 
-    def _make_waiter(self) -> tuple[QtFuture, Done]:
-        future = QtFuture(self._qt_thread_id)
+    def _make_waiter(self) -> tuple[QtFuture[Any], Done]:
+        future: QtFuture[Any] = QtFuture(self._qt_thread_id)
         return future, finish_future(future)
 
     def _application_quits(self) -> None:

@@ -9,13 +9,13 @@ from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QCoreApplication, QEventLoop, QThread, QTimer
 
-from schedcore.adapters.qt import QtExecutor, QtMainThreadExecutor, QtScheduler
+from schedcore.adapters.qt import QtExecutor, QtFuture, QtMainThreadExecutor, QtScheduler
 from schedcore.adapters.qt.calls import SLICE_S
 from schedcore.errors import SchedulerAlreadyRunningError, SchedulerNotRunningError, SchedulerStartError
 from schedcore.events import EVENT_JOB_EXECUTED
@@ -241,6 +241,7 @@ def test_call_returns_a_future_whose_callbacks_come_in_the_qt_thread(make: Make,
     scheduler.start()
     told: list[Any] = []
     future = scheduler.call(threading.get_ident)
+    assert_type(future, QtFuture[int])
     future.add_done_callback(lambda future: told.append((future.result(), threading.get_ident())))
     until(qtbot, lambda: told)
     assert told[0][0] != threading.get_ident() == told[0][1]
