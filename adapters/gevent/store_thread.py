@@ -29,7 +29,7 @@ __all__ = ["in_store_thread", "placed"]
 # Seconds. How long whoever ends such a thread waits for it: it has nothing to do any more.
 _END_S = 2.0
 # Those of a store's methods that do no I/O are made where they are called.
-_CALLS = {name for name, _ in getmembers(JobStore, isfunction) if not name.startswith("_")} - {"check"}
+_CALLS = {name for name, _ in getmembers(JobStore, isfunction) if not name.startswith("_")} - {"awaited_here", "check"}
 
 _logger = logging.getLogger("schedcore.jobstores")
 _idents: set[int] = set()

@@ -74,7 +74,7 @@ class DocumentStore(DocumentRecovery):
                 self._close()
             self._reset()
 
-    def _awaited_here(self) -> bool:
+    def awaited_here(self) -> bool:
         return self._turns.awaited_here()
 
     def _mend(self) -> None:

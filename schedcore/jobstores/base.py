@@ -218,10 +218,6 @@ class JobStore(BaseJobStore):
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         """Claim up to ``limit`` jobs whose dispatch is not later than ``now`` on their timeline, earliest first."""
 
-    def _awaited_here(self) -> bool:
-        """Whether the calling thread is in the midst of a call for which others wait."""
-        return False
-
     def fire(self, now: Now, limit: int, executors: Container[str]) -> tuple[list[Run], list[Claim]]:
         """``acquire``; but jobs about which there is nothing to decide (``engine.plain_next``), and whose executor is among
         ``executors``, may be committed in the same step: their runs are returned, and claims on the others.
@@ -246,6 +242,14 @@ class JobStore(BaseJobStore):
     @abstractmethod
     def finish(self, finishes: Sequence[Finish]) -> None:
         """Runs ended. Those that the store does not know any more are passed over."""
+
+    def awaited_here(self) -> bool:
+        """Whether other calls have to wait for the calling thread, which is in the midst of one: it holds a lock of the store's.
+
+        Asked by ``shutdown``, which a signal handler may call: it does not wait for the call that it interrupted. In any thread,
+        event loops included: no I/O, and no waiting.
+        """
+        return False
 
     def withdraw(self, runs: Sequence[Run]) -> None:  # a store whose runs do not outlive it has nobody to tell
         """Runs were taken back before they began: whoever recovers them need not doubt it. They stay live on record. Those that

@@ -72,7 +72,7 @@ class MemoryJobStore(JobStore):
         self._orphans: dict[str, list[Run]] = {}  # by job, the live runs of jobs that are gone
         self._history: deque[_Past] = deque(maxlen=history)
 
-    def _awaited_here(self) -> bool:
+    def awaited_here(self) -> bool:
         lock: Any = self._lock
         return bool(lock._is_owned())
 

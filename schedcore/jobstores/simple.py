@@ -63,7 +63,7 @@ class SimpleStore(JobStore):
         with self._turns.take():
             self._store.shutdown()
 
-    def _awaited_here(self) -> bool:
+    def awaited_here(self) -> bool:
         return self._turns.awaited_here()
 
     def __repr__(self) -> str:

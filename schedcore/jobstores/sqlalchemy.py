@@ -207,7 +207,7 @@ class SQLAlchemyJobStore(JobStore):
             self._database.close()
             self._reset()
 
-    def _awaited_here(self) -> bool:
+    def awaited_here(self) -> bool:
         return self._database.turns.awaited_here() or self._database.read_turns.awaited_here()
 
     def __enter__(self) -> Self:

@@ -181,7 +181,13 @@ class Pump:
 
     def awaited_here(self) -> bool:
         """Whether a cycle may have to wait for what the calling thread is in the midst of. From any thread."""
-        return bool(self._turn._is_owned()) or self.store._awaited_here()
+        try:
+            return bool(self._turn._is_owned()) or self.store.awaited_here()
+        except BaseException as error:  # a store may be anybody's code, and is closed all the same
+            self.scheduler._reports.logger.error(
+                "job store %r did not say whether it is in a call", self.alias, exc_info=contained(error)
+            )
+            return False
 
     def put_off(self, order: Order) -> None:
         """Have the next cycle carry out an order. From any thread."""

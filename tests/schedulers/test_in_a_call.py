@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from schedcore.jobstores.base import StoreTraits
+from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing._suite import Aside, until
 from tests.interrupting import Interrupted, disturbed
@@ -63,6 +65,57 @@ def test_shutdown_does_not_wait_for_the_call_that_it_interrupts(tmp_path: Path) 
     finally:
         scheduler.shutdown()
     assert not scheduler.running
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal here")
+def test_a_store_of_ones_own_says_that_it_is_in_a_call() -> None:
+    class Locked(MemoryJobStore):
+        """Has its callers wait for each other."""
+
+        traits = StoreTraits(blocking=True, durable=False)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn: Any = threading.RLock()
+
+        def awaited_here(self) -> bool:
+            return bool(self.turn._is_owned())
+
+        def fire(self, *args: Any) -> Any:
+            with self.turn:
+                return super().fire(*args)
+
+        def add_entries(self, *args: Any) -> None:
+            with self.turn:
+                super().add_entries(*args)
+                scheduler.wakeup()
+                until(lambda: scheduler._pumps["default"].busy, "no step is made")
+                signal.raise_signal(signal.SIGUSR1)
+
+    returned: list[Any] = []
+    scheduler = BackgroundScheduler(jobstores={"default": Locked()}, timezone="UTC")
+    scheduler.start()
+    closed = scheduler._closed
+    with on_signal(lambda *_: returned.append((scheduler.shutdown(), closed.is_set()))):
+        scheduler.add_job("time:time", "interval", hours=1, id="added")
+    assert returned == [([], False)]
+    assert closed.wait(LIMIT_S)
+
+
+def test_a_store_that_does_not_say_whether_it_is_in_a_call_is_closed_all_the_same() -> None:
+    closed: list[str] = []
+
+    class Silent(MemoryJobStore):
+        def awaited_here(self) -> bool:
+            raise OSError("no answer")
+
+        def shutdown(self) -> None:
+            closed.append("closed")
+
+    scheduler = BackgroundScheduler(jobstores={"default": Silent()}, timezone="UTC")
+    scheduler.start()
+    assert scheduler.shutdown() == []
+    assert closed == ["closed"]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there is no such signal here")
