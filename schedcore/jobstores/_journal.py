@@ -27,9 +27,13 @@ import mmap
 import os
 import stat
 import struct
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import cache
 from os import getpid
+from threading import get_ident
+from time import sleep
+from types import BuiltinFunctionType
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -66,6 +70,11 @@ _SHORT = 1000
 _NOT_KEPT = "(the process was killed before it was recorded)"
 _NONE_US = -(2**63)
 
+# Seconds of a pause, the first one and one that is too long: then the lock is waited for. Where gevent has replaced the call for
+# that, which would let greenlets go on, there is no pause.
+_PAUSE_S = 0.00005
+_LONGEST_PAUSE_S = 0.05 if isinstance(sleep, BuiltinFunctionType) else 0.0
+
 _STATES: list[RunState] = [state for state in RunState if state not in LIVE_STATES and state is not RunState.SKIPPED]
 _NUMBERS: dict[RunState, int] = {state: number for number, state in enumerate(_STATES)}
 _SUCCEEDED = RunState.SUCCEEDED
@@ -89,6 +98,12 @@ class Found(NamedTuple):
     sent: set[RunKey]  #: went to where nobody tells at once that they begin
     begun: dict[RunKey, int]
     ended: dict[RunKey, Ended]
+
+
+def _pause(pause_s: float) -> float:
+    """Let other threads go on for so many seconds; how many the next time."""
+    sleep(pause_s)
+    return pause_s * 1.5
 
 
 @cache
@@ -115,6 +130,10 @@ class JournalFile:
         self._pid = getpid()
         # Taken again by the thread that has it when a signal's handler reports a run.
         self._lock = ShortLock()
+        # The thread that is at a record, or about to be. Others look again after a pause. One that waited for the lock itself
+        # would be given it before the interpreter, and whoever has that would soon wait for the lock in turn: once they had met,
+        # threads changed places at each record, which took the processor longer than the runs.
+        self._writer: int | None = None
         self._written = 0
         self._needed = 0
         self._misses = 0  # what could not be told, since all was
@@ -151,19 +170,7 @@ class JournalFile:
 
     def _put_run(self, kind: int, run: Run, at_us: int) -> None:
         _, _, fire_us, attempt, uid = run
-        with self._lock:
-            ring = self._map
-            start = self._reserve(ring, _RUN_SIZE)
-            if ring is None or start is None:
-                return
-            at = _HEAD_SIZE + start % SIZE
-            try:
-                body = _pack_run(start, kind, uid, fire_us, attempt, at_us)
-            except struct.error:
-                self._miss()
-            else:
-                ring[at : at + _RUN_SIZE] = body + crc32(body).to_bytes(8, "little")
-            _NUMBER.pack_into(ring, _WRITTEN, self._written)
+        self._put(_pack_run, _RUN_SIZE, (kind, uid, fire_us, attempt, at_us))
 
     def ended(self, finish: Finish) -> None:
         (_, _, fire_us, attempt, uid), state, started_us, finished_us, retval, _, _ = finish
@@ -178,25 +185,38 @@ class JournalFile:
             kind = _ENDED | number << 8 | len(text) << 16
         if started_us is None:
             started_us = _NONE_US
-        with self._lock:
-            ring = self._map
-            start = self._reserve(ring, _END_SIZE + (len(text) + 7 & ~7))
-            if ring is None or start is None:
-                return
-            at = _HEAD_SIZE + start % SIZE
-            try:
-                body = _pack_end(start, kind, uid, fire_us, attempt, started_us, finished_us)
-            except struct.error:
-                self._miss()
-            else:
-                checksum = crc32(body)
-                if text:
-                    checksum = crc32(text, checksum)
-                    ring[at + _END_SIZE : at + _END_SIZE + len(text)] = text
-                ring[at : at + _END_SIZE] = body + checksum.to_bytes(8, "little")
-            _NUMBER.pack_into(ring, _WRITTEN, self._written)
+        self._put(_pack_end, _END_SIZE, (kind, uid, fire_us, attempt, started_us, finished_us), text)
         if self._sent:
             self._sent.pop(finish.run[2:], None)
+
+    def _put(self, pack: Callable[..., bytes], size: int, values: tuple[int, ...], text: bytes = b"") -> None:
+        """Write a record; ``size``: its bytes without the text."""
+        me = get_ident()
+        pause_s = _PAUSE_S
+        while self._writer not in (None, me) and pause_s < _LONGEST_PAUSE_S:
+            pause_s = _pause(pause_s)
+        # Between the look and this nothing is called, so that no other thread comes in between. If one did, there is the lock.
+        self._writer = me
+        try:
+            with self._lock:
+                ring = self._map
+                start = self._reserve(ring, size + (len(text) + 7 & ~7))
+                if ring is None or start is None:
+                    return
+                at = _HEAD_SIZE + start % SIZE
+                try:
+                    body = pack(start, *values)
+                except struct.error:
+                    self._miss()
+                else:
+                    checksum = crc32(body)
+                    if text:
+                        checksum = crc32(text, checksum)
+                        ring[at + size : at + size + len(text)] = text
+                    ring[at : at + size] = body + checksum.to_bytes(8, "little")
+                _NUMBER.pack_into(ring, _WRITTEN, self._written)
+        finally:
+            self._writer = None
 
     def not_told(self) -> None:
         with self._lock:

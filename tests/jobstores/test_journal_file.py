@@ -8,6 +8,8 @@ import random
 import signal
 import struct
 import threading
+import time
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -175,6 +177,78 @@ class TestFile:
         assert list(found.begun) == [(-number, T0_US, 1) for number in range(100)]
 
     @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no such signal")
+    def test_who_finds_another_thread_at_a_record_does_not_wait_for_the_lock(
+        self, journal: JournalFile, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else it would have the lock before the interpreter, and threads would change places at each record."""
+        at_it, go_on, paused = threading.Event(), threading.Event(), threading.Event()
+
+        def crc32(*parts: Any) -> int:
+            if not at_it.is_set():
+                at_it.set()
+                assert go_on.wait(30)
+            return zlib.crc32(*parts)
+
+        def pause(pause_s: float) -> float:
+            paused.set()
+            time.sleep(0.001)
+            return pause_s
+
+        monkeypatch.setattr(_journal, "crc32", crc32)
+        monkeypatch.setattr(_journal, "_pause", pause)
+        writers = [threading.Thread(target=journal.begun, args=(run_of(number), T0_US)) for number in range(2)]
+        try:
+            writers[0].start()
+            assert at_it.wait(30)
+            writers[1].start()
+            assert paused.wait(30)
+            mark = journal._written
+        finally:
+            go_on.set()
+            for writer in writers:
+                writer.join()
+        assert mark == journal._written / 2, "the second was at it before the first was done"
+        found = look(str(path))
+        assert found is not None
+        assert set(found.begun) == {(0, T0_US, 1), (1, T0_US, 1)}
+
+    def test_who_never_comes_to_an_end_is_not_waited_for_for_ever(
+        self, journal: JournalFile, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pauses: list[float] = []
+
+        def pause(pause_s: float) -> float:
+            pauses.append(pause_s)
+            return pause_s * 1.5
+
+        monkeypatch.setattr(_journal, "_pause", pause)
+        journal._writer = -1  # what a handler leaves that raises just before the lock is taken
+        journal.begun(run_of(1), T0_US)
+        assert 0 < sum(pauses) < 0.5
+        journal.begun(run_of(2), T0_US)
+        found = look(str(path))
+        assert found is not None
+        assert set(found.begun) == {(1, T0_US, 1), (2, T0_US, 1)}
+
+    def test_a_signals_handler_does_not_wait_for_its_own_thread(
+        self, journal: JournalFile, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pauses: list[float] = []
+        inside: list[Run] = [run_of(2)]
+
+        def crc32(*parts: Any) -> int:
+            while inside:
+                journal.begun(inside.pop(), T0_US)
+            return zlib.crc32(*parts)
+
+        monkeypatch.setattr(_journal, "crc32", crc32)
+        monkeypatch.setattr(_journal, "_pause", pauses.append)
+        journal.begun(run_of(1), T0_US)
+        assert not pauses
+        found = look(str(path))
+        assert found is not None
+        assert set(found.begun) == {(1, T0_US, 1), (2, T0_US, 1)}
+
     def test_a_signals_handler_comes_in_between(self, journal: JournalFile, path: Path) -> None:
         """It may shut a scheduler down, and so report runs, in the midst of a report."""
         came: list[int] = []
