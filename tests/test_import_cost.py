@@ -94,3 +94,10 @@ def test_triggers_import_no_scheduler(trigger: str) -> None:
     assert (
         unwanted(loaded, ["schedcore.schedulers", "schedcore.executors", "schedcore.jobstores", "schedcore.cli"]) == []
     )
+
+
+def test_the_release_of_the_zone_data_is_read_with_the_codec_that_is_there() -> None:
+    """It is read between a start on a database and its first run."""
+    loaded = imported_by("from schedcore.triggers._zone_data import release; release()")
+    assert "schedcore.triggers._zone_data" in loaded
+    assert [name for name in loaded if name.startswith("encodings.")] == []

@@ -52,7 +52,7 @@ def _folder_version(folder: str) -> str | None:
     # The source form of the data begins with its version; the systems of the BSD family have a file for it.
     for name, pattern in (("tzdata.zi", _FIRST_LINE), ("+VERSION", None)):
         try:
-            with open(os.path.join(folder, name), encoding="ascii", errors="replace") as file:
+            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
                 line = file.readline(100).strip()
         except OSError:
             continue
