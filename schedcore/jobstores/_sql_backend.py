@@ -17,13 +17,26 @@ import sqlalchemy as sa
 
 from schedcore.errors import ConfigurationError
 
-__all__ = ["CHUNK", "Backend", "Batch", "Many", "Names", "Ownership", "chunks"]
+__all__ = [
+    "CHUNK",
+    "Backend",
+    "Batch",
+    "Check",
+    "Many",
+    "Names",
+    "Ownership",
+    "ask_questions",
+    "chunks",
+    "put_off_questions",
+]
 
 # Rows asked for, or changed, by one statement. SQLite takes 999 parameters at least.
 CHUNK = 500
 
 #: Runs a statement on many rows; returns how many rows it changed.
 Many = Callable[[Any, Sequence[Sequence[Any]]], int]
+#: Raises ``ConfigurationError`` for a connection that does not do.
+Check = Callable[[sa.Connection], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +93,24 @@ class Batch:
 def chunks(rows: Sequence[Any], size: int = CHUNK) -> list[Sequence[Any]]:
     """A sequence in parts."""
     return [rows] if 0 < len(rows) <= size else [rows[first : first + size] for first in range(0, len(rows), size)]
+
+
+def put_off_questions(engine: sa.Engine) -> None:
+    """Have SQLAlchemy not ask the server about itself with the first connection, but when ``ask_questions`` says.
+
+    It does so for statements of its own, and a scheduler that finds its tables sends none: a start waited for four answers.
+    """
+    # In front of the method of the dialect's class.
+    vars(engine.dialect)["initialize"] = lambda connection: None
+
+
+def ask_questions(connection: sa.Connection) -> None:
+    """Have it ask now, if it has not: it is about to make a statement of its own, or to look at tables."""
+    dialect = connection.dialect
+    if "initialize" in vars(dialect):
+        type(dialect).initialize(dialect, connection)
+        del vars(dialect)["initialize"]
+        connection.rollback()
 
 
 class Ownership(Protocol):
@@ -157,7 +188,9 @@ class Backend(ABC):
             if name not in url.query:
                 connect.setdefault(name, value)
         arguments = {**self.engine_args(), **arguments, "connect_args": connect}
-        return self.make_engine(url, arguments)
+        engine = self.make_engine(url, arguments)
+        put_off_questions(engine)
+        return engine
 
     def make_engine(self, url: sa.URL, arguments: dict[str, Any]) -> sa.Engine:
         """``create_engine`` with our errors."""
@@ -318,8 +351,10 @@ class Backend(ABC):
         return None
 
     @abstractmethod
-    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
-        """The lock for tables; ``place``: their schema (it may be empty) and the name of the table of jobs."""
+    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any, check: Check) -> Ownership:
+        """The lock for tables; ``place``: their schema (it may be empty) and the name of the table of jobs; ``check`` is told of
+        each connection that is to have the lock.
+        """
 
     @property
     def journals(self) -> bool:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import JobStoreError
-from schedcore.jobstores._sql_backend import Backend, Ownership
+from schedcore.jobstores._sql_backend import Backend, Ownership, ask_questions
 from schedcore.jobstores._sql_server import Watch, discard
 from schedcore.jobstores._sql_tables import Tables, make_tables
 from schedcore.jobstores._turns import Turns
@@ -79,6 +79,7 @@ class Connections:
     def connected(self, doing: str) -> Iterator[sa.Connection]:
         """A connection of SQLAlchemy's, for what is not done on the way of a run."""
         with self.errors(doing), self.engine.connect() as connection, self.watch.over(connection.connection):
+            ask_questions(connection)
             yield connection
 
     @contextmanager
@@ -91,6 +92,7 @@ class Connections:
             self.connection(owner=True) as connection,
             self.watch.over(connection.connection),
         ):
+            ask_questions(connection)
             cursor = connection.connection.cursor()
             try:
                 self.backend.begin_write(cursor, None)

@@ -80,18 +80,16 @@ class Database(Connections):
             raise JobStoreError(self.alias, missing)
         if self.backend.remote:
             self.watch.start()
-            # It stays in the pool, where the lock finds it.
-            with self.connected("open the database") as connection:
-                refused = self.backend.refuse(connection.connection.dbapi_connection)
-            if refused is not None:
-                raise ConfigurationError(f"{'url' if self._owned else 'engine'}: {refused}")
         if self.read_only:
+            if self.backend.remote:
+                with self.errors("open the database"), self.connection(owner=False) as connection:
+                    self._check_connection(connection)
             self._check_tables(create=False)
             return
         with self.errors("open the database"):
             place = self._schema or "", self._table
             self.journal_path = self.backend.journal(self.engine, place)
-            self.ownership = self.backend.ownership(self.engine, place, self.watch)
+            self.ownership = self.backend.ownership(self.engine, place, self.watch, self._check_connection)
             self._take()
         self._check_tables(create=True)
         try:
@@ -104,6 +102,11 @@ class Database(Connections):
             self._begin_term()
         if self.backend.remote and self.meta is None:
             self.read_meta()  # the tables were made just now
+
+    def _check_connection(self, connection: sa.Connection) -> None:
+        refused = self.backend.refuse(connection.connection.dbapi_connection)
+        if refused is not None:
+            raise ConfigurationError(f"{'url' if self._owned else 'engine'}: {refused}")
 
     def _check_tables(self, *, create: bool) -> None:
         noted: Mapping[str, str] = {}

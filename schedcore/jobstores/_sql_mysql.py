@@ -24,7 +24,7 @@ from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.ext.compiler import compiles
 
 from schedcore.errors import MissingExtraError
-from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership, chunks
+from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership, chunks
 from schedcore.jobstores._sql_server import ServerLock
 
 try:
@@ -244,9 +244,9 @@ class MySQL(Backend):
 
     # -- one owner -------------------------------------------------------------------------------------------------------
 
-    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
+    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any, check: Check) -> Ownership:
         schema, table = place
-        return _UserLock(engine, self, schema, table, watch)
+        return _UserLock(engine, self, schema, table, watch, check)
 
 
 class _UserLock(ServerLock):

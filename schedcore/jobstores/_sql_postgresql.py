@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from schedcore.errors import MissingExtraError
-from schedcore.jobstores._sql_backend import Backend, Batch, Many, Names, Ownership, chunks
+from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership, chunks
 from schedcore.jobstores._sql_server import ServerLock
 
 try:
@@ -89,37 +89,7 @@ class PostgreSQL(Backend):
     # -- statements ------------------------------------------------------------------------------------------------------
 
     def many(self, batch: Batch) -> Many:
-        sized = [number for number, kind in enumerate(batch.types) if kind == "bytes"]
-        # What a row is found by stays with the rows: told what all of them have, the server may look them up one by one. So does
-        # the first column of a row to be inserted: there are as many of them as there are rows.
-        stays = [
-            kind == "bytes" or f"<{name}>" in batch.where or (batch.kind.startswith("insert") and not number)
-            for number, (name, kind) in enumerate(zip(batch.names, batch.types, strict=True))
-        ]
-        columns = list(zip(batch.names, [_WRITERS[kind] for kind in batch.types], stays, strict=True))
-        texts: dict[tuple[str, ...], str] = {}
-
-        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
-            changed = 0
-            for some in _parts(rows, sized):
-                values: dict[str, str | None] = {}
-                shared: list[str] = []
-                for (name, write, stay), column in zip(columns, zip(*some, strict=True), strict=True):
-                    first = column[0]
-                    if stay or column.count(first) != len(column):
-                        values[name] = write(column)
-                    else:
-                        values[name] = None if first is None else str(first)
-                        shared.append(name)
-                key = tuple(shared)
-                text = texts.get(key)
-                if text is None:
-                    text = texts[key] = _statement(batch, key)
-                cursor.execute(text, values)
-                changed += cursor.rowcount
-            return changed
-
-        return run
+        return _Many(batch).run
 
     def add_one(self, job: Batch, place: Batch) -> Callable[[Any, Sequence[Any]], int | None] | None:
         values = place.fill(place.values, lambda name: name if name == "uid" else "%s")
@@ -210,9 +180,9 @@ class PostgreSQL(Backend):
 
     # -- one owner -------------------------------------------------------------------------------------------------------
 
-    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
+    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any, check: Check) -> Ownership:
         schema, table = place
-        return _AdvisoryLock(engine, self, schema, table, watch)
+        return _AdvisoryLock(engine, self, schema, table, watch, check)
 
 
 class _AdvisoryLock(ServerLock):
@@ -241,8 +211,53 @@ class _AdvisoryLock(ServerLock):
         return True
 
 
+class _Many:
+    """A statement on many rows. It is put together at its first run: a start makes few of them."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._sized: list[int] = []
+        self._columns: list[tuple[str, Callable[[Any], str], bool, bool]] = []
+        self._texts: dict[tuple[str, ...], str] = {}
+
+    def _look(self) -> None:
+        batch = self._batch
+        self._sized = [number for number, kind in enumerate(batch.types) if kind == "bytes"]
+        for number, (name, kind) in enumerate(zip(batch.names, batch.types, strict=True)):
+            in_array = kind == "bytes"
+            # What a row is found by stays with the rows: told what all of them have, the server may look them up one by one. So
+            # does the first column of rows to be inserted: there are as many of them as there are rows.
+            stays = in_array or f"<{name}>" in batch.where or (batch.kind.startswith("insert") and not number)
+            self._columns.append((name, _WRITERS[kind], stays, in_array))
+
+    def run(self, cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
+        """See ``Many``."""
+        if not self._columns:
+            self._look()
+        changed = 0
+        for some in _parts(rows, self._sized):
+            values: dict[str, str | None] = {}
+            shared: list[str] = []
+            single = len(some) == 1
+            for (name, write, stays, in_array), column in zip(self._columns, zip(*some, strict=True), strict=True):
+                first = column[0]
+                # For a single row the server has a plan sooner without arrays.
+                if in_array if single else stays or column.count(first) != len(column):
+                    values[name] = write(column)
+                else:
+                    values[name] = None if first is None else str(first)
+                    shared.append(name)
+            key = tuple(shared)
+            text = self._texts.get(key)
+            if text is None:
+                text = self._texts[key] = _statement(self._batch, key)
+            cursor.execute(text, values)
+            changed += cursor.rowcount
+        return changed
+
+
 def _statement(batch: Batch, shared: Collection[str]) -> str:
-    """The statement on many rows of which each has the same value in some columns."""
+    """The statement on rows of which each has the same value in some columns; in all of them, where there is one row."""
     put, arrays, columns = {}, [], []
     for name, kind in zip(batch.names, batch.types, strict=True):
         cast = f"%({name})s::{_CASTS[kind]}"
@@ -252,14 +267,14 @@ def _statement(batch: Batch, shared: Collection[str]) -> str:
             put[name] = f"d.p_{name}"
             arrays.append(f"{cast}[]")
             columns.append(f"p_{name}")
-    rows_of = f"unnest({', '.join(arrays)}) AS d ({', '.join(columns)})"
+    rows_of = f" {{}} unnest({', '.join(arrays)}) AS d ({', '.join(columns)})" if arrays else ""
     values, where = (batch.fill(part, put.__getitem__) for part in (batch.values, batch.where))
     if batch.kind == "update":
-        return f"UPDATE {batch.table} SET {values} FROM {rows_of} WHERE {where}"
+        return f"UPDATE {batch.table} SET {values}{rows_of.format('FROM')} WHERE {where}"
     if batch.kind == "delete":
-        return f"DELETE FROM {batch.table} USING {rows_of} WHERE {where}"
+        return f"DELETE FROM {batch.table}{rows_of.format('USING')} WHERE {where}"
     conflict = " ON CONFLICT DO NOTHING" if batch.kind == "insert new" else ""
-    return f"INSERT INTO {batch.table} ({batch.into}) SELECT {values} FROM {rows_of}{conflict}"
+    return f"INSERT INTO {batch.table} ({batch.into}) SELECT {values}{rows_of.format('FROM')}{conflict}"
 
 
 def _parts(rows: Sequence[Sequence[Any]], sized: list[int]) -> list[Sequence[Sequence[Any]]]:

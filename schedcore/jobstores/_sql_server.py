@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 if TYPE_CHECKING:
-    from schedcore.jobstores._sql_backend import Backend
+    from schedcore.jobstores._sql_backend import Backend, Check
 
 __all__ = ["ServerLock", "Watch", "discard"]
 
@@ -130,12 +130,15 @@ def _shut(descriptor: int) -> None:
 class ServerLock:
     """The lock on a store's tables, held by the connection that changes them. See the module's docstring."""
 
-    def __init__(self, engine: sa.Engine, backend: Backend, schema: str, table: str, watch: Watch) -> None:
+    def __init__(
+        self, engine: sa.Engine, backend: Backend, schema: str, table: str, watch: Watch, check: Check
+    ) -> None:
         self._engine = engine
         self._backend = backend
         self._schema = schema
         self._table = table
         self._watch = watch
+        self._check = check
         self.connection: sa.Connection | None = None
         self._asked_s = 0.0
 
@@ -173,6 +176,7 @@ class ServerLock:
         connection = self._engine.connect()
         with ExitStack() as undo:
             undo.callback(connection.close)
+            self._check(connection)
             undo.callback(discard, connection)
             try:
                 taken = self._ask(connection, self._lock)

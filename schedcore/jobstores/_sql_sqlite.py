@@ -16,7 +16,7 @@ from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError
 from schedcore.jobstores._journal import knows_boots
-from schedcore.jobstores._sql_backend import Backend, Names, Ownership
+from schedcore.jobstores._sql_backend import Backend, Check, Names, Ownership
 
 __all__ = ["SQLite"]
 
@@ -219,7 +219,7 @@ class SQLite(Backend):
             )
         return None
 
-    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any) -> Ownership:
+    def ownership(self, engine: sa.Engine, place: Collection[str], watch: Any, check: Check) -> Ownership:
         return _DatabaseLock(_beside(engine, place, "lock"), _path(engine, place))
 
     @property

@@ -343,6 +343,28 @@ class ServerTests:
             with pytest.raises(ConfigurationError, match=r"tablename may have \d+ \w+ in .*, because .* has "):
                 SQLAlchemyJobStore(place.url, tablename=f"{name}t")
 
+    def test_sqlalchemy_asks_the_server_only_where_tables_are_made(
+        self, place: Place, start: Start, monkeypatch: Any
+    ) -> None:
+        """Its questions about the server, one after the other, held up the first run after a start."""
+        start(SQLAlchemyJobStore(place.url)).shutdown()
+        store = SQLAlchemyJobStore(place.url)
+        asked = []
+        dialect = type(store._database.engine.dialect)
+        initialize = dialect.initialize
+
+        def ask(self: Any, connection: sa.Connection) -> None:
+            asked.append(connection)
+            initialize(self, connection)
+
+        monkeypatch.setattr(dialect, "initialize", ask)
+        start(store)
+        store.add_entries([entry()])
+        assert len(run_due(store, T0)) == 1
+        assert asked == []
+        start(SQLAlchemyJobStore(place.url, tablename="more_jobs"))
+        assert len(asked) == 1
+
     def test_tables_of_another_release(self, place: Place, engine: sa.Engine, start: Start, monkeypatch: Any) -> None:
         start(SQLAlchemyJobStore(place.url)).shutdown()
         now = SCHEMA_VERSION
