@@ -200,6 +200,7 @@ class _Crew:
             seat.cut = False
         if stopping:
             return self._cancel(run, None)
+        tried = False
         try:
             while True:
                 fresh = self._seat_child(seat)
@@ -211,12 +212,17 @@ class _Crew:
                     exit_code = self._dismiss(seat)
                     if seat.cut:
                         return self._cancel(run, death.started_us)
-                    if fresh or death.started_us is not None:
+                    if death.started_us is not None or (fresh and (tried or not self._may_be_ctrl_c(exit_code))):
                         died = ProcessDiedError(pid, exit_code, began=death.started_us is not None)
                         return failed(run, death.started_us, host.clock.wall_us(), died)
+                    tried = fresh
         finally:
             with self._lock:
                 seat.run = None
+
+    def _may_be_ctrl_c(self, exit_code: int | None) -> bool:
+        """Whether Ctrl-C may have ended a child that was just starting: one of a fork server, as an error would."""
+        return exit_code == 1 and self._context.get_start_method() == "forkserver"
 
     def _cancel(self, run: Run, started_us: int | None) -> Finish:
         if self._stopping:
@@ -229,9 +235,11 @@ class _Crew:
             if seat.child.alive():
                 return False
             self._dismiss(seat)
-        if sys.platform != "win32":
+        method = self._context.get_start_method()
+        # A fork server would keep the block for ever, and hand it on to the program's other children; so its are not shielded.
+        if sys.platform != "win32" and method != "forkserver":
             # The first child of a program starts multiprocessing's tracker too, and that lifts the signal's block.
-            if self._context.get_start_method() != "fork":
+            if method != "fork":
                 resource_tracker.ensure_running()
             # Children start with the mask of the thread that starts them; theirs is lifted when they ignore the signal.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -585,6 +585,70 @@ class TestChildren:
         done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=WAIT_S, check=True)
         assert (done.stdout.strip(), done.stderr) == ("None None", "")
 
+    @posix
+    @pytest.mark.parametrize("first", ["theirs", "ours"])
+    def test_of_a_fork_server_leave_the_programs_own_to_ctrl_c(self, first: str, tmp_path: Path) -> None:
+        code = textwrap.dedent("""
+            import multiprocessing, os, pathlib, signal, sys
+            from schedcore.executors import _children
+            from schedcore.executors.pool import ProcessPoolExecutor
+            from schedcore.testing.executor_suite import RecordingHost, make_run
+
+            BOX = pathlib.Path(__file__).with_name("box")
+
+            class Name(str):
+                read = False
+
+                def __reduce__(self):
+                    if self.read:
+                        return str, (str(self),)
+                    self.read = True
+                    return BOX.read_text, ()
+
+            class InterruptedChild(_children.Child):
+                made = 0
+
+                def __init__(self, context, initializer, name):
+                    InterruptedChild.made += 1
+                    if InterruptedChild.made % 2 == 0:
+                        super().__init__(context, initializer, name)
+                        return
+                    super().__init__(context, initializer, Name(name))
+                    with BOX.open("wb"):  # waits until the child reads there
+                        os.kill(self.pid, signal.SIGINT)
+
+            def tell(told):
+                told.put(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+            def is_own_deaf(context):
+                told = context.SimpleQueue()
+                own = context.Process(target=tell, args=(told,))
+                own.start()
+                own.join()
+                return told.get()
+
+            if __name__ == "__main__":
+                os.mkfifo(BOX)
+                _children.Child = InterruptedChild
+                context = multiprocessing.get_context("forkserver")
+                if sys.argv[1] == "theirs":
+                    print(is_own_deaf(context))
+                host = RecordingHost()
+                executor = ProcessPoolExecutor(1, {"max_tasks_per_child": 1, "mp_context": context})
+                executor.start(host, "default")
+                runs = [make_run(os.getpid), make_run(os.getpid)]
+                executor.submit(runs)
+                print(*[finish.exception for finish in host.wait(runs)])
+                executor.shutdown()
+                print(is_own_deaf(context))
+        """)
+        script = tmp_path / "program.py"
+        script.write_text(code)
+        command = [sys.executable, str(script), first]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=True)
+        own = ["False"] if first == "theirs" else []
+        assert done.stdout.splitlines() == [*own, "None None", "False"], done.stderr
+
     def test_one_run_can_be_killed(self, start: Start, host: RecordingHost, tmp_path: Path) -> None:
         executor = start(2)
         held, other = hold(tmp_path, "held"), hold(tmp_path, "other")
