@@ -203,7 +203,7 @@ class KeyedStore(KeyedDue):
         if len(first) <= 1:
             return self._finish(first[0], together=True) if first else []
         self._halfway = True
-        self._note_batch(changes)
+        noted = self._note_batch(changes)
         if records:
             # Records that are written ahead of their job are found by its ledger, should the job come to nothing.
             long = [step for step in steps if len(self._parts(step, step.size)) > 1]
@@ -211,18 +211,20 @@ class KeyedStore(KeyedDue):
             self._carry_out(loose(ledgers, self._max_ops))
         done = self._carry_out_batches(chain(first, batches))
         if all(done):
-            self._carry_out(loose((Op("delete", key) for key in self._batch_keys()), self._max_ops))
+            self._carry_out(loose((Op("delete", key) for key in noted), self._max_ops))
         else:
             self._undo()
         self._halfway = False
         return done
 
-    def _note_batch(self, changes: Sequence[Change]) -> None:
+    def _note_batch(self, changes: Sequence[Change]) -> list[Key]:
+        """Note what is going to be added; where that is."""
         notes: list[Op] = []
         for first in range(0, len(changes), CHUNK):
             text = json.dumps([[change.doc.id, change.doc.uid] for change in changes[first : first + CHUNK]])
             notes.append(Op("create", Named("adding", f"{first:010}"), text.encode()))
         self._carry_out([Step(None, 0, None, (note,)) for note in notes])
+        return [note.key for note in notes]
 
     def _batch_keys(self) -> list[Key]:
         return [Named("adding", name) for name in self._names("adding")]

@@ -598,6 +598,25 @@ class KeyedTests(FencedTests):
             again.add_entries([entry._replace(job=entry.job._replace(id=name)) for name in ("new", "job7")])
         other.shutdown()
 
+    def test_to_add_a_large_batch_nothing_is_read(
+        self, make: Make, inside: KeyedInside, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where it was noted is known, too."""
+        store = make()
+        scheduler = scheduler_on(store)
+        start_paused(scheduler)
+        scheduler.add_job(work, "interval", hours=1, id="before")
+        entry = store.get_entry("before")
+        assert entry is not None
+        read: list[str] = []
+        with monkeypatch.context() as watched:
+            for name in ("_texts", "_values", "_names", "_earliest", "_latest"):
+                watched.setattr(store, name, lambda *_, name=name: read.append(name))
+            store.add_entries([entry._replace(job=entry.job._replace(id=f"job{i}")) for i in range(self.batch)])
+        assert read == []
+        assert (inside.count("jobs"), inside.count("adding")) == (self.batch + 1, 0)
+        scheduler.shutdown()
+
     def test_a_job_is_added_with_more_records_than_one_request_holds(
         self, make: Make, inside: KeyedInside, monkeypatch: pytest.MonkeyPatch
     ) -> None:
