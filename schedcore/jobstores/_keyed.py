@@ -153,29 +153,32 @@ class KeyedStore(KeyedDue):
 
     def _index_ops(self, change: Change, old: Doc) -> list[Op]:
         """What changes besides the document itself, records left out."""
-        doc = change.doc
-        before, after = index_keys(old), index_keys(doc)
+        after = index_keys(change[1])
         ops: list[Op] = []
-        if before:
+        if old is not _NO_DOC:
+            before = index_keys(old)
             ops += [Op("delete", key) for key in before if key not in after]
             after = [key for key in after if key not in before]
         ops += [_new(Op, ("create", key, b"")) for key in after]
-        return ops + self._payload_changes(change, old)
+        ops += self._payload_changes(change, old)
+        return ops
 
     def _replaced(self, changes: Sequence[Change]) -> list[Doc | None]:
         """The document that each change replaces; None: it is another one by now."""
         known: dict[str, Doc] = {}
         unknown: list[str] = []
-        for old, (job_id, *_), *_ in changes:
-            there = self._known(job_id, old) if old else None
+        for old, doc, _, _ in changes:
+            if not old:
+                continue
+            there = self._known(doc[0], old)
             if there is not None:
-                known[job_id] = there
-            elif old:
-                unknown.append(job_id)
+                known[doc[0]] = there
+            else:
+                unknown.append(doc[0])
         known.update(self._bare([job_id for job_id in unknown if job_id not in known]))
         found: list[Doc | None] = []
         seen: set[str] = set()
-        for old, doc, *_ in changes:
+        for old, doc, _, _ in changes:
             job_id = doc[0]
             replaced = known.get(job_id) if old else _NO_DOC
             # Of two changes of one document the second has to look at what the first one did.
@@ -185,8 +188,8 @@ class KeyedStore(KeyedDue):
         return found
 
     def _fitting(self, job: JobRecord, payload: bytes) -> bytes:
-        size = len(job.id.encode())
-        if size > _LONGEST_ID:
+        # No character has more than four bytes.
+        if len(job.id) > _LONGEST_ID // 4 and (size := len(job.id.encode())) > _LONGEST_ID:
             raise SerializationError(
                 f"the job id {job.id[:40]!r}… has {size:,} bytes, and {self._keeper} takes {_LONGEST_ID:,}", path="id"
             )

@@ -103,15 +103,19 @@ class KeyedDue(KeyedRecords):
         if not complete:
             self._horizons.clear()
         # What was written may be due before all else, or have been.
-        for step in written:
+        horizons = self._horizons
+        for step in written if horizons else ():
             for verb, key, _ in step.ops:
-                horizon = self._horizons.get(key.tree) if isinstance(key, Timed) else None
-                if horizon is None or not isinstance(key, Timed):
+                if not isinstance(key, Timed):
+                    continue
+                tree, at_us, name = key
+                horizon = horizons.get(tree)
+                if horizon is None:
                     continue
                 if verb == "delete":
-                    horizon.remove((key.at_us, key.name))
+                    horizon.remove((at_us, name))
                 else:
-                    horizon.add((key.at_us, key.name))
+                    horizon.add((at_us, name))
 
     def _fetch_page(self, after: tuple[int | None, str] | None, limit: int | None) -> Sequence[Doc]:
         docs: list[Doc] = []
@@ -144,7 +148,7 @@ class _Horizon:
 
     def __init__(self, places: Iterable[tuple[int, str]], upto_us: int | None) -> None:
         self._places = set(places)
-        self._upto_us = upto_us  # all places before that are known; None: all there are
+        self._upto_us = upto_us  # all places before that are known, and maybe some then; None: all there are
 
     def upto(self, at_us: int, limit: int) -> list[tuple[int, str]] | None:
         """The places up to an instant, so many at most; None: they have to be asked for."""
@@ -162,26 +166,31 @@ class _Horizon:
         if self._upto_us is None or place[0] < self._upto_us:
             self._places.add(place)
             if len(self._places) > 2 * _HORIZON:
-                self._places = set(heapq.nsmallest(_HORIZON, self._places))
-                # Of those that are due at the same instant as the last of them, others may have been left out.
-                self._upto_us = max(self._places)[0]
+                # By the instants alone: thousands of places may be at one, and to order them by their ids takes long. So of those
+                # that are due at the same instant as the last of them, others are left out.
+                self._upto_us = upto_us = sorted([at_us for at_us, _ in self._places])[_HORIZON - 1]
+                earlier = {place for place in self._places if place[0] < upto_us}
+                then = (place for place in self._places if place[0] == upto_us)
+                self._places = earlier.union(islice(then, _HORIZON - len(earlier)))
 
     def remove(self, place: tuple[int, str]) -> None:
         self._places.discard(place)
 
 
 def _due_key(doc: Doc) -> Key:
-    if doc.due_us is None:
-        return Named("idle", doc.id)
-    return _new(Timed, ("elapsed" if doc.elapsed else "wall", doc.due_us, doc.id))
+    job_id, _, _, _, _, elapsed, _, due_us, _, _, _, _, _ = doc
+    if due_us is None:
+        return Named("idle", job_id)
+    return _new(Timed, ("elapsed" if elapsed else "wall", due_us, job_id))
 
 
 def index_keys(doc: Doc) -> list[Key]:
+    job_id, _, uid, _, state, _, _, _, _, _, _, live, past = doc
     keys: list[Key] = []
-    if doc.uid:
+    if uid:
         keys.append(_due_key(doc))
-        if doc.state is _BROKEN:
-            keys.append(Named("broken", doc.id))
-    if doc.live or doc.past:
-        keys.append(Named("live", doc.id))
+        if state is _BROKEN:
+            keys.append(Named("broken", job_id))
+    if live or past:
+        keys.append(Named("live", job_id))
     return keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from schedcore.jobstores._documents_backend import CHUNK
 from schedcore.jobstores._documents_doc import Change, Doc, unpack_doc
@@ -75,15 +75,15 @@ class KeyedPayloads(KeyedSending):
             ]
             doc = doc._replace(past=tuple(past))
         text, payload = doc.pack().encode(), doc.payload
-        return text + b"\n" + payload if isinstance(payload, bytes) and _is_inside(payload) else text
+        return b"%b\n%b" % (text, payload) if _is_inside(payload) else text
 
     def _payload_changes(self, change: Change, old: Doc) -> list[Op]:
         """What changes of payloads that do not lie in the document."""
-        doc = change.doc
+        doc = change[1]
         there, kept = _payload_keys(old), _payload_keys(doc)
-        ops: list[Op] = []
         if not there and not kept:
-            return ops
+            return []
+        ops: list[Op] = []
         for key in there:
             if key not in kept:
                 ops += [*self._drop_pieces(key.name), Op("delete", key)]
@@ -163,20 +163,20 @@ class _Apart(bytes):
     """A payload as it was found under a key of its own, whatever its length."""
 
 
-def _is_inside(payload: object) -> bool:
+def _is_inside(payload: object) -> TypeGuard[bytes]:
     """Whether a payload lies in the document."""
     return type(payload) is bytes and len(payload) <= _SMALL
 
 
 def _payload_keys(doc: Doc) -> list[Named]:
     """Where payloads are that do not lie in the document."""
-    keys = [
-        Named("payloads", past.uid)
-        for past in doc.past
-        if past.payload == b"" or not (past.payload is None or _is_inside(past.payload))
-    ]
-    if doc.uid and not _is_inside(doc.payload):
-        keys.append(Named("payloads", doc.uid))
+    _, _, uid, _, _, _, _, _, _, _, payload, _, earlier = doc
+    keys: list[Named] = []
+    if uid and not _is_inside(payload):
+        keys.append(Named("payloads", uid))
+    for past in earlier:
+        if past.payload == b"" or not (past.payload is None or _is_inside(past.payload)):
+            keys.append(Named("payloads", past.uid))
     return keys
 
 

@@ -22,6 +22,7 @@ __all__ = ["Timelines"]
 
 # Bits of an instant (microseconds) in a bucket of each level: 13 days, 18 minutes and a second.
 _LEVELS = (40, 30, 20)
+_LOW = _LEVELS[-1]
 _TOP_US = 10**DIGITS - 1
 # Buckets listed at once, and buckets that are known to be there.
 _WIDTH = 64
@@ -45,12 +46,14 @@ class Timelines(OwnedNodes):
 
     def _node(self, key: Key) -> str:
         if isinstance(key, Named):
-            return f"{self._path}/{key.kind}/{quoted(key.name)}"
-        return f"{self._leaf(key)}/{key.at_us + OFFSET_US:0{DIGITS}}-{quoted(key.name)}"
+            kind, name = key
+            return f"{self._path}/{kind}/{quoted(name)}"
+        tree, at_us, name = key
+        return f"{_leaf(self._path, tree, at_us + OFFSET_US >> _LOW)}/{at_us + OFFSET_US:0{DIGITS}}-{quoted(name)}"
 
     def _leaf(self, key: Timed) -> str:
         """The bucket in which a place is."""
-        return _leaf(self._path, key.tree, key.at_us + OFFSET_US >> _LEVELS[-1])
+        return _leaf(self._path, key.tree, key.at_us + OFFSET_US >> _LOW)
 
     # -- reading ----------------------------------------------------------------------------------------------------------
 
@@ -143,14 +146,14 @@ class Timelines(OwnedNodes):
 
     def _unknown_buckets(self, ops: Sequence[Op]) -> list[str]:
         """The buckets that have to be there for this to be written and are not known to be, each after the one that it is in."""
+        known = self._buckets
+        leaves = {self._leaf(key): None for verb, key, _ in ops if verb == "create" and isinstance(key, Timed)}
         wanted: dict[str, None] = {}
-        for op in ops:
-            if op.verb == "create" and isinstance(op.key, Timed):
-                leaf = self._leaf(op.key)
-                if leaf not in self._buckets:
-                    for depth in reversed(range(len(_LEVELS))):
-                        wanted.setdefault(leaf.rsplit("/", depth)[0] if depth else leaf)
-        return [path for path in wanted if path not in self._buckets]
+        for leaf in leaves:
+            if leaf not in known:
+                for depth in reversed(range(len(_LEVELS))):
+                    wanted.setdefault(leaf.rsplit("/", depth)[0] if depth else leaf)
+        return [path for path in wanted if path not in known]
 
     def _missing(self, buckets: Sequence[str]) -> list[str]:
         """Those that are not there."""

@@ -216,25 +216,25 @@ class ZooKeeperJobStore(Timelines):
 
     def _commit(self, steps: Sequence[Step], left: Sequence[bool], ops: Sequence[tuple[int, Op]]) -> _Sent:
         """Send a transaction of the steps that are left, with what is to be done in each."""
-        wanted = [(number, op) for number, op in ops if left[number]]
+        wanted = list(ops) if all(left) else [(number, op) for number, op in ops if left[number]]
         buckets = self._unknown_buckets([op for _, op in wanted])
         missing = self._missing(buckets)
         transaction = Transaction(self._ready())
         transaction.check(self._term_path, self._term)
         for path in missing:
             transaction.create(path)
-        first_doc = len(transaction.operations)
+        first_doc = transaction.size
         docs = [number for number, step in enumerate(steps) if left[number] and _writes_document(step)]
         for number in docs:
             self._add_document(transaction, steps[number])
-        first_op = len(transaction.operations)
+        first_op = transaction.size
         for _, op in wanted:
             self._add(transaction, op)
         return _Sent(transaction.commit_async(), wanted, buckets, docs, first_doc, first_op)
 
     def _apply(self, steps: Sequence[Step], together: bool, sent: _Sent | None = None) -> list[bool]:
         done = [True] * len(steps)
-        ops = _numbered_ops(steps)
+        ops = _numbered_ops(steps) if sent is None else list(sent.wanted)
         for _ in range(len(ops) + len(steps) + _TRIES):
             if not any(done):
                 return done
@@ -269,22 +269,24 @@ class ZooKeeperJobStore(Timelines):
         self._begin_anew(self._take())
 
     def _add_document(self, transaction: Transaction, step: Step) -> None:
-        path = self._node(Named("jobs", step.doc_id or ""))
-        if step.text is None:
-            transaction.delete(path, step.old - 1)
-        elif step.old:
-            transaction.set_data(path, step.text, step.old - 1)
+        job_id, old, text, _, _, _ = step
+        path = self._node(Named("jobs", job_id or ""))
+        if text is None:
+            transaction.delete(path, old - 1)
+        elif old:
+            transaction.set_data(path, text, old - 1)
         else:
-            transaction.create(path, step.text)
+            transaction.create(path, text)
 
     def _add(self, transaction: Transaction, op: Op) -> None:
-        path = self._node(op.key)
-        if op.verb == "delete":
+        verb, key, value = op
+        path = self._node(key)
+        if verb == "delete":
             transaction.delete(path)
-        elif op.verb == "set":
-            transaction.set_data(path, op.value)
+        elif verb == "set":
+            transaction.set_data(path, value)
         else:
-            transaction.create(path, op.value)
+            transaction.create(path, value)
 
     def _amend(self, ops: list[tuple[int, Op]], one: tuple[int, Op], error: Exception) -> None:
         """A node is there that should not be, or is not that should: what counts is the outcome."""
