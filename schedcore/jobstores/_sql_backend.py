@@ -154,6 +154,8 @@ class Backend(ABC):
     for_update: ClassVar[str] = " FOR UPDATE"
     #: Appended to the name of the table in a join that is to begin with it.
     first_table: ClassVar[str] = "JOIN"
+    #: Whether what is due and its payloads are asked for at once while none is in memory.
+    due_with_payloads: ClassVar[bool] = False
     #: Whether a change of one column reads the others, into the memory of this process.
     reads_to_write: ClassVar[bool] = False
     #: Whether any value may be in any column.

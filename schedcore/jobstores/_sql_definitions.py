@@ -41,7 +41,14 @@ class Definitions:
                 found[uid] = Loaded(record, None)
             else:
                 missing.append(uid)
-        for uid, version, job_id, payload, size in self._backend.by_keys(cursor, self._sql.payloads, missing):
+        found.update(self.read(self._backend.by_keys(cursor, self._sql.payloads, missing)))
+        return found
+
+    def read(self, rows: Iterable[Sequence[Any]]) -> dict[int, Loaded]:
+        """The definitions in rows that were fetched: uid, version, the job's id, payload and its size."""
+        kept = self.kept
+        found: dict[int, Loaded] = {}
+        for uid, version, job_id, payload, size in rows:
             if payload is None and size is not None:
                 payload = Oversized(size)
             loaded = self.codec.decode(text(job_id) or "", payload, import_func=self._import_func)

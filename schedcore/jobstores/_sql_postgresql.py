@@ -50,6 +50,7 @@ class PostgreSQL(Backend):
     dialects = ("postgresql",)
     driver = "psycopg"
     example = "postgresql+psycopg://user:password@host/database"
+    due_with_payloads = True
 
     # -- engines ---------------------------------------------------------------------------------------------------------
 

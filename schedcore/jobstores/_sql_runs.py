@@ -101,8 +101,12 @@ class Runs:
         claims: list[Claim] = []
         with self._database.looking("look for due jobs") as cursor:
             claimed = self.claimed
+            cache = self._definitions.kept
+            # Nothing is in memory: all will have to be read.
+            with_payloads = None if cache else self._sql.due_with_payloads
             cursor.execute(
-                self._sql.due, self._database.backend.due_rows(now.wall_us, now.steady_us, limit + len(claimed))
+                with_payloads or self._sql.due,
+                self._database.backend.due_rows(now.wall_us, now.steady_us, limit + len(claimed)),
             )
             rows = self._database.backend.fetch_due(cursor)
             if claimed:
@@ -112,8 +116,10 @@ class Runs:
             rows = sorted(rows, key=_due_order)
             # By id: a job that has ended, or was removed, may have left some to another one of its id.
             live = Counter((self._live if self._live is not None else self._look_up(cursor)).values())
-            cache = self._definitions.kept
             fresh: dict[int, Loaded] | None = None
+            if with_payloads is not None:
+                fresh = self._definitions.read((row[0], row[2], *row[6:]) for row in rows if row[5] is not None)
+                rows = [row[:5] for row in rows]
             for uid, fence, version, fire_us, due_us in rows:
                 record = cache.get(uid)
                 reason: str | None = None

@@ -81,6 +81,13 @@ class Statements:
                 "SELECT uid, fence, version, fire_us, due_us FROM {schedule} WHERE elapsed = %d AND due_us <= ?"
             )
         )
+        #: The same with payloads, as the first look after a start asks; None: they are asked for by themselves.
+        self.due_with_payloads: str | None = None
+        if backend.due_with_payloads:
+            self.due_with_payloads = text(
+                f"SELECT d.*, j.uid, coalesce(j.id, j.former_id), {payload}, {backend.payload_size} "
+                f"FROM ({self.due}) AS d LEFT JOIN {{jobs}} j ON j.uid = d.uid ORDER BY d.due_us"
+            )
         earliest = (
             "SELECT * FROM (SELECT elapsed, uid, due_us FROM {schedule} WHERE elapsed = %d AND due_us IS NOT NULL"
         )

@@ -16,6 +16,7 @@ pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
 import psycopg
 import sqlalchemy as sa
 
+from schedcore.clock import Now
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
 from schedcore.run import Finish, RunState
@@ -24,6 +25,10 @@ from tests.services import Place, PostgreSQL
 from tests.services.fixtures import postgresql
 
 __all__ = ["postgresql"]
+
+
+def _fail(*_: object) -> None:
+    raise AssertionError("asked for payloads")
 
 
 class TestPostgreSQL(ServerTests):
@@ -104,6 +109,30 @@ class TestPostgreSQL(ServerTests):
         assert len(plans) >= 2  # the moves of jobs and the ends of runs are there
         # Of each there was one, for which a plan is made sooner without arrays.
         assert [text for text, _ in plans if "unnest" in text] == []
+
+    def test_the_first_look_after_a_start_brings_the_payloads(
+        self, place: Place, engine: sa.Engine, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = start(SQLAlchemyJobStore(place.url))
+        store.add_entries([entry(str(number), T0 + number * MINUTE) for number in range(3000)])
+        store.shutdown()
+        with engine.begin() as connection:
+            connection.exec_driver_sql(
+                "DELETE FROM schedcore_jobs WHERE id = '1'"
+            )  # by whoever did not know of its place
+            connection.exec_driver_sql("UPDATE schedcore_jobs SET payload = 'none of ours' WHERE id = '2'")
+        store = start(SQLAlchemyJobStore(place.url))
+        assert isinstance(store, SQLAlchemyJobStore)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(store._database.backend), "by_keys", _fail)
+            claims = store.acquire(Now(T0 + 3 * MINUTE, T0 + 3 * MINUTE), 3)
+            # What is in memory is not read again; what is not is asked for by itself.
+            with pytest.raises(AssertionError, match="asked for payloads"):
+                store.acquire(Now(T0 + 4 * MINUTE, T0 + 4 * MINUTE), 3)
+        assert [(claim.job.id, claim.broken is None) for claim in claims] == [("0", True), ("2", False)]
+        assert store._sql.due_with_payloads is not None
+        with engine.connect() as connection:
+            assert self.scans(connection, store._sql.due_with_payloads, (T0, 16, T0, 16, 16), latest=False) == []
 
     def test_a_database_whose_sessions_are_read_only_unless_they_say_otherwise(
         self, place: Place, engine: sa.Engine, start: Start
