@@ -106,7 +106,8 @@ def add_jobstore(
                 raise ConfigurationError(f"a job store with the alias {alias!r} exists already; remove it first")
             running = scheduler.running
             if not running:
-                scheduler._pumps[alias] = pump
+                # Others may be going through them.
+                scheduler._pumps = {**scheduler._pumps, alias: pump}
         if running:
             if scheduler._may_open_here(pump.store):
                 pump.store.start(scheduler, alias)

@@ -47,9 +47,9 @@ class SchedulerHooks(ABC):
         """The wakeup to live on. Called at start, in the thread that starts; raises ``SchedulerStartError``."""
 
     @abstractmethod
-    def _run(self) -> None:
-        """Called at the end of ``start``: make the wakeup call ``_begin`` in the scheduler's thread (and run it, if
-        that blocks).
+    def _run(self) -> Callable[[], None] | None:
+        """Called at the end of ``start``: make the wakeup call ``_begin`` in the scheduler's thread. Where ``start`` blocks, what
+        is returned is called then, and runs the wakeup; it may have been shut down by then.
         """
 
     def _release_wakeup(self) -> None:  # noqa: B027  # a framework may have nothing to let go of

@@ -315,7 +315,8 @@ class Jobs:
         fresh: list[JobEntry] = []
         stored: list[JobEntry] = []
         starting = (
-            not self._scheduler._dispatches
+            self._scheduler.running
+            and not self._scheduler._dispatches
             and self._scheduler._thread_id is None
             and self._scheduler._opens_stores_in_start
         )

@@ -35,23 +35,25 @@ def start(scheduler: BaseScheduler, paused: bool) -> None:
     opened: list[JobStore] = []
     with ExitStack() as undo:
         with scheduler._openings.one():
-            _take_up(scheduler, paused)
+            executors, pumps = _take_up(scheduler, paused)
             undo.callback(_undo, scheduler, scheduler._closed, started, opened)
             if scheduler._closed_at_exit:
                 _program.started.add(scheduler)
-            _open(scheduler, started, opened)
-        # The system may have no thread to give, and where it blocks, a Ctrl-C ends it.
-        scheduler._run()
+            for alias, executor in executors:
+                executor.start(scheduler, alias)
+                started.append(executor)
+            _open(scheduler, pumps, opened)
+            # The system may have no thread to give. Until it has, nobody may begin another life.
+            live = scheduler._run()
+        if live is not None:
+            live()  # a Ctrl-C ends it
         undo.pop_all()
 
 
-def _open(scheduler: BaseScheduler, started: list[BaseExecutor], opened: list[JobStore]) -> None:
-    """Start what is to be started before the scheduler's thread. Whoever shuts it down meanwhile closes all this behind it."""
+def _open(scheduler: BaseScheduler, pumps: list[Pump], opened: list[JobStore]) -> None:
+    """What comes between the executors and the scheduler's thread. Whoever shuts it down meanwhile closes all this behind it."""
     added: list[tuple[str, list[JobEntry]]] = []
-    for alias, executor in list(scheduler._executors.items()):
-        executor.start(scheduler, alias)
-        started.append(executor)
-    for pump in list(scheduler._pumps.values()):
+    for pump in pumps:
         if scheduler._state == STATE_STOPPED:
             break
         if scheduler._opens_stores_in_start or not pump.store.traits.blocking:
@@ -71,8 +73,10 @@ def _open(scheduler: BaseScheduler, started: list[BaseExecutor], opened: list[Jo
         scheduler._reports.added(alias, entries)
 
 
-def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
-    """Check that it can be started, and by nobody else from now on."""
+def _take_up(scheduler: BaseScheduler, paused: bool) -> tuple[list[tuple[str, BaseExecutor]], list[Pump]]:
+    """Check that it can be started, and by nobody else from now on; what is to be started with it. Whoever adds more sees that it
+    runs, and starts that.
+    """
     notice_fork()
     with scheduler._lock:
         if scheduler._forked:
@@ -91,39 +95,51 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> None:
             raise SchedulerAlreadyRunningError(
                 "the scheduler is still shutting down; wait for the end of shutdown() before it is started again"
             )
-        stores = {*scheduler._pumps, "default"}
-        for alias in scheduler._jobs.waiting.aliases:
-            if alias not in stores:
-                raise no_such_alias("job store", alias, stores)
-        wakeup = scheduler._create_wakeup()
-        if "default" not in scheduler._executors:
-            scheduler._executors["default"] = scheduler._create_default_executor()
-        if "default" not in scheduler._pumps:
-            from schedcore.jobstores.memory import MemoryJobStore
-
-            scheduler._pumps["default"] = Pump(scheduler, "default", MemoryJobStore())
-        scheduler._wakeup = wakeup
-        if not scheduler._opens_stores_in_start:
-            # The thread of the loop, also where that does not run yet.
-            scheduler._thread_id = threading.get_ident()
-        scheduler._timeline = Timeline(scheduler._timeline.clock)
-        scheduler._pumps = {
-            alias: Pump(scheduler, alias, scheduler._placed(pump.store)) for alias, pump in scheduler._pumps.items()
-        }
-        scheduler._look_who_is_told()
-        scheduler._closed = make_event()
-        scheduler._closing_id = None
-        scheduler._shutting = set()
+        # At once: a signal handler that starts it comes before this, or too late.
         scheduler._may_start = False
-        scheduler._cut = []
-        scheduler._ticker.reset()
-        scheduler._state = STATE_PAUSED if paused else STATE_RUNNING
+        with ExitStack() as undo:
+            undo.callback(setattr, scheduler, "_may_start", True)
+            _begin_life(scheduler, paused)
+            undo.pop_all()
+        return list(scheduler._executors.items()), list(scheduler._pumps.values())
+
+
+def _begin_life(scheduler: BaseScheduler, paused: bool) -> None:
+    """Make what each start has anew. With the scheduler's lock."""
+    stores = {*scheduler._pumps, "default"}
+    for alias in scheduler._jobs.waiting.aliases:
+        if alias not in stores:
+            raise no_such_alias("job store", alias, stores)
+    wakeup = scheduler._create_wakeup()
+    if "default" not in scheduler._executors:
+        scheduler._executors["default"] = scheduler._create_default_executor()
+    if "default" not in scheduler._pumps:
+        from schedcore.jobstores.memory import MemoryJobStore
+
+        scheduler._pumps = {**scheduler._pumps, "default": Pump(scheduler, "default", MemoryJobStore())}
+    scheduler._wakeup = wakeup
+    if not scheduler._opens_stores_in_start:
+        # The thread of the loop, also where that does not run yet.
+        scheduler._thread_id = threading.get_ident()
+    scheduler._timeline = Timeline(scheduler._timeline.clock)
+    scheduler._pumps = {
+        alias: Pump(scheduler, alias, scheduler._placed(pump.store)) for alias, pump in scheduler._pumps.items()
+    }
+    scheduler._look_who_is_told()
+    scheduler._closed = make_event()
+    scheduler._closing_id = None
+    scheduler._shutting = set()
+    scheduler._cut = []
+    scheduler._ticker.reset()
+    scheduler._state = STATE_PAUSED if paused else STATE_RUNNING
 
 
 def _undo(scheduler: BaseScheduler, life: threading.Event, started: list[BaseExecutor], opened: list[JobStore]) -> None:
     """Undo what was started, unless it has been shut down since (that closes all of it), and perhaps lives again."""
-    if scheduler._closed is life and scheduler._begin_shutdown():
-        scheduler._undo_start(started, opened)
+    # A signal handler that shuts it down meanwhile does not wait for what this is to do.
+    with scheduler._openings.one():
+        if scheduler._closed is life and scheduler._begin_shutdown():
+            scheduler._undo_start(started, opened)
 
 
 def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: list[JobStore]) -> None:

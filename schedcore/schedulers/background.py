@@ -34,8 +34,9 @@ class BackgroundScheduler(BaseScheduler):
 
     def _run(self) -> None:
         loop = self._loop
-        if loop is None or not self._call_soon(self._begin):
-            return  # it has been shut down meanwhile
+        if loop is None:
+            return  # it was forked meanwhile
+        loop.call_soon(self._begin)
         daemon = bool(self._config.extra.get("daemon", True))
         thread = threading.Thread(target=loop.run, name="schedcore-scheduler", daemon=daemon)
         thread.start()

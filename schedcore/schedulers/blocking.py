@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from functools import partial
+
 from schedcore.schedulers._thread_wakeup import ThreadWakeup
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.wakeup import Wakeup
@@ -24,13 +28,15 @@ class BlockingScheduler(BaseScheduler):
         self._loop = ThreadWakeup("schedcore")
         return self._loop
 
-    def _run(self) -> None:
+    def _run(self) -> Callable[[], None] | None:
         loop = self._loop
+        if loop is None:
+            return None  # it was forked meanwhile
+        loop.call_soon(self._begin)
         # A listener that hears of the end may start it again, elsewhere.
-        closed = self._closed
-        if loop is None or not self._call_soon(self._begin):
-            closed.wait()  # it has been shut down meanwhile
-            return
+        return partial(self._live, loop, self._closed)
+
+    def _live(self, loop: ThreadWakeup, closed: threading.Event) -> None:
         self._looping = True
         try:
             loop.run()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from schedcore.adapters.asyncio import AsyncIOScheduler
+from schedcore.errors import SchedulerAlreadyRunningError
 from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, EVENT_SCHEDULER_STARTED
 from schedcore.executors.base import RunExecutor
 from schedcore.executors.pool import ThreadPoolExecutor
@@ -22,7 +23,9 @@ from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.base import BaseScheduler
 from schedcore.schedulers.blocking import BlockingScheduler
 from schedcore.testing import VirtualScheduler
+from schedcore.testing._store_bench import make_entry
 from schedcore.testing._suite import Aside, until
+from schedcore.wakeup import Wakeup
 
 LIMIT_S = 60.0
 Meanwhile = Callable[[], object]
@@ -149,12 +152,15 @@ def test_a_start_that_fails_after_a_shutdown_leaves_nothing_open() -> None:
 
 
 def test_what_was_promised_to_a_store_that_is_not_opened_any_more_is_in_it() -> None:
+    """One that is refused kept the others out of it."""
     log: list[str] = []
     other = Store(log, "other")
+    other.add_entries([make_entry("taken")])
     scheduler = BackgroundScheduler(
         jobstores={"default": Store(log, "first", lambda: scheduler.shutdown()), "other": other}, timezone="UTC"
     )
-    scheduler.add_job(print, "interval", hours=1, id="promised", jobstore="other")
+    for job_id in ("taken", "promised"):
+        scheduler.add_job(print, "interval", hours=1, id=job_id, jobstore="other")
     scheduler.start()
     assert scheduler._closed.wait(LIMIT_S)
     assert log == ["first is open", "first is closed", "other is open", "other is closed"]
@@ -213,6 +219,82 @@ def test_an_executor_that_is_added_meanwhile_is_shut_down(way: Way) -> None:
     assert log == ["threads are open", "threads are closed"]
 
 
+def test_a_shutdown_while_a_start_that_failed_is_undone_does_not_wait_for_that() -> None:
+    """A signal handler's, in the same thread: it waited for ever."""
+
+    class Closing(Store):
+        """Shuts the scheduler down as it is closed."""
+
+        def shutdown(self) -> None:
+            super().shutdown()
+            scheduler.shutdown()
+
+    def fail() -> None:
+        raise OSError("no such server")
+
+    log: list[str] = []
+    scheduler = BackgroundScheduler(
+        jobstores={"first": Closing(log, "first"), "second": Store(log, "second", fail)}, timezone="UTC"
+    )
+    with pytest.raises(OSError, match="no such server"):
+        Aside(scheduler.start).result(LIMIT_S)
+    assert log == ["first is open", "first is closed"]
+    assert not scheduler.running
+
+
+def test_nobody_begins_another_life_before_its_thread_is_there() -> None:
+    """The thread of the first one then ran the loop of the second, which had two, and one of them never ended."""
+
+    class Slow(BackgroundScheduler):
+        """Others have time before its thread is started."""
+
+        def _run(self) -> None:
+            if not others:
+                others.append(Aside(again))
+                others[0].thread.join(0.2)  # which is to wait
+            super()._run()
+
+    def again() -> None:
+        scheduler.shutdown()
+        scheduler.start()
+
+    others: list[Aside[None]] = []
+    scheduler = Slow(timezone="UTC")
+    scheduler.add_listener(lambda _: lives.append(scheduler._closed), EVENT_SCHEDULER_STARTED)
+    lives: list[threading.Event] = []
+    scheduler.start()
+    others[0].result(LIMIT_S)
+    assert scheduler.running
+    assert [thread.name for thread in threading.enumerate()].count("schedcore-scheduler") == 1
+    Aside(scheduler.shutdown).result(LIMIT_S)
+    assert len(lives) == 2
+
+
+def test_a_store_that_is_added_while_it_starts_is_opened_once() -> None:
+    log: list[str] = []
+
+    class Adding(ThreadPoolExecutor):
+        """A job store is added as it is started."""
+
+        def start(self, host: Any, alias: str) -> None:
+            super().start(host, alias)
+            Aside(scheduler.add_jobstore, Store(log, "added"), "added").result()
+
+    scheduler = BackgroundScheduler(executors={"default": Adding()}, timezone="UTC")
+    scheduler.start()
+    scheduler.shutdown()
+    assert log == ["added is open", "added is closed"]
+
+
+def test_a_store_that_is_added_disturbs_nobody_who_goes_through_them() -> None:
+    """``remove_job`` raised that a dictionary changed its size."""
+    scheduler = BackgroundScheduler(jobstores={"first": MemoryJobStore()}, timezone="UTC")
+    for _ in scheduler._pumps:
+        scheduler.add_jobstore(MemoryJobStore(), "second")
+        scheduler.start()
+    scheduler.shutdown()
+
+
 def test_jobs_are_cut_in_time_while_a_store_hangs_that_is_being_added() -> None:
     log: list[str] = []
     began, opens, goes_on = threading.Event(), threading.Event(), threading.Event()
@@ -252,3 +334,20 @@ def test_jobs_are_cut_in_time_while_a_store_hangs_that_is_being_added() -> None:
     stopping.result()
     assert closed.wait(LIMIT_S)
     assert log == ["jobs are cut", "added is open", "added is closed"]
+
+
+def test_who_starts_it_in_the_midst_of_a_start_comes_too_late() -> None:
+    """A signal handler of the same thread, for which a lock is none: there were two lives at once."""
+
+    class Midst(BackgroundScheduler):
+        """Is started again as its wakeup is made."""
+
+        def _create_wakeup(self) -> Wakeup:
+            with pytest.raises(SchedulerAlreadyRunningError):
+                self.start()
+            return super()._create_wakeup()
+
+    scheduler = Midst(timezone="UTC")
+    for _ in range(2):
+        scheduler.start()
+        scheduler.shutdown()
