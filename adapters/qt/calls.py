@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 from time import perf_counter
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, Signal, Slot
+
+from schedcore._locks import ShortLock
 
 __all__ = ["QtCalls", "application", "guard", "in_qt_thread"]
 
@@ -64,7 +65,7 @@ class QtCalls(QObject):
         self._outdated = -1
         self._open = True
         # Guards ``_open`` and the signal: nobody rings where the object is being deleted.
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._rung.connect(self._answer, Qt.ConnectionType.QueuedConnection)
         app.destroyed.connect(self._end)
         if in_qt_thread(app):

@@ -14,6 +14,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from schedcore._locks import ShortLock
 from schedcore.adapters.twisted._awaiting import Awaiting
 from schedcore.executors.base import ExecutorHost, call_run, failed
 from schedcore.executors.loop import LOOK_S
@@ -79,7 +80,7 @@ class PoolThreads(RunQueue):
         self._report = report
         self._refuse = refuse
         self._between = between
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._left = threading.Condition(self._lock)  # a drain has ended, or its job waits for the others
         self._drains = 0  # asked for, and not over
         self._begun: set[int] = set()  # the threads in which a drain is

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -11,6 +12,7 @@ from qtpy.QtCore import QCoreApplication, QTimer
 
 from schedcore.adapters.qt import calls as qt_calls
 from schedcore.adapters.qt.calls import QtCalls
+from tests.interrupting import disturbed
 
 PATIENCE_S = 60.0
 
@@ -68,3 +70,28 @@ def test_between_two_slices_is_a_turn_though_it_rang_again_unheard(
     calls.close()
     qapp.processEvents()
     assert (made, most) == (list(range(10)), 1)
+
+
+def test_a_signal_handler_may_close_it_in_the_midst_of_a_call_that_is_put(qapp: QCoreApplication) -> None:
+    def is_interrupted(at: int) -> bool:
+        calls = QtCalls(qapp)
+        made: list[int] = []
+        taken: list[int] = []
+
+        def put() -> None:
+            # Refused, if it was closed before.
+            with suppress(RuntimeError):
+                calls.put(partial(made.append, 1))
+                taken.append(1)
+
+        interrupted = disturbed(put, calls.close, at)
+        calls.close()
+        for _ in range(2):
+            qapp.processEvents()
+        assert made == taken
+        return interrupted
+
+    at = 1
+    while is_interrupted(at):
+        at += 1
+    assert at > 5
