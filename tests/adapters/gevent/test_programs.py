@@ -310,6 +310,26 @@ def test_patched_after_everything_was_imported() -> None:
     )
 
 
+@both
+def test_a_record_in_the_journal_lets_no_other_greenlet_go_on(patched: bool) -> None:
+    run(
+        """
+        import tempfile
+        from schedcore.jobstores._journal import JournalFile
+        from schedcore.run import Run
+        with tempfile.TemporaryDirectory() as folder:
+            journal = JournalFile(os.path.join(folder, "runs"), "0" * 32)
+            others = []
+            gevent.spawn(others.append, 1)
+            journal._writer = -1  # another thread is at a record
+            journal.begun(Run(None, "default", 0, 1, 1), 0)
+            assert not others
+            journal.close()
+        """,
+        patched=patched,
+    )
+
+
 def test_a_scheduler_that_was_made_before_the_program_was_patched() -> None:
     run(
         """
