@@ -109,7 +109,7 @@ def ask_questions(connection: sa.Connection) -> None:
     dialect = connection.dialect
     if "initialize" in vars(dialect):
         type(dialect).initialize(dialect, connection)
-        del vars(dialect)["initialize"]
+        vars(dialect).pop("initialize", None)  # another thread may have been as quick
         connection.rollback()
 
 

@@ -6,7 +6,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
 
 import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
 
 from schedcore.errors import (
     ConfigurationError,
@@ -23,6 +26,7 @@ from schedcore.errors import (
 )
 from schedcore.job import JobState
 from schedcore.jobstores import _sql_schema
+from schedcore.jobstores._sql_backend import ask_questions, put_off_questions
 from schedcore.jobstores._sql_tables import Tables
 from schedcore.jobstores._sql_upgrade import Step
 from schedcore.jobstores.sqlalchemy import SCHEMA_VERSION, SQLAlchemyJobStore, open_reader
@@ -385,3 +389,18 @@ class TestReading:
         close(start(SQLAlchemyJobStore(url)))
         reader = start(SQLAlchemyJobStore(url, read_only=True))
         assert [job.id for job in reader.get_all_jobs()] == []
+
+
+def test_two_threads_have_the_questions_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = sa.create_engine("sqlite://", poolclass=NullPool)
+    put_off_questions(engine)
+    both = threading.Barrier(2)
+    monkeypatch.setattr(type(engine.dialect), "initialize", lambda self, connection: both.wait(10))
+
+    def ask() -> None:
+        with engine.connect() as connection:
+            ask_questions(connection)
+
+    with ThreadPoolExecutor(2) as threads:
+        for asked in [threads.submit(ask), threads.submit(ask)]:
+            asked.result()
