@@ -10,7 +10,7 @@ from time import perf_counter
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, Signal, Slot
 
-from schedcore._locks import ShortLock
+from schedcore.executors.queue import ShortLock
 
 __all__ = ["QtCalls", "application", "guard", "in_qt_thread"]
 

@@ -14,12 +14,11 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from schedcore._locks import ShortLock
 from schedcore.adapters.twisted._awaiting import Awaiting
 from schedcore.executors.base import ExecutorHost, call_run, failed
 from schedcore.executors.loop import LOOK_S
 from schedcore.executors.pool import PoolExecutor, RunPool
-from schedcore.executors.queue import RunQueue
+from schedcore.executors.queue import RunQueue, ShortLock
 from schedcore.run import Finish, Run
 
 __all__ = ["PoolThreads", "Threads"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+from schedcore._locks import ShortLock
 from schedcore.run import Run
 
-__all__ = ["RunQueue"]
+__all__ = ["RunQueue", "ShortLock"]
 
 
 class RunQueue:
