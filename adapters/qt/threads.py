@@ -8,8 +8,12 @@ from collections.abc import Callable
 from qtpy.QtCore import QRunnable, QThreadPool
 
 from schedcore.adapters.qt.calls import application
+from schedcore.executors.queue import ShortLock
 
 __all__ = ["QtThreads"]
+
+# Those whose threads Qt may not be done with: whoever had the pool of workers may have dropped it before they ended.
+_in_use: set[QtThreads] = set()
 
 
 class QtThreads:
@@ -25,7 +29,8 @@ class QtThreads:
             # a job that hangs for ever. So it is the main thread's, and deleted when it is done with.
             self._pool.moveToThread(app.thread())
             self._pool.setParent(app.thread())
-        self._lock = threading.Lock()
+        # Reentrant for signal handlers: one may close the pool of workers in the midst of ``start``.
+        self._lock = ShortLock()
         self._running = 0
         # Strong references until the pool is done with them: it calls them by way of C++.
         self._threads: list[_Thread] = []
@@ -35,15 +40,25 @@ class QtThreads:
 
     def start(self, thread: _Thread) -> None:
         """Have a thread run."""
+        for others in [each for each in _in_use.copy() if each.is_idle()]:
+            _in_use.discard(others)
         with self._lock:
+            # First, so that who comes in between does not let go of the pool.
+            self._running += 1
             pool = self._pool
             if pool is None:
+                self._running -= 1
                 raise RuntimeError("these threads have ended")
-            self._running += 1
             self._threads.append(thread)
             # One that is just ending still counts as active there.
             pool.setMaxThreadCount(max(pool.maxThreadCount(), pool.activeThreadCount() + 1))
+        _in_use.add(self)
         pool.start(thread)
+
+    def is_idle(self) -> bool:
+        """Whether Qt is done with all threads that were started."""
+        pool = self._pool
+        return pool is None or (not self._running and not pool.activeThreadCount())
 
     def ended(self) -> None:
         """Called by each thread, last."""
@@ -59,6 +74,7 @@ class QtThreads:
         if pool is not None:
             pool.waitForDone()
             self._threads.clear()
+            _in_use.discard(self)
             pool.deleteLater()
 
 

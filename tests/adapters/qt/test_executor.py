@@ -13,6 +13,8 @@ from schedcore.adapters.qt import QtExecutor, QtMainThreadExecutor
 from schedcore.adapters.qt.calls import QtCalls
 from schedcore.executors.base import BaseExecutor
 from schedcore.testing.executor_suite import ExecutorTraits, check_executor, executor_behaviours
+from tests.adapters.interrupted import shut_down_amid_submissions
+from tests.interrupting import disturbed
 
 _WAITS = "it runs jobs in the Qt thread, which must not wait for a coroutine: there it fails, and says so"
 _POOL = ExecutorTraits(workers=3)
@@ -73,3 +75,8 @@ def test_conformance(qapp: QCoreApplication, kind: str, name: str, left_out: str
     thread.join()
     calls.close()
     assert checked.result() == [name]
+
+
+def test_a_signal_handler_may_shut_it_down_in_the_midst_of_a_submission(qapp: QCoreApplication) -> None:
+    shut_down_amid_submissions(lambda: QtExecutor(3), disturbed)
+    qapp.processEvents()  # what was put off to then

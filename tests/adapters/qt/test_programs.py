@@ -190,3 +190,26 @@ def test_ctrl_c_in_the_schedulers_own_code_leaves_the_loop() -> None:
         """
     )
     assert (code, out, error) == (0, "130 False\n", "")
+
+
+def test_an_executor_that_is_dropped_before_its_threads_have_ended() -> None:
+    code, out, error = run_program(
+        """
+        from BINDING.QtCore import QCoreApplication
+        from schedcore.adapters.qt import QtExecutor, threads
+        from schedcore.testing.executor_suite import RecordingHost, make_run
+
+        app = QCoreApplication([])
+        most = 0
+        for _ in range(300):
+            executor = QtExecutor()
+            executor.start(RecordingHost(), "default")
+            executor.submit([make_run(int)])
+            executor.shutdown(wait=False)
+            del executor
+            app.processEvents()
+            most = max(most, len(threads._in_use))
+        print("end", most < 100)
+        """
+    )
+    assert (code, out, error) == (0, "end True\n", "")

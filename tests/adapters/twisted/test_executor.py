@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from functools import partial
 from itertools import groupby
 
 import pytest
@@ -19,6 +18,7 @@ from schedcore.testing.executor_suite import (
     executor_behaviours,
     make_run,
 )
+from tests.adapters.interrupted import shut_down_amid_submissions
 from tests.interrupting import disturbed
 
 TRAITS = ExecutorTraits(workers=3)
@@ -94,22 +94,4 @@ def test_what_a_reactor_never_came_to_begins_on_the_next_one(io: ReactorThread) 
 
 
 def test_a_signal_handler_may_shut_it_down_in_the_midst_of_a_submission(io: ReactorThread) -> None:
-    def is_interrupted(at: int) -> bool:
-        host = RecordingHost()
-        executor = TwistedExecutor(3, reactor=io.reactor)
-        executor.start(host, "default")
-
-        def submit() -> None:
-            # Refused, if it was shut down before.
-            with suppress(RuntimeError):
-                executor.submit([make_run(os.getpid)])
-
-        interrupted = io.call(disturbed, submit, lambda: executor.shutdown(wait=False), at)
-        executor.shutdown()
-        assert executor.live_runs() == []
-        return interrupted
-
-    at = 1
-    while is_interrupted(at):
-        at += 1
-    assert at > 10
+    shut_down_amid_submissions(lambda: TwistedExecutor(3, reactor=io.reactor), partial(io.call, disturbed))
