@@ -209,6 +209,8 @@ def test_an_executor_that_is_dropped_before_its_threads_have_ended() -> None:
             del executor
             app.processEvents()
             most = max(most, len(threads._in_use))
+        while not all(each.is_idle() for each in threads._in_use):  # a thread that ends behind Python is not its fault
+            pass
         print("end", most < 100)
         """
     )
