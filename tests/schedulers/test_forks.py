@@ -184,16 +184,23 @@ def test_what_was_about_to_begin_on_a_loop_begins_in_the_parent_alone(fork: str,
                         look_in_child()
 
         def look():
-            if len(ran) < {jobs} or not child:
-                loop.call_later(0.001, look)
-            else:
-                loop.stop()
+            if len(ran) == {jobs}:
+                if child:
+                    loop.stop()
+                    return
+                add()  # they were not all there after one tick: the machine stood still
+            loop.call_later(0.001, look)
 
-        async def main():
-            scheduler.start(paused=True)
+        def add():
+            ran.clear()
+            scheduler.pause()
             for _ in range({jobs}):
                 scheduler.add_job(job)
             scheduler.resume()
+
+        async def main():
+            scheduler.start()
+            add()
 
         async def end():
             await scheduler.shutdown()
