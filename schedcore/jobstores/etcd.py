@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from os import getpid
 from typing import Any, ClassVar, NamedTuple
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
@@ -123,6 +124,7 @@ class EtcdJobStore(KeyedStore):
         self._owner_revision = 0  # at which its key was written
         self._term = 0
         self._names_of_mine: set[str] = set()
+        self._named_by = getpid()
         self._lease = 0
         self._renewal: Renewal | None = None
 
@@ -135,7 +137,8 @@ class EtcdJobStore(KeyedStore):
     def _open(self) -> None:
         self._owner = ""
         self._term = 0
-        self._names_of_mine = set()
+        if self._named_by != getpid():  # they are those of a parent, which may have it open
+            self._names_of_mine, self._named_by = set(), getpid()
         there = [] if self._is_there() else self._range(self._prefix, _end(self._prefix), 3, keys_only=True)
         # Who has the store open now may not have come to write its version.
         if any(kv.key not in (self._owner_key, self._term_key) for kv in there):
@@ -165,7 +168,9 @@ class EtcdJobStore(KeyedStore):
         return version is not None
 
     def _take(self) -> bool:
-        """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
+        """See the base class. Names of this object's are its own, also those of an opening that was not answered; of somebody
+        else's only that of a dead process is taken.
+        """
         lease: int = self._ask("Lease/LeaseGrant", {"TTL": int(LEASE_S)}).ID
         mine = Owner().text
         holder: str | None = self._owner or None

@@ -310,6 +310,38 @@ def test_what_is_too_large_is_refused_when_it_is_added(make: Make) -> None:
 # --- a server that goes away -------------------------------------------------------------------------------------------
 
 
+def test_a_start_that_was_not_answered_is_made_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store had been taken by it, and was in use by nobody else."""
+    store = make()
+    ask, unanswered = store._transaction, [True]
+
+    def lose(*arguments: Any) -> Any:
+        answer = ask(*arguments)
+        if unanswered:
+            unanswered.pop()
+            raise TimeoutError("no answer came")
+        return answer
+
+    monkeypatch.setattr(store, "_transaction", lose)
+    scheduler = scheduler_on(store)
+    with pytest.raises(JobStoreError, match="failed to open the store") as caught:
+        scheduler.start()
+    assert caught.value.transient
+    scheduler.start()
+    assert not is_its_parents(store)
+    scheduler.shutdown()
+
+
+def is_its_parents(store: EtcdJobStore) -> bool:
+    """Whether a child of this process takes a store for its own that is open here."""
+
+    def start() -> None:
+        with pytest.raises(JobStoreInUseError):
+            store._open()
+
+    return os.waitstatus_to_exitcode(os.waitpid(in_child(start), 0)[1]) != 0
+
+
 def test_a_write_that_comes_late_is_refused(etcd: Etcd) -> None:
     """It timed out here and waits on its way: by the time that it comes the store has been taken anew."""
     place = etcd.fresh()
