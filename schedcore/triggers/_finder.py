@@ -20,7 +20,7 @@ _MINUTE_US = 60_000_000
 _HOUR_US = 60 * _MINUTE_US
 _DAY_US = DAY_S * _SECOND_US
 # Times of the day that are looked at one by one, and times at which a lattice or a window comes to them, each with its days.
-_MOST_TIMES, _MOST_MET = 96, 2048
+_MOST_TIMES, _MOST_MET = 512, 2048
 # Points of a lattice that are tried in the time of a step.
 _POINTS_OF_A_STEP = 16
 # A lattice that is coarser has few points, also where it hardly drifts: they are tried, and not days.
