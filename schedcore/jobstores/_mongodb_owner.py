@@ -11,7 +11,7 @@ from pymongo import errors as mongo_errors
 from schedcore.errors import JobStoreInUseError
 from schedcore.jobstores._mongodb_collections import Collections
 from schedcore.jobstores._mongodb_rows import Row
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
+from schedcore.jobstores._owner import LEASE_S, Owner, OwnNames, Renewal, in_use, is_gone
 
 __all__ = ["OwnedCollections"]
 
@@ -25,9 +25,12 @@ _RENEWED: Row = {"$currentDate": {"at": True}, "$inc": {"renewals": 1}}
 class OwnedCollections(Collections):
     """Collections that are written for as long as the owner's document has our name."""
 
+    _names_of_mine: OwnNames
+
     def _new_name(self) -> None:
         """Under which the store is not taken yet."""
         self._owner = Owner()
+        self._names_of_mine.add(self._owner.text)
         self._renewal: Renewal | None = None
         self._renewed = _NEVER
         # How often anybody had taken it, or tried to, when we did; and whether somebody else may have had it since we did before.
@@ -59,13 +62,14 @@ class OwnedCollections(Collections):
                     age_s = (clock["at"] - at).total_seconds()
                 except (KeyError, TypeError):
                     age_s = math.inf
-                if age_s <= LEASE_S and not is_gone(str(name)):
+                if age_s <= LEASE_S and name not in self._names_of_mine and not is_gone(str(name)):
                     if age_s < 0:
                         # The server's clock was set back: the lease begins again, or it would last for so much longer.
                         self._meta.update_one(seen, {"$set": {"at": clock["at"]}})
                     raise self._in_use(name)
             if self._meta.update_one(seen, {"$set": {"name": mine}, **_RENEWED}).matched_count:
                 self._renewed = sent
+                self._names_of_mine.keep(mine)
                 takes = int(clock.get("takes", 0))
                 # The first: all that was there has been deleted.
                 if self._renewal is not None and takes not in (1, self._takes + 1):

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from schedcore.errors import JobStoreInUseError
 
-__all__ = ["LEASE_S", "TAKING_TURNS", "Owner", "Renewal", "describe_owner", "in_use", "is_gone"]
+__all__ = ["LEASE_S", "TAKING_TURNS", "Owner", "OwnNames", "Renewal", "describe_owner", "in_use", "is_gone"]
 
 #: Seconds that a name holds without being renewed.
 LEASE_S = 30.0
@@ -45,6 +45,31 @@ class Owner:
                 "token": uuid4().hex,
             }
         )
+
+
+class OwnNames:
+    """The names under which a store object has taken its store, or tried to: whether it has may remain unknown.
+
+    They are its own also in a later opening, or a start that was not answered would keep the next one off until its lease ends.
+    In a forked child they are those of its parent, which may have the store open.
+    """
+
+    def __init__(self) -> None:
+        self._names: set[str | bytes] = set()
+        self._pid = os.getpid()
+
+    def __contains__(self, name: object) -> bool:
+        return self._pid == os.getpid() and name in self._names
+
+    def add(self, name: str | bytes) -> None:
+        """To be called before it is written."""
+        if self._pid != os.getpid():
+            self._names, self._pid = set(), os.getpid()
+        self._names.add(name)
+
+    def keep(self, name: str | bytes) -> None:
+        """Forget all others: this one is in the store, where none of them can come any more."""
+        self._names = {name}
 
 
 def _counted() -> list[str]:

@@ -11,7 +11,7 @@ import redis
 
 from schedcore.errors import JobStoreError, JobStoreInUseError
 from schedcore.jobstores._owned import OwnedStore
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
+from schedcore.jobstores._owner import LEASE_S, Owner, OwnNames, Renewal, in_use, is_gone
 from schedcore.jobstores._redis_scripts import RELEASE, RENEW, TAKE
 
 __all__ = ["SCHEMA_VERSION", "OwnedKeys"]
@@ -41,7 +41,7 @@ class OwnedKeys(OwnedStore):
         self._release = self._redis.register_script(RELEASE)
         self._owner = Owner()
         self._renewal: Renewal | None = None
-        self._names_of_mine: set[bytes] = set()
+        self._names_of_mine = OwnNames()
 
     def _is_there(self) -> bool:
         """Whether there are keys of ours. Raises for those of another version."""
@@ -85,7 +85,7 @@ class OwnedKeys(OwnedStore):
         return whose is not None
 
     def _take(self) -> bool:
-        """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
+        """See the base class. Of names that are not this object's own, only that of a dead process is taken."""
         owner = Owner()
         mine = owner.text.encode()
         holder = b""
@@ -98,7 +98,8 @@ class OwnedKeys(OwnedStore):
             holder, last = self._take_lease(keys=keys, args=args)
             if holder == mine:
                 alone = last in self._names_of_mine
-                self._owner, self._names_of_mine = owner, {mine}
+                self._owner = owner
+                self._names_of_mine.keep(mine)
                 return alone
             if not holder:
                 raise self._other_version(last)

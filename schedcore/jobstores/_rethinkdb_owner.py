@@ -8,7 +8,7 @@ from typing import Any
 from rethinkdb import r  # type: ignore[import-untyped, unused-ignore]
 
 from schedcore.errors import JobStoreInUseError
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
+from schedcore.jobstores._owner import LEASE_S, Owner, OwnNames, Renewal, in_use, is_gone
 from schedcore.jobstores._rethinkdb_rows import Row
 from schedcore.jobstores._rethinkdb_tables import Tables
 from schedcore.jobstores._rethinkdb_terms import field, text
@@ -20,9 +20,15 @@ class OwnedTables(Tables):
     """Tables that are written for as long as the owner's row has our name."""
 
     _owner: Owner
+    _names_of_mine: OwnNames
     _renewal: Renewal | None
     #: Whether somebody else had it since we took it, and did not let go.
     _had_by_others: bool
+
+    def _new_name(self) -> None:
+        """Under which the store is not taken yet."""
+        self._owner = Owner()
+        self._names_of_mine.add(self._owner.text)
 
     def _take(self) -> None:
         mine = self._owner.text
@@ -36,8 +42,9 @@ class OwnedTables(Tables):
                 self._had_by_others = True
             name = self._holder()
             if name == mine:
+                self._names_of_mine.keep(mine)
                 return
-            if not is_gone(name):
+            if name not in self._names_of_mine and not is_gone(name):
                 break
             gone = name
         raise self._in_use(name)

@@ -13,7 +13,7 @@ from kazoo.exceptions import KazooException, NoAuthError  # type: ignore[import-
 from kazoo.handlers.threading import KazooTimeoutError  # type: ignore[import-untyped]
 
 from schedcore.errors import JobStoreError, JobStoreInUseError
-from schedcore.jobstores._owner import Owner, in_use, is_gone
+from schedcore.jobstores._owner import Owner, OwnNames, in_use, is_gone
 from schedcore.jobstores._zookeeper_client import first_error
 from schedcore.jobstores._zookeeper_nodes import Nodes
 
@@ -26,10 +26,11 @@ _TRIES = 10
 class OwnedNodes(Nodes):
     """Nodes that are written for as long as the owner's is ours."""
 
+    _names_of_mine: OwnNames
+
     def _reset(self) -> None:
         super()._reset()
         self._owner = b""
-        self._names_of_mine: set[bytes] = set()
         self._term = -1
 
     def _state_changed(self, state: str) -> None:
@@ -56,7 +57,7 @@ class OwnedNodes(Nodes):
                 self._doubt = True  # who writes next is told
 
     def _take(self) -> bool:
-        """See the base class. Names of this object's are its own; of somebody else's only that of a dead process is taken."""
+        """See the base class. Of names that are not this object's own, only that of a dead process is taken."""
         mine = Owner().text.encode()
         for _ in range(_TRIES):
             held, term, schema = self._look([self._owner_path, self._term_path, self._schema_path])
@@ -80,7 +81,8 @@ class OwnedNodes(Nodes):
             last = results[-1]
             if not isinstance(last, Exception):
                 alone: bool = last.version == self._term + 1
-                self._owner, self._term, self._names_of_mine = mine, last.version, {mine}
+                self._owner, self._term = mine, last.version
+                self._names_of_mine.keep(mine)
                 return alone
             refused = first_error(results)
             if refused is not None and isinstance(refused[1], NoAuthError):

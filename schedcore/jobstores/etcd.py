@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from os import getpid
 from typing import Any, ClassVar, NamedTuple
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError, MissingExtraError, error_text
@@ -29,7 +28,7 @@ from schedcore.jobstores._clients import given_client
 from schedcore.jobstores._documents_doc import is_text
 from schedcore.jobstores._keyed import KeyedStore
 from schedcore.jobstores._keyed_keys import DIGITS, OFFSET_US, Key, Kind, Named, Op, Step, Tree
-from schedcore.jobstores._owner import LEASE_S, Owner, Renewal, in_use, is_gone
+from schedcore.jobstores._owner import LEASE_S, Owner, OwnNames, Renewal, in_use, is_gone
 from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
 
@@ -123,8 +122,7 @@ class EtcdJobStore(KeyedStore):
         self._owner = ""
         self._owner_revision = 0  # at which its key was written
         self._term = 0
-        self._names_of_mine: set[str] = set()
-        self._named_by = getpid()
+        self._names_of_mine = OwnNames()
         self._lease = 0
         self._renewal: Renewal | None = None
 
@@ -137,8 +135,6 @@ class EtcdJobStore(KeyedStore):
     def _open(self) -> None:
         self._owner = ""
         self._term = 0
-        if self._named_by != getpid():  # they are those of a parent, which may have it open
-            self._names_of_mine, self._named_by = set(), getpid()
         there = [] if self._is_there() else self._range(self._prefix, _end(self._prefix), 3, keys_only=True)
         # Who has the store open now may not have come to write its version.
         if any(kv.key not in (self._owner_key, self._term_key) for kv in there):
@@ -168,9 +164,7 @@ class EtcdJobStore(KeyedStore):
         return version is not None
 
     def _take(self) -> bool:
-        """See the base class. Names of this object's are its own, also those of an opening that was not answered; of somebody
-        else's only that of a dead process is taken.
-        """
+        """See the base class. Of names that are not this object's own, only that of a dead process is taken."""
         lease: int = self._ask("Lease/LeaseGrant", {"TTL": int(LEASE_S)}).ID
         mine = Owner().text
         holder: str | None = self._owner or None
@@ -189,7 +183,8 @@ class EtcdJobStore(KeyedStore):
             if answer.succeeded:
                 before: int = answer.responses[1].response_put.prev_kv.version
                 last, self._term = self._term, before + 1
-                self._owner, self._lease, self._names_of_mine = mine, lease, {mine}
+                self._owner, self._lease = mine, lease
+                self._names_of_mine.keep(mine)
                 self._owner_revision = answer.header.revision
                 if not before:
                     # All that was there has gone: who comes next has to know what is written from now on.

@@ -40,7 +40,7 @@ from typing import Any, ClassVar
 from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError
 from schedcore.jobstores._documents_decided import decided, ended, pack_decided, record_key
 from schedcore.jobstores._documents_doc import Change, Doc, is_text
-from schedcore.jobstores._owner import Renewal
+from schedcore.jobstores._owner import OwnNames, Renewal
 from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
 
@@ -147,6 +147,7 @@ class MongoDBJobStore(History):
         finally:
             if self._given is None:
                 probe.close()
+        self._names_of_mine = OwnNames()
         self._new_name()
 
     def _reset(self) -> None:

@@ -144,7 +144,6 @@ class RedisJobStore(History):
     # -- opening and closing ---------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._names_of_mine = set()
         self._check_keys(there=self._is_there())
         self._ask_for_rights()
         self._take()

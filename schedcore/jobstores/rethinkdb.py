@@ -37,7 +37,7 @@ from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraErro
 from schedcore.job import JobState
 from schedcore.jobstores._documents_decided import decided, ended, record_key
 from schedcore.jobstores._documents_doc import Change, Doc, unpack_doc
-from schedcore.jobstores._owner import Owner, Renewal
+from schedcore.jobstores._owner import OwnNames, Renewal
 from schedcore.jobstores._payload import Oversized
 from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
@@ -127,7 +127,8 @@ class RethinkDBJobStore(History):
                 raise ConfigurationError(f"{name} must be a name of letters, digits, - and _, not {value!r}")
         given = None if client is None else given_connection(client, connect_args)
         self._name_tables(database, table, Line(given, checked(connect_args)))
-        self._owner = Owner()
+        self._names_of_mine = OwnNames()
+        self._new_name()
         self._renewal = None
         self._had_by_others = False
 
@@ -144,7 +145,7 @@ class RethinkDBJobStore(History):
     # -- opening and closing ----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._owner = Owner()
+        self._new_name()
         self._had_by_others = False
         self._make_tables()
         there = self._is_there()

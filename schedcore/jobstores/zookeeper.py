@@ -30,6 +30,7 @@ try:
     from kazoo.client import KazooClient, KazooState  # type: ignore[import-untyped]
     from kazoo.exceptions import NodeExistsError, NoNodeError, NotEmptyError  # type: ignore[import-untyped]
 
+    from schedcore.jobstores._owner import OwnNames
     from schedcore.jobstores._zookeeper_client import (
         FAILURES,
         TIMEOUT_S,
@@ -124,6 +125,7 @@ class ZooKeeperJobStore(Timelines):
         self._owner_path = f"{self._path}/owner"
         self._term_path = f"{self._path}/term"
         self._schema_path = f"{self._path}/schema"
+        self._names_of_mine = OwnNames()
         self._connected = threading.Event()
         self._made_client = client is None
         self._cut_s = 0.0

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import NamedTuple
 
 from schedcore.errors import JobStoreError
@@ -18,10 +18,18 @@ from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
 from schedcore.jobstores.base import JobStore
 from schedcore.schedulers._health import StoreHealth
 from schedcore.testing import EventLog, VirtualScheduler
-from tests.jobstores.load import Load, work
+from tests.jobstores.load import Load, answered, scheduler_on, work
 from tests.services import Proxy, Service
 
-__all__ = ["breaks", "is_cut_and_refused", "is_killed", "loses_its_data", "refuses_for_a_minute", "stops"]
+__all__ = [
+    "breaks",
+    "is_cut_and_refused",
+    "is_killed",
+    "loses_its_data",
+    "refuses_for_a_minute",
+    "starts_unanswered",
+    "stops",
+]
 
 # Seconds for what takes a few at most.
 DEADLINE_S = 60.0
@@ -145,6 +153,28 @@ def is_cut_and_refused(proxy: Proxy, store: JobStore) -> None:
     proxy.accept()
     _wait_for_recovery(load, since_us, before)
     load.check()
+
+
+def starts_unanswered(proxy: Proxy, store: JobStore) -> None:
+    """A start loses the server in the midst of it: before its first answer, after one, after two, … until it is through. The same
+    object starts again as soon as the server is there, whatever of the start before the server had done without anybody knowing.
+    """
+    for pieces in count():
+        scheduler = scheduler_on(store)
+        proxy.answer(pieces)
+        failed = None
+        try:
+            scheduler.start(paused=True)
+        except JobStoreError as error:
+            failed = error
+        proxy.accept()
+        if failed is not None:
+            assert failed.transient, failed
+            answered(scheduler.start)
+        scheduler.shutdown()
+        if failed is None:
+            assert pieces > 1
+            return
 
 
 def refuses_for_a_minute(proxy: Proxy, store: JobStore) -> None:

@@ -785,6 +785,10 @@ class ServerTests:
         # Longer than any limit on a call, and several attempts.
         away.stops(server, SQLAlchemyJobStore(place.url, timeout=1.0), 10.0)
 
+    def test_a_start_is_not_answered(self, place: Place) -> None:
+        with Proxy(place.port) as proxy:
+            away.starts_unanswered(proxy, SQLAlchemyJobStore(place.by_way_of(proxy.port).url))
+
     @pytest.mark.slow
     def test_connections_are_cut_and_refused(self, place: Place) -> None:
         with Proxy(place.port) as proxy:

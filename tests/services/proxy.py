@@ -30,6 +30,9 @@ class Proxy:
         self._flows: dict[asyncio.Task[None], list[socket.socket]] = {}
         self._flowing = asyncio.Event()
         self._listens = False
+        # Pieces that are passed on still of what the server says, where they are counted.
+        self._pieces: int | None = None
+        self._ends: asyncio.Task[None] | None = None
         self.port = 0
         self._door = self._bound()
         self._loop = asyncio.new_event_loop()
@@ -48,6 +51,12 @@ class Proxy:
     def stall(self) -> None:
         """Connections stay, and new ones are accepted, but nothing comes through. What is sent waits for ``accept``."""
         self._do(self._stall())
+
+    def answer(self, pieces: int) -> None:
+        """Pass on so many pieces of what the server says; with the next one refuse all, as where no server is. What was asked is
+        done by then, and nobody is told.
+        """
+        self._do(self._answer(pieces))
 
     def cut(self) -> None:
         """Reset all connections that there are; new ones are as they were."""
@@ -84,6 +93,7 @@ class Proxy:
         return bound
 
     async def _accept(self) -> None:
+        self._pieces = None
         self._flowing.set()
         if not self._listens:
             self._listens = True
@@ -93,6 +103,10 @@ class Proxy:
     async def _stall(self) -> None:
         await self._accept()
         self._flowing.clear()
+
+    async def _answer(self, pieces: int) -> None:
+        await self._accept()
+        self._pieces, self._ends = pieces, None
 
     async def _refuse(self) -> None:
         if self._listens:
@@ -130,12 +144,18 @@ class Proxy:
         await self._flowing.wait()
         await self._loop.sock_connect(far, (HOST, self._target))
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._pass(near, far))
-            both.create_task(self._pass(far, near))
+            both.create_task(self._pass(near, far, answers=False))
+            both.create_task(self._pass(far, near, answers=True))
 
-    async def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+    async def _pass(self, source: socket.socket, sink: socket.socket, *, answers: bool) -> None:
         while chunk := await self._loop.sock_recv(source, 1 << 16):
             await self._flowing.wait()
+            if answers and self._pieces is not None:
+                if not self._pieces:
+                    # By a task of its own, which cuts this one, too.
+                    self._ends = self._ends or self._loop.create_task(self._refuse())
+                    await asyncio.sleep(DO_S)
+                self._pieces -= 1
             await self._loop.sock_sendall(sink, chunk)
         await self._flowing.wait()
         with contextlib.suppress(OSError):

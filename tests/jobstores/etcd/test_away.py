@@ -41,6 +41,10 @@ def test_the_server_is_killed(etcd: Etcd, make: Make) -> None:
     away.is_killed(etcd, make())
 
 
+def test_a_start_is_not_answered(distant: tuple[Proxy, EtcdJobStore]) -> None:
+    away.starts_unanswered(*distant)
+
+
 def test_connections_are_cut_and_refused(distant: tuple[Proxy, EtcdJobStore]) -> None:
     away.is_cut_and_refused(*distant)
 

@@ -24,13 +24,12 @@ class Line(Proxy):
     def __init__(self, target: int, *, answers: bool) -> None:
         self.left: float = math.inf
         self.is_cut = False
-        self._answers = answers
+        self._counts_answers = answers
         super().__init__(target)
 
-    async def _pass(self, source: socket.socket, sink: socket.socket) -> None:
-        is_answer = any(source is far for _, far in self._flows.values())
+    async def _pass(self, source: socket.socket, sink: socket.socket, *, answers: bool) -> None:
         while chunk := await self._loop.sock_recv(source, 1 << 16):
-            if is_answer is self._answers:
+            if answers is self._counts_answers:
                 self.left -= 1
                 if self.left == -1:
                     self.is_cut = True

@@ -37,6 +37,14 @@ def test_the_server_is_killed(mongodb: MongoDB, make: Make) -> None:
     away.is_killed(mongodb, make(**SHORT))
 
 
+@pytest.mark.slow
+def test_a_start_is_not_answered(mongodb: MongoDB) -> None:
+    place = mongodb.fresh()
+    with Proxy(place.port) as proxy:
+        options = {**SHORT, "serverSelectionTimeoutMS": 100}
+        away.starts_unanswered(proxy, MongoDBJobStore(place.name, host=place.host, port=proxy.port, **options))
+
+
 def test_connections_are_cut_and_refused(distant: tuple[Proxy, MongoDBJobStore]) -> None:
     away.is_cut_and_refused(*distant)
 

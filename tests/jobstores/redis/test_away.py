@@ -34,6 +34,10 @@ def test_the_server_is_killed(redis_server: Redis, make: Make) -> None:
     away.is_killed(redis_server, make())
 
 
+def test_a_start_is_not_answered(distant: tuple[Proxy, RedisJobStore]) -> None:
+    away.starts_unanswered(*distant)
+
+
 def test_connections_are_cut_and_refused(distant: tuple[Proxy, RedisJobStore]) -> None:
     away.is_cut_and_refused(*distant)
 

@@ -28,6 +28,10 @@ def test_the_server_is_silent_for_a_while(make: Make, proxy: Proxy) -> None:
         pass
 
 
+def test_a_start_is_not_answered(make: Make, proxy: Proxy) -> None:
+    away.starts_unanswered(proxy, make(port=proxy.port))
+
+
 def test_connections_are_cut_and_refused(make: Make, proxy: Proxy) -> None:
     away.is_cut_and_refused(proxy, make(port=proxy.port))
 

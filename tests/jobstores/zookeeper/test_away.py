@@ -34,6 +34,14 @@ def test_the_server_is_killed(zookeeper: ZooKeeper, make: Make) -> None:
     away.is_killed(zookeeper, make())
 
 
+def test_a_start_is_not_answered(zookeeper: ZooKeeper) -> None:
+    place = zookeeper.fresh()
+    with Proxy(place.port) as proxy:
+        away.starts_unanswered(
+            proxy, ZooKeeperJobStore(f"/{place.name}", hosts=f"{place.host}:{proxy.port}", timeout=1.0)
+        )
+
+
 def test_connections_are_cut_and_refused(distant: tuple[Proxy, ZooKeeperJobStore]) -> None:
     away.is_cut_and_refused(*distant)
 
