@@ -19,6 +19,7 @@ from schedcore.events import EVENT_JOB_EXECUTED
 from schedcore.testing import EventLog
 from schedcore.testing.runtime import SchedulerTraits, Steps
 from tests.adapters.slow_store import SlowStore
+from tests.same_everywhere.denied import Denied
 
 __all__ = ["KINDS", "Gap", "RuntimeMaker", "gaps_in_a_burst", "slip_beside_a_slow_store", "slowness"]
 
@@ -34,11 +35,14 @@ RuntimeMaker = Callable[[], AbstractContextManager[Any]]
 
 
 class Gap(NamedTuple):
-    """From one tick to the next (s), and for how much of that this process had a processor."""
+    """From one tick to the next (s), for how much of that this process had a processor, and for how much of it the loop's thread
+    was denied one.
+    """
 
     began_s: float
     ended_s: float
     busy_s: float
+    denied_s: float
 
     @property
     def length_s(self) -> float:
@@ -46,7 +50,8 @@ class Gap(NamedTuple):
 
     @property
     def ours_s(self) -> float:
-        return min(self.length_s, self.busy_s)
+        """For how much of it (s) this process kept its loop: in the loop's thread, or in one that had the interpreter."""
+        return max(0.0, min(self.length_s - self.denied_s, self.busy_s))
 
 
 class Ticker:
@@ -60,17 +65,22 @@ class Ticker:
         runtime.call(self._begin)
 
     def _begin(self) -> None:
+        self._denied = Denied()
+        self._wait()
+
+    def _wait(self) -> None:
         self._last_s, self._last_busy_s = time.monotonic(), time.process_time()
         self._runtime.call_later(TICK_S, self._tick)
 
     def _tick(self) -> None:
         now_s, busy_s = time.monotonic(), time.process_time()
-        self.gaps.append(Gap(self._last_s, now_s, busy_s - self._last_busy_s))
-        self._last_s, self._last_busy_s = now_s, busy_s
+        # To ask is a call into the system, for which others get the interpreter. It is in no gap.
+        self.gaps.append(Gap(self._last_s, now_s, busy_s - self._last_busy_s, self._denied.lap_s()))
         if self._stops:
+            self._denied.close()
             self._stopped.set()
         else:
-            self._runtime.call_later(TICK_S, self._tick)
+            self._wait()
 
     def stop(self) -> list[Gap]:
         """All gaps; the one that is not over is waited for."""

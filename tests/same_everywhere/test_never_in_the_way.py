@@ -3,8 +3,8 @@
 He is a ticker (``neighbour``), and the machine has others to serve as well; so what is found is held against what cannot be the
 scheduler's doing. *With a slow store*, a ticker by itself runs on a loop of its own at the same time: what keeps that waiting
 keeps any other. *With much due* the threads that run jobs would hold up that one too, and a gap counts as far as this process had
-a processor in it, and on a machine that computes half as fast it may be twice as long. The best of a few tries counts, because a
-neighbour of ours on the machine may use all of it for a while.
+a processor in it and the loop's thread was not denied one (``denied``), and on a machine that computes half as fast it may be
+twice as long. The best of a few tries counts, because a neighbour of ours on the machine may use all of it for a while.
 """
 
 from __future__ import annotations
