@@ -5,8 +5,9 @@ Each framework's part is in ``benchmarks/_frameworks``. The jobs are of the kind
 
 Besides, for these and asyncio, what a scheduler keeps others on its loop from: ``gap_ms`` is the longest time for which a ticker
 of 10 ms had no turn while 50,000 jobs that were due at once ran, and ``own_gap_ms`` the longest as far as this process had a
-processor in it, and its loop was denied none; ``slip_ms`` is by how much a ticker was late at worst, beyond what one by itself was at that time, beside a
-scheduler whose job store takes 500 ms for each call. These are what ``tests/same_everywhere`` judges, measured by the same code.
+processor in it and its loop was denied none; ``slip_ms`` is by how much a ticker was late at worst, beyond what one by itself was
+at that time, beside a scheduler whose job store takes 500 ms for each call. These are what ``tests/same_everywhere`` judges,
+measured by the same code.
 """
 
 from __future__ import annotations
