@@ -114,10 +114,12 @@ class JobEntry(NamedTuple):
 class Arrival:
     """Tells the handles on a pending job where that stands, once it is in its store."""
 
-    __slots__ = ("entry",)
+    __slots__ = ("entry", "sent")
 
     def __init__(self) -> None:
         self.entry: JobEntry | None = None
+        #: What the store was given and did not answer: it may be there.
+        self.sent: JobEntry | None = None
 
 
 class JobKeeper(Protocol):

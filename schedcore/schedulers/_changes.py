@@ -149,7 +149,7 @@ class Changes:
         """Put it off, if it cannot be done here and now; otherwise it may be."""
         pumps = self._put_off_to(job_id, jobstore, asks=False)
         if pumps:
-            self._put_off(job_id, pumps, "remove_job", lambda pump: self._remove_stored(pump, job_id))
+            self._put_off(job_id, pumps, "remove_job", lambda pump: self._remove_stored(pump, job_id), removes=True)
             return True
         self.make_way(jobstore)
         return False
@@ -225,10 +225,13 @@ class Changes:
                     return [pump] if others_code or pump.orders else []
         return [pump for pump in pumps if pump.store.traits.blocking]
 
-    def _put_off(self, job_id: str, pumps: list[Pump], what: str, make: Callable[[Pump], object]) -> Job:
+    def _put_off(
+        self, job_id: str, pumps: list[Pump], what: str, make: Callable[[Pump], object], *, removes: bool = False
+    ) -> Job:
         """Have a worker thread make this change in the store that has the job; returns a handle that reads the job when it is
         looked at.
         """
+        unanswered: list[str] = []
 
         def make_where_it_is() -> None:
             for pump in pumps:
@@ -236,8 +239,14 @@ class Changes:
                     make(pump)
                 except JobLookupError:
                     continue
+                except BaseException:
+                    unanswered.append(pump.alias)
+                    raise
                 return
-            raise JobLookupError(job_id)
+            if not (removes and unanswered):
+                raise JobLookupError(job_id)
+            # It was there until a store did not answer.
+            self._scheduler._reports.removed(unanswered[0], job_id)
 
         pumps[0].put_off(Order(f"{what}({job_id!r})", make_where_it_is))
         return UnreadJob(self._scheduler, pumps[0].alias, job_id)

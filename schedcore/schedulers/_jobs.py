@@ -15,6 +15,7 @@ from schedcore._forks import notice_fork
 from schedcore.clock import Now
 from schedcore.engine import dispatch_us, first_fire
 from schedcore.errors import (
+    ConflictingIdError,
     InvalidTriggerError,
     JobLookupError,
     NeverFiresError,
@@ -29,7 +30,7 @@ from schedcore.events import (
     JobBrokenEvent,
     JobEvent,
 )
-from schedcore.job import Arrival, Job, JobEntry, JobRecord, JobState
+from schedcore.job import Arrival, Job, JobEntry, JobRecord, JobState, func_ref_of
 from schedcore.run import Skip, skip_record
 from schedcore.schedulers._definition import UNSET, NextRun, seeded, stable_id
 from schedcore.schedulers._left_out import LeftOut
@@ -312,7 +313,7 @@ class Jobs:
         }
         now = self._scheduler._timeline.now()
         added: list[JobEntry] = []
-        fresh: list[JobEntry] = []
+        fresh: list[Pending] = []
         stored: list[JobEntry] = []
         starting = (
             self._scheduler.running
@@ -337,8 +338,7 @@ class Jobs:
                 self._job_refused(pump.alias, pending.job.id, contained(error))
                 continue
             if not placed.replace:
-                assert placed.entry is not None
-                fresh.append(placed.entry)
+                fresh.append(placed)
                 continue
             try:
                 entry, code = self.store(pump, placed, now)
@@ -352,13 +352,7 @@ class Jobs:
                     raise
                 self._job_refused(pump.alias, pending.job.id, error)
         if fresh:
-            try:
-                self._hand_over(pump, fresh)
-                added += fresh
-            except UsageError:
-                if starting:
-                    raise
-                added += self._add_one_by_one(pump, fresh)
+            added += self._add_fresh(pump, fresh, now, starting)
         gone = self.waiting.stored(pump.alias, waiting)
         for entry in (*stored, *added):
             if not self.waiting.has(pump.alias, entry.job.id):
@@ -375,15 +369,44 @@ class Jobs:
             return pending
         return pending._replace(entry=self.placed(pending.job, pending.next_run, now))
 
-    def _add_one_by_one(self, pump: Pump, entries: list[JobEntry]) -> list[JobEntry]:
-        added: list[JobEntry] = []
-        for entry in entries:
+    def _add_fresh(self, pump: Pump, fresh: list[Pending], now: Now, starting: bool) -> list[JobEntry]:
+        """Add jobs together; where one is refused, those that are not. In ``start`` that is raised."""
+        entries = [pending.entry for pending in fresh if pending.entry is not None]
+        try:
             try:
-                self._hand_over(pump, [entry])
-                added.append(entry)
-            except UsageError as error:
-                self._job_refused(pump.alias, entry.job.id, error)
-        return added
+                self._hand_over(pump, entries)
+                return entries
+            except UsageError:
+                if starting and not any(pending.arrival.sent for pending in fresh):
+                    raise
+            added: list[JobEntry] = []
+            for pending in fresh:
+                try:
+                    added.append(self._add_one(pump, pending, now))
+                except UsageError as error:
+                    if starting:
+                        raise
+                    self._job_refused(pump.alias, pending.job.id, error)
+            return added
+        except BaseException:
+            for pending in fresh:
+                pending.arrival.sent = pending.entry
+            raise
+
+    def _add_one(self, pump: Pump, pending: Pending, now: Now) -> JobEntry:
+        assert pending.entry is not None
+        try:
+            self._hand_over(pump, [pending.entry])
+            return pending.entry
+        except ConflictingIdError:
+            sent = pending.arrival.sent
+            found = None if sent is None else pump.store.get_entry(pending.job.id)
+            if sent is None or found is None or not _is_same(found, sent):
+                raise
+        # The store has taken it, and did not answer. It may have been changed since.
+        told, _ = self._left_out.of([sent])
+        self._left_out.is_on_record(pump.alias, told)
+        return self.store(pump, pending._replace(replace=True), now)[0]
 
     def _job_refused(self, alias: str, job_id: str, error: Exception) -> None:
         text = str(error) if isinstance(error, UsageError) else f"its trigger raised {error_text(error)}"
@@ -545,6 +568,20 @@ class Jobs:
                     self._scheduler._reports.bus.post(JobEvent(EVENT_JOB_MODIFIED, entry.job.id, pump.alias))
         pump.touched = True
         self._scheduler._ask()
+
+
+def _is_same(stored: JobEntry, entry: JobEntry) -> bool:
+    """Whether this is what a store was given."""
+    mine, its = entry.job, stored.job
+    try:
+        return (
+            stored[1:] == entry[1:]
+            and func_ref_of(its) == func_ref_of(mine)
+            and (its.args, dict(its.kwargs), its.policy) == (mine.args, dict(mine.kwargs), mine.policy)
+            and its.trigger == mine.trigger
+        )
+    except Exception:  # noqa: BLE001  # what arguments and triggers say to that is anybody's code
+        return False
 
 
 def never(trigger: EngineTrigger) -> NeverFiresError:

@@ -6,10 +6,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from schedcore.errors import UsageError, contained
+from schedcore.errors import JobStoreError, UsageError, contained
 from schedcore.jobstores.base import JobStore
 
 __all__ = ["Order", "Orders"]
+
+# How often an order is tried while its store answers all else. A connection that is cut fails the one that was on it; a change
+# that cuts each connection, because it is larger than the server takes, fails for ever.
+_TRIES = 3
 
 
 class Order(NamedTuple):
@@ -25,6 +29,7 @@ class Orders:
     def __init__(self, complain: Callable[[Order, Exception], None]) -> None:
         self._complain = complain
         self._waiting: deque[Order] = deque()
+        self._tried = 0  # how often the first of them was, while the store answered
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -45,8 +50,12 @@ class Orders:
             except UsageError as error:
                 self._complain(order, error)
             except BaseException as error:  # noqa: BLE001  # a store or a trigger may be anybody's code
-                # A store that is down raises again here, and the order is carried out when it is back. One that answers is not
-                # what failed.
+                # A store that is down raises again here, and the order is carried out when it is back. One that answers may
+                # have been away for a moment, or is not what failed.
                 store.next_due()
+                self._tried += 1
+                if isinstance(error, JobStoreError) and error.transient and self._tried < _TRIES:
+                    continue
                 self._complain(order, contained(error))
             self._waiting.popleft()
+            self._tried = 0

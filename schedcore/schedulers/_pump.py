@@ -336,9 +336,8 @@ class Pump:
             if store.traits.blocking:
                 now = scheduler._timeline.now()
             if self._correct:
-                self._correct = False
                 self._looks = True
-                rearrange(self.store, now, scheduler._random, self._complain, calendar=True)
+                self._rearrange(now)
             opens = self.notes.compare(now, scheduler._random, self._complain)
             limit = BATCH
             if store.traits.blocking:
@@ -358,6 +357,15 @@ class Pump:
         # Else when what is due now was handed over; but after a failure the step is well only if this is, too.
         if store.traits.blocking or not self.health.ok or result.undecided:
             result.due = self._next_due(result, now)
+
+    def _rearrange(self, now: Now) -> None:
+        # Before it is done, because the clock may be corrected once more meanwhile.
+        self._correct = False
+        try:
+            rearrange(self.store, now, self.scheduler._random, self._complain, calendar=True)
+        except BaseException:
+            self._correct = True
+            raise
 
     def _next_due(self, result: CycleResult, now: Now) -> Due:
         """What is due next. A store is asked only when that may be something else than it was: not if runs merely ended."""
@@ -391,8 +399,7 @@ class Pump:
             try:
                 result.added = self.write_changes()
                 if self._correct and self.scheduler._dispatches:
-                    self._correct = False
-                    rearrange(self.store, now, self.scheduler._random, self._complain, calendar=True)
+                    self._rearrange(now)
                 result.due = self.store.next_due()
             except BaseException as error:  # noqa: BLE001  # a trigger or a store may be anybody's code
                 result.error = contained(error)

@@ -18,11 +18,12 @@ A fire time that has a run on record is not run again by any of them: the store'
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 
 from schedcore.clock import Now
 from schedcore.engine import dispatch_us, first_fire
-from schedcore.errors import SchedcoreError, contained
+from schedcore.errors import UsageError, contained
 from schedcore.job import JobEntry, JobState
 from schedcore.jobstores.base import JobStore
 
@@ -46,40 +47,56 @@ def rearrange(
     zones: Literal["all", "told"] | None = None,
 ) -> None:
     """Compute next fire times afresh: earlier ones of ``calendar`` or ``elapsed`` jobs; any of calendar jobs for ``zones``,
-    of all or of those whose trigger tells that it was stored with other zone data.
+    of all or of those whose trigger tells that it was stored with other zone data. Raises what the store raises when it fails; to
+    do it all again is harmless.
     """
     last: JobEntry | None = None
     while True:
         page = store.list_entries(last, _PAGE)
         for entry in page:
-            trigger = entry.job.trigger
-            if entry.state is not JobState.ACTIVE or entry.fire_us is None:
-                continue
-            other_zones = trigger.follows_zone_data if zones == "all" else zones == "told" and trigger.zone_data_changed
-            if not (elapsed if trigger.elapsed else (calendar and not trigger.single) or other_zones):
-                continue
             try:
-                now_us = now.steady_us if trigger.elapsed else now.wall_us
-                fire_us = first_fire(trigger, now_us)
-                if trigger.elapsed:
-                    # A grid that begins where the clock was wrong begins again now, if nobody named that start.
-                    again = trigger.anchored(now_us)
-                    again_us = first_fire(again, now_us)
-                    if again_us is not None and (fire_us is None or again_us < fire_us):
-                        trigger, fire_us = again, again_us
-                if fire_us is None or fire_us == entry.fire_us:
-                    continue
-                later = other_zones and not trigger.elapsed and entry.fire_us > now.wall_us
-                if fire_us > entry.fire_us and not later:
-                    continue
-                due_us = dispatch_us(trigger, fire_us, draw, entry.job.id)
-                job = entry.job if trigger is entry.job.trigger else entry.job._replace(trigger=trigger)
-                store.replace_entry(entry, entry._replace(job=job, fire_us=fire_us, due_us=due_us))
-            except SchedcoreError:
-                # It was removed meanwhile.
-                continue
+                moved = _moved(entry, now, draw, calendar=calendar, elapsed=elapsed, zones=zones)
             except BaseException as error:  # noqa: BLE001  # a trigger is anybody's code
                 complain(entry, contained(error))
+                continue
+            if moved is not None:
+                # It may have been removed meanwhile. A store that fails is another matter: whoever asked has to ask again.
+                with suppress(UsageError):
+                    store.replace_entry(entry, moved)
         if len(page) < _PAGE:
             return
         last = page[-1]
+
+
+def _moved(
+    entry: JobEntry,
+    now: Now,
+    draw: Draw,
+    *,
+    calendar: bool,
+    elapsed: bool,
+    zones: Literal["all", "told"] | None,
+) -> JobEntry | None:
+    """A job at the fire time that it has now; None: where it stands it stays."""
+    trigger = entry.job.trigger
+    if entry.state is not JobState.ACTIVE or entry.fire_us is None:
+        return None
+    other_zones = trigger.follows_zone_data if zones == "all" else zones == "told" and trigger.zone_data_changed
+    if not (elapsed if trigger.elapsed else (calendar and not trigger.single) or other_zones):
+        return None
+    now_us = now.steady_us if trigger.elapsed else now.wall_us
+    fire_us = first_fire(trigger, now_us)
+    if trigger.elapsed:
+        # A grid that begins where the clock was wrong begins again now, if nobody named that start.
+        again = trigger.anchored(now_us)
+        again_us = first_fire(again, now_us)
+        if again_us is not None and (fire_us is None or again_us < fire_us):
+            trigger, fire_us = again, again_us
+    if fire_us is None or fire_us == entry.fire_us:
+        return None
+    later = other_zones and not trigger.elapsed and entry.fire_us > now.wall_us
+    if fire_us > entry.fire_us and not later:
+        return None
+    due_us = dispatch_us(trigger, fire_us, draw, entry.job.id)
+    job = entry.job if trigger is entry.job.trigger else entry.job._replace(trigger=trigger)
+    return entry._replace(job=job, fire_us=fire_us, due_us=due_us)

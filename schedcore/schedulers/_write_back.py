@@ -19,9 +19,11 @@ class WriteBack:
         self.begun: deque[tuple[Run, int]] = deque()
         # What ended, and the store did not take when it was told.
         self._unwritten: list[Finish] = []
+        # What was taken back before it began, likewise.
+        self._withdrawn: list[Run] = []
 
     def __bool__(self) -> bool:
-        return bool(self.finished or self.begun or self._unwritten)
+        return bool(self.finished or self.begun or self._unwritten or self._withdrawn)
 
     def ended_runs(self) -> list[Run]:
         """The runs that ended, and are not in the store as such. From any thread."""
@@ -35,10 +37,9 @@ class WriteBack:
             ended.append(self.finished.popleft())
         if store.traits.durable:
             # What a shutdown took back before it began stays on record: the next scheduler runs it.
-            withdrawn = [f.run for f in ended if _withdrawn(f)]
+            self._withdrawn.extend(f.run for f in ended if _withdrawn(f))
             self._unwritten.extend(f for f in ended if not _withdrawn(f))
         else:
-            withdrawn = []
             self._unwritten.extend(ended)
         if self.begun:
             over = {id(finish.run) for finish in self._unwritten}
@@ -56,8 +57,9 @@ class WriteBack:
         if self._unwritten:
             store.finish(self._unwritten)
             self._unwritten = []
-        if withdrawn:
-            store.withdraw(withdrawn)
+        if self._withdrawn:
+            store.withdraw(self._withdrawn)
+            self._withdrawn = []
         if journal is not None and mark is not None:
             journal.forget(mark)
 

@@ -1,0 +1,247 @@
+"""A job store that does what it is asked for, or does not, and is not heard of then: it happens all the same, and once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedcore.adapters.asyncio import AsyncIOScheduler
+from schedcore.engine import Claim, decide
+from schedcore.errors import ConflictingIdError, JobStoreError
+from schedcore.events import (
+    EVENT_JOB_ADDED,
+    EVENT_JOB_BROKEN,
+    EVENT_JOB_REMOVED,
+    EVENT_SCHEDULER_FAILED,
+    SchedulerEvent,
+)
+from schedcore.jobstores.base import JobStore
+from schedcore.run import Finish, Run, RunState, SkipReason
+from schedcore.schedulers._write_back import WriteBack
+from schedcore.testing import EventLog, VirtualScheduler
+from schedcore.testing._store_bench import T0 as T0_US
+from schedcore.testing._store_bench import finish_of, make_entry, now_at
+from tests.far_store import FAR, FarStore
+
+Make = Callable[..., VirtualScheduler]
+
+T0 = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def nothing(_: object = None) -> None:
+    pass
+
+
+def other(_: object = None) -> None:
+    pass
+
+
+def unanswered(store: JobStore, method: str, *, made: bool = True, times: int = 1) -> None:
+    """The next calls of a method are made, or not, and not answered."""
+    original = getattr(store, method)
+    left = times
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal left
+        lost, left = left > 0, left - 1
+        if lost and not made:
+            raise JobStoreError("default", "not made", transient=True)
+        result = original(*args, **kwargs)
+        if lost:
+            raise JobStoreError("default", "not answered", transient=True)
+        return result
+
+    setattr(store, method, call)
+
+
+# --- jobs that wait for their store -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_start_is_made_again(virtual: Make, tmp_path: Path, made: bool) -> None:
+    sql = pytest.importorskip("schedcore.jobstores.sqlalchemy", reason="needs the extra sqlalchemy")
+    store = sql.SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    unanswered(store, "add_entries", made=made)
+    scheduler = virtual(started=False, jobstores={"default": store}, start=T0)
+    log = EventLog(scheduler)
+    scheduler.add_job(nothing, "interval", seconds=10, id="a", args=["x"])
+    scheduler.add_job(nothing, "interval", seconds=10, id="b")
+    with pytest.raises(JobStoreError):
+        scheduler.start()
+    scheduler.modify_job("b", name="later")
+    scheduler.start()
+    scheduler.advance(30)
+    assert [(job.id, job.name) for job in scheduler.get_jobs()] == [("a", "nothing"), ("b", "later")]
+    for job_id in ("a", "b"):
+        times = log.executed(job_id)
+        assert len(times) in (3, 4)
+        assert len(set(times)) == len(times)
+    assert sorted(event.job_id for event in log.of(EVENT_JOB_ADDED)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("different", [{"name": "a", "func": other}, {"args": ["y"]}, {"seconds": 20}])
+def test_a_job_of_somebody_elses_is_none_of_ours(virtual: Make, tmp_path: Path, different: dict[str, Any]) -> None:
+    sql = pytest.importorskip("schedcore.jobstores.sqlalchemy", reason="needs the extra sqlalchemy")
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    job: dict[str, Any] = {"func": nothing, "trigger": "interval", "seconds": 10, "args": ["x"], "id": "a"}
+    before = virtual(started=False, jobstores={"default": sql.SQLAlchemyJobStore(url)}, start=T0)
+    before.add_job(**{**job, **different})
+    before.start()
+    before.shutdown()
+    store = sql.SQLAlchemyJobStore(url)
+    unanswered(store, "add_entries", made=False)
+    scheduler = virtual(started=False, jobstores={"default": store}, start=T0)
+    scheduler.add_job(**job)
+    with pytest.raises(JobStoreError):
+        scheduler.start()
+    with pytest.raises(ConflictingIdError):
+        scheduler.start()
+
+
+class Loop:
+    """A scheduler on a loop that runs, over a store that is far."""
+
+    def __init__(self) -> None:
+        self.store = FarStore()
+        self.scheduler = AsyncIOScheduler(
+            jobstores={"default": self.store}, timezone="UTC", jobstore_retry_interval=0.01
+        )
+        self.events: list[SchedulerEvent] = []
+
+    async def __aenter__(self) -> Loop:
+        self.scheduler.start()
+        await self.scheduler.call(self.scheduler.add_job, nothing, id="there", **FAR)
+        told = EVENT_JOB_ADDED | EVENT_JOB_REMOVED | EVENT_JOB_BROKEN | EVENT_SCHEDULER_FAILED
+        self.scheduler.add_listener(self.events.append, told)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.scheduler.shutdown()
+
+    async def wait_for(self, *codes: int) -> None:
+        """Exactly these events."""
+        async with asyncio.timeout(60):
+            while len(self.events) < len(codes) or self.scheduler._pumps["default"].has_put_off:
+                await asyncio.sleep(0.002)
+        await self.scheduler.call(lambda: None)
+        assert [event.code for event in self.events] == list(codes), self.events
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_was_added_on_a_loop_is_not_refused_because_it_is_there() -> None:
+    async with Loop() as loop:
+        unanswered(loop.store, "add_entries")
+        loop.scheduler.add_job(nothing, id="a", **FAR)
+        loop.scheduler.add_job(nothing, id="b", **FAR)
+        await loop.wait_for(EVENT_JOB_ADDED, EVENT_JOB_ADDED)
+        jobs = await loop.scheduler.call(loop.scheduler.get_jobs)
+        assert [job.id for job in jobs] == ["a", "b", "there"]
+
+
+# --- changes that were put off ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_job_is_changed_though_one_answer_is_lost(made: bool) -> None:
+    async with Loop() as loop:
+        unanswered(loop.store, "replace_entry", made=made)
+        loop.scheduler.modify_job("there", name="changed")
+        jobs = await loop.scheduler.call(loop.scheduler.get_jobs)
+        assert [job.name for job in jobs] == ["changed"]
+        assert not loop.events
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_job_is_removed_though_one_answer_is_lost(made: bool) -> None:
+    async with Loop() as loop:
+        unanswered(loop.store, "remove_job", made=made)
+        loop.scheduler.remove_job("there")
+        await loop.wait_for(EVENT_JOB_REMOVED)
+        assert await loop.scheduler.call(loop.scheduler.get_jobs) == []
+
+
+@pytest.mark.asyncio
+async def test_a_change_that_always_fails_holds_nothing_up() -> None:
+    async with Loop() as loop:
+        unanswered(loop.store, "replace_entry", made=False, times=1000)
+        loop.scheduler.modify_job("there", name="changed")
+        loop.scheduler.add_job(nothing, id="a", **FAR)
+        await loop.wait_for(EVENT_SCHEDULER_FAILED, EVENT_JOB_ADDED)
+
+
+# --- the schedule after the clock was corrected -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["list_entries", "replace_entry"])
+@pytest.mark.parametrize("made", [True, False])
+def test_a_correction_is_made_again(virtual: Make, method: str, made: bool) -> None:
+    store = FarStore()
+    scheduler = virtual(start=T0, jobstores={"default": store})
+    log = EventLog(scheduler)
+    for job_id in ("a", "b"):
+        scheduler.add_job(nothing, "cron", minute=30, id=job_id)
+    scheduler.advance(3600)
+    scheduler.clock.step(-86400)
+    unanswered(store, method, made=made)
+    scheduler.advance(3600)
+    for job_id in ("a", "b"):
+        at = T0 + timedelta(minutes=30)
+        assert log.executed(job_id) == [at, at + timedelta(hours=1) - timedelta(days=1)]
+    assert not log.of(EVENT_JOB_BROKEN)
+
+
+@pytest.mark.parametrize("method", ["list_entries", "replace_entry"])
+@pytest.mark.parametrize("made", [True, False])
+def test_a_clock_that_went_back_while_it_was_down_is_looked_at_again(
+    virtual: Make, tmp_path: Path, method: str, made: bool
+) -> None:
+    sql = pytest.importorskip("schedcore.jobstores.sqlalchemy", reason="needs the extra sqlalchemy")
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    before = virtual(start=T0, jobstores={"default": sql.SQLAlchemyJobStore(url)})
+    for job_id in ("a", "b"):
+        before.add_job(nothing, "interval", seconds=10, id=job_id)
+    before.advance(60)
+    before.shutdown()
+    store = sql.SQLAlchemyJobStore(url)
+    unanswered(store, method, made=made)
+    scheduler = virtual(started=False, start=T0 - timedelta(hours=5), jobstores={"default": store})
+    log = EventLog(scheduler)
+    scheduler.start()
+    scheduler.advance(60)
+    for job_id in ("a", "b"):
+        assert len(log.executed(job_id)) in (5, 6, 7), job_id
+    assert not log.of(EVENT_JOB_BROKEN)
+
+
+# --- what ended -------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_taken_back_is_told_later() -> None:
+    told: list[list[Run]] = []
+
+    class Store(FarStore):
+        def withdraw(self, runs: Any) -> None:
+            told.append(list(runs))
+
+    store, back = Store(), WriteBack()
+    store.start(VirtualScheduler(), "default")
+    store.add_entries([make_entry("a"), make_entry("b")])
+    claims: list[Claim] = store.acquire(now_at(T0_US), 9)
+    ended, taken = store.commit([decide(claim, T0_US) for claim in claims], T0_US).runs
+    unanswered(store, "finish", made=False)
+    back.finished.append(finish_of(ended))
+    back.finished.append(Finish(taken, RunState.SKIPPED, None, T0_US, SkipReason.SHUTDOWN))
+    with pytest.raises(JobStoreError):
+        back.write(store, [])
+    assert back
+    back.write(store, [])
+    assert told == [[taken]]
+    assert not back
+    store.shutdown()
