@@ -227,7 +227,7 @@ def _decide_in_part(claim: Claim, next_us: int, now_us: int, random: Callable[[]
             skips.append(Skip(SkipReason.CATCHUP_LIMIT, rest[0], rest[-1], len(rest)))
     else:
         fires = known[:-1]
-    if live > policy.max_instances or (live == policy.max_instances and len(fires) == 1):
+    if fires and (live > policy.max_instances or (live == policy.max_instances and len(fires) == 1)):
         skips.append(Skip(SkipReason.OVERLAP, fires[0], fires[-1], len(fires)))
         fires.clear()
     following_due_us = None if following_us is None else dispatch_us(trigger, following_us, random, job.id)

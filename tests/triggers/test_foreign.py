@@ -15,6 +15,7 @@ from schedcore.engine import Claim, decide
 from schedcore.errors import InvalidTriggerError
 from schedcore.events import EVENT_JOB_SKIPPED, JobSkippedEvent
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
+from schedcore.run import SkipReason
 from schedcore.testing import VirtualScheduler
 from schedcore.triggers import foreign as module
 from schedcore.triggers.base import BaseTrigger, EngineTrigger
@@ -185,6 +186,15 @@ def test_a_decision_waits_no_longer_than_its_patience(kind: str, policy: JobPoli
     else:
         assert made.fires == tuple(range(START_US, made.next_us, HOUR_US)[: len(made.fires)])
         assert made.next_us == made.fires[-1] + HOUR_US
+
+
+def test_one_that_is_missed_is_no_overlap_as_well(slow: Slow) -> None:
+    """Though runs of an earlier backlog wait: there is nothing left that could overlap them."""
+    record = job(slow, JobPolicy(coalesce=False, misfire_grace_us=2 * HOUR_US))
+    made = decide(Claim(record, START_US, START_US, 2, None, None), START_US + 20 * 24 * HOUR_US + 1)
+    assert made.broken is None
+    assert made.fires == ()
+    assert [skip.reason for skip in made.skips] == [SkipReason.MISFIRED]
 
 
 def test_runs_that_have_to_come_one_by_one_do_so_over_several_decisions(slow: Slow) -> None:
