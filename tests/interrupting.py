@@ -15,9 +15,11 @@ class Interrupted(BaseException):
     """What a signal handler raises."""
 
 
-def disturbed(step: Callable[[], object], intrude: Callable[[], object], at: int, within: str = "") -> bool:
-    """Take a step, and do something else at its point number ``at`` (from 1) of those in files that end with ``within``; False
-    when it has fewer.
+def disturbed(
+    step: Callable[[], object], intrude: Callable[[], object], at: int, within: str | tuple[str, ...] = ""
+) -> bool:
+    """Take a step, and do something else at its point number ``at`` (from 1) of those in files that end with ``within``, or one
+    of them; False when it has fewer.
     """
     left = at
 

@@ -8,11 +8,13 @@ then the stores are closed, listeners are told, and the loop ends.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from schedcore.errors import ConfigurationError, contained
 from schedcore.executors.base import BaseExecutor, RunExecutor
+from schedcore.jobstores.base import JobStore
 from schedcore.run import Run
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._runs import live_runs
@@ -20,7 +22,7 @@ from schedcore.schedulers._runs import live_runs
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["close", "limit_of", "quiesce", "stop_executor"]
+__all__ = ["close", "close_stores", "limit_of", "quiesce", "stop_executor", "stop_executors"]
 
 # So many jobs the log names; the number of all is beside them.
 _SOME = 5
@@ -54,13 +56,15 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         for pump in pumps:
             scheduler._runs.take_back(pump.handover.take_waiting())
         _tell_what_runs(scheduler)
-        for executor in scheduler._all_executors():
+        executors = scheduler._all_executors()
+        for executor in executors:
             scheduler._cut += stop_executor(scheduler, executor, wait, left())
         if not wait:
-            for executor in scheduler._all_executors():
+            for executor in executors:
                 scheduler._cut += stop_executor(scheduler, executor, True, left())
-        # A job store that hangs as it is opened is not left open, though the jobs were cut in time.
+        # What hangs as it is opened is not left open, though the jobs were cut in time.
         scheduler._openings.wait(None)
+        stop_executors(scheduler, [executor for executor in scheduler._all_executors() if executor not in executors])
         pumps = list(scheduler._pumps.values())
         scheduler._quiesce(pumps, left())
         for pump in pumps:
@@ -93,6 +97,21 @@ def stop_executor(scheduler: BaseScheduler, executor: BaseExecutor, wait: bool, 
     except BaseException as error:  # the others are shut down all the same
         scheduler._reports.logger.error("executor %r failed to shut down", executor, exc_info=contained(error))
     return []
+
+
+def stop_executors(scheduler: BaseScheduler, executors: Iterable[BaseExecutor]) -> None:
+    """Those that were to be used, and are not: wait for each."""
+    for executor in executors:
+        stop_executor(scheduler, executor, True, None)
+
+
+def close_stores(scheduler: BaseScheduler, stores: Iterable[JobStore]) -> None:
+    """Those that were to be used, and are not: nothing was written into them."""
+    for store in stores:
+        try:
+            store.shutdown()
+        except BaseException as error:  # the others are closed all the same
+            scheduler._reports.logger.error("job store %r failed to shut down", store, exc_info=contained(error))
 
 
 def _close_store(scheduler: BaseScheduler, pump: Pump) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from schedcore.events import (
 )
 from schedcore.executors.base import BaseExecutor
 from schedcore.jobstores.base import BaseJobStore, JobStore
-from schedcore.schedulers._closing import stop_executor
+from schedcore.schedulers._closing import close_stores, stop_executor, stop_executors
 from schedcore.schedulers._derived import as_job_store, check_executor
 from schedcore.schedulers._pump import Pump
 from schedcore.schedulers._runs import live_runs
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_executor",
     "add_jobstore",
+    "begin",
     "make_executors",
     "make_stores",
     "no_such_alias",
@@ -40,12 +41,16 @@ __all__ = [
 # Seconds for a cycle of a job store that is removed meanwhile: its server may have gone.
 _QUIESCE_S = 30.0
 
+# What is added.
+_EXECUTOR = "an executor"
+_STORE = "a job store"
+
 
 def make_executors(specs: Mapping[str, Any]) -> dict[str, BaseExecutor]:
     """The executors of a configuration, by alias. Raises ``ConfigurationError``."""
     executors = {alias: config.build(spec, plugins.EXECUTORS) for alias, spec in specs.items()}
     for alias, executor in executors.items():
-        _check(executor, BaseExecutor, f"executors.{alias}", "an executor")
+        _check(executor, BaseExecutor, f"executors.{alias}", _EXECUTOR)
         check_executor(executor)
     return executors
 
@@ -54,7 +59,7 @@ def make_stores(specs: Mapping[str, Any]) -> dict[str, JobStore]:
     """The job stores of a configuration, by alias. Raises ``ConfigurationError``."""
     stores = {alias: config.build(spec, plugins.JOBSTORES) for alias, spec in specs.items()}
     for alias, store in stores.items():
-        _check(store, BaseJobStore, f"jobstores.{alias}", "a job store")
+        _check(store, BaseJobStore, f"jobstores.{alias}", _STORE)
     return {alias: as_job_store(store) for alias, store in stores.items()}
 
 
@@ -63,22 +68,58 @@ def add_executor(
 ) -> None:
     _check_alias(alias)
     made = _make(executor, options, "executors", alias, plugins.EXECUTORS)
-    _check(made, BaseExecutor, f"executors.{alias}", "an executor")
+    _check(made, BaseExecutor, f"executors.{alias}", _EXECUTOR)
     check_executor(made)
-    with scheduler._openings.one():
+    started: list[BaseExecutor] = []
+    with scheduler._openings.one(), _reserved(scheduler, _EXECUTOR, alias), ExitStack() as undo:
+        undo.callback(stop_executors, scheduler, started)
+        undo.callback(scheduler._executors.pop, alias, None)
         with scheduler._lock:
-            if alias in scheduler._executors:
-                raise ConfigurationError(f"an executor with the alias {alias!r} exists already; remove it first")
-            scheduler._executors[alias] = made
             running = scheduler.running
+            if not running:
+                scheduler._executors[alias] = made
         if running:
-            with ExitStack() as undo:
-                undo.callback(scheduler._executors.pop, alias)
-                made.start(scheduler, alias)
-                undo.pop_all()
+            begin(made, scheduler, alias, started)
+            # Not before: it would refuse runs.
+            scheduler._executors[alias] = made
+        undo.pop_all()
     scheduler._reports.bus.publish(SchedulerEvent(EVENT_EXECUTOR_ADDED, alias))
     if running:
         scheduler._jobs.mend(alias)
+
+
+@contextmanager
+def _reserved(scheduler: BaseScheduler, what: str, alias: str) -> Iterator[None]:
+    """Keep others from adding one under the same alias meanwhile. ``ConfigurationError`` where there is one, or is to be."""
+    added, mine = scheduler._openings.added, (what, alias)
+    with ExitStack() as undo:
+        with scheduler._lock:
+            if mine in added or alias in (scheduler._executors if what == _EXECUTOR else scheduler._pumps):
+                raise ConfigurationError(f"{what} with the alias {alias!r} exists already; remove it first")
+            undo.callback(added.discard, mine)
+            added.add(mine)
+        yield
+
+
+def _take_out(scheduler: BaseScheduler, alias: str) -> Pump | None:
+    """Forget a job store, and give its pump. Others may be going through them."""
+    with scheduler._lock:
+        pumps = dict(scheduler._pumps)
+        pump = pumps.pop(alias, None)
+        scheduler._pumps = pumps
+        return pump
+
+
+def begin(one: BaseExecutor | JobStore, scheduler: BaseScheduler, alias: str, begun: list[Any]) -> None:
+    """Start an executor or a job store. It is the last of ``begun`` but where its start raised: Ctrl-C may come when it is
+    started already, or half.
+    """
+    begun.append(one)
+    try:
+        one.start(scheduler, alias)
+    except Exception:
+        begun.pop()
+        raise
 
 
 def remove_executor(scheduler: BaseScheduler, alias: str, shutdown: bool) -> None:
@@ -98,23 +139,25 @@ def add_jobstore(
 ) -> None:
     _check_alias(alias)
     made = _make(jobstore, options, "jobstores", alias, plugins.JOBSTORES)
-    _check(made, BaseJobStore, f"jobstores.{alias}", "a job store")
+    _check(made, BaseJobStore, f"jobstores.{alias}", _STORE)
     pump = Pump(scheduler, alias, scheduler._placed(as_job_store(made)))
-    with scheduler._openings.one():
+    opened: list[JobStore] = []
+    with scheduler._openings.one(), _reserved(scheduler, _STORE, alias), ExitStack() as undo:
+        undo.callback(close_stores, scheduler, opened)
+        undo.callback(_take_out, scheduler, alias)
         with scheduler._lock:
-            if alias in scheduler._pumps:
-                raise ConfigurationError(f"a job store with the alias {alias!r} exists already; remove it first")
             running = scheduler.running
             if not running:
                 # Others may be going through them.
                 scheduler._pumps = {**scheduler._pumps, alias: pump}
         if running:
             if scheduler._may_open_here(pump.store):
-                pump.store.start(scheduler, alias)
+                begin(pump.store, scheduler, alias, opened)
                 pump.opened = True
             with scheduler._lock:
                 scheduler._pumps = {**scheduler._pumps, alias: pump}
                 scheduler._look_who_is_told()
+        undo.pop_all()
     scheduler._reports.bus.publish(SchedulerEvent(EVENT_JOBSTORE_ADDED, alias))
     if running:
         scheduler._check_loop()
@@ -122,12 +165,9 @@ def add_jobstore(
 
 
 def remove_jobstore(scheduler: BaseScheduler, alias: str, shutdown: bool) -> None:
-    with scheduler._lock:
-        if alias not in scheduler._pumps:
-            raise no_such_alias("job store", alias, scheduler._pumps)
-        pumps = dict(scheduler._pumps)
-        pump = pumps.pop(alias)
-        scheduler._pumps = pumps
+    pump = _take_out(scheduler, alias)
+    if pump is None:
+        raise no_such_alias("job store", alias, scheduler._pumps)
     pump.closed = True
     scheduler._runs.removed[alias] = pump
     scheduler._runs.take_back(pump.handover.take_waiting())

@@ -15,8 +15,8 @@ from schedcore.executors.base import BaseExecutor
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import JobStore
 from schedcore.schedulers import _program
-from schedcore.schedulers._closing import stop_executor
-from schedcore.schedulers._components import no_such_alias
+from schedcore.schedulers._closing import close_stores, stop_executors
+from schedcore.schedulers._components import begin, no_such_alias
 from schedcore.schedulers._pump import Pump
 
 if TYPE_CHECKING:
@@ -36,12 +36,11 @@ def start(scheduler: BaseScheduler, paused: bool) -> None:
     with ExitStack() as undo:
         with scheduler._openings.one():
             executors, pumps = _take_up(scheduler, paused)
-            undo.callback(_undo, scheduler, scheduler._closed, started, opened)
+            undo.callback(_undo, scheduler, scheduler._closed, executors, started, opened)
             if scheduler._closed_at_exit:
                 _program.started.add(scheduler)
-            for alias, executor in executors:
-                executor.start(scheduler, alias)
-                started.append(executor)
+            for alias, executor in executors.items():
+                begin(executor, scheduler, alias, started)
             _open(scheduler, pumps, opened)
             # The system may have no thread to give. Until it has, nobody may begin another life.
             live = scheduler._run()
@@ -57,8 +56,7 @@ def _open(scheduler: BaseScheduler, pumps: list[Pump], opened: list[JobStore]) -
         if scheduler._state == STATE_STOPPED:
             break
         if scheduler._opens_stores_in_start or not pump.store.traits.blocking:
-            pump.store.start(scheduler, pump.alias)
-            opened.append(pump.store)
+            begin(pump.store, scheduler, pump.alias, opened)
             pump.opened = True
             added.append((pump.alias, pump.write_changes(not scheduler._opens_stores_in_start)))
     if scheduler._tells_in_thread:
@@ -73,7 +71,7 @@ def _open(scheduler: BaseScheduler, pumps: list[Pump], opened: list[JobStore]) -
         scheduler._reports.added(alias, entries)
 
 
-def _take_up(scheduler: BaseScheduler, paused: bool) -> tuple[list[tuple[str, BaseExecutor]], list[Pump]]:
+def _take_up(scheduler: BaseScheduler, paused: bool) -> tuple[dict[str, BaseExecutor], list[Pump]]:
     """Check that it can be started, and by nobody else from now on; what is to be started with it. Whoever adds more sees that it
     runs, and starts that.
     """
@@ -101,7 +99,7 @@ def _take_up(scheduler: BaseScheduler, paused: bool) -> tuple[list[tuple[str, Ba
             undo.callback(setattr, scheduler, "_may_start", True)
             _begin_life(scheduler, paused)
             undo.pop_all()
-        return list(scheduler._executors.items()), list(scheduler._pumps.values())
+        return dict(scheduler._executors), list(scheduler._pumps.values())
 
 
 def _begin_life(scheduler: BaseScheduler, paused: bool) -> None:
@@ -134,12 +132,30 @@ def _begin_life(scheduler: BaseScheduler, paused: bool) -> None:
     scheduler._state = STATE_PAUSED if paused else STATE_RUNNING
 
 
-def _undo(scheduler: BaseScheduler, life: threading.Event, started: list[BaseExecutor], opened: list[JobStore]) -> None:
-    """Undo what was started, unless it has been shut down since (that closes all of it), and perhaps lives again."""
+def _undo(
+    scheduler: BaseScheduler,
+    life: threading.Event,
+    executors: dict[str, BaseExecutor],
+    started: list[BaseExecutor],
+    opened: list[JobStore],
+) -> None:
+    """Undo what was started, of these executors and by others, unless it has been shut down since (that closes all of it), and
+    perhaps lives again.
+    """
     # A signal handler that shuts it down meanwhile does not wait for what this is to do.
     with scheduler._openings.one():
         if scheduler._closed is life and scheduler._begin_shutdown():
-            scheduler._undo_start(started, opened)
+            try:
+                # What others were adding meanwhile was started, because it ran.
+                scheduler._openings.wait(None)
+                ours = executors.values()
+                started += [executor for executor in scheduler._executors.values() if executor not in ours]
+                opened += [pump.store for pump in scheduler._pumps.values() if pump.opened and pump.store not in opened]
+                scheduler._undo_start(started, opened)
+            finally:
+                # Also where Ctrl-C ends this: nobody is to wait for ever.
+                scheduler._may_start = True
+                scheduler._closed.set()
 
 
 def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: list[JobStore]) -> None:
@@ -147,16 +163,14 @@ def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: li
     scheduler._state = STATE_STOPPED
     scheduler._dispatches = False
     _program.started.discard(scheduler)
-    for executor in started:
-        stop_executor(scheduler, executor, True, None)
-    for store in opened:
-        try:
-            store.shutdown()
-        except Exception:
-            scheduler._reports.logger.exception("job store %r failed to shut down", store)
-    scheduler._reports.stop()
-    scheduler._release_wakeup()
+    with ExitStack() as steps:  # all of them, also where Ctrl-C ends one; the last one first
+        steps.callback(_be_as_before, scheduler)
+        steps.callback(scheduler._release_wakeup)
+        steps.callback(scheduler._reports.stop)
+        steps.callback(close_stores, scheduler, opened)
+        steps.callback(stop_executors, scheduler, started)
+
+
+def _be_as_before(scheduler: BaseScheduler) -> None:
     scheduler._wakeup = None
     scheduler._thread_id = None
-    scheduler._closed.set()
-    scheduler._may_start = True

@@ -13,8 +13,14 @@ from typing import Any
 import pytest
 
 from schedcore.adapters.asyncio import AsyncIOScheduler
-from schedcore.errors import SchedulerAlreadyRunningError
-from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, EVENT_SCHEDULER_STARTED
+from schedcore.errors import ConfigurationError, SchedulerAlreadyRunningError
+from schedcore.events import (
+    EVENT_JOB_BROKEN,
+    EVENT_JOB_ERROR,
+    EVENT_JOB_EXECUTED,
+    EVENT_SCHEDULER_SHUTDOWN,
+    EVENT_SCHEDULER_STARTED,
+)
 from schedcore.executors.base import RunExecutor
 from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.jobstores.base import StoreHost
@@ -30,6 +36,7 @@ from schedcore.wakeup import Wakeup
 LIMIT_S = 60.0
 Meanwhile = Callable[[], object]
 Way = Callable[[BaseScheduler], None]
+Add = Callable[[BaseScheduler, list[str], Meanwhile], None]
 
 
 class Store(MemoryJobStore):
@@ -51,18 +58,26 @@ class Store(MemoryJobStore):
 class Threads(ThreadPoolExecutor):
     """Notes when it is open; something else happens while it is started."""
 
-    def __init__(self, log: list[str], meanwhile: Meanwhile = lambda: None) -> None:
+    def __init__(self, log: list[str], name: str, meanwhile: Meanwhile = lambda: None) -> None:
         super().__init__()
-        self._log, self._meanwhile = log, meanwhile
+        self._log, self._name, self._meanwhile = log, name, meanwhile
 
     def start(self, scheduler: Any, alias: str) -> None:
         self._meanwhile()
         super().start(scheduler, alias)
-        self._log.append("threads are open")
+        self._log.append(f"{self._name} is open")
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Any]:
-        self._log.append("threads are closed")
+        self._log.append(f"{self._name} is closed")
         return super().shutdown(wait, timeout)
+
+
+def a_store(scheduler: BaseScheduler, log: list[str], meanwhile: Meanwhile) -> None:
+    scheduler.add_jobstore(Store(log, "it", meanwhile), "added")
+
+
+def an_executor(scheduler: BaseScheduler, log: list[str], meanwhile: Meanwhile) -> None:
+    scheduler.add_executor(Threads(log, "it", meanwhile), "added")
 
 
 def in_this_thread(scheduler: BaseScheduler) -> None:
@@ -88,6 +103,7 @@ WAYS = [
     pytest.param(by_a_signal, marks=pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no such signal here")),
     by_another_thread,
 ]
+KINDS = [a_store, an_executor]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -120,14 +136,14 @@ def test_what_was_being_opened_is_closed_in_virtual_time(way: Way) -> None:
 def test_executors_are_shut_down_after_they_were_started(way: Way) -> None:
     log: list[str] = []
     scheduler: Any = BackgroundScheduler(
-        executors={"default": Threads(log, lambda: way(scheduler))},
+        executors={"default": Threads(log, "first", lambda: way(scheduler))},
         jobstores={"default": Store(log, "store")},
         timezone="UTC",
     )
     scheduler.start()
     scheduler.shutdown()
     assert scheduler._closed.wait(LIMIT_S)
-    assert log == ["threads are open", "threads are closed"]
+    assert log == ["first is open", "first is closed"]
 
 
 def test_a_start_that_fails_after_a_shutdown_leaves_nothing_open() -> None:
@@ -196,27 +212,97 @@ def test_a_pause_while_it_starts_holds() -> None:
     scheduler.shutdown()
 
 
+@pytest.mark.parametrize("add", KINDS)
 @pytest.mark.parametrize("way", WAYS)
-def test_a_store_that_is_added_meanwhile_is_closed(way: Way) -> None:
-    """It was left open, and ``add_jobstore`` raised."""
+def test_what_is_added_meanwhile_is_closed(way: Way, add: Add) -> None:
+    """A store was left open, and ``add_jobstore`` raised."""
     log: list[str] = []
     scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.start()
     closed = scheduler._closed
-    scheduler.add_jobstore(Store(log, "added", lambda: way(scheduler)), "added")
+    add(scheduler, log, lambda: way(scheduler))
     assert closed.wait(LIMIT_S)
-    assert log == ["added is open", "added is closed"]
+    assert log == ["it is open", "it is closed"]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_an_executor_that_is_added_meanwhile_is_shut_down(way: Way) -> None:
+@pytest.mark.parametrize("add", KINDS)
+def test_who_adds_another_one_under_the_same_alias_meanwhile_is_refused(add: Add) -> None:
+    """Both were opened, and one store stayed so."""
     log: list[str] = []
-    scheduler = BackgroundScheduler(timezone="UTC")
-    scheduler.start()
-    closed = scheduler._closed
-    scheduler.add_executor(Threads(log, lambda: way(scheduler)), "added")
-    assert closed.wait(LIMIT_S)
-    assert log == ["threads are open", "threads are closed"]
+
+    def again() -> None:
+        with pytest.raises(ConfigurationError, match=r"an? .+ with the alias 'added' exists already; remove it first"):
+            Aside(add, scheduler, log, lambda: None).result(LIMIT_S)
+
+    def fail() -> None:
+        raise OSError("no such server")
+
+    with BackgroundScheduler(timezone="UTC") as scheduler:
+        with pytest.raises(OSError, match="no such server"):
+            add(scheduler, log, fail)
+        add(scheduler, log, again)
+        assert log == ["it is open"]
+    assert log == ["it is open", "it is closed"]
+
+
+@pytest.mark.parametrize("add", KINDS)
+def test_what_is_added_to_a_start_that_fails_is_closed(add: Add) -> None:
+    """It was left open, and the next start failed with that."""
+    log: list[str] = []
+
+    def fail() -> None:
+        add(scheduler, log, lambda: None)
+        raise OSError("no such server")
+
+    scheduler = BackgroundScheduler(jobstores={"default": Store(log, "default", fail)}, timezone="UTC")
+    with pytest.raises(OSError, match="no such server"):
+        scheduler.start()
+    assert log == ["it is open", "it is closed"]
+    scheduler.remove_jobstore("default")
+    log.clear()
+    with scheduler:
+        assert log == ["it is open"]
+    assert log == ["it is open", "it is closed"]
+
+
+@pytest.mark.parametrize("add", KINDS)
+def test_a_start_that_fails_waits_for_what_others_add(add: Add) -> None:
+    """It was opened behind its back, and the next start failed with that."""
+    log: list[str] = []
+    opens = threading.Event()
+    others: list[Aside[None]] = []
+
+    def hang() -> None:
+        opens.set()
+        until(lambda: not scheduler.running, "the start goes on")
+
+    def fail() -> None:
+        others.append(Aside(add, scheduler, log, hang))
+        assert opens.wait(LIMIT_S)
+        raise OSError("no such server")
+
+    scheduler = BackgroundScheduler(jobstores={"default": Store(log, "default", fail)}, timezone="UTC")
+    with pytest.raises(OSError, match="no such server"):
+        Aside(scheduler.start).result(LIMIT_S)
+    others[0].result()
+    assert log == ["it is open", "it is closed"]
+
+
+def test_an_executor_that_is_added_is_given_no_runs_before_it_has_started() -> None:
+    """It refused them, and they failed."""
+    told: list[int] = []
+
+    def meanwhile() -> None:
+        scheduler.add_job(str, id="job", executor="added")
+        until(lambda: told, "it was not due")
+
+    with BackgroundScheduler(timezone="UTC") as scheduler:
+        scheduler.add_listener(
+            lambda event: told.append(event.code), EVENT_JOB_BROKEN | EVENT_JOB_ERROR | EVENT_JOB_EXECUTED
+        )
+        an_executor(scheduler, [], meanwhile)
+        until(lambda: len(told) > 1, "it did not run")
+    assert told == [EVENT_JOB_BROKEN, EVENT_JOB_EXECUTED]
 
 
 def test_a_shutdown_while_a_start_that_failed_is_undone_does_not_wait_for_that() -> None:
@@ -295,7 +381,9 @@ def test_a_store_that_is_added_disturbs_nobody_who_goes_through_them() -> None:
     scheduler.shutdown()
 
 
-def test_jobs_are_cut_in_time_while_a_store_hangs_that_is_being_added() -> None:
+@pytest.mark.parametrize("add", KINDS)
+def test_jobs_are_cut_in_time_while_something_hangs_that_is_being_added(add: Add) -> None:
+    """An executor was shut down before it had started, and stayed open."""
     log: list[str] = []
     began, opens, goes_on = threading.Event(), threading.Event(), threading.Event()
 
@@ -322,7 +410,7 @@ def test_jobs_are_cut_in_time_while_a_store_hangs_that_is_being_added() -> None:
     closed = scheduler._closed
     scheduler.add_job(print)
     assert began.wait(LIMIT_S)
-    adding = Aside(scheduler.add_jobstore, Store(log, "added", hang), "added")
+    adding = Aside(add, scheduler, log, hang)
     try:
         assert opens.wait(LIMIT_S)
         stopping = Aside(scheduler.shutdown, True, 0.05)
@@ -333,7 +421,7 @@ def test_jobs_are_cut_in_time_while_a_store_hangs_that_is_being_added() -> None:
     adding.result()
     stopping.result()
     assert closed.wait(LIMIT_S)
-    assert log == ["jobs are cut", "added is open", "added is closed"]
+    assert log == ["jobs are cut", "it is open", "it is closed"]
 
 
 def test_who_starts_it_in_the_midst_of_a_start_comes_too_late() -> None:
