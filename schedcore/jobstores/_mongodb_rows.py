@@ -62,9 +62,9 @@ def fitting(doc: Doc, *, keeps_payload: bool) -> Doc:
     return doc._replace(past=tuple(one._replace(payload=None) for one in doc.past))
 
 
-def job_fields(doc: Doc) -> Row:
-    """A document, but for its payload, its revision and who wrote it: as text, and what it is found by. A server takes its time
-    for each field.
+def job_fields(doc: Doc, token: str) -> Row:
+    """A document, but for its payload and its revision: as text, what it is found by, and the token of the batch that writes it.
+    A server takes its time for each field.
     """
     due_us = doc.due_us
     return {
@@ -72,6 +72,7 @@ def job_fields(doc: Doc) -> Row:
         "elapsed": doc.elapsed,
         "due_us": None if due_us is None else Int64(due_us),
         "state": str(doc.state) if doc.uid else "",
+        "w": token,
     }
 
 

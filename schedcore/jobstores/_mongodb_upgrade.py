@@ -54,5 +54,5 @@ def _changed(row: Row) -> UpdateOne | None:
     doc = read_doc(row["_id"], int(revision), plain(row), None)
     if doc.reason == DAMAGED and row.get("reason") != DAMAGED:
         return None
-    fields = {**job_fields(doc), "rev": Int64(revision + 1), "w": ""}
+    fields = {**job_fields(doc, ""), "rev": Int64(revision + 1)}
     return UpdateOne({"_id": row["_id"], "rev": revision}, {"$set": fields, "$unset": _OLD_FIELDS})

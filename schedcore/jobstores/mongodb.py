@@ -8,14 +8,16 @@ the driver's errors in ``_mongodb_client``.
 
 **Writing.** No transaction is needed, so that a single server without replica set will do: what has to change together is in
 one document, which MongoDB writes atomically. A write names the revision that it replaces. A batch is one unordered bulk write,
-of which the server tells how many documents matched, not which. Each document therefore keeps the token of the batch that wrote
-it last (``w``): when some did not match, the tokens are read back. Records of runs that ended are written before the document,
-and taken back if that is refused; those of decisions are written in it, and moved (``_documents_decided``). Deleting is a write
-like any other, to an empty document, which is then deleted by its token. A job that takes an id anew begins with a revision of
-its own, so that nobody's outdated one fits. A write that was not answered may be made later, by a server that was busy or
-stopped: before such documents are read again their revisions grow, after which it fits no more.
+or several of at least 500 documents, two of them under way at once; the server tells how many documents matched, not which. Each
+document therefore keeps the token of the batch that wrote it last (``w``): when some did not match, the tokens are read back.
+Records of runs that ended are written before the document, and taken back if that is refused; those of decisions are written in
+it, and moved (``_documents_decided``). Deleting is a write like any other, to an empty document, which is then deleted by its
+token. A job that takes an id anew begins with a revision of its own, so that nobody's outdated one fits. A write that was not
+answered may be made later, by a server that was busy or stopped: before such documents are read again their revisions grow, after
+which it fits no more.
 
-Jobs added together are refused together; but a process that dies between two documents leaves the ones before.
+Jobs added together are refused together. Where a write of theirs fails, what the others added is taken back before anything is
+read again; but a process that dies, or closes the store, before that leaves them.
 
 **The owner** is a document with a name, the time of its last renewal and their number (``_mongodb_owner``). The time is set by
 the server (``$currentDate``), and judged by the server's clock; who takes it compares name and number. A thread renews it,
@@ -38,8 +40,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError
+from schedcore.jobstores._documents_backend import CHUNK
 from schedcore.jobstores._documents_decided import decided, ended, pack_decided, record_key
 from schedcore.jobstores._documents_doc import Change, Doc, is_text
+from schedcore.jobstores._lanes import in_two_lanes
 from schedcore.jobstores._owner import OwnNames, Renewal
 from schedcore.jobstores.base import StoreTraits
 from schedcore.serializers.base import Serializer
@@ -75,6 +79,8 @@ except ImportError as error:  # pragma: no cover  # covered by a test in another
 
 __all__ = ["SCHEMA_VERSION", "MongoDBJobStore"]
 
+# Of a batch, at most: each is on the disks before it is answered, which takes as long for few documents as for many.
+_PIECES = 8
 # On one of the two timelines.
 _ON_A_TIMELINE: Row = {"elapsed": {"$in": [False, True]}, "due_us": IS_DUE}
 # That there is a job, and not only what is left of one.
@@ -156,6 +162,8 @@ class MongoDBJobStore(History):
         self._odd: dict[str, Any] = {}
         # Ids of documents whose last write may have been made, or be made yet.
         self._doubtful: set[str] = set()
+        # What was to be added together and failed, with its token: some of it may be there.
+        self._halfway: tuple[Sequence[Change], str] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (database={self._database!r}, collection={self._collection!r})>"
@@ -190,6 +198,14 @@ class MongoDBJobStore(History):
                 f"the collection {self._collection!r} is of an older release of schedcore; a scheduler that opens it changes it "
                 f"to schema version {SCHEMA_VERSION}",
             )
+
+    def _begin_use(self) -> None:
+        super()._begin_use()
+        if self._halfway is not None:
+            changes, token = self._halfway
+            done = self._written_by(token, [change.doc.id for change in changes])
+            self._undo([change for change in changes if change.doc.id in done], token)
+            self._halfway = None
 
     def _settle(self) -> None:
         """Before anything is read back: let no write find its revision any more whose answer did not come, and move the records
@@ -286,7 +302,12 @@ class MongoDBJobStore(History):
         token = _new_token()
         recorded = self._write_records(ended(changes))
         self._unmoved = bool(decided(changes))
-        written = self._write_docs(changes, token)
+        try:
+            written = self._write_docs(changes, token)
+        except BaseException:
+            if together and len(changes) > 1:
+                self._halfway = changes, token
+            raise
         if not all(written):
             refused = [change for change, done in zip(changes, written, strict=True) if not done]
             keys = recorded & {record_key(uid, record) for change in refused for uid, record in change.records}
@@ -307,13 +328,30 @@ class MongoDBJobStore(History):
         return super()._refuses_in_one_step(ids) and self._odd.keys().isdisjoint(ids)
 
     def _write_docs(self, changes: Sequence[Change], token: str) -> list[bool]:
-        requests: list[InsertOne[Row] | UpdateOne] = []
-        new: Row | None = None
         # The revision of an id that is taken anew fits none that was read before.
         first = Int64(int.from_bytes(os.urandom(5), "big") + 1)
+        ids = [change.doc.id for change in changes]
+        self._doubtful.update(ids)
+        size = max(CHUNK, -(-len(changes) // _PIECES))
+        pieces = [changes[at : at + size] for at in range(0, len(changes), size)]
+        written = sum(in_two_lanes(lambda piece: self._send(piece, token, first), pieces))
+        self._doubtful.difference_update(ids)
+        if written == len(changes):
+            return [True] * len(changes)
+        done = self._written_by(token, ids)
+        return [job_id in done for job_id in ids]
+
+    def _written_by(self, token: str, ids: Sequence[str]) -> set[str]:
+        """Those of documents that a batch was the last to write."""
+        return {row["_id"] for row in self._jobs.find({"_id": {"$in": ids}, "w": token}, {"_id": 1})}
+
+    def _send(self, changes: Sequence[Change], token: str, first: Int64) -> int:
+        """Write documents, new ones with the revision ``first``; how many were, or 0 if it is not known. From two threads."""
+        new: list[Row] = []
+        updates: list[UpdateOne] = []
         for change in changes:
-            old, doc, _, keeps_payload = change
-            fields = {**job_fields(fitting(doc, keeps_payload=keeps_payload)), "w": token}
+            old, doc, its_records, keeps_payload = change
+            fields = job_fields(fitting(doc, keeps_payload=keeps_payload), token)
             unset: Row = {}
             if doc.empty:
                 fields["alive"] = token
@@ -325,39 +363,33 @@ class MongoDBJobStore(History):
                 unset["payload"] = ""
             elif not keeps_payload:
                 fields["payload"] = doc.payload
-            if change.records and (records := decided([change])):
+            if its_records and (records := decided([change])):
                 fields["decided"] = {"w": token, "records": pack_decided(records)}
             if not old and doc.id not in self._odd:
-                new = {"_id": doc.id, "rev": first, **fields}
-                if len(changes) > 1:
-                    requests.append(InsertOne(new))
+                fields["_id"], fields["rev"] = doc.id, first
+                new.append(fields)
                 continue
             fields["rev"] = Int64(doc.revision)
             update: Row = {"$set": fields}
             if unset:
                 update["$unset"] = unset
             expected = Int64(old) if old else {"$eq": self._odd[doc.id]}
-            requests.append(UpdateOne({"_id": doc.id, "rev": expected}, update))
-        ids = [change.doc.id for change in changes]
-        self._doubtful.update(ids)
+            updates.append(UpdateOne({"_id": doc.id, "rev": expected}, update))
         try:
-            if new is not None and len(changes) == 1:
-                # As a bulk write of one it takes the driver a quarter longer.
-                self._jobs.insert_one(new)
-                self._doubtful.clear()
-                return [True]
-            result = self._jobs.bulk_write(requests, ordered=False)
-            self._doubtful.clear()
-            if result.matched_count + result.inserted_count == len(changes):
-                return [True] * len(changes)
+            if updates:
+                result = self._jobs.bulk_write([*map(InsertOne, new), *updates], ordered=False)
+                return result.matched_count + result.inserted_count
+            # As a bulk write of one it takes the driver a quarter longer.
+            if len(new) == 1:
+                self._jobs.insert_one(new[0])
+            else:
+                self._jobs.insert_many(new, ordered=False)
+            return len(new)
         except mongo_errors.DuplicateKeyError:
-            self._doubtful.clear()
+            return 0
         except mongo_errors.BulkWriteError as error:
             only_duplicates(error)
-            self._doubtful.clear()
-        found = self._jobs.find({"_id": {"$in": ids}, "w": token}, {"_id": 1})
-        done = {row["_id"] for row in found}
-        return [job_id in done for job_id in ids]
+            return 0
 
     def _jobs_deleted(self, changes: Sequence[Change], token: str) -> None:
         """Delete what this batch has emptied."""

@@ -18,7 +18,17 @@ from schedcore.job import JobEntry
 from schedcore.jobstores.base import JobStore
 from schedcore.jobstores.mongodb import MongoDBJobStore
 from schedcore.run import Run, RunState
-from schedcore.testing._store_bench import MINUTE, T0, Bench, decisions_on, entry_of, finish_of, make_entry, now_at
+from schedcore.testing._store_bench import (
+    MINUTE,
+    T0,
+    Bench,
+    decisions_on,
+    entry_of,
+    finish_of,
+    make_entry,
+    now_at,
+    run_due,
+)
 from schedcore.triggers.date import DateTrigger
 from tests.jobstores.decided import check_decided_again
 from tests.services import MongoDB
@@ -224,5 +234,49 @@ def _decided_again(mongodb: MongoDB, client: Client, number: int, *, dies: bool,
     except AssertionError as error:
         error.add_note(f"the command {number} was cut")
         raise
+    finally:
+        bench.close()
+
+
+@pytest.mark.parametrize("made", [False, True])
+@pytest.mark.parametrize("of", ["0", "700", "1199"])
+def test_jobs_added_together_are_taken_back_if_one_command_is_cut(
+    mongodb: MongoDB, client: Client, of: str, made: bool
+) -> None:
+    """They take several commands. One of them takes an id anew of which a run is live."""
+    place = mongodb.fresh()
+    bench = Bench(lambda folder: MongoDBJobStore(place.name, client=client), "")
+    try:
+        store = bench.open()
+        store.recover([])
+        store.add_entries([make_entry("0", T0)])
+        (run,) = run_due(store, T0)
+        store.remove_job("0")
+        entries = [make_entry(str(number), T0) for number in range(1200)]
+        bulk_write, insert_many = Collection.bulk_write, Collection.insert_many
+
+        def changing(*args: Any, **options: Any) -> Any:
+            """The command with the id that is taken anew."""
+            return cut(of == "0", bulk_write, *args, **options)
+
+        def inserting(*args: Any, **options: Any) -> Any:
+            return cut(any(row["_id"] == of for row in args[1]), insert_many, *args, **options)
+
+        def cut(this: bool, command: Callable[..., Any], *args: Any, **options: Any) -> Any:
+            answer = command(*args, **options) if made or not this else None
+            if this:
+                raise pymongo.errors.AutoReconnect("cut")
+            return answer
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Collection, "bulk_write", changing)
+            patch.setattr(Collection, "insert_many", inserting)
+            with pytest.raises(JobStoreError, match="cut"):
+                store.add_entries(entries)
+        assert store.list_entries() == []
+        store.add_entries(entries)
+        assert {entry.job.id for entry in store.list_entries()} == {str(number) for number in range(1200)}
+        store.finish([finish_of(run)])
+        assert [(record.job_id, record.state) for record in store.runs()] == [("0", RunState.SUCCEEDED)]
     finally:
         bench.close()
