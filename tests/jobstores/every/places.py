@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from abc import ABC, abstractmethod
@@ -65,6 +66,24 @@ class Place(ABC):
     def store(self, **options: Any) -> JobStore:
         made: JobStore = config.build(config.component({**self.options, **options}, "jobstore"), plugins.JOBSTORES)
         return made
+
+    @property
+    def port(self) -> int | None:
+        """Of the server; None: it is not asked by way of the network."""
+        found = re.search(r"127\.0\.0\.1:(\d+)", str(self.options))
+        port: int | None = int(found[1]) if found else self.options.get("port")
+        return port
+
+    def store_by_way_of(self, port: int, **options: Any) -> JobStore:
+        """One whose connections go to another port."""
+        there = self.port
+        by_it = {
+            name: port if value == there else value.replace(f"127.0.0.1:{there}", f"127.0.0.1:{port}")
+            for name, value in self.options.items()
+            if str(there) in str(value)
+        }
+        # With a client of its own.
+        return Place.store(self, **by_it, **options)
 
     def scheduler(self, start: datetime = START, executor: VirtualExecutor | None = None, **options: Any) -> Any:
         """One in virtual time over this place, not started."""

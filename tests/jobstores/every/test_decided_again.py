@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -42,7 +41,7 @@ class Line(Proxy):
 @pytest.mark.slow
 @pytest.mark.parametrize("answers", [False, True], ids=["not made", "not answered"])
 def test_what_was_decided_is_decided_otherwise(kind: Kind, tmp_path: Path, answers: bool) -> None:
-    port = _port_of(kind.place(tmp_path))
+    port = kind.place(tmp_path).port
     if port is None:
         pytest.skip("there is no connection to a server that could be cut")
     with Line(port, answers=answers) as line:
@@ -54,21 +53,15 @@ def test_what_was_decided_is_decided_otherwise(kind: Kind, tmp_path: Path, answe
             line.left = math.inf
 
         number = 0
-        while _is_decided_again(kind.place(tmp_path), port, cut, number):
+        while _is_decided_again(kind.place(tmp_path), cut, number):
             number += 1
         assert number > 5
 
 
-def _is_decided_again(
-    place: Place, port: int, cut: Callable[[float], AbstractContextManager[Line]], number: int
-) -> bool:
+def _is_decided_again(place: Place, cut: Callable[[float], AbstractContextManager[Line]], number: int) -> bool:
     with cut(math.inf) as line:
-        by_line = {
-            name: line.port if value == port else value.replace(f"127.0.0.1:{port}", f"127.0.0.1:{line.port}")
-            for name, value in place.options.items()
-            if str(port) in str(value)
-        }
-    bench = Bench(lambda folder: Place.store(place, **by_line), "")
+        port = line.port
+    bench = Bench(lambda folder: place.store_by_way_of(port), "")
     try:
         return check_decided_again(bench, cut, number, dies=False, ends=True)
     except AssertionError as error:
@@ -76,9 +69,3 @@ def _is_decided_again(
         raise
     finally:
         bench.close()
-
-
-def _port_of(place: Place) -> int | None:
-    """Of the server, by way of the network."""
-    found = re.search(r"127\.0\.0\.1:(\d+)", str(place.options))
-    return int(found[1]) if found else place.options.get("port")
