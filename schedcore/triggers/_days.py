@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 
-from schedcore.triggers._bits import bits_at, lowest, set_bits, widened
+from schedcore.triggers._bits import bits_at, first_multiple, lowest, set_bits, widened
 from schedcore.triggers._local import DAY_S
 
 __all__ = [
@@ -195,19 +195,57 @@ def next_common(sets: tuple[Days, ...], day: int, until: int | None = None) -> i
             return FIRST_DAY + chunk * CHUNK
 
 
-def next_point(sets: tuple[Days, ...], at_us: int, period_us: int) -> int:
-    """The first point of a lattice, from one on, that is on a day that all of several sets have; or a later one up to which there
-    is none, where it is far. The lattice is coarser than a day.
+def next_point(sets: tuple[Days, ...], at_us: int, period_us: int, low_us: int, high_us: int) -> tuple[int, int]:
+    """The first point of a lattice, from one on, that is in a stretch of the day, ``low_us`` to ``high_us``, and on a day that
+    all of several sets have; or a later instant up to which there is none, where it is far. And how many were tried. The lattice
+    is coarser than a day.
     """
     chunk = (at_us // _DAY_US - FIRST_DAY) // CHUNK
     begin_us = (FIRST_DAY + chunk * CHUNK) * _DAY_US
     text = _common_text(sets, min(chunk, _sorted_out(sets)[2]))
-    first_us = point_us = at_us - begin_us
-    for point_us in range(first_us, min(CHUNK * _DAY_US, first_us + _POINTS * period_us), period_us) if text else ():
-        day = point_us // _DAY_US
-        if text[day >> 3] >> (day & 7) & 1:
-            break
-    return begin_us + point_us
+    wide_us = high_us - low_us
+    place_us = (at_us - low_us) % _DAY_US
+    times: int | None = 0
+    if place_us > wide_us:
+        times = first_multiple(period_us, _DAY_US, _DAY_US - place_us, _DAY_US - place_us + wide_us)
+    if times is None or not text:
+        return begin_us + CHUNK * _DAY_US, 0
+    day, place_us = divmod(at_us + times * period_us - begin_us - low_us, _DAY_US)
+    (up, rise_us), (down, fall_us) = _returns(period_us, wide_us)
+    both, least_us = up + down, wide_us - rise_us
+    tried = 0
+    while tried < _POINTS and day < CHUNK and not text[day >> 3] >> (day & 7) & 1:
+        tried += 1
+        if place_us <= least_us:
+            day += up
+            place_us += rise_us
+        elif place_us >= fall_us:
+            day += down
+            place_us -= fall_us
+        else:
+            day += both
+            place_us += rise_us - fall_us
+    return begin_us + day * _DAY_US + low_us + place_us, tried
+
+
+@lru_cache(maxsize=256)
+def _returns(period_us: int, wide_us: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How a lattice comes again to a stretch of the day, at a later place of it and at an earlier one: after how many days, and
+    how much later or earlier. From where either leads out of the stretch it comes again after both: there is no shorter way.
+    """
+    turn_us = period_us % _DAY_US
+    back_us = _DAY_US - turn_us
+    times: int | None = 0 if turn_us <= wide_us else first_multiple(turn_us, _DAY_US, back_us, back_us + wide_us)
+    assert times is not None
+    times += 1
+    rise_us = times * turn_us % _DAY_US
+    up = (times * period_us - rise_us) // _DAY_US, rise_us
+    times = 0 if back_us <= wide_us else first_multiple(back_us, _DAY_US, turn_us + 1, turn_us + wide_us)
+    if times is None or not rise_us:
+        return up, (0, wide_us + 1)  # nothing is so far from the beginning of the stretch
+    times += 1
+    fall_us = times * back_us % _DAY_US
+    return up, ((times * period_us + fall_us) // _DAY_US, fall_us)
 
 
 def days_between(sets: tuple[Days, ...], first: int, last: int) -> int:

@@ -212,6 +212,7 @@ def look(
     sets = day_sets(box)
     at_us = max(at_us, from_us)
     first_us = _MINUTE_US * lowest(minutes) + _SECOND_US * lowest(seconds)
+    last_us = _MINUTE_US * (minutes.bit_length() - 1) + _SECOND_US * seconds.bit_length() - 1
     wanted: tuple[tuple[tuple[int, int, int], ...], ...] = tuple((window,) for window in windows)
     small, last, known = _met_days(period_us, offset_us, minutes, seconds, windows)
     rare = period_us > _RARE_US
@@ -260,8 +261,8 @@ def look(
                 at_us = there * _DAY_US + (0 if wanted else first_us)
                 if sparse and not scarce:
                     before_us = at_us + (offset_us - at_us) % period_us
-                    at_us = next_point(sets, before_us, period_us)
-                    steps[0] -= (at_us - before_us) // (_POINTS_OF_A_STEP * period_us)
+                    at_us, tried = next_point(sets, before_us, period_us, first_us, last_us)
+                    steps[0] -= tried // _POINTS_OF_A_STEP
                 continue
         if crossed:
             begin_us = at_us - (at_us - rarest[1]) % rarest[0]

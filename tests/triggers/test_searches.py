@@ -171,6 +171,14 @@ def test_intervals_that_are_near_once_in_some_centuries() -> None:
     check_each(trigger, "2030-01-01T00:00Z", answers, 400)
 
 
+def test_runs_of_an_interval_that_comes_to_a_time_of_the_day_a_few_times_in_ten_years() -> None:
+    """Of its runs on days of the rule, one in ten is near that time: all of them were tried."""
+    fridays = CronTrigger.from_crontab("18 20 31W * friL", "Europe/Berlin")
+    interval = IntervalTrigger(days=99, hours=14, minutes=29, seconds=16, start_date="2020-04-13T17:07:50Z")
+    answers: list[str | None] = ["2100-09-24T19:01:30Z", "2113-10-27T18:26:18Z", "2470-03-31T17:57:50Z"]
+    check_each(AndTrigger([interval, fridays], tolerance=3600), "2041-07-31T23:00Z", answers, 40)
+
+
 def test_a_business_day_is_not_moved_by_holidays_that_nobody_knows_yet() -> None:
     """The second one of a month was tried on the 29th of each month in which a holiday may come to be."""
     for extra, module in (("rrule", "dateutil"), ("holidays", "holidays")):

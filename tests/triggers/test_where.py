@@ -20,6 +20,7 @@ from schedcore.triggers._boxes import Box, around, near, outermost, times_near
 from schedcore.triggers._clocks import clocks_of
 from schedcore.triggers._days import (
     ALL_DAYS,
+    CHUNK,
     FIRST_DAY,
     CommonDays,
     Days,
@@ -28,6 +29,7 @@ from schedcore.triggers._days import (
     RangeDays,
     Smeared,
     next_common,
+    next_point,
 )
 from schedcore.triggers._effort import MOST_STEPS
 from schedcore.triggers._finder import Finder, _windows_of, look
@@ -48,6 +50,7 @@ from schedcore.triggers.cron._dst import Offsets
 from schedcore.triggers.interval import IntervalTrigger
 
 calm = settings(deadline=None, derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+DAY_US = 86_400_000_000
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Antarctica/Troll"]
 WEEKEND = Weekdays("sat", "sun")
 zones = st.sampled_from(ZONES)
@@ -371,6 +374,43 @@ def test_the_first_multiple_in_a_window(modulus: int, step: int, data: st.DataOb
     high = data.draw(st.integers(low, modulus - 1))
     expected = next((times for times in range(modulus) if low <= times * step % modulus <= high), None)
     assert first_multiple(step, modulus, low, high) == expected
+
+
+HALF_HOUR_US = 1_800_000_000
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    half_hours=st.integers(49, 10_000),
+    odd_us=st.sampled_from([0, 0, 1, -1, 1_000_000, 754_000_000]),
+    low=st.integers(0, 47),
+    wide_us=st.sampled_from([0, 1, 60_000_000, HALF_HOUR_US, 5 * HALF_HOUR_US, 48 * HALF_HOUR_US]),
+    days=st.tuples(st.sampled_from([1, 2, 7, 30, 400, 5000]), st.integers(0, 5000)),
+    at=st.integers(0, CHUNK * DAY_US - 1),
+)
+def test_the_first_point_of_a_lattice_on_some_days_at_some_time_of_them(
+    half_hours: int, odd_us: int, low: int, wide_us: int, days: tuple[int, int], at: int
+) -> None:
+    """It is the one that is found by trying all of them; a look may end before it, and never behind it."""
+    period_us, low_us = half_hours * HALF_HOUR_US + odd_us, low * HALF_HOUR_US
+    high_us = min(low_us + wide_us, DAY_US - 1)
+    sets, begin_us, end_us = (DayLattice(*days),), FIRST_DAY * DAY_US, (FIRST_DAY + CHUNK) * DAY_US
+    text = sets[0].chunk(0).to_bytes(CHUNK // 8 + 1, "little")
+
+    def matches(at_us: int) -> bool:
+        day = at_us // DAY_US - FIRST_DAY
+        return low_us <= at_us % DAY_US <= high_us and bool(text[day >> 3] >> (day & 7) & 1)
+
+    at_us = begin_us + at
+    first_us = next((each_us for each_us in range(at_us, end_us, period_us) if matches(each_us)), end_us)
+    while at_us < first_us:
+        found_us, _ = next_point(sets, at_us, period_us, low_us, high_us)
+        assert at_us < found_us
+        assert found_us <= first_us or first_us == end_us
+        assert found_us >= end_us or (found_us - at_us) % period_us == 0
+        at_us = found_us
+    if first_us < end_us:
+        assert next_point(sets, first_us, period_us, low_us, high_us)[0] == first_us
 
 
 @pytest.mark.parametrize(
