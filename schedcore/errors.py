@@ -18,6 +18,7 @@ import difflib
 import re
 import threading
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "BrokenJobError",
@@ -102,7 +103,17 @@ def contained(error: BaseException) -> Exception:
 
 
 class SchedcoreError(Exception):
-    """The root of all errors of schedcore."""
+    """The root of all errors of schedcore. They can be pickled and copied, and have their text and attributes then."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own would give the text to the constructor, which mostly takes what the text is made of.
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[SchedcoreError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SchedcoreError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class UsageError(SchedcoreError):

@@ -23,9 +23,6 @@ class RemoteError(FailureError):
         self.type_name = type_name
         self.message = message
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.type_name, self.message)
-
 
 def returned(run: Run, started_us: int | None, now_us: int, answer: bytes) -> Finish:
     retval = None

@@ -90,9 +90,6 @@ class CommandStartError(FailureError):
         self.command = command
         self.reason = reason
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.command, self.reason, self.transient)
-
 
 class CommandFailedError(FailureError):
     """The program ended with another exit code than 0; a negative one is the signal that killed it.
@@ -109,9 +106,6 @@ class CommandFailedError(FailureError):
     def _what(self, exit_code: int) -> str:
         return describe_exit(exit_code)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.exit_code, self.output, self.command, self.dropped_bytes)
-
 
 class CommandTimeoutError(CommandFailedError):
     """The program ran longer than its ``timeout_s`` seconds and was stopped."""
@@ -125,9 +119,6 @@ class CommandTimeoutError(CommandFailedError):
     def _what(self, exit_code: int) -> str:
         end = describe_exit(exit_code)
         return f"ran longer than its timeout of {self.timeout_s:g} s and was stopped ({end})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.exit_code, self.output, self.command, self.dropped_bytes, self.timeout_s)
 
 
 def describe_exit(exit_code: int) -> str:
