@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Mapping
 from multiprocessing import get_all_start_methods, get_context, process, resource_tracker
 from multiprocessing.context import BaseContext
-from typing import Any, cast
+from typing import Any
 
 from schedcore.errors import ConfigurationError, FailureError, SchedulerStartError
 from schedcore.executors import _child, _children
@@ -46,9 +46,6 @@ class ProcessDiedError(FailureError):
         self.pid = pid
         self.exit_code = exit_code
         self.began = began
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.pid, self.exit_code, self.began)
 
 
 def _describe_exit(exit_code: int | None) -> str:
@@ -115,7 +112,7 @@ class ProcessPoolExecutor(WorkerPoolExecutor):
         self._pickled_initializer: bytes | None = None
         if self._initializer is not None:
             self._pickled_initializer = dump_parts("initializer", self._initializer, None, self._initargs, {})
-        self._crew = _Crew(self)
+        self._crew: _Crew | None = None
 
     def start(self, scheduler: ExecutorHost, alias: str) -> None:
         # A child imports the main module again. One that starts a scheduler whenever it is imported would make each child a
@@ -140,27 +137,27 @@ class ProcessPoolExecutor(WorkerPoolExecutor):
         )
 
     def _cut_begun(self, pool: RunPool) -> list[Run]:
-        return self._crew.cut(pool.join)
+        return [] if self._crew is None else self._crew.cut(pool.join)
 
     def pid_of(self, run: Run) -> int | None:
         """The process that carries out ``run`` now; None when none does."""
-        return self._crew.pid_of(run)
+        return None if self._crew is None else self._crew.pid_of(run)
 
     def kill(self, run: Run) -> bool:
         """Kill the process that carries out ``run``, which is reported ``CANCELLED``. False when it is queued or over."""
-        return self._crew.kill(run)
+        return self._crew is not None and self._crew.kill(run)
 
 
 class _Crew:
     """The workers of one start of the executor, and their children."""
 
-    def __init__(self, executor: ProcessPoolExecutor, host: ExecutorHost | None = None, name: str = "") -> None:
+    def __init__(self, executor: ProcessPoolExecutor, host: ExecutorHost, name: str) -> None:
         self._context = executor._context
         self._initializer = executor._pickled_initializer
         self._max_tasks = executor._max_tasks
         self._alias = executor._alias
         self._logger = executor._logger
-        self._host = cast(ExecutorHost, host)
+        self._host = host
         self._name = name
         self._lock = threading.Lock()
         self._seats: dict[int, _Seat] = {}  # by thread id

@@ -550,7 +550,7 @@ class TestChildren:
         cut: list[Run] = []
         closing = threading.Thread(target=lambda: cut.extend(executor.shutdown(timeout=0)))
         closing.start()
-        wait_for(lambda: executor._crew._stopping)
+        wait_for(lambda: executor._crew is not None and executor._crew._stopping)
         go_on.set()
         closing.join(WAIT_S)
         assert cut == [run]
