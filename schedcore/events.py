@@ -223,6 +223,7 @@ class EventBus:
         return bool(self.mask & code)
 
     def add(self, callback: Listener, mask: int) -> None:
+        """Have a listener told of the events of these codes. From any thread."""
         with self._lock:
             self._set((*self._listeners, (callback, mask)))
 

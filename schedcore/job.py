@@ -61,6 +61,7 @@ class JobPolicy(NamedTuple):
     recovery: str = "rerun"
 
     def intern(self) -> JobPolicy:
+        """The one that all jobs of such a policy share. From any thread."""
         return _policies.setdefault(self, self)
 
     @property

@@ -85,6 +85,7 @@ class Run(NamedTuple):
 
     @property
     def id(self) -> str:
+        """See ``run_id``."""
         return run_id(self.job.id, self.fire_us, self.attempt)
 
     @property
@@ -106,7 +107,9 @@ class Finish(NamedTuple):
 
 
 class RunRecord(NamedTuple):
-    """What a store knows of a run, or of fire times that were skipped."""
+    """What a store knows of a run, or of fire times that were skipped. Instants are microseconds since the epoch, and None for
+    what it did not come to.
+    """
 
     job_id: str
     fire_us: int
@@ -126,6 +129,7 @@ class RunRecord(NamedTuple):
 
     @property
     def id(self) -> str:
+        """See ``run_id``."""
         return run_id(self.job_id, self.fire_us, self.attempt)
 
     @property

@@ -128,7 +128,7 @@ class LoopScheduler(BaseScheduler):
     @property
     def _stop_timeout_s(self) -> float | None:
         timeout_s: Any = self._config.extra.get("stop_timeout", STOP_TIMEOUT_S)
-        return timeout_s  # type: ignore[no-any-return]
+        return None if timeout_s is None else float(timeout_s)
 
     def _leave(self, reason: type[BaseException] | None) -> Any:
         """Shut down where a ``with`` statement is left, for this reason; gives what the framework awaits."""
