@@ -38,11 +38,11 @@ class NthDays(Days):
         certain = opened & ~self._closed.chunk(chunk)
         number, forward = abs(self._nth) - 1, self._nth > 0
         found, more = _with_so_many_before(number, opened, forward)
-        if certain != opened:
-            # From the n-th that may be open to the n-th that must be, if there is one.
-            found |= more
-            found &= ~_with_so_many_before(number, certain, forward)[1]
-        return opened & found
+        if certain == opened:
+            return opened & found
+        # From the n-th that may be open to the n-th that must be, if there is one.
+        found = opened & (found | more)
+        return found & ~_with_so_many_before(number, certain, forward)[1] if found else 0
 
 
 def _with_so_many_before(number: int, days: int, forward: bool) -> tuple[int, int]:
