@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ def test_examples_start(name: str) -> None:
     assert not re.search(r"\.sqlite", result.stdout)
 
 
-def blocks(language: str) -> list[str]:
-    text = ROOT.joinpath("docs", "command-line.md").read_text(encoding="utf-8")
+def blocks(language: str, page: str = "command-line.md") -> list[str]:
+    text = ROOT.joinpath("docs", page).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -35,6 +36,19 @@ def test_documented_crontab_loads() -> None:
     (crontab,) = (text for text in blocks("text") if text.startswith("CRON_TZ"))
     file = files.parse(crontab, "crontab")
     assert (len(file.jobs), file.notes) == (2, ())
+
+
+def test_documented_explanation_is_what_is_said() -> None:
+    (block,) = blocks("console", "cron.md")
+    command, *shown = block.splitlines()
+    result = CliRunner().invoke(app, shlex.split(command.removeprefix("$ schedcore ")))
+    assert result.exit_code == 0, result.output
+    said = result.stdout.splitlines()
+    begin = shown.index("next:")
+    # The fire times from now on are others each week.
+    assert said[: begin + 1] == shown[: begin + 1]
+    begin, said_from = shown.index("", begin), said.index("", begin)
+    assert said[said_from:] == shown[begin:]
 
 
 def test_documented_fields_are_those_of_the_json() -> None:
