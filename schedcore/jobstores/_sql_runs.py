@@ -24,7 +24,7 @@ from schedcore.clock import Now
 from schedcore.engine import Claim, Decision
 from schedcore.job import JobState
 from schedcore.jobstores._journal import RunKey
-from schedcore.jobstores._outcome import NOTHING, outcome, storable
+from schedcore.jobstores._outcome import outcome, storable
 from schedcore.jobstores._payload import Loaded, StoredRecord
 from schedcore.jobstores._recovery import judge
 from schedcore.jobstores._sql_database import Database
@@ -49,6 +49,8 @@ _AGE_CHECK_US = 60_000_000
 # Runs after which it is noted anew from where on they may be live. Those that are behind it are looked at by each start.
 _LOOKED_AT = 1000
 
+# Looking a member of an enumeration up costs as much as a call; on the path of every run it is done once.
+_SUCCEEDED = RunState.SUCCEEDED
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
 _key_of_submit = itemgetter(0, 1, 2)
 _key_of_end = itemgetter(2, 3, 4)
@@ -301,12 +303,11 @@ class Runs:
         if not finishes:
             return
         for finish in finishes:
-            what = outcome(finish)
-            (_, _, fire_us, attempt, uid), state, started_us, finished_us, _, _, _ = finish
-            if what is NOTHING and state is RunState.SUCCEEDED:
+            (_, _, fire_us, attempt, uid), state, started_us, finished_us, retval, exception, traceback = finish
+            if state is _SUCCEEDED and retval is None and exception is None and traceback is None:  # most are so
                 well.append((started_us, finished_us, uid, fire_us, attempt))
             else:
-                rows.append(finish_row(state, started_us, finished_us, what, (uid, fire_us, attempt)))
+                rows.append(finish_row(state, started_us, finished_us, outcome(finish), (uid, fire_us, attempt)))
         keys: list[RunKey] = [*map(_key_of_end, well), *(row[-3:] for row in rows)]
         over = self._ended.intersection([key[0] for key in keys]) if self._ended else set()
         with self._database.turns.take():

@@ -107,7 +107,8 @@ class Runs:
             journal = pump.store.journal
             if journal is not None:
                 journal.begun(run, at_us)
-            scheduler._ask()
+            if not scheduler._ticker.asked:
+                scheduler._ask()
         scheduler._reports.started(run)
 
     def finished(self, finish: Finish) -> None:

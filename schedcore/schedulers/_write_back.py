@@ -9,6 +9,9 @@ from schedcore.run import Finish, Run, RunState, SkipReason
 
 __all__ = ["WriteBack"]
 
+# Looking a member of an enumeration up costs as much as a call; on the path of every run it is done once.
+_SKIPPED = RunState.SKIPPED
+
 
 class WriteBack:
     """``begun`` and ``finished`` are appended to by any thread; ``write`` is called by one at a time."""
@@ -33,14 +36,15 @@ class WriteBack:
         """Tell the store. What has ended since the last time goes into ``ended`` even if that fails; then it is told again."""
         journal = store.journal
         mark = None if journal is None else journal.mark()
+        durable = store.traits.durable
         while self.finished:
-            ended.append(self.finished.popleft())
-        if store.traits.durable:
+            finish = self.finished.popleft()
+            ended.append(finish)
             # What a shutdown took back before it began stays on record: the next scheduler runs it.
-            self._withdrawn.extend(f.run for f in ended if _withdrawn(f))
-            self._unwritten.extend(f for f in ended if not _withdrawn(f))
-        else:
-            self._unwritten.extend(ended)
+            if durable and finish.state is _SKIPPED and finish.retval is SkipReason.SHUTDOWN:
+                self._withdrawn.append(finish.run)
+            else:
+                self._unwritten.append(finish)
         if self.begun:
             over = {id(finish.run) for finish in self._unwritten}
             begun: list[tuple[Run, int]] = []
@@ -62,7 +66,3 @@ class WriteBack:
             self._withdrawn = []
         if journal is not None and mark is not None:
             journal.forget(mark)
-
-
-def _withdrawn(finish: Finish) -> bool:
-    return finish.state is RunState.SKIPPED and finish.retval is SkipReason.SHUTDOWN
