@@ -1,8 +1,8 @@
 """What databases differ in, for the SQL store: one ``Backend`` for each, in a file of its own (``_sql_sqlite``, …).
 
 A statement on many rows is a ``Batch``: said once here, and turned into what is fastest with each driver. SQLite's is one
-statement for each row, repeated inside the driver; a server gets one statement with all rows in it, because what costs
-there is each statement's way to the server and back.
+statement for each row, repeated inside the driver, but for what is inserted, some rows at once; a server gets one statement with
+all rows in it, because what costs there is each statement's way to the server and back.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,12 +17,14 @@ from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError
 from schedcore.jobstores._journal import knows_boots
-from schedcore.jobstores._sql_backend import Backend, Check, Names, Ownership
+from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership, chunks
 
 __all__ = ["SQLite"]
 
 # Milliseconds that a statement waits for another process that writes to the same database.
 _BUSY_MS = 10_000
+# Rows that one INSERT puts in, in half the time of one for each. More gain nothing, and SQLite takes 999 parameters at least.
+_ROWS = 50
 
 
 class _DatabaseLock:
@@ -151,6 +154,23 @@ class SQLite(Backend):
         return not (
             not database or ":memory:" in database or "mode=memory" in database or url.query.get("mode") == "memory"
         )
+
+    def many(self, batch: Batch) -> Many:
+        run_each = super().many(batch)
+        if not batch.kind.startswith("insert"):
+            return run_each
+        row = batch.fill(f", ({batch.values})", lambda name: self.placeholder)
+        text = batch.single(self.placeholder, self.insert_new) + row * (_ROWS - 1)
+
+        def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
+            full = len(rows) - len(rows) % _ROWS
+            inserted = 0
+            for some in chunks(rows[:full], _ROWS):
+                cursor.execute(text, list(chain.from_iterable(some)))
+                inserted += cursor.rowcount
+            return inserted + run_each(cursor, rows[full:])
+
+        return run
 
     def due(self, timeline: str) -> str:
         return f"{timeline % 0} UNION ALL {timeline % 1} ORDER BY due_us LIMIT ?"
