@@ -43,7 +43,8 @@ class Child:
         self.served = 0
         self._pidfd: int | None = None
         self._gone = False
-        self._lock = threading.Lock()  # between signalling it and reaping it: afterwards its number may be another's
+        # Between signalling it and reaping it: afterwards its number may be another's. Reentrant for signal handlers.
+        self._lock = threading.RLock()
         forked = context.get_start_method() == "fork"
         with closing(theirs), ExitStack() as undo:
             undo.callback(mine.close)
@@ -123,7 +124,7 @@ class Child:
 
     def forget(self) -> None:
         """In a forked copy of the program: it is another process's child."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._gone = True
         self.conn.close()
         self._close_pidfd()

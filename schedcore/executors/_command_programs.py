@@ -15,6 +15,7 @@ import threading
 import time
 
 from schedcore._forks import forget_after_fork, notice_fork
+from schedcore._locks import ShortLock, make_event
 
 __all__ = ["GRACE_S", "Program", "kill_running", "registry", "running_commands", "terminate_running"]
 
@@ -29,12 +30,12 @@ class Program:
 
     def __init__(self, command: str) -> None:
         self.command = command
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # reentrant for signal handlers
         self.process: subprocess.Popen[bytes] | None = None
         self.reaped = False
         self.stop_grace_s: float | None = None  # set once somebody has asked the program to stop
-        self.ended = threading.Event()  # the leader has ended
-        self.done = threading.Event()  # nothing of it is left here
+        self.ended = make_event()  # the leader has ended
+        self.done = make_event()  # nothing of it is left here
 
     def signal(self, name: str) -> None:
         """Send ``SIGTERM`` or ``SIGKILL`` to the whole group; nothing when it is gone."""
@@ -89,22 +90,22 @@ class Program:
         with self.lock:
             if self.stop_grace_s is not None:
                 self.send(process, "SIGKILL")  # what its leader left behind
-            exit_code = process.wait()
+            # Before it is: a signal handler in the same thread is not kept off by the lock.
             self.reaped = True
-        return exit_code
+            return process.wait()
 
 
 class _Registry:
     """The programs that run now. A forked child has none: they belong to its parent."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._programs: set[Program] = set()
         self._at_exit = False
         forget_after_fork(self._forget)
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._programs = set()
 
     def add(self, program: Program) -> None:

@@ -26,6 +26,7 @@ from multiprocessing import get_all_start_methods, get_context, process, resourc
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from schedcore._locks import ShortLock
 from schedcore.errors import ConfigurationError, FailureError, SchedulerStartError
 from schedcore.executors import _child, _children
 from schedcore.executors._messages import RemoteError, dump_parts, dump_run, load_failure, returned
@@ -159,7 +160,7 @@ class _Crew:
         self._logger = executor._logger
         self._host = host
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = ShortLock()
         self._seats: dict[int, _Seat] = {}  # by thread id
         self._stopping = False
         self._cancelled: list[Run] = []  # since then

@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from schedcore._forks import end_child, generation
+from schedcore._locks import ShortLock
 from schedcore.clock import Clock, from_datetime
 from schedcore.errors import MaxInstancesReachedError, contained
 from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
@@ -90,7 +91,7 @@ class BaseExecutor(ABC):
         self._alias = alias
         self._logger = logging.getLogger(f"schedcore.executors.{alias}")
         self._submitted: dict[str, list[Run]] = {}
-        self._submitted_lock = threading.Lock()
+        self._submitted_lock = ShortLock()
 
     def shutdown(self, wait: bool = True) -> object:
         """Stop taking runs; with ``wait``, return when those that were taken are over."""

@@ -9,7 +9,6 @@ the loop, which then begins it, or by a thread that takes it back. Only one of t
 
 from __future__ import annotations
 
-import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from schedcore._forks import forget_after_fork, notice_fork
+from schedcore._locks import make_event
 from schedcore.executors.base import ExecutorHost, RunExecutor
 from schedcore.executors.pool import PoolExecutor
 from schedcore.run import Finish, Run, RunState
@@ -40,7 +40,7 @@ class LoopJobs(RunExecutor):
         self._waiting: dict[int, Run] = {}
         self._next = 0
         self._closed = True
-        self._drained = threading.Event()
+        self._drained = make_event()
 
     @abstractmethod
     def _begin_soon(self, numbers: range, runs: Sequence[Run]) -> None:

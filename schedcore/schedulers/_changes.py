@@ -157,12 +157,7 @@ class Changes:
     def remove_all(self, jobstore: str | None) -> None:
         scheduler = self._scheduler
         scheduler._check_loop()
-        if (
-            jobstore is not None
-            and jobstore not in scheduler._pumps
-            and jobstore not in scheduler._jobs.waiting.aliases
-        ):
-            raise scheduler._no_such_store(jobstore)
+        scheduler._check_store(jobstore)
         scheduler._jobs.waiting.drop_all(jobstore)
         if scheduler.running:
             for pump in scheduler._pumps_of(jobstore):

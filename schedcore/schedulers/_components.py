@@ -30,6 +30,7 @@ __all__ = [
     "add_executor",
     "add_jobstore",
     "begin",
+    "check_alias",
     "make_executors",
     "make_stores",
     "no_such_alias",
@@ -66,7 +67,7 @@ def make_stores(specs: Mapping[str, Any]) -> dict[str, JobStore]:
 def add_executor(
     scheduler: BaseScheduler, executor: BaseExecutor | str, alias: str, options: Mapping[str, Any]
 ) -> None:
-    _check_alias(alias)
+    check_alias("alias", alias)
     made = _make(executor, options, "executors", alias, plugins.EXECUTORS)
     _check(made, BaseExecutor, f"executors.{alias}", _EXECUTOR)
     check_executor(made)
@@ -137,7 +138,7 @@ def remove_executor(scheduler: BaseScheduler, alias: str, shutdown: bool) -> Non
 def add_jobstore(
     scheduler: BaseScheduler, jobstore: BaseJobStore | str, alias: str, options: Mapping[str, Any]
 ) -> None:
-    _check_alias(alias)
+    check_alias("alias", alias)
     made = _make(jobstore, options, "jobstores", alias, plugins.JOBSTORES)
     _check(made, BaseJobStore, f"jobstores.{alias}", _STORE)
     pump = Pump(scheduler, alias, scheduler._placed(as_job_store(made)))
@@ -204,9 +205,10 @@ def _check(component: object, base: type, option: str, what: str) -> None:
         raise ConfigurationError(f"{option}: {component!r} is not {what} (a subclass of {base.__name__})")
 
 
-def _check_alias(alias: object) -> None:
+def check_alias(argument: str, alias: object) -> None:
+    """Raise ``ConfigurationError`` for what cannot be an alias, with the name of the argument that it was given as."""
     if not isinstance(alias, str) or not alias:
-        raise ConfigurationError(f"alias must be a text of at least one character, not {alias!r}")
+        raise ConfigurationError(f"{argument} must be a text of at least one character, not {alias!r}")
 
 
 def no_such_alias(what: str, alias: str, known: Iterable[str]) -> KeyError:

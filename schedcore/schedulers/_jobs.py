@@ -426,8 +426,7 @@ class Jobs:
                     return
         scheduler = self._scheduler
         pumps = scheduler._pumps
-        if jobstore is not None and jobstore not in pumps:
-            raise scheduler._no_such_store(jobstore)
+        scheduler._check_store(jobstore)
         notice_fork()
         if scheduler._state != STATE_STOPPED:  # it is running, and asked without another call
             for pump in pumps.values():
@@ -465,8 +464,7 @@ class Jobs:
         waits = self.waiting.find(job_id, jobstore)
         if waits is not None:
             return waits[0], self._handle(*waits)
-        if jobstore is not None and jobstore not in {*self._scheduler._pumps, *self.waiting.aliases}:
-            raise self._scheduler._no_such_store(jobstore)
+        self._scheduler._check_store(jobstore)
         if self._scheduler.running:
             for alias, pump in list(self._scheduler._pumps.items()):
                 if jobstore in (None, alias) and pump.opened:

@@ -32,8 +32,7 @@ def get_jobs(scheduler: BaseScheduler, jobstore: str | None, pending: bool | Non
         ]
         entries.sort(key=lambda item: (item[0].due_us is None, item[0].due_us or 0, item[0].job.id))
         jobs += [Job(scheduler, alias, entry) for entry, alias in entries if (alias, entry.job.id) not in waiting]
-    if jobstore is not None and jobstore not in scheduler._pumps and jobstore not in scheduler._jobs.waiting.aliases:
-        raise scheduler._no_such_store(jobstore)
+    scheduler._check_store(jobstore)
     return jobs
 
 
@@ -43,8 +42,7 @@ def get_runs(
     """See ``BaseScheduler.get_runs``."""
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
         raise ConfigurationError(f"limit must be a whole number from 1 up, not {limit!r}")
-    if jobstore is not None and jobstore not in scheduler._pumps:
-        raise scheduler._no_such_store(jobstore)
+    scheduler._check_store(jobstore)
     scheduler._catch_up(jobstore, "get_runs")
     records = [
         record

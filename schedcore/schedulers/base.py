@@ -663,6 +663,16 @@ class BaseScheduler(SchedulerHooks):
     def _no_such_store(self, alias: str) -> KeyError:
         return _components.no_such_alias("job store", alias, self._pumps)
 
+    def _check_store(self, jobstore: str | None) -> None:
+        """Raise ``LookupError`` where no job store has this alias and no job waits for such a one, and ``ConfigurationError``
+        for what is none.
+        """
+        if jobstore is None:
+            return
+        _components.check_alias("jobstore", jobstore)
+        if jobstore not in self._pumps and jobstore not in self._jobs.waiting.aliases:
+            raise self._no_such_store(jobstore)
+
     def _check_loop(self) -> None:
         """Raise ``SchedulerNotRunningError`` where nothing that is asked for would ever be done."""
         if self.running and self._is_loop_closed():

@@ -67,6 +67,25 @@ def test_an_unknown_job_store_is_named(virtual: Make, method: str) -> None:
         getattr(scheduler, method)(*args, jobstore="defualt")
 
 
+@pytest.mark.parametrize("started", [True, False])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda scheduler, what: scheduler.modify_job("a", what),
+        lambda scheduler, what: scheduler.remove_job("a", what),
+        lambda scheduler, what: scheduler.get_jobs(what),
+        lambda scheduler, what: scheduler.get_runs("a", what),
+        lambda scheduler, what: scheduler.remove_all_jobs(what),
+    ],
+)
+def test_what_is_no_alias_of_a_job_store_is_named(
+    virtual: Make, call: Callable[[Any, object], object], started: bool
+) -> None:
+    """It was said that a type is unhashable."""
+    with pytest.raises(ConfigurationError, match=r"jobstore must be a text .+, not {'max_instances': 2}"):
+        call(virtual(started=started), {"max_instances": 2})
+
+
 def test_the_runs_of_a_removed_executor_are_waited_for() -> None:
     scheduler = BackgroundScheduler()
     scheduler.add_executor("threadpool", "other")
