@@ -83,19 +83,16 @@ def test_who_computes_while_the_loop_has_no_processor_keeps_nobody_waiting(runti
     runtime.call(partial(os.sched_setscheduler, 0, os.SCHED_IDLE, os.sched_param(0)))
     thread.start()
     try:
-        gap = _busy_gap(ticker)
+        end_s = time.monotonic() + PATIENCE_S
+        # One in which this process was stopped as well is another matter.
+        while not any(gap.ours_s < gap.busy_s / 2 for gap in _busy_gaps(ticker)):
+            assert time.monotonic() < end_s, _busy_gaps(ticker)
+            time.sleep(0.05)
     finally:
         over.set()
         thread.join()
         ticker.stop()
-    assert gap.ours_s < gap.busy_s / 2
 
 
-def _busy_gap(ticker: Ticker) -> Gap:
-    end_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end_s:
-        for gap in ticker.gaps.copy():
-            if gap.busy_s > KEPT_S:
-                return gap
-        time.sleep(0.05)
-    pytest.fail("the loop had a processor all along")
+def _busy_gaps(ticker: Ticker) -> list[Gap]:
+    return [gap for gap in ticker.gaps.copy() if gap.busy_s > KEPT_S]
