@@ -223,13 +223,16 @@ class _Many:
 
     def _look(self) -> None:
         batch = self._batch
+        columns: list[tuple[str, Callable[[Any], str], bool, bool]] = []
         self._sized = [number for number, kind in enumerate(batch.types) if kind == "bytes"]
         for number, (name, kind) in enumerate(zip(batch.names, batch.types, strict=True)):
             in_array = kind == "bytes"
             # What a row is found by stays with the rows: told what all of them have, the server may look them up one by one. So
             # does the first column of rows to be inserted: there are as many of them as there are rows.
             stays = in_array or f"<{name}>" in batch.where or (batch.kind.startswith("insert") and not number)
-            self._columns.append((name, _WRITERS[kind], stays, in_array))
+            columns.append((name, _WRITERS[kind], stays, in_array))
+        # At once: another thread may be here as well.
+        self._columns = columns
 
     def run(self, cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
         """See ``Many``."""

@@ -18,6 +18,8 @@ import sqlalchemy as sa
 
 from schedcore.clock import Now
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError
+from schedcore.jobstores._sql_backend import Batch
+from schedcore.jobstores._sql_postgresql import _Many
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
 from schedcore.run import Finish, RunState
 from tests.jobstores.sql_servers import MINUTE, T0, ServerTests, Start, entry, run_due
@@ -206,3 +208,21 @@ def test_without_the_driver(module: str, url: str, extra: str) -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.startswith(f"{extra} | the job store on ")
     assert found.stdout.endswith(f"pip install 'schedcore[{extra}]'\n")
+
+
+def test_two_threads_put_one_statement_together_at_once() -> None:
+    """Each added its columns to those of the other, and no row had so many."""
+
+    class Meanwhile(Batch):
+        """Another thread has put it together as this one begins to."""
+
+        @property
+        def names(self) -> list[str]:
+            if others:
+                others.pop()._look()
+            return super().names
+
+    many = _Many(Meanwhile("delete", "jobs", ("uid int",), where="uid = <uid>"))
+    others = [many]
+    many._look()
+    assert len(many._columns) == 1
