@@ -15,7 +15,7 @@ from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, SchedulerEvent
 from schedcore.executors.debug import DebugExecutor
 from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.run import Finish, Run, RunState, current_run
-from schedcore.schedulers.base import BaseScheduler
+from schedcore.schedulers.base import STATE_RUNNING, BaseScheduler
 from schedcore.testing import runtime as runtime_module
 from schedcore.testing._suite import patience
 from schedcore.testing.runtime import Runtime
@@ -182,7 +182,7 @@ def starts_once(scheduler: Any) -> None:
 
 @breaks("is as before after a start that failed, and can be started then")
 def stays_half_started(scheduler: Any) -> None:
-    scheduler._undo_start = lambda started, opened: None
+    scheduler._undo_start = lambda started, opened: setattr(scheduler, "_state", STATE_RUNNING)
 
 
 @breaks("is stopped in the child of a fork, and goes on in the parent")

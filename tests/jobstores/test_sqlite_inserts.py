@@ -7,6 +7,8 @@ from contextlib import closing
 
 import pytest
 
+pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
+
 from schedcore.jobstores._sql_backend import Batch
 from schedcore.jobstores._sql_sqlite import SQLite
 

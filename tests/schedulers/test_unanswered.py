@@ -64,8 +64,10 @@ def unanswered(store: JobStore, method: str, *, made: bool = True, times: int = 
 
 @pytest.mark.parametrize("made", [True, False])
 def test_a_start_is_made_again(virtual: Make, tmp_path: Path, made: bool) -> None:
-    sql = pytest.importorskip("schedcore.jobstores.sqlalchemy", reason="needs the extra sqlalchemy")
-    store = sql.SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
     unanswered(store, "add_entries", made=made)
     scheduler = virtual(started=False, jobstores={"default": store}, start=T0)
     log = EventLog(scheduler)
@@ -86,14 +88,16 @@ def test_a_start_is_made_again(virtual: Make, tmp_path: Path, made: bool) -> Non
 
 @pytest.mark.parametrize("different", [{"name": "a", "func": other}, {"args": ["y"]}, {"seconds": 20}])
 def test_a_job_of_somebody_elses_is_none_of_ours(virtual: Make, tmp_path: Path, different: dict[str, Any]) -> None:
-    sql = pytest.importorskip("schedcore.jobstores.sqlalchemy", reason="needs the extra sqlalchemy")
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
     url = f"sqlite:///{tmp_path}/jobs.sqlite"
     job: dict[str, Any] = {"func": nothing, "trigger": "interval", "seconds": 10, "args": ["x"], "id": "a"}
-    before = virtual(started=False, jobstores={"default": sql.SQLAlchemyJobStore(url)}, start=T0)
+    before = virtual(started=False, jobstores={"default": SQLAlchemyJobStore(url)}, start=T0)
     before.add_job(**{**job, **different})
     before.start()
     before.shutdown()
-    store = sql.SQLAlchemyJobStore(url)
+    store = SQLAlchemyJobStore(url)
     unanswered(store, "add_entries", made=False)
     scheduler = virtual(started=False, jobstores={"default": store}, start=T0)
     scheduler.add_job(**job)
@@ -202,14 +206,16 @@ def test_a_correction_is_made_again(virtual: Make, method: str, made: bool) -> N
 def test_a_clock_that_went_back_while_it_was_down_is_looked_at_again(
     virtual: Make, tmp_path: Path, method: str, made: bool
 ) -> None:
-    sql = pytest.importorskip("schedcore.jobstores.sqlalchemy", reason="needs the extra sqlalchemy")
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
     url = f"sqlite:///{tmp_path}/jobs.sqlite"
-    before = virtual(start=T0, jobstores={"default": sql.SQLAlchemyJobStore(url)})
+    before = virtual(start=T0, jobstores={"default": SQLAlchemyJobStore(url)})
     for job_id in ("a", "b"):
         before.add_job(nothing, "interval", seconds=10, id=job_id)
     before.advance(60)
     before.shutdown()
-    store = sql.SQLAlchemyJobStore(url)
+    store = SQLAlchemyJobStore(url)
     unanswered(store, method, made=made)
     scheduler = virtual(started=False, start=T0 - timedelta(hours=5), jobstores={"default": store})
     log = EventLog(scheduler)
