@@ -8,7 +8,8 @@ then the stores are closed, listeners are told, and the loop ends.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,31 +50,47 @@ def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
         return None if deadline_s is None else max(0.0, deadline_s - monotonic_s())
 
     scheduler._closing_id = threading.get_ident()
+    goes_on = False
     try:
-        scheduler._openings.wait(left())
-        pumps = list(scheduler._pumps.values())
-        scheduler._quiesce(pumps, left())
-        for pump in pumps:
-            scheduler._runs.take_back(pump.handover.take_waiting())
-        _tell_what_runs(scheduler)
-        executors = scheduler._all_executors()
-        for executor in executors:
-            scheduler._cut += stop_executor(scheduler, executor, wait, left())
-        if not wait:
-            for executor in executors:
-                scheduler._cut += stop_executor(scheduler, executor, True, left())
-        # What hangs as it is opened is not left open, though the jobs were cut in time.
-        scheduler._openings.wait(None)
-        stop_executors(scheduler, [executor for executor in scheduler._all_executors() if executor not in executors])
-        pumps = list(scheduler._pumps.values())
-        scheduler._quiesce(pumps, left())
-        for pump in pumps:
-            pump.closed = True
-            scheduler._close_store(pump.alias, pump.store, partial(_close_store, scheduler, pump))
+        _close_all(scheduler, wait, left)
+    except (KeyboardInterrupt, SystemExit):
+        # Nobody waits for it any more, the end of the program included. What is open is closed all the same when the jobs are
+        # over, and the scheduler may be started again then.
+        scheduler._abandon()
+        # There are no more threads at the end of a program.
+        with suppress(RuntimeError):
+            scheduler._in_background(partial(close, scheduler, True, left()))
+            goes_on = True
+        raise
     finally:
-        scheduler._reports.logger.info("scheduler has been shut down")
-        scheduler._reports.stop()
-        scheduler._ended()
+        if not goes_on:
+            scheduler._reports.logger.info("scheduler has been shut down")
+            scheduler._reports.stop()
+            scheduler._ended()
+
+
+def _close_all(scheduler: BaseScheduler, wait: bool, left: Callable[[], float | None]) -> None:
+    """``left``: the time (s) that there is yet."""
+    scheduler._openings.wait(left())
+    pumps = list(scheduler._pumps.values())
+    scheduler._quiesce(pumps, left())
+    for pump in pumps:
+        scheduler._runs.take_back(pump.handover.take_waiting())
+    _tell_what_runs(scheduler)
+    executors = scheduler._all_executors()
+    for executor in executors:
+        scheduler._cut += stop_executor(scheduler, executor, wait, left())
+    if not wait:
+        for executor in executors:
+            scheduler._cut += stop_executor(scheduler, executor, True, left())
+    # What hangs as it is opened is not left open, though the jobs were cut in time.
+    scheduler._openings.wait(None)
+    stop_executors(scheduler, [executor for executor in scheduler._all_executors() if executor not in executors])
+    pumps = list(scheduler._pumps.values())
+    scheduler._quiesce(pumps, left())
+    for pump in pumps:
+        pump.closed = True
+        scheduler._close_store(pump.alias, pump.store, partial(_close_store, scheduler, pump))
 
 
 def _tell_what_runs(scheduler: BaseScheduler) -> None:

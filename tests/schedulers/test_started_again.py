@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,7 @@ from schedcore.errors import (
     SchedulerStartError,
 )
 from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, EVENT_SCHEDULER_STARTED, SchedulerEvent
+from schedcore.run import RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.blocking import BlockingScheduler
 
@@ -260,3 +264,49 @@ def test_ctrl_c_as_it_starts_leaves_it_stopped(cls: type[BackgroundScheduler | B
     with pytest.raises(KeyboardInterrupt):
         scheduler.start()
     assert not scheduler.running
+
+
+_begun, _release = threading.Event(), threading.Event()
+
+
+def held() -> None:
+    _begun.set()
+    assert _release.wait(PATIENCE_S)
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlalchemy"])
+def test_ctrl_c_ends_the_wait_for_a_shutdown_and_not_the_shutdown(tmp_path: Path, store: str) -> None:
+    options = {"type": store}
+    if store == "sqlalchemy":
+        pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+        options["url"] = f"sqlite:///{tmp_path}/jobs.sqlite"
+    _begun.clear()
+    _release.clear()
+    here = threading.get_ident()
+
+    class Interrupts(logging.Handler):
+        interrupted = False
+
+        def emit(self, record: logging.LogRecord) -> None:
+            # It waits for the job from now on.
+            if record.getMessage().startswith("shutting down, while") and not self.interrupted:
+                self.interrupted = True
+                threading.Timer(0.01, signal.pthread_kill, (here, signal.SIGINT)).start()
+
+    logger = logging.Logger("closing")
+    logger.addHandler(Interrupts())
+    scheduler = BackgroundScheduler(timezone="UTC", jobstores={"default": options}, logger=logger)
+    scheduler.start()
+    scheduler.add_job(held, id="held")
+    assert _begun.wait(PATIENCE_S)
+    with pytest.raises(KeyboardInterrupt):
+        scheduler.shutdown()
+    with pytest.raises(SchedulerAlreadyRunningError, match="still shutting down"):
+        scheduler.start()
+    _release.set()
+    assert scheduler.shutdown() == []
+    scheduler.start()
+    try:
+        assert [(run.job_id, run.state) for run in scheduler.get_runs()] == [("held", RunState.SUCCEEDED)]
+    finally:
+        scheduler.shutdown()
