@@ -15,7 +15,7 @@ from collections.abc import Callable
 from os import getpid
 from typing import NoReturn
 
-from schedcore._locks import ShortLock
+from schedcore.locks import ShortLock
 
 __all__ = ["end_child", "forget_after_fork", "generation", "notice_fork"]
 

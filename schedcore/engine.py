@@ -39,7 +39,7 @@ from schedcore.triggers.foreign import MAX_STEPS, PATIENCE, WALK_S, OutOfPatienc
 # A named tuple's own constructor is a Python function; on the path of every run this saves a call.
 _new = tuple.__new__
 
-__all__ = ["Claim", "Decision", "decide", "dispatch_us", "first_fire", "omitted", "plain_next"]
+__all__ = ["Claim", "Decision", "decide", "dispatch_us", "omitted", "plain_next"]
 
 
 class Claim(NamedTuple):
@@ -298,11 +298,6 @@ def _set_aside(claim: Claim, now_us: int, reason: str, error: Exception | None =
     if live >= job.policy.max_instances:
         return Decision(claim, (), (Skip(SkipReason.OVERLAP, fire_us, fire_us, 1),), None, None, reason, error)
     return Decision(claim, (fire_us,), (), None, None, reason, error)
-
-
-def first_fire(trigger: EngineTrigger, now_us: int) -> int | None:
-    """The first fire time of a schedule that begins at ``now_us``. What the trigger raises passes through."""
-    return trigger.first_us(now_us)
 
 
 def dispatch_us(trigger: EngineTrigger, fire_us: int, random: Callable[[], float] | None, job_id: str = "") -> int:

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from schedcore._locks import ShortLock
 from schedcore.errors import contained
+from schedcore.locks import ShortLock
 
 __all__ = [
     "EVENT_ALL",

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from qtpy.QtCore import QCoreApplication, QObject, Qt, QThread, Signal, Slot
 
-from schedcore.executors.queue import ShortLock
+from schedcore.locks import ShortLock
 
 __all__ = ["QtCalls", "application", "guard", "in_qt_thread"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QRunnable, QThreadPool
 
 from schedcore.adapters.qt.calls import application
-from schedcore.executors.queue import ShortLock
+from schedcore.locks import ShortLock
 
 __all__ = ["QtThreads"]
 

@@ -18,7 +18,8 @@ from schedcore.adapters.twisted._awaiting import Awaiting
 from schedcore.executors.base import ExecutorHost, call_run, failed
 from schedcore.executors.loop import LOOK_S
 from schedcore.executors.pool import PoolExecutor, RunPool
-from schedcore.executors.queue import RunQueue, ShortLock
+from schedcore.executors.queue import RunQueue
+from schedcore.locks import ShortLock
 from schedcore.run import Finish, Run
 
 __all__ = ["PoolThreads", "Threads"]

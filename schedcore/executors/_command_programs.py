@@ -15,7 +15,7 @@ import threading
 import time
 
 from schedcore._forks import forget_after_fork, notice_fork
-from schedcore._locks import ShortLock, make_event
+from schedcore.locks import ShortLock, make_event
 
 __all__ = ["GRACE_S", "Program", "kill_running", "registry", "running_commands", "terminate_running"]
 

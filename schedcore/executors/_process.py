@@ -26,13 +26,13 @@ from multiprocessing import get_all_start_methods, get_context, process, resourc
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from schedcore._locks import ShortLock
 from schedcore.errors import ConfigurationError, FailureError, SchedulerStartError
 from schedcore.executors import _child, _children
 from schedcore.executors._messages import RemoteError, dump_parts, dump_run, load_failure, returned
 from schedcore.executors._workers import WorkerPool
 from schedcore.executors.base import ExecutorHost, failed
 from schedcore.executors.pool import InitializerError, RunPool, WorkerPoolExecutor, whole_number
+from schedcore.locks import ShortLock
 from schedcore.run import Finish, Run, RunState
 
 __all__ = ["ProcessDiedError", "ProcessPoolExecutor", "RemoteError"]

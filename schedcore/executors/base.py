@@ -26,11 +26,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from schedcore._forks import end_child, generation
-from schedcore._locks import ShortLock
 from schedcore.clock import Clock, from_datetime
 from schedcore.errors import MaxInstancesReachedError, contained
 from schedcore.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, EVENT_JOB_MISSED, JobExecutionEvent
 from schedcore.executors._call import as_exception, run_awaitable, settle, strip_tracebacks, traceback_text
+from schedcore.locks import ShortLock
 from schedcore.run import Finish, Run, RunState, current_run
 
 if TYPE_CHECKING:

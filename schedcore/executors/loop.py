@@ -16,9 +16,9 @@ from time import monotonic
 from typing import Any
 
 from schedcore._forks import forget_after_fork, notice_fork
-from schedcore._locks import make_event
 from schedcore.executors.base import ExecutorHost, RunExecutor
 from schedcore.executors.pool import PoolExecutor
+from schedcore.locks import make_event
 from schedcore.run import Finish, Run, RunState
 
 __all__ = ["LOOK_S", "LoopExecutor", "LoopJobs", "notice_fork"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from schedcore._locks import ShortLock
 from schedcore.run import Run
 
-__all__ = ["RunQueue", "ShortLock"]
+__all__ = ["RunQueue"]
 
 
 class RunQueue:

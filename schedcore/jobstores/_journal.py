@@ -37,8 +37,8 @@ from types import BuiltinFunctionType
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from schedcore._locks import ShortLock
 from schedcore.jobstores._outcome import NOTHING, Outcome, outcome, storable
+from schedcore.locks import ShortLock
 from schedcore.run import LIVE_STATES, Finish, Run, RunState
 from schedcore.triggers._zones import FIRST_US, LAST_US
 

@@ -27,13 +27,13 @@ from collections.abc import Collection, Container, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Any
 
-from schedcore._locks import ShortLock
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, plain_next
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobLookupError
 from schedcore.job import JobEntry, JobRecord, JobState
 from schedcore.jobstores._outcome import outcome
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreTraits
+from schedcore.locks import ShortLock
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
 
 __all__ = ["MemoryJobStore"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from schedcore._forks import notice_fork
 from schedcore.clock import Now
-from schedcore.engine import dispatch_us, first_fire
+from schedcore.engine import dispatch_us
 from schedcore.errors import (
     ConflictingIdError,
     InvalidTriggerError,
@@ -207,7 +207,7 @@ class Jobs:
         """Raise ``InvalidTriggerError`` when a trigger never fires, and whatever it raises; if it may be asked here."""
         if not self.may_ask(trigger):
             return
-        if first_fire(trigger, now.steady_us if trigger.elapsed else now.wall_us) is None:
+        if trigger.first_us(now.steady_us if trigger.elapsed else now.wall_us) is None:
             raise never(trigger)
 
     def store(self, pump: Pump, pending: Pending, now: Now) -> tuple[JobEntry, int]:

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
-from schedcore._locks import ShortLock
+from schedcore.locks import ShortLock
 
 __all__ = ["Openings"]
 

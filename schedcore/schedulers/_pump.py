@@ -17,13 +17,13 @@ from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from schedcore._locks import make_event
 from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, decide
 from schedcore.errors import contained, error_text
 from schedcore.job import JobEntry
 from schedcore.jobstores._turns import in_step
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered
+from schedcore.locks import make_event
 from schedcore.run import Finish, Run
 from schedcore.schedulers._handover import HandOver
 from schedcore.schedulers._health import Health

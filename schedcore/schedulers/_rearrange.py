@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Literal
 
 from schedcore.clock import Now
-from schedcore.engine import dispatch_us, first_fire
+from schedcore.engine import dispatch_us
 from schedcore.errors import UsageError, contained
 from schedcore.job import JobEntry, JobState
 from schedcore.jobstores.base import JobStore
@@ -85,11 +85,11 @@ def _moved(
     if not (elapsed if trigger.elapsed else (calendar and not trigger.single) or other_zones):
         return None
     now_us = now.steady_us if trigger.elapsed else now.wall_us
-    fire_us = first_fire(trigger, now_us)
+    fire_us = trigger.first_us(now_us)
     if trigger.elapsed:
         # A grid that begins where the clock was wrong begins again now, if nobody named that start.
         again = trigger.anchored(now_us)
-        again_us = first_fire(again, now_us)
+        again_us = again.first_us(now_us)
         if again_us is not None and (fire_us is None or again_us < fire_us):
             trigger, fire_us = again, again_us
     if fire_us is None or fire_us == entry.fire_us:

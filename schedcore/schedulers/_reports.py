@@ -14,7 +14,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from schedcore._locks import ShortLock
 from schedcore.clock import to_datetime
 from schedcore.errors import RunCancelledError, error_text
 from schedcore.events import (
@@ -42,6 +41,7 @@ from schedcore.events import (
     SchedulerFailureEvent,
 )
 from schedcore.job import JobEntry, JobRecord
+from schedcore.locks import ShortLock
 from schedcore.run import Finish, Run, RunRecord, RunState, Skip, SkipReason
 from schedcore.schedulers._calls import Teller, call_pool
 from schedcore.triggers.base import GridTrigger

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from schedcore._forks import notice_fork
-from schedcore._locks import make_event
 from schedcore.clock import Timeline
 from schedcore.errors import SchedulerAlreadyRunningError, SchedulerStartError
 from schedcore.events import EVENT_SCHEDULER_STARTED, SchedulerEvent
 from schedcore.executors.base import BaseExecutor
 from schedcore.job import JobEntry
 from schedcore.jobstores.base import JobStore
+from schedcore.locks import make_event
 from schedcore.schedulers import _program
 from schedcore.schedulers._closing import close_stores, stop_executors
 from schedcore.schedulers._components import begin, no_such_alias

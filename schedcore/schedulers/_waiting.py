@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
-from schedcore._locks import ShortLock
 from schedcore.errors import ConflictingIdError
 from schedcore.job import Arrival, JobEntry, JobRecord
+from schedcore.locks import ShortLock
 from schedcore.schedulers._definition import NextRun
 
 __all__ = ["Pending", "Waiting"]

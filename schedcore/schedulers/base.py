@@ -37,7 +37,6 @@ from typing import IO, Any, NoReturn, TypeVar
 
 from schedcore import config
 from schedcore._forks import notice_fork
-from schedcore._locks import ShortLock, make_event
 from schedcore.clock import Clock, SystemClock, Timeline
 from schedcore.errors import (
     ConfigurationError,
@@ -58,6 +57,7 @@ from schedcore.events import (
 from schedcore.executors.base import BaseExecutor, RunExecutor
 from schedcore.job import Job, JobEntry, JobRecord, JobState
 from schedcore.jobstores.base import BaseJobStore, JobStore
+from schedcore.locks import ShortLock, make_event
 from schedcore.run import Finish, Run, RunRecord, current_run
 from schedcore.schedulers import _components, _listing, _program, _starting
 from schedcore.schedulers._changes import Changes

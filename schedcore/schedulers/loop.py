@@ -31,9 +31,9 @@ from time import monotonic
 from typing import Any, ClassVar, ParamSpec
 
 from schedcore import config
-from schedcore._locks import ShortLock
 from schedcore.errors import SchedulerNotRunningError
 from schedcore.jobstores.base import JobStore
+from schedcore.locks import ShortLock
 from schedcore.run import Run
 from schedcore.schedulers._calls import Teller
 from schedcore.schedulers._closing import close, limit_of

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedcore.clock import from_datetime, to_datetime
-from schedcore.engine import Claim, decide, dispatch_us, first_fire
+from schedcore.engine import Claim, decide, dispatch_us
 from schedcore.job import NO_KWARGS, JobPolicy, JobRecord
 from schedcore.run import Skip, SkipReason
 from schedcore.triggers import foreign
@@ -231,7 +231,7 @@ def test_is_pure(situation: tuple[list[int], int, int, JobPolicy, int], seed: in
 def test_cron_state_is_untouched() -> None:
     trigger = CronTrigger(minute="*/5", timezone="Europe/Berlin", jitter=30)
     before = pickle.dumps(trigger)
-    fire_us = first_fire(trigger, T0)
+    fire_us = trigger.first_us(T0)
     assert fire_us is not None
     decide(claim(trigger, fire_us, JobPolicy(coalesce=False)), fire_us + 30 * DAY, Random(1).random)
     assert pickle.dumps(trigger) == before
@@ -264,7 +264,7 @@ def test_jitter_stays_before_the_next_fire_time_and_the_end(
 def dispatches(trigger: EngineTrigger, start_us: int, runs: int, seed: int = 7) -> list[tuple[int, int]]:
     """Fire time and dispatch of the first ``runs`` runs, each decided about when it is due."""
     draw = Random(seed).random
-    fire_us = first_fire(trigger, start_us)
+    fire_us = trigger.first_us(start_us)
     assert fire_us is not None
     due_us = dispatch_us(trigger, fire_us, draw)
     found: list[tuple[int, int]] = []
