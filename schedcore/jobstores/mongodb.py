@@ -87,6 +87,11 @@ _ON_A_TIMELINE: Row = {"elapsed": {"$in": [False, True]}, "due_us": IS_DUE}
 _IS_A_JOB: Row = {"state": {"$ne": ""}, "_id": IS_TEXT}
 
 
+def _named(ids: Sequence[str]) -> Iterable[Row]:
+    """Which documents: so many at a time that a command has room for them, however many were added together."""
+    return ({"_id": {"$in": ids[at : at + CHUNK]}} for at in range(0, len(ids), CHUNK))
+
+
 def _new_token() -> str:
     """For a batch: 64 random bits as hexadecimal digits."""
     return os.urandom(8).hex()
@@ -212,8 +217,8 @@ class MongoDBJobStore(History):
         that are left in documents.
         """
         if self._doubtful:
-            wanted = {"_id": {"$in": list(self._doubtful)}, "rev": {"$type": [16, 18]}}
-            self._jobs.update_many(wanted, {"$inc": {"rev": 1}})
+            for these in _named(list(self._doubtful)):
+                self._jobs.update_many({**these, "rev": {"$type": [16, 18]}}, {"$inc": {"rev": 1}})
             self._doubtful.clear()
         if self._unmoved and not self._read_only:
             self._move_what_is_left()
@@ -343,7 +348,7 @@ class MongoDBJobStore(History):
 
     def _written_by(self, token: str, ids: Sequence[str]) -> set[str]:
         """Those of documents that a batch was the last to write."""
-        return {row["_id"] for row in self._jobs.find({"_id": {"$in": ids}, "w": token}, {"_id": 1})}
+        return {row["_id"] for these in _named(ids) for row in self._jobs.find({**these, "w": token}, {"_id": 1})}
 
     def _send(self, changes: Sequence[Change], token: str, first: Int64) -> int:
         """Write documents, new ones with the revision ``first``; how many were, or 0 if it is not known. From two threads."""
@@ -399,8 +404,8 @@ class MongoDBJobStore(History):
 
     def _undo(self, changes: Sequence[Change], token: str) -> None:
         """Take back jobs that were added together with one that could not be."""
-        new = [change.doc.id for change in changes if not change.doc.past]
-        self._jobs.delete_many({"_id": {"$in": new}, "w": token})
+        for these in _named([change.doc.id for change in changes if not change.doc.past]):
+            self._jobs.delete_many({**these, "w": token})
         self._jobs.update_many({"decided.w": token}, {"$unset": {"decided": ""}})
         for change in changes:
             if change.doc.past:

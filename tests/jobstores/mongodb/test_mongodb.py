@@ -638,6 +638,17 @@ def test_each_write_of_a_batch_is_told_apart(store: MongoDBJobStore) -> None:
     scheduler.shutdown()
 
 
+def test_what_is_taken_back_may_be_more_than_a_command_has_room_for(store: MongoDBJobStore) -> None:
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job(work, "date", run_date="2099-01-01", id="a")
+    # 18 MB of ids, where 16 are the most.
+    together = [Change(0, Doc(f"{number} {'x' * 30_000}", 1, "uid")) for number in range(600)]
+    assert store._write([*together, Change(0, Doc("a", 1, "uid"))], True) == [True] * 600 + [False]
+    assert [row["_id"] for row in store._jobs.find()] == ["a"]
+    scheduler.shutdown()
+
+
 def test_what_was_decided_and_not_moved_counts(
     mongodb: MongoDB, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
