@@ -135,8 +135,9 @@ def check_decided_again(
         with cut(line.left) as line:
             life.live_again()
     life.now_us += 9 * MINUTE
-    life.tick()
-    life.finish()
+    # Where it was the renewal of a lease that was cut, at last, the connection is found to be cut here.
+    life.do(life.tick)
+    life.do(life.finish)
     life.restart()
     assert not life.hand, f"it recovers {life.hand}"
     assert life.store.get_entry("over") is None, "what was over is there"

@@ -35,11 +35,17 @@ scheduler.start()
 gevent.joinall([gevent.spawn(use, f"job{number}") for number in range(9)], raise_error=True)
 print("ready", len(scheduler.get_jobs()), flush=True)
 assert sys.stdin.readline() == "silent\\n"
-before = turns[0]
-try:
-    scheduler.get_jobs()
-except JobStoreError as error:
-    print(type(error.__cause__).__name__, turns[0] - before > 20, flush=True)
+errors = []
+# Several times: where the whole machine stood still for as long, nobody had a turn.
+while len(errors) < 5:
+    before = turns[0]
+    try:
+        scheduler.get_jobs()
+    except JobStoreError as error:
+        errors.append(type(error.__cause__).__name__)
+    if turns[0] - before > 20:
+        break
+print(errors[0], turns[0] - before > 20, flush=True)
 assert sys.stdin.readline() == "there\\n"
 print(len(scheduler.get_jobs()), flush=True)
 scheduler.shutdown()
