@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from schedcore._beginning import beginning
 from schedcore.clock import to_datetime
 from schedcore.job import JobRecord
 
@@ -170,11 +171,13 @@ def result_text(value: object, limit: int = 1000) -> str | None:
     """``repr`` of what a job returned, cut; None for None. A ``repr`` that raises is told as such."""
     if value is None:
         return None
+    start = value
     try:
-        text = repr(value)
+        start = beginning(value, limit)
+        text = repr(start)
     except Exception as error:  # noqa: BLE001  # a repr is anybody's code
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if start is value and len(text) <= limit else text[: limit - 1] + "…"
 
 
 def skip_record(job_id: str, skip: Skip, now_us: int) -> RunRecord:

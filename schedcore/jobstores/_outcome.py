@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from schedcore.errors import error_text
-from schedcore.run import Finish, RunState, result_text
+from schedcore.run import Finish, RunRecord, RunState, result_text
 
-__all__ = ["NOTHING", "Outcome", "outcome", "storable"]
+__all__ = ["NOTHING", "Outcome", "ended_record", "outcome", "storable"]
 
 # Characters. An exception's line and its traceback can be of any length; a record of them is not.
 _ERROR_LIMIT = 1000
@@ -48,6 +48,26 @@ def outcome(finish: Finish) -> Outcome:
         storable(output),
         # Within 32 bits, as columns are: Windows has exit codes up to 2**32.
         None if exit_code is None else (exit_code + 2**31) % 2**32 - 2**31,
+    )
+
+
+def ended_record(finish: Finish) -> RunRecord:
+    """What is kept of a run that ended, where that is one value."""
+    run, state, started_us, finished_us, *_ = finish
+    reason, error, traceback, result, output, exit_code = outcome(finish)
+    return RunRecord(
+        run.job.id,
+        run.fire_us,
+        run.attempt,
+        state,
+        reason,
+        started_us=started_us,
+        finished_us=finished_us,
+        error=error,
+        traceback=traceback,
+        result=result,
+        output=output,
+        exit_code=exit_code,
     )
 
 

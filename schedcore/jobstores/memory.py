@@ -31,7 +31,7 @@ from schedcore.clock import Now
 from schedcore.engine import Claim, Decision, plain_next
 from schedcore.errors import ConfigurationError, ConflictingIdError, JobLookupError
 from schedcore.job import JobEntry, JobRecord, JobState
-from schedcore.jobstores._outcome import outcome
+from schedcore.jobstores._outcome import ended_record
 from schedcore.jobstores.base import Committed, Due, JobStore, Recovered, StoreTraits
 from schedcore.locks import ShortLock
 from schedcore.run import Finish, Run, RunRecord, RunState, skip_record
@@ -346,10 +346,14 @@ class MemoryJobStore(JobStore):
     def finish(self, finishes: Sequence[Finish]) -> None:
         history = self._history
         keep = history.maxlen != 0
+        pasts: Sequence[_Past] = finishes
+        if keep:
+            # Before the lock is taken: the text of what a job returned or raised is made by anybody's code.
+            pasts = [finish if finish[4] is None and finish[5] is None else ended_record(finish) for finish in finishes]
         with self._lock:
             lives = self._live
-            for finish in finishes:
-                run, state, started_us, finished_us, retval, exception, _ = finish
+            for finish, past in zip(finishes, pasts, strict=True):
+                run = finish[0]
                 job_id = run.job.id
                 alone = [run]
                 if job_id in lives and run in lives[job_id]:
@@ -359,28 +363,8 @@ class MemoryJobStore(JobStore):
                         lives[job_id].remove(run)
                 elif not self._take_orphan(run):
                     continue  # it was told before
-                if not keep:
-                    continue
-                if exception is None and retval is None:
-                    history.append(finish)
-                    continue
-                reason, error, trace, result, output, exit_code = outcome(finish)
-                history.append(
-                    RunRecord(
-                        job_id,
-                        run.fire_us,
-                        run.attempt,
-                        state,
-                        reason,
-                        started_us=started_us,
-                        finished_us=finished_us,
-                        error=error,
-                        traceback=trace,
-                        result=result,
-                        output=output,
-                        exit_code=exit_code,
-                    )
-                )
+                if keep:
+                    history.append(past)
 
     def next_due(self) -> Due:
         with self._lock:
@@ -411,23 +395,11 @@ class MemoryJobStore(JobStore):
     def runs(self, job_id: str | None = None, *, failed: bool = False, limit: int = 100) -> list[RunRecord]:
         with self._lock:
             past = list(self._history)
-            live = [run for runs in list(self._live.values()) for run in runs]
+            # Those of a job that is gone, a single run's for example, go on like others.
+            live = [run for lives in (self._live, self._orphans) for runs in list(lives.values()) for run in runs]
         records = [RunRecord(run.job.id, run.fire_us, run.attempt, RunState.SUBMITTED) for run in live]
         for item in reversed(past):
-            if isinstance(item, RunRecord):
-                records.append(item)
-            else:
-                run, state, started_us, finished_us, *_ = item
-                records.append(
-                    RunRecord(
-                        run.job.id,
-                        run.fire_us,
-                        run.attempt,
-                        state,
-                        started_us=started_us,
-                        finished_us=finished_us,
-                    )
-                )
+            records.append(item if isinstance(item, RunRecord) else ended_record(item))
         found = [
             record
             for record in records

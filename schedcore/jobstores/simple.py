@@ -20,7 +20,7 @@ from schedcore.clock import Now, from_datetime, to_datetime
 from schedcore.engine import Claim, Decision
 from schedcore.errors import ConflictingIdError, JobLookupError
 from schedcore.job import Job, JobEntry, JobState
-from schedcore.jobstores._outcome import outcome
+from schedcore.jobstores._outcome import ended_record
 from schedcore.jobstores._payload import StoredRecord
 from schedcore.jobstores._turns import Turns
 from schedcore.jobstores.base import BaseJobStore, Committed, Due, JobStore, Recovered, StoreHost, StoreTraits
@@ -228,23 +228,7 @@ class SimpleStore(JobStore):
                     continue
                 if not live:
                     del self._live[job_id]
-                reason, error, traceback, result, output, exit_code = outcome(finish)
-                self._history.append(
-                    RunRecord(
-                        job_id,
-                        run.fire_us,
-                        run.attempt,
-                        finish.state,
-                        reason,
-                        started_us=finish.started_us,
-                        finished_us=finish.finished_us,
-                        error=error,
-                        traceback=traceback,
-                        result=result,
-                        output=output,
-                        exit_code=exit_code,
-                    )
-                )
+                self._history.append(ended_record(finish))
 
     def next_due(self) -> Due:
         with self._turns.take():

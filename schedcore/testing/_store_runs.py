@@ -281,6 +281,20 @@ def _finish_removed(bench: Bench) -> None:
     check_same(entry_of(store, "a"), make_entry("a", None, args=(2,)))
 
 
+@behaviour("lists the live runs of a job that was removed, or whose schedule is over")
+def _lists_live(bench: Bench) -> None:
+    store = bench.open()
+    once = DateTrigger("2026-01-01T00:00:00+00:00")
+    store.add_entries([make_entry("once", trigger=once), make_entry("removed")])
+    runs = run_due(store, T0)
+    store.remove_job("removed")
+    found = [(record.job_id, record.state) for record in store.runs()]
+    assert sorted(found) == [("once", RunState.SUBMITTED), ("removed", RunState.SUBMITTED)], f"it lists {found}"
+    store.finish([finish_of(run) for run in runs])
+    found = [(record.job_id, record.state) for record in store.runs()]
+    assert sorted(found) == [("once", RunState.SUCCEEDED), ("removed", RunState.SUCCEEDED)], f"at last it lists {found}"
+
+
 @behaviour("ends a job whose schedule is over, and its id is free")
 def _ends(bench: Bench) -> None:
     store = bench.open()

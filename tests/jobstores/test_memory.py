@@ -149,11 +149,11 @@ def test_what_was_claimed_and_not_committed_is_put_back_once() -> None:
     assert fire(store, 20) == []
 
 
-def test_a_run_whose_job_was_removed_counts_no_more_and_is_recorded() -> None:
+def test_a_run_whose_job_was_removed_goes_on_and_is_recorded() -> None:
     store = store_of(entry("a", 10))
     (old,), _ = store.fire(at(10), 10, DEFAULT)
     store.remove_job("a")
-    assert store.runs() == []
+    assert [record.state for record in store.runs()] == [RunState.SUBMITTED]
     store.add_entries([entry("a", 10)])
     (new,), _ = store.fire(at(10), 10, DEFAULT)
     assert old != new
@@ -163,6 +163,21 @@ def test_a_run_whose_job_was_removed_counts_no_more_and_is_recorded() -> None:
     assert len(store.runs()) == 2
     end(store, new)
     assert [record.state for record in store.runs()] == [RunState.SUCCEEDED, RunState.SUCCEEDED]
+
+
+def test_the_text_of_a_result_is_made_without_the_lock() -> None:
+    store = store_of(entry("a", 10))
+    (run,), _ = store.fire(at(10), 10, DEFAULT)
+    locked = []
+
+    class Result:
+        def __repr__(self) -> str:
+            locked.append(store.awaited_here())
+            return "a result"
+
+    store.finish([Finish(run, RunState.SUCCEEDED, 1, 2, Result())])
+    assert [record.result for record in store.runs()] == ["a result"]
+    assert locked == [False]
 
 
 def test_the_last_run_of_a_job_that_has_ended_is_recorded() -> None:
