@@ -202,7 +202,10 @@ def _make(component: Any, options: Mapping[str, Any], section: str, alias: str, 
 
 def _check(component: object, base: type, option: str, what: str) -> None:
     if not isinstance(component, base):
-        raise ConfigurationError(f"{option}: {component!r} is not {what} (a subclass of {base.__name__})")
+        # In full: one of APScheduler's is a subclass of a class of that name, too.
+        raise ConfigurationError(
+            f"{option}: {component!r} is not {what} (a subclass of {base.__module__}.{base.__name__})"
+        )
 
 
 def check_alias(argument: str, alias: object) -> None:
@@ -211,6 +214,6 @@ def check_alias(argument: str, alias: object) -> None:
         raise ConfigurationError(f"{argument} must be a text of at least one character, not {alias!r}")
 
 
-def no_such_alias(what: str, alias: str, known: Iterable[str]) -> KeyError:
-    """What is raised where no executor or job store has an alias."""
-    return UnknownAliasError(f"no {what} has the alias {alias!r}{did_you_mean(str(alias), known)}")
+def no_such_alias(what: str, alias: str, known: Iterable[str], who: str = "") -> KeyError:
+    """What is raised where no executor or job store has an alias; ``who`` says at last where it comes from."""
+    return UnknownAliasError(f"no {what} has the alias {alias!r}{did_you_mean(str(alias), known)}{who}")

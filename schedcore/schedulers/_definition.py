@@ -384,7 +384,10 @@ def _check_func(func: Callable[..., Any] | str) -> tuple[Callable[..., Any], str
             raise JobArgumentsError(f"func: {func!r} leads to {found!r}, which cannot be called")
         return found, func
     if not callable(func):
-        raise JobArgumentsError(f'func must be a callable or text such as "package.module:name", not {func!r}')
+        raise JobArgumentsError(
+            f'func must be a callable or text such as "package.module:name", not {func!r}; '
+            "give the function itself, without calling it"
+        )
     return func, None
 
 

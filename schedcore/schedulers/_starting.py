@@ -107,7 +107,9 @@ def _begin_life(scheduler: BaseScheduler, paused: bool) -> None:
     stores = {*scheduler._pumps, "default"}
     for alias in scheduler._jobs.waiting.aliases:
         if alias not in stores:
-            raise no_such_alias("job store", alias, stores)
+            waiting = scheduler._jobs.waiting.all(alias)
+            if waiting:  # and nobody has removed it meanwhile
+                raise no_such_alias("job store", alias, stores, f" (job {waiting[0][1].job.id!r} names it)")
     wakeup = scheduler._create_wakeup()
     if "default" not in scheduler._executors:
         scheduler._executors["default"] = scheduler._create_default_executor()

@@ -117,8 +117,10 @@ class TestPending:
 
     def test_jobs_for_a_store_that_is_not_there(self, virtual: Make) -> None:
         scheduler = virtual(started=False)
-        scheduler.add_job(nothing, "interval", hours=1, jobstore="mongo")
-        with pytest.raises(LookupError, match="no job store has the alias 'mongo'; known: default"):
+        scheduler.add_job(nothing, "interval", hours=1, id="report", jobstore="mongo")
+        with pytest.raises(
+            LookupError, match=r"no job store has the alias 'mongo'; known: default \(job 'report' names it\)"
+        ):
             scheduler.start()
         assert not scheduler.running
         scheduler.add_jobstore("memory", "mongo")
@@ -279,6 +281,7 @@ BAD_JOBS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"func": takes, "args": 1}, JobArgumentsError, "args must be a list or another iterable of arguments, not 1"),
     ({"kwargs": [1]}, JobArgumentsError, "kwargs must be a dict or another mapping, not [1]"),
     ({"func": 17}, JobArgumentsError, 'func must be a callable or text such as "package.module:name", not 17'),
+    ({"func": None}, JobArgumentsError, "not None; give the function itself, without calling it"),
     ({"func": "os:no_such"}, ReferenceLookupError, "no_such"),
     ({"func": "os:name"}, JobArgumentsError, "which cannot be called"),
     ({"id": ""}, JobArgumentsError, "id must be a text of at least one character, not ''"),

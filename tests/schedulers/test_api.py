@@ -338,7 +338,10 @@ class TestParts:
         ("call", "text"),
         [
             (lambda s: s.add_executor(MemoryJobStore(), "x"), "executors.x: <MemoryJobStore> is not an executor"),
-            (lambda s: s.add_jobstore(VirtualExecutor(), "x"), "is not a job store (a subclass of BaseJobStore)"),
+            (
+                lambda s: s.add_jobstore(VirtualExecutor(), "x"),
+                "is not a job store (a subclass of schedcore.jobstores.base.BaseJobStore)",
+            ),
             (
                 lambda s: s.add_executor(VirtualExecutor(), "x", workers=3),
                 "options (workers) go with a plug-in alias, not with an instance",
