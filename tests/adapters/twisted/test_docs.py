@@ -37,3 +37,45 @@ def test_block_runs(block: str, line: int, tmp_path: Path) -> None:
 
 def test_there_are_blocks() -> None:
     assert len(BLOCKS) >= 5
+
+
+SERVICE = """
+import logging
+
+from twisted.application.service import Application, Service
+from twisted.internet import reactor
+
+from schedcore.adapters.twisted import TwistedScheduler
+from schedcore.events import EVENT_JOB_ERROR
+
+
+class Jobs(Service):
+    def startService(self):
+        super().startService()
+        logging.basicConfig(level="INFO")
+        self.scheduler = TwistedScheduler()
+        self.scheduler.add_listener(lambda event: reactor.callFromThread(reactor.stop), EVENT_JOB_ERROR)
+        self.scheduler.add_job("math:sqrt", args=[-1], id="root")
+        self.scheduler.start()
+
+    def stopService(self):
+        super().stopService()
+        return self.scheduler.shutdown()
+
+
+application = Application("jobs")
+Jobs().setServiceParent(application)
+"""
+
+
+@pytest.mark.slow
+def test_the_log_is_among_twistd_s_own_lines_where_the_page_says_so(tmp_path: Path) -> None:
+    (tmp_path / "jobs.tac").write_text(SERVICE, encoding="utf-8")
+    program = "from twisted.scripts.twistd import run; run()"
+    options = ["--nodaemon", "--pidfile=", "--logfile=jobs.log", "--python=jobs.tac"]
+    command = [sys.executable, "-P", "-c", program, *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    log = (tmp_path / "jobs.log").read_text(encoding="utf-8")
+    for line in ("scheduler started", "job 'root' ('sqrt') failed: ValueError", "scheduler has been shut down"):
+        assert line in log
