@@ -87,7 +87,8 @@ def load(group: str, alias: str) -> type[Any]:
     try:
         return _loaded[group][alias]
     except KeyError:
-        return _load(group, alias)
+        pass  # what is raised below is not raised on account of it
+    return _load(group, alias)
 
 
 def _load(group: str, alias: str) -> type[Any]:

@@ -108,8 +108,9 @@ def test_every_builtin_is_known(group: str) -> None:
     ],
 )
 def test_unknown_names_have_a_suggestion(group: str, alias: str, words: str) -> None:
-    with pytest.raises(UnknownPluginError, match=words):
+    with pytest.raises(UnknownPluginError, match=words) as caught:
         load(group, alias)
+    assert caught.value.__context__ is None  # no other traceback above it
 
 
 def test_unknown_groups_are_refused_everywhere() -> None:
