@@ -6,6 +6,7 @@ A database in memory is its connection, so that there can be only one of these.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -25,6 +26,11 @@ __all__ = ["SQLite"]
 _BUSY_MS = 10_000
 # Rows that one INSERT puts in, in half the time of one for each. More gain nothing, and SQLite takes 999 parameters at least.
 _ROWS = 50
+# Bytes of their payloads, beyond which there is one for each: a connection keeps the values of the statements that it made last.
+_LARGE = 1_000_000
+
+# A table in a statement: its schema, and its name.
+_in_statements = re.compile(r'((?:"(?:[^"]|"")*"|[^".]+)\.)?(.*)', re.DOTALL).fullmatch
 
 
 class _DatabaseLock:
@@ -159,15 +165,27 @@ class SQLite(Backend):
         run_each = super().many(batch)
         if not batch.kind.startswith("insert"):
             return run_each
-        row = batch.fill(f", ({batch.values})", lambda name: self.placeholder)
-        text = batch.single(self.placeholder, self.insert_new) + row * (_ROWS - 1)
+        # After an error everything is rolled back. A statement that could be taken back by itself copies each page that it is
+        # about to change, of a large index one for each row, into a temporary file, for which there may be no place.
+        verb = "INSERT OR FAIL" if batch.kind == "insert" else self.insert_new
+        head = f"{verb} INTO {batch.table} ({batch.into}) VALUES "
+        text = head + ", ".join([batch.fill(f"({batch.values})", lambda name: self.placeholder)] * _ROWS)
+        schema, name = _schema_and_name(batch.table)
+        triggers = f"SELECT 1 FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ? COLLATE NOCASE"
+        sized = [number for number, kind in enumerate(batch.types) if kind == "bytes"]
 
         def run(cursor: Any, rows: Sequence[Sequence[Any]]) -> int:
             full = len(rows) - len(rows) % _ROWS
+            # That verb would be the one of what a user's triggers insert, too.
+            if full and cursor.execute(triggers, (name,)).fetchone() is not None:
+                full = 0
             inserted = 0
             for some in chunks(rows[:full], _ROWS):
-                cursor.execute(text, list(chain.from_iterable(some)))
-                inserted += cursor.rowcount
+                if sum([len(row[number]) for number in sized for row in some]) > _LARGE:
+                    inserted += run_each(cursor, some)
+                else:
+                    cursor.execute(text, list(chain.from_iterable(some)))
+                    inserted += cursor.rowcount
             return inserted + run_each(cursor, rows[full:])
 
         return run
@@ -268,6 +286,14 @@ def _path(engine: sa.Engine, place: Collection[str]) -> str:
     wanted = _folded(schema or "main")
     path = next((str(row[2] or "") for row in rows if _folded(row[1]) == wanted), "")
     return os.path.realpath(path) if path else ""
+
+
+def _schema_and_name(table: str) -> tuple[str, str]:
+    """Of a table as statements have it: its schema with a point, which may be missing, and its name without quotation marks."""
+    found = _in_statements(table)
+    assert found is not None  # anything is a name
+    schema, name = found.groups("")
+    return schema, name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def _folded(name: str) -> str:
