@@ -21,6 +21,8 @@ def in_two_lanes(send: Callable[[P], R], pieces: Iterable[P]) -> list[R]:
     Raises what ``send`` raises. Then no other one begins, and those that had begun have ended.
     """
     left = deque(pieces)
+    if len(left) < 2:
+        return [send(piece) for piece in left]
     answers: list[R] = []
     errors: list[BaseException] = []
 
@@ -42,9 +44,8 @@ def in_two_lanes(send: Callable[[P], R], pieces: Iterable[P]) -> list[R]:
     # With what holds for this call alone, such as ``pymongo.timeout``.
     other = threading.Thread(target=copy_context().run, args=(beside,), name="schedcore-sending", daemon=True)
     try:
-        if len(left) > 1:
-            with suppress(RuntimeError):  # where no thread is to be had, this one does it all
-                other.start()
+        with suppress(RuntimeError):  # where no thread is to be had, this one does it all
+            other.start()
         go_on()
     finally:
         left.clear()

@@ -309,18 +309,18 @@ class MongoDBJobStore(History):
         self._unmoved = bool(decided(changes))
         try:
             written = self._write_docs(changes, token)
+            if not all(written):
+                refused = [change for change, done in zip(changes, written, strict=True) if not done]
+                keys = recorded & {record_key(uid, record) for change in refused for uid, record in change.records}
+                if keys:
+                    self._history.delete_many({"_id": {"$in": list(keys)}})
+                if together:
+                    self._undo([change for change, done in zip(changes, written, strict=True) if done], token)
+                    return written
         except BaseException:
             if together and len(changes) > 1:
                 self._halfway = changes, token
             raise
-        if not all(written):
-            refused = [change for change, done in zip(changes, written, strict=True) if not done]
-            keys = recorded & {record_key(uid, record) for change in refused for uid, record in change.records}
-            if keys:
-                self._history.delete_many({"_id": {"$in": list(keys)}})
-            if together:
-                self._undo([change for change, done in zip(changes, written, strict=True) if done], token)
-                return written
         if self._unmoved:
             self._move([token], decided([change for change, done in zip(changes, written, strict=True) if done]))
             self._unmoved = False

@@ -280,3 +280,38 @@ def test_jobs_added_together_are_taken_back_if_one_command_is_cut(
         assert [(record.job_id, record.state) for record in store.runs()] == [("0", RunState.SUCCEEDED)]
     finally:
         bench.close()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_jobs_refused_together_are_taken_back_whichever_command_is_cut(
+    mongodb: MongoDB, client: Client, made: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody has one of their ids who was not there yet when they were looked for. Of another one a run is live."""
+    place = mongodb.fresh()
+    bench = Bench(lambda folder: MongoDBJobStore(place.name, client=client), "")
+    try:
+        store = bench.open()
+        assert isinstance(store, MongoDBJobStore)
+        store.recover([])
+        store.add_entries([make_entry("anew", T0)])
+        (run,) = run_due(store, T0)
+        store.remove_job("anew")
+        store.add_entries([make_entry("taken", T0 + MINUTE)])
+        fetch = store._fetch
+        monkeypatch.setattr(
+            store, "_fetch", lambda ids: {name: doc for name, doc in fetch(ids).items() if name != "taken"}
+        )
+        line: Line | None = None
+        number = 0
+        while line is None or line.is_cut:
+            with pytest.MonkeyPatch.context() as patch:
+                line = Line(patch, number, made=made)
+                with pytest.raises((JobStoreError, ConflictingIdError)):
+                    store.add_entries([make_entry(name, T0) for name in ("new", "anew", "taken", "newer")])
+            assert [entry.job.id for entry in store.list_entries()] == ["taken"], f"the command {number} was cut"
+            number += 1
+        assert number > 5
+        store.finish([finish_of(run)])
+        assert [(record.job_id, record.state) for record in store.runs()] == [("anew", RunState.SUCCEEDED)]
+    finally:
+        bench.close()
