@@ -55,7 +55,7 @@ class WriteBack:
             if begun:
                 try:
                     store.started(begun)
-                except Exception:
+                except BaseException:  # a store may be anybody's code
                     self.begun.extendleft(reversed(begun))
                     raise
         if self._unwritten:

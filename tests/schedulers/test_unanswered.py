@@ -251,3 +251,27 @@ def test_what_was_taken_back_is_told_later() -> None:
     assert told == [[taken]]
     assert not back
     store.shutdown()
+
+
+@pytest.mark.parametrize("error", [JobStoreError("default", "away"), SystemExit(1), KeyboardInterrupt()], ids=repr)
+def test_that_runs_began_is_told_again_whatever_the_store_raised(error: BaseException) -> None:
+    """After what only a ``BaseException`` is, that was lost: killed meanwhile, a run would have been taken for one not begun."""
+
+    class Store(FarStore):
+        def started(self, runs: Any) -> None:
+            told.append(list(runs))
+            if len(told) == 1:
+                raise error
+
+    told: list[list[Any]] = []
+    store, back = Store(), WriteBack()
+    store.start(VirtualScheduler(), "default")
+    store.add_entries([make_entry("a")])
+    (run,) = store.commit([decide(claim, T0_US) for claim in store.acquire(now_at(T0_US), 9)], T0_US).runs
+    back.begun.append((run, T0_US))
+    with pytest.raises(type(error)):
+        back.write(store, [])
+    back.write(store, [])
+    assert told == [[(run, T0_US)]] * 2
+    assert not back
+    store.shutdown()
