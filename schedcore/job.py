@@ -119,8 +119,8 @@ class Arrival:
 
     def __init__(self) -> None:
         self.entry: JobEntry | None = None
-        #: What the store was given and did not answer: it may be there.
-        self.sent: JobEntry | None = None
+        #: What the store was given, and did not refuse: one of these may be there.
+        self.sent: tuple[JobRecord, ...] = ()
 
 
 class JobKeeper(Protocol):

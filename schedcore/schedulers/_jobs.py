@@ -371,41 +371,45 @@ class Jobs:
 
     def _add_fresh(self, pump: Pump, fresh: list[Pending], now: Now, starting: bool) -> list[JobEntry]:
         """Add jobs together; where one is refused, those that are not. In ``start`` that is raised."""
-        entries = [pending.entry for pending in fresh if pending.entry is not None]
         try:
+            return self._send(pump, fresh)
+        except UsageError:
+            if starting and not any(pending.arrival.sent for pending in fresh):
+                raise
+        added: list[JobEntry] = []
+        for pending in fresh:
             try:
-                self._hand_over(pump, entries)
-                return entries
-            except UsageError:
-                if starting and not any(pending.arrival.sent for pending in fresh):
+                added.append(self._add_one(pump, pending, now))
+            except UsageError as error:
+                if starting:
                     raise
-            added: list[JobEntry] = []
-            for pending in fresh:
-                try:
-                    added.append(self._add_one(pump, pending, now))
-                except UsageError as error:
-                    if starting:
-                        raise
-                    self._job_refused(pump.alias, pending.job.id, error)
-            return added
-        except BaseException:
-            for pending in fresh:
-                pending.arrival.sent = pending.entry
+                self._job_refused(pump.alias, pending.job.id, error)
+        return added
+
+    def _send(self, pump: Pump, fresh: Sequence[Pending]) -> list[JobEntry]:
+        """Hand over jobs that waited. Unless it refuses them the store may have them, also where no answer comes."""
+        entries = [pending.entry for pending in fresh if pending.entry is not None]
+        noted = _note_sent(fresh)
+        try:
+            self._hand_over(pump, entries)
+        except UsageError:
+            for arrival in noted:
+                arrival.sent = arrival.sent[:-1]
             raise
+        return entries
 
     def _add_one(self, pump: Pump, pending: Pending, now: Now) -> JobEntry:
-        assert pending.entry is not None
+        sent = pending.arrival.sent
         try:
-            self._hand_over(pump, [pending.entry])
-            return pending.entry
+            return self._send(pump, (pending,))[0]
         except ConflictingIdError:
-            sent = pending.arrival.sent
-            found = None if sent is None else pump.store.get_entry(pending.job.id)
-            if sent is None or found is None or not _is_same(found, sent):
+            found = pump.store.get_entry(pending.job.id) if sent else None
+            if found is None or not any(_is_same(found.job, job) for job in sent):
                 raise
-        # The store has taken it, and did not answer. It may have been changed since.
-        told, _ = self._left_out.of([sent])
+        # The store has taken it, and did not answer. It may have been changed since, here and there.
+        told, _ = self._left_out.of([found])
         self._left_out.is_on_record(pump.alias, told)
+        _note_sent((pending,))
         return self.store(pump, pending._replace(replace=True), now)[0]
 
     def _job_refused(self, alias: str, job_id: str, error: Exception) -> None:
@@ -568,15 +572,25 @@ class Jobs:
         self._scheduler._ask()
 
 
-def _is_same(stored: JobEntry, entry: JobEntry) -> bool:
-    """Whether this is what a store was given."""
-    mine, its = entry.job, stored.job
+def _note_sent(waiting: Sequence[Pending]) -> list[Arrival]:
+    """Jobs that wait are about to be given to their store. Returned is where that was noted now."""
+    noted: list[Arrival] = []
+    for pending in waiting:
+        arrival = pending.arrival
+        # Once for each time that it was changed, however often it is tried.
+        if not any(job is pending.job for job in arrival.sent):
+            arrival.sent += (pending.job,)
+            noted.append(arrival)
+    return noted
+
+
+def _is_same(stored: JobRecord, sent: JobRecord) -> bool:
+    """Whether this is what a store was given, wherever it stands by now. A user's trigger need not say what it is equal to."""
     try:
         return (
-            stored[1:] == entry[1:]
-            and func_ref_of(its) == func_ref_of(mine)
-            and (its.args, dict(its.kwargs), its.policy) == (mine.args, dict(mine.kwargs), mine.policy)
-            and its.trigger == mine.trigger
+            func_ref_of(stored) == func_ref_of(sent)
+            and (stored.args, dict(stored.kwargs), stored.policy) == (sent.args, dict(sent.kwargs), sent.policy)
+            and ((stored.trigger.foreign and sent.trigger.foreign) or stored.trigger == sent.trigger)
         )
     except Exception:  # noqa: BLE001  # what arguments and triggers say to that is anybody's code
         return False

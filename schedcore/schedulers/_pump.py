@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from time import sleep
 from typing import TYPE_CHECKING, Any
@@ -361,11 +362,10 @@ class Pump:
     def _rearrange(self, now: Now) -> None:
         # Before it is done, because the clock may be corrected once more meanwhile.
         self._correct = False
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.correct)
             rearrange(self.store, now, self.scheduler._random, self._complain, calendar=True)
-        except BaseException:
-            self._correct = True
-            raise
+            undo.pop_all()
 
     def _next_due(self, result: CycleResult, now: Now) -> Due:
         """What is due next. A store is asked only when that may be something else than it was: not if runs merely ended."""

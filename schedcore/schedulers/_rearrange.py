@@ -18,7 +18,6 @@ A fire time that has a run on record is not run again by any of them: the store'
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Literal
 
 from schedcore.clock import Now
@@ -30,6 +29,8 @@ from schedcore.jobstores.base import JobStore
 __all__ = ["Complain", "Draw", "rearrange"]
 
 _PAGE = 1000
+# Attempts at a job that others get in the way of. Each of them means that somebody else succeeded.
+_TRIES = 100
 
 #: Told of a job whose trigger raised, and with what.
 Complain = Callable[[JobEntry, Exception], None]
@@ -50,22 +51,40 @@ def rearrange(
     of all or of those whose trigger tells that it was stored with other zone data. Raises what the store raises when it fails; to
     do it all again is harmless.
     """
+
+    def move(entry: JobEntry) -> JobEntry | None:
+        return _moved(entry, now, draw, calendar=calendar, elapsed=elapsed, zones=zones)
+
     last: JobEntry | None = None
     while True:
         page = store.list_entries(last, _PAGE)
         for entry in page:
-            try:
-                moved = _moved(entry, now, draw, calendar=calendar, elapsed=elapsed, zones=zones)
-            except BaseException as error:  # noqa: BLE001  # a trigger is anybody's code
-                complain(entry, contained(error))
-                continue
-            if moved is not None:
-                # It may have been removed meanwhile. A store that fails is another matter: whoever asked has to ask again.
-                with suppress(UsageError):
-                    store.replace_entry(entry, moved)
+            _put(store, entry, move, complain)
         if len(page) < _PAGE:
             return
         last = page[-1]
+
+
+def _put(store: JobStore, entry: JobEntry, move: Callable[[JobEntry], JobEntry | None], complain: Complain) -> None:
+    """Put a job where it is to be now. Somebody may change it meanwhile, or remove it."""
+    for _ in range(_TRIES):
+        try:
+            moved = move(entry)
+        except BaseException as error:  # noqa: BLE001  # a trigger is anybody's code
+            complain(entry, contained(error))
+            return
+        if moved is None:
+            return
+        try:
+            # A store that fails is another matter: whoever asked has to ask again.
+            if store.replace_entry(entry, moved):
+                return
+        except UsageError:
+            return  # it was removed
+        there = store.get_entry(entry.job.id)
+        if there is None:
+            return
+        entry = there
 
 
 def _moved(

@@ -26,6 +26,7 @@ from schedcore.schedulers._write_back import WriteBack
 from schedcore.testing import EventLog, VirtualScheduler
 from schedcore.testing._store_bench import T0 as T0_US
 from schedcore.testing._store_bench import finish_of, make_entry, now_at
+from schedcore.triggers.base import BaseTrigger
 from tests.far_store import FAR, FarStore
 
 Make = Callable[..., VirtualScheduler]
@@ -105,6 +106,92 @@ def test_a_job_of_somebody_elses_is_none_of_ours(virtual: Make, tmp_path: Path, 
         scheduler.start()
     with pytest.raises(ConflictingIdError):
         scheduler.start()
+
+
+def test_a_job_of_somebody_elses_that_is_just_alike_is_refused_at_each_start(virtual: Make, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    job: dict[str, Any] = {"func": nothing, "trigger": "cron", "minute": 30, "args": ["x"], "id": "a"}
+    before = virtual(started=False, jobstores={"default": SQLAlchemyJobStore(url)}, start=T0)
+    before.add_job(**job)
+    before.start()
+    before.shutdown()
+    scheduler = virtual(started=False, jobstores={"default": SQLAlchemyJobStore(url)}, start=T0)
+    scheduler.add_job(**job)
+    for _ in range(3):
+        with pytest.raises(ConflictingIdError):
+            scheduler.start()
+
+
+@pytest.mark.parametrize("changed", [True, False])
+@pytest.mark.parametrize("made", [True, False])
+def test_a_start_is_made_a_third_time(virtual: Make, tmp_path: Path, made: bool, changed: bool) -> None:
+    """The second one, at other fire times, was not answered either: it had found what the first one had added."""
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite")
+    scheduler = virtual(started=False, jobstores={"default": store}, start=T0)
+    log = EventLog(scheduler)
+    scheduler.add_job(nothing, "interval", seconds=10, id="a")
+    for method, is_made in (("add_entries", True), ("replace_entry", made)):
+        unanswered(store, method, made=is_made)
+        with pytest.raises(JobStoreError):
+            scheduler.start()
+        scheduler.clock.step(25)
+        if changed:
+            scheduler.modify_job("a", name=f"changed after {method}")
+    scheduler.start()
+    scheduler.advance(30)
+    assert [job.name for job in scheduler.get_jobs()] == ["changed after replace_entry" if changed else "nothing"]
+    times = log.executed("a")
+    assert len(times) >= 3
+    assert len(set(times)) == len(times)
+
+
+def test_a_job_that_another_scheduler_has_run_since_is_still_ours(virtual: Make, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    url = f"sqlite:///{tmp_path}/jobs.sqlite"
+    store = SQLAlchemyJobStore(url)
+    scheduler = virtual(started=False, jobstores={"default": store}, start=T0)
+    scheduler.add_job(nothing, "interval", seconds=10, id="a")
+    unanswered(store, "add_entries")
+    with pytest.raises(JobStoreError):
+        scheduler.start()
+    other = virtual(jobstores={"default": SQLAlchemyJobStore(url)}, start=T0)
+    other.advance(25)
+    other.shutdown()
+    scheduler.clock.step(25)
+    log = EventLog(scheduler)
+    scheduler.start()
+    scheduler.advance(10)
+    # Where the other one left it.
+    assert log.executed("a") == [T0 + timedelta(seconds=30)]
+
+
+class Every(BaseTrigger):
+    """A user's trigger, which does not say what it is equal to."""
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        return (previous_fire_time or now) + timedelta(seconds=10)
+
+
+def test_a_job_with_a_users_trigger_is_added_by_the_next_start(virtual: Make, tmp_path: Path) -> None:
+    pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
+    from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
+
+    store = SQLAlchemyJobStore(f"sqlite:///{tmp_path}/jobs.sqlite", serializer="pickle")
+    scheduler = virtual(started=False, jobstores={"default": store}, start=T0)
+    scheduler.add_job(nothing, Every(), id="a")
+    unanswered(store, "add_entries")
+    with pytest.raises(JobStoreError):
+        scheduler.start()
+    scheduler.start()
+    assert [job.id for job in scheduler.get_jobs()] == ["a"]
 
 
 class Loop:
@@ -198,6 +285,38 @@ def test_a_correction_is_made_again(virtual: Make, method: str, made: bool) -> N
     for job_id in ("a", "b"):
         at = T0 + timedelta(minutes=30)
         assert log.executed(job_id) == [at, at + timedelta(hours=1) - timedelta(days=1)]
+    assert not log.of(EVENT_JOB_BROKEN)
+
+
+@pytest.mark.parametrize("change", ["changed", "removed"])
+def test_a_job_that_somebody_changes_while_a_correction_is_made(virtual: Make, change: str) -> None:
+    """It is looked at again: where it stood it would not have run for a day."""
+    store = FarStore()
+    scheduler = virtual(start=T0, jobstores={"default": store})
+    log = EventLog(scheduler)
+    for job_id in ("a", "b"):
+        scheduler.add_job(nothing, "cron", minute=30, id=job_id)
+    scheduler.advance(3600)
+    scheduler.clock.step(-86400)
+    listed, left = store.list_entries, [True]
+
+    def list_entries(*args: Any, **kwargs: Any) -> Any:
+        entries = listed(*args, **kwargs)
+        if left:
+            left.clear()
+            if change == "removed":
+                store.remove_job("a")
+            else:
+                assert store.replace_entry(entries[0], entries[0]._replace(job=entries[0].job._replace(name="other")))
+        return entries
+
+    store.list_entries = list_entries  # type: ignore[method-assign]
+    scheduler.advance(3600)
+    at = T0 + timedelta(minutes=30)
+    again = [at, at + timedelta(hours=1) - timedelta(days=1)]
+    assert log.executed("a") == (again if change == "changed" else again[:1])
+    assert log.executed("b") == again
+    assert not left
     assert not log.of(EVENT_JOB_BROKEN)
 
 
