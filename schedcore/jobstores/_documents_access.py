@@ -67,6 +67,8 @@ class DocumentAccess(DocumentBackend):
         self._definitions = Definitions(self.codec, self._fetch_payloads, import_func=not self._read_only)
         self._docs: dict[str, Doc] = {}  # as they were last seen; a write of one that has changed since is refused
         self._claimed: dict[str, Claimed] = {}
+        # Whether another scheduler has had the store meanwhile, and what that left has not been recovered.
+        self._to_recover = False
         self._take_over()
 
     def _take_over(self) -> None:
@@ -77,6 +79,7 @@ class DocumentAccess(DocumentBackend):
         self._docs.clear()
         self._claimed.clear()
         self._take_over()
+        self._to_recover = True
         raise JobStoreError(self._alias, "another scheduler has used the store meanwhile; look again", transient=True)
 
     def _errors(self, doing: str) -> _Errors:

@@ -88,6 +88,7 @@ class DocumentRecovery(DocumentRuns):
             return change
 
         with self._writing("recover runs"):
+            self._to_recover = False
             self._claimed.clear()
             self._docs.clear()
             self._change([doc.id for doc in self._fetch_live()], recover)

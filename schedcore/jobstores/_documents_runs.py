@@ -32,6 +32,9 @@ class DocumentRuns(DocumentAccess):
 
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         with self._writing("look for due jobs"):
+            if self._to_recover:
+                # Whoever was told of it may have been somebody else.
+                self._look_again()
             claimed = self._claimed
             count = limit + len(claimed)
             docs = [

@@ -5,7 +5,7 @@ again under a new name (``_take``): from then on the server refuses what was sen
 
 **In between.** An owner that was cut off for longer than its lease may find that nobody has the store, and takes it again. If
 somebody else had it meanwhile, nothing that was read before is true any more: a document may have been deleted and made anew,
-and look as old as the one that was read. So what was claimed is dropped, and read again.
+and look as old as the one that was read. So what was claimed is dropped, and read again when what that one left was recovered.
 """
 
 from __future__ import annotations

@@ -42,10 +42,12 @@ class OwnedKeys(OwnedStore):
         self._owner = Owner()
         self._renewal: Renewal | None = None
         self._names_of_mine = OwnNames()
+        self._taken_last = b""  # by which name it was, as far as is known
 
     def _is_there(self) -> bool:
         """Whether there are keys of ours. Raises for those of another version."""
-        version = self._redis.hget(self._meta_key, "schema")
+        version, last = self._redis.hmget(self._meta_key, "schema", "taken")
+        self._taken_last = last or b""
         if version not in (None, SCHEMA_VERSION.encode(), _OLDER_VERSION.encode()):
             raise self._other_version(version)
         return version is not None
@@ -90,20 +92,21 @@ class OwnedKeys(OwnedStore):
         mine = owner.text.encode()
         holder = b""
         for _ in range(_TRIES):
-            before = holder
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
-            args: list[bytes | int | str] = [mine, _LEASE_MS, before, SCHEMA_VERSION, _OLDER_VERSION, self._jobs_key]
+            args: list[bytes | int | str] = [mine, _LEASE_MS, holder, SCHEMA_VERSION, _OLDER_VERSION, self._jobs_key]
             keys = [self._owner_key, self._meta_key, self._run_times_of_key]
-            holder, last = self._take_lease(keys=keys, args=args)
+            before = self._taken_last
+            holder, self._taken_last, other = self._take_lease(keys=keys, args=[*args, before])
             if holder == mine:
-                alone = last in self._names_of_mine
-                self._owner = owner
+                # Nobody has taken it since the one that was expected: not even where the driver asked twice.
+                alone = before in self._names_of_mine
+                self._owner, self._taken_last = owner, mine
                 self._names_of_mine.keep(mine)
                 return alone
-            if not holder:
-                raise self._other_version(last)
-            if holder not in self._names_of_mine and not is_gone(holder):
+            if other:
+                raise self._other_version(other)
+            if holder and holder not in self._names_of_mine and not is_gone(holder):
                 raise self._in_use(holder)
         raise JobStoreError(self._alias, "others take the store and leave it all the time", transient=True)
 

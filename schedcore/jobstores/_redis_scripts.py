@@ -5,25 +5,27 @@ from __future__ import annotations
 __all__ = ["DUE", "GET", "LEAVE", "LOOK", "MOVE", "RELEASE", "RENEW", "TAKE", "WRITE"]
 
 # KEYS: owner, meta, whose the run times are. ARGV: my name, lease (ms), the name that may be taken over or "", the schema
-# version, an older one that it is put in the place of, and the name for whose the run times are. Who takes it notes version and
-# name, because all that was there may have gone meanwhile, and who comes next has to know what is written from now on. A name
-# that nothing ends was copied from elsewhere.
-# Returns the name that holds it, and if that is mine, the one that took it before; or "" and another version, which nobody takes.
+# version, an older one that it is put in the place of, the name for whose the run times are, and the name that took it last, as
+# far as is known. One that comes late finds another there, and does not take what has been given back since. Who takes it notes
+# version and name, because all that was there may have gone meanwhile, and who comes next has to know what is written from now
+# on. A name that nothing ends was copied from elsewhere.
+# Returns the name that holds it, the one that took it last, and "" or another version, which nobody takes.
 TAKE = """
 local schema = redis.call('HGET', KEYS[2], 'schema')
-if schema and schema ~= ARGV[4] and schema ~= ARGV[5] then return {'', schema} end
-local holder = redis.call('GET', KEYS[1])
-if not holder or holder == ARGV[1] or holder == ARGV[3] or redis.call('PTTL', KEYS[1]) == -1 then
-  local before = redis.call('HGET', KEYS[2], 'taken')
+if schema and schema ~= ARGV[4] and schema ~= ARGV[5] then return {'', '', schema} end
+local holder = redis.call('GET', KEYS[1]) or ''
+local last = redis.call('HGET', KEYS[2], 'taken') or ''
+local free = holder == '' or holder == ARGV[1] or holder == ARGV[3] or redis.call('PTTL', KEYS[1]) == -1
+if free and last == ARGV[7] then
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   redis.call('HSET', KEYS[2], 'taken', ARGV[1])
   redis.call('HSET', KEYS[2], 'schema', ARGV[4])
   redis.call('SETNX', KEYS[3], ARGV[6])
-  return {ARGV[1], before or ''}
+  return {ARGV[1], ARGV[1], ''}
 end
 -- The server's clock was set back.
 if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return {holder, ''}
+return {holder, last, ''}
 """
 
 # KEYS: owner. ARGV: my name, lease (ms). Returns 1, or 0 if it is not mine any more.

@@ -28,6 +28,7 @@ class OwnedTables(Tables):
     def _new_name(self) -> None:
         """Under which the store is not taken yet."""
         self._owner = Owner()
+        # All are kept, one for each opening: one that comes late may take a store that was given back since.
         self._names_of_mine.add(self._owner.text)
 
     def _take(self) -> None:
@@ -42,7 +43,6 @@ class OwnedTables(Tables):
                 self._had_by_others = True
             name = self._holder()
             if name == mine:
-                self._names_of_mine.keep(mine)
                 return
             if name not in self._names_of_mine and not is_gone(name):
                 break

@@ -56,6 +56,8 @@ class Database(Connections):
         self.journal_path = ""
         #: The table of meta data, where nobody else changes it; None: it has to be asked.
         self.meta: dict[str, str] | None = None
+        #: Whether another scheduler has had it meanwhile, and what that left has not been recovered.
+        self.to_recover = False
         self._owned = owned  # the engine is ours to dispose of
         #: What the driver raises for a key that is there already.
         self.key_taken: type[Exception] = engine.dialect.loaded_dbapi.IntegrityError
@@ -122,6 +124,7 @@ class Database(Connections):
             self.is_open = False
             self.watch.stop()
             self._term = None
+            self.to_recover = False
             self.meta = None
             ownership, self.ownership = self.ownership, None
             if self._owned:
@@ -194,6 +197,11 @@ class Database(Connections):
         self._hold()
         # That one has gone again.
         self._begin_term()
+        self.to_recover = True
+        self.look_afresh()
+
+    def look_afresh(self) -> NoReturn:
+        """Another scheduler has had the database: who decides what runs has to recover first."""
         raise JobStoreError(
             self.alias,
             "its lock was lost, and another scheduler has used the database meanwhile; it is looked at afresh",

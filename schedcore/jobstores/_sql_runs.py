@@ -101,6 +101,9 @@ class Runs:
     def acquire(self, now: Now, limit: int) -> list[Claim]:
         """Claim up to ``limit`` due jobs."""
         claims: list[Claim] = []
+        if self._database.to_recover:
+            # Whoever was told of it may have been somebody else.
+            self._database.look_afresh()
         with self._database.looking("look for due jobs") as cursor:
             claimed = self.claimed
             cache = self._definitions.kept
@@ -379,6 +382,7 @@ class Runs:
         """Take over what is live on record and not known."""
         if self.nothing_left:
             with self._database.turns.take():
+                self._database.to_recover = False
                 self.claimed.clear()
                 self._in_doubt = set()
             return Recovered([], [])
@@ -391,6 +395,7 @@ class Runs:
         withdrawn: list[tuple[int, int, int, int]] = []
         left: list[Run] = []  # what is doubtful, and waits until its job is mended
         with self._database.writing("recover runs") as cursor:
+            self._database.to_recover = False
             self.claimed.clear()
             self._live = None  # what is done here is looked up by the next one
             rows = [row for row in self._rows(cursor) if row[:3] not in mine]

@@ -80,7 +80,8 @@ class OwnedNodes(Nodes):
             results = self._gather([transaction.commit_async()])[0]
             last = results[-1]
             if not isinstance(last, Exception):
-                alone: bool = last.version == self._term + 1
+                # One taking of its own may not have been answered since.
+                alone: bool = term[0] in self._names_of_mine and term[1].version <= self._term + 1
                 self._owner, self._term = mine, last.version
                 self._names_of_mine.keep(mine)
                 return alone

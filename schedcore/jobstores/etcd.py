@@ -121,7 +121,8 @@ class EtcdJobStore(KeyedStore):
         self._schema_key = self._prefix + b"schema"
         self._owner = ""
         self._owner_revision = 0  # at which its key was written
-        self._term = 0
+        self._term = 0  # the version of its key when this object took the store
+        self._term_there = 0  # and when it was last looked at
         self._names_of_mine = OwnNames()
         self._lease = 0
         self._renewal: Renewal | None = None
@@ -154,7 +155,9 @@ class EtcdJobStore(KeyedStore):
 
     def _is_there(self) -> bool:
         """Whether there are keys of ours. Raises for those of another version."""
-        found = self._range(self._schema_key)
+        answers = self._transaction([], [_get(self._schema_key), _get(self._term_key)]).responses
+        found, terms = (answer.response_range.kvs for answer in answers)
+        self._term_there = terms[0].version if terms else 0
         version = found[0].value if found else None
         if version is not None and version != SCHEMA_VERSION.encode():
             raise JobStoreError(
@@ -173,23 +176,28 @@ class EtcdJobStore(KeyedStore):
             schema = self._is_there()
             known = _has_value(self._schema_key, SCHEMA_VERSION) if schema else _has_version(self._schema_key, 0)
             there = _has_version(self._owner_key, 0) if holder is None else _has_value(self._owner_key, holder)
+            # One that comes late finds another one, and does not take what has been given back since.
+            same = _has_version(self._term_key, self._term_there)
             # Remembered before it is written: whether it was may remain unknown.
             self._names_of_mine.add(mine)
             puts = [
                 _put(self._owner_key, mine.encode(), lease=lease),
                 _put(self._term_key, mine.encode(), prev_kv=True),
             ]
-            answer = self._transaction([known, there], puts, [_get(self._owner_key)])
+            answer = self._transaction([known, there, same], puts, [_get(self._owner_key)])
             if answer.succeeded:
-                before: int = answer.responses[1].response_put.prev_kv.version
-                last, self._term = self._term, before + 1
+                before = answer.responses[1].response_put.prev_kv
+                # One taking of its own may not have been answered since.
+                by_me = before.value.decode("utf-8", "replace") in self._names_of_mine
+                alone: bool = by_me and before.version <= self._term + 1
+                self._term = before.version + 1
                 self._owner, self._lease = mine, lease
                 self._names_of_mine.keep(mine)
                 self._owner_revision = answer.header.revision
-                if not before:
+                if not before.version:
                     # All that was there has gone: who comes next has to know what is written from now on.
                     self._note_schema()
-                return before == last
+                return alone
             found = answer.responses[0].response_range.kvs
             holder = found[0].value.decode("utf-8", "replace") if found else None
             # One without a lease was copied from elsewhere.

@@ -10,15 +10,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count, pairwise
 from typing import NamedTuple
 
+from schedcore.clock import Now
+from schedcore.engine import decide
 from schedcore.errors import JobStoreError
 from schedcore.events import EVENT_JOBSTORE_FAILED, EVENT_JOBSTORE_RECOVERED
+from schedcore.jobstores._owned import OwnedStore
 from schedcore.jobstores.base import JobStore
 from schedcore.schedulers._health import StoreHealth
 from schedcore.testing import EventLog, VirtualScheduler
-from tests.jobstores.load import Load, answered, scheduler_on, work
+from schedcore.testing._store_bench import finish_of
+from tests.jobstores.load import Load, answered, at_rest, scheduler_on, start_paused, work
 from tests.services import Proxy, Service
 
 __all__ = [
@@ -29,6 +34,7 @@ __all__ = [
     "refuses_for_a_minute",
     "starts_unanswered",
     "stops",
+    "takes_unanswered",
 ]
 
 # Seconds for what takes a few at most.
@@ -175,6 +181,39 @@ def starts_unanswered(proxy: Proxy, store: JobStore) -> None:
         if failed is None:
             assert pieces > 1
             return
+
+
+def takes_unanswered(proxy: Proxy, store: JobStore) -> None:
+    """A commit is not answered, nor is what comes then, after so many pieces: the store is taken again, and had by nobody else
+    meanwhile. So what was committed is known not to have begun, and is run.
+    """
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    for pieces in count():
+        job_id = f"job{pieces}"
+        at_us = int(time.time() * 1e6)
+        scheduler.add_job(work, "date", run_date="2026-01-01T00:00:00Z", id=job_id, recovery="lost")
+        at_rest(scheduler)
+        decisions = [decide(claim, at_us) for claim in store.acquire(Now(at_us, at_us), 9)]
+        (run,) = store.commit(decisions, at_us).runs
+        assert isinstance(store, OwnedStore)
+        store._doubt = True
+        proxy.answer(pieces)
+        failed = False
+        try:
+            found = store.recover([])
+        except JobStoreError:
+            failed = True
+        proxy.accept()
+        if failed:
+            found = answered(lambda: store.recover([]))
+        assert [(again.job.id, again.attempt) for again in found.runs] == [(job_id, run.attempt)], pieces
+        assert found.lost == []
+        answered(partial(store.finish, [finish_of(run)]))
+        if not failed:
+            assert pieces > 1
+            break
+    scheduler.shutdown()
 
 
 def refuses_for_a_minute(proxy: Proxy, store: JobStore) -> None:

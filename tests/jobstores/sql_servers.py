@@ -37,6 +37,7 @@ from schedcore.testing.store_suite import work
 from schedcore.triggers.interval import IntervalTrigger
 from tests.jobstores import away
 from tests.jobstores.load import Load, scheduler_on
+from tests.jobstores.owned import check_says_it_again
 from tests.services import Place, Proxy, Service
 
 __all__ = ["ServerTests", "check_a_table_that_is_gone", "check_that_live_runs_are_found"]
@@ -653,6 +654,7 @@ class ServerTests:
         with pytest.raises(JobStoreError, match="another scheduler has used the database meanwhile") as caught:
             store.commit([decide(claim, T0) for claim in claims], T0)
         assert caught.value.transient
+        check_says_it_again(store, Now(T0, T0))
         assert store.recover([]) == ([], [])
         assert store.commit([decide(claim, T0) for claim in claims], T0).runs == []
         assert [run.fire_us for run in run_due(store, T0 + MINUTE)] == [T0 + MINUTE]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from schedcore.run import Finish, RunState
 from schedcore.testing import EventLog
 from tests.jobstores.etcd.forks import in_child
 from tests.jobstores.load import at_rest, scheduler_on, start_paused, work
-from tests.jobstores.owned import OTHER, KeyedTests, check_emptied
+from tests.jobstores.owned import OTHER, KeyedTests, LateTests, check_emptied
 from tests.services import Etcd, Proxy
 
 Make = Callable[..., EtcdJobStore]
@@ -92,7 +94,7 @@ class InEtcd:
                     self.store._ask("KV/DeleteRange", {"key": found.key})
 
 
-class TestEtcd(KeyedTests):
+class TestEtcd(LateTests, KeyedTests):
     store = EtcdJobStore
     alias, library = "etcd", "h2"
     refused = ConnectionRefusedError
@@ -109,6 +111,28 @@ class TestEtcd(KeyedTests):
 
     def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"path": f"{arguments['path']}er"}
+
+    @contextmanager
+    def held(self, store: Any) -> Iterator[list[Callable[[], object]]]:
+        ask = store._transaction
+        late: list[Callable[[], object]] = []
+
+        def arrive(call: Sequence[Any]) -> None:
+            ask(*call)
+            if not store._opened:
+                store._client.close()
+
+        def hold(*call: Any) -> Any:
+            if not any("lease" in request.get("request_put", ()) for request in call[1]):
+                return ask(*call)
+            late.append(partial(arrive, call))
+            raise TimeoutError("no answer came")
+
+        store._transaction = hold
+        try:
+            yield late
+        finally:
+            del store._transaction
 
 
 # --- who owns it -------------------------------------------------------------------------------------------------------

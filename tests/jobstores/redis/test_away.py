@@ -38,6 +38,10 @@ def test_a_start_is_not_answered(distant: tuple[Proxy, RedisJobStore]) -> None:
     away.starts_unanswered(*distant)
 
 
+def test_the_store_is_taken_again_and_nobody_told(distant: tuple[Proxy, RedisJobStore]) -> None:
+    away.takes_unanswered(*distant)
+
+
 def test_connections_are_cut_and_refused(distant: tuple[Proxy, RedisJobStore]) -> None:
     away.is_cut_and_refused(*distant)
 

@@ -6,7 +6,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,7 +28,7 @@ from schedcore.run import Finish, RunState
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.load import scheduler_on, start_paused, work
-from tests.jobstores.owned import OTHER, FencedTests, check_emptied, due_jobs
+from tests.jobstores.owned import OTHER, LateTests, check_emptied, due_jobs
 from tests.services import Proxy, Redis
 
 Make = Callable[..., RedisJobStore]
@@ -68,7 +70,7 @@ class InRedis:
         return int(self.client.hlen(f"schedcore.jobs:{kind}"))
 
 
-class TestRedis(FencedTests):
+class TestRedis(LateTests):
     store = RedisJobStore
     alias = library = "redis"
     refused = redis.ConnectionError
@@ -81,6 +83,26 @@ class TestRedis(FencedTests):
 
     def elsewhere(self, arguments: dict[str, Any]) -> dict[str, Any]:
         return {"jobs_key": "other.jobs", "run_times_key": "other.times"}
+
+    @contextmanager
+    def held(self, store: Any) -> Iterator[list[Callable[[], object]]]:
+        take = store._take_lease
+        late: list[Callable[[], object]] = []
+
+        def arrive(call: dict[str, Any]) -> None:
+            take(**call)
+            if not store._opened:
+                store._redis.close()
+
+        def hold(**call: Any) -> Any:
+            late.append(partial(arrive, call))
+            raise redis.TimeoutError("no answer came")
+
+        store._take_lease = hold
+        try:
+            yield late
+        finally:
+            store._take_lease = take
 
     @pytest.mark.parametrize(
         "value",

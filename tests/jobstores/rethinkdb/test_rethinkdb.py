@@ -325,6 +325,31 @@ def test_what_somebody_else_has_left_meanwhile_is_not_taken_for_ones_own(
     store.shutdown()
 
 
+def test_a_start_that_comes_late_does_not_keep_its_own_object_off(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one was made meanwhile, and is over: others wait for the end of the lease."""
+    store = make()
+    scheduler = scheduler_on(store)
+    take, late = store._taking, list[Any]()
+
+    def hold(mine: str, gone: str) -> Any:
+        late.append(take(mine, gone))
+        raise errors.ReqlTimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_taking", hold)
+        with pytest.raises(JobStoreError, match="failed to open the store"):
+            scheduler.start()
+    scheduler.start()
+    scheduler.shutdown()
+    (taking,) = late
+    store._line.ask(taking)
+    store._line.close(None, 1.0)
+    with pytest.raises(JobStoreInUseError):
+        scheduler_on(make()).start()
+    scheduler.start()
+    scheduler.shutdown()
+
+
 @pytest.mark.parametrize("row", [{}, {"name": 5}, {"name": "x", "until": "soon"}, {"until": None}], ids=str)
 def test_an_owner_that_nobody_of_us_wrote_is_none(make: Make, server: EvaluatorServer, row: dict[str, Any]) -> None:
     store = make()

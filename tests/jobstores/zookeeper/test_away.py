@@ -42,6 +42,14 @@ def test_a_start_is_not_answered(zookeeper: ZooKeeper) -> None:
         )
 
 
+def test_the_store_is_taken_again_and_nobody_told(zookeeper: ZooKeeper) -> None:
+    place = zookeeper.fresh()
+    with Proxy(place.port) as proxy:
+        away.takes_unanswered(
+            proxy, ZooKeeperJobStore(f"/{place.name}", hosts=f"{place.host}:{proxy.port}", timeout=1.0)
+        )
+
+
 def test_connections_are_cut_and_refused(distant: tuple[Proxy, ZooKeeperJobStore]) -> None:
     away.is_cut_and_refused(*distant)
 
