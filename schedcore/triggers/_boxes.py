@@ -36,6 +36,7 @@ __all__ = [
     "ANY_SECOND",
     "FAR_DAYS",
     "KNOWN_US",
+    "REPEATS_US",
     "Box",
     "around",
     "day_sets",
@@ -59,6 +60,8 @@ ANY_MINUTE = (1 << 1440) - 1
 ANY_SECOND = (1 << 60) - 1
 #: From here on the boxes hold.
 KNOWN_US = FIRST_DAY * _DAY_US
+#: From here on what repeats with the calendar does so, every 400 years.
+REPEATS_US = KNOWN_US + CHUNK * _DAY_US
 # Boxes of one set; of more less is known: those of one of two triggers with a box that holds those of the other.
 _MANY = 256
 #: Days; of what is farther away nothing is known by days.
@@ -114,13 +117,14 @@ class Box(NamedTuple):
         return (
             not self.vague
             and not self.windows
+            and self.from_us <= REPEATS_US
             and CHUNK * _DAY_US % self.period_us == 0
             and repeating_from(self.days) <= 1
         )
 
 
 #: Nothing is known.
-ANYWHERE = (Box(),)
+ANYWHERE = (Box(vague=True),)
 
 
 @lru_cache(maxsize=1024)

@@ -30,7 +30,7 @@ from operator import attrgetter
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, ANYWHERE, KNOWN_US, Box, around, near, shared
+from schedcore.triggers._boxes import ANY_MINUTE, ANY_SECOND, KNOWN_US, REPEATS_US, Box, around, near, shared
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._finder import Finder
 from schedcore.triggers._local import DAY_S
@@ -57,10 +57,8 @@ _FEW = 8
 
 _SECOND_US = 1_000_000
 _DAY_US = DAY_S * _SECOND_US
-# 400 years and a few days after all have begun, everything that follows the calendar has come round.
+# After 400 years and a few days, everything that follows the calendar has come round.
 _CYCLE_US = (146_097 + 8) * _DAY_US
-# From here on the rules of the tz database are the same each year.
-_STABLE_US = 4_102_444_800 * _SECOND_US  # 2100
 # Searches that are remembered.
 _KEPT = 256
 
@@ -230,7 +228,7 @@ class Meeting:
             return ()
         near_us = self._tolerance_us
         if not near_us:
-            return reduce(shared, sorted(each, key=len), ANYWHERE)
+            return reduce(shared, sorted(each, key=len))
         first, *others = each
         if any(_never_near(first, boxes, near_us) for boxes in others):
             return ()
@@ -286,7 +284,7 @@ class Meeting:
         at_us = after_us + 1
         fires_us = None  # when the first one fires, as it answered
         # Where a search ends that found nothing: all has come round by then, or time is up.
-        limit_us = max(after_us, _STABLE_US) + _CYCLE_US if finder.periodic else LAST_US
+        limit_us = max(after_us, REPEATS_US + near_us) + _CYCLE_US if finder.periodic else LAST_US
         while True:
             if at_us >= KNOWN_US:
                 steps = [most_steps]
@@ -313,14 +311,10 @@ class Meeting:
                     break
             else:
                 return at_us
-            if at_us > limit_us and self._begun(at_us):
+            if at_us > limit_us:
                 return None
             if budget[0] <= 0 or EFFORT.left <= 0:
                 raise _Unanswered(at_us)
-
-    def _begun(self, at_us: int) -> bool:
-        """Whether a cycle of the calendar has passed since all parts began."""
-        return all((part.next_us(FIRST_US - 1) or 0) + _CYCLE_US < at_us for part in self._parts)
 
     def _lost(self, after_us: int, at_us: int) -> InvalidTriggerError:
         names = ", ".join(map(str, self._triggers))

@@ -30,13 +30,15 @@ from schedcore.triggers._finder import look
 from schedcore.triggers._local import DAY_S, Gap, civil, day_number, month_length
 from schedcore.triggers._rrule_days import days_of_rule, most_in_a_period, named_days, picked_days, times_of_rule
 from schedcore.triggers._rrule_text import FREQUENCIES, parsed, to_s
-from schedcore.triggers._where import WallRule, local_boxes
+from schedcore.triggers._where import WallRule, bounded, local_boxes
+from schedcore.triggers._zones import FIRST_US, LAST_US
 
 __all__ = ["Rule"]
 
 # COUNT of a rule: its instances are walked once, at some 5 us each.
 _MAX_COUNT = 20_000
 _SECOND_US = 1_000_000
+_DAY_US = DAY_S * _SECOND_US
 # Steps of one look into a box, of some microseconds each.
 _MAX_STEPS = 5000
 # The days of a rule are known from the year 1 on, up to the year 9999.
@@ -268,13 +270,21 @@ class Rule:
         """Where it fires at most, on the wall clock of a zone."""
         days = together(self.days)
         minutes, seconds = self._picked_times()
-        return either(
+        found = either(
             local_boxes(zone, minutes, seconds, days, moved=moved, lattice=lattice) for lattice in self._lattices()
         )
+        return bounded(found, *self._span_us())
 
     def wall_rule(self, gap: Gap) -> WallRule:
         """Its times and days."""
-        return WallRule(*self._picked_times(), CommonDays(self.days), gap)
+        return WallRule(*self._picked_times(), CommonDays(self.days), gap, *self._span_us())
+
+    def _span_us(self) -> tuple[int, int]:
+        """No instance is earlier or later, whatever the zone."""
+        from_us, upto_us = (
+            (at_s // DAY_S + days) * _DAY_US for at_s, days in ((self._start_s, -2), (self._until_s, 3))
+        )
+        return max(from_us, FIRST_US), min(upto_us, LAST_US)
 
     def _picked_times(self) -> tuple[int, int]:
         """The minutes of the day and the seconds of the minute in which it has instances: ``BYSETPOS`` may pick the first or the

@@ -47,6 +47,7 @@ from schedcore.triggers.interval import IntervalTrigger
 
 __all__ = [
     "WallRule",
+    "bounded",
     "boxes_of",
     "local_boxes",
     "local_span_boxes",
@@ -237,7 +238,7 @@ def moved_boxes(
     rules = moved_rules(trigger, zone, roll)
     if rules is not None:
         return either(
-            _within(local_boxes(zone, rule.minutes, rule.seconds, rule.days, moved=True), rule.from_us, rule.upto_us)
+            bounded(local_boxes(zone, rule.minutes, rule.seconds, rule.days, moved=True), rule.from_us, rule.upto_us)
             for rule in rules
         )
     boxes = boxes_of(trigger)
@@ -336,7 +337,7 @@ def boxes_of(trigger: EngineTrigger) -> tuple[Box, ...]:
         plan = trigger._plan
         days = None if plan.every_day else days_of_plan(plan)
         found = local_boxes(trigger.timezone, plan._minutes, plan._seconds, days, moved=trigger._once)
-        return _within(found, trigger._from_us, trigger._upto_us)
+        return bounded(found, trigger._from_us, trigger._upto_us)
     if type(trigger) is CalendarIntervalTrigger:
         dates, time_s = trigger._wall.dates, trigger._wall.time_s
         minute, second = divmod(time_s, 60)
@@ -351,13 +352,14 @@ def boxes_of(trigger: EngineTrigger) -> tuple[Box, ...]:
             if dates.months
             else (dates.days * DAY_S, (dates.start * DAY_S + time_s) % (dates.days * DAY_S)),
         )
-        return _within(found, (dates.start - 2) * _DAY_US, trigger._upto_us)
+        return bounded(found, (dates.start - 2) * _DAY_US, trigger._upto_us)
     if type(trigger) is DateTrigger:
         return (Box(from_us=trigger.run_us, upto_us=trigger.run_us),)
     return ANYWHERE
 
 
-def _within(boxes: tuple[Box, ...], from_us: int, upto_us: int) -> tuple[Box, ...]:
+def bounded(boxes: tuple[Box, ...], from_us: int, upto_us: int) -> tuple[Box, ...]:
+    """The boxes from one instant to another."""
     if from_us <= FIRST_US and upto_us >= LAST_US:
         return boxes
     return tuple(box._replace(from_us=max(box.from_us, from_us), upto_us=min(box.upto_us, upto_us)) for box in boxes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
@@ -47,6 +47,7 @@ from schedcore.triggers.calendars import BusinessDayTrigger, Dates, Holidays, Pr
 from schedcore.triggers.combining import AndTrigger, OrTrigger
 from schedcore.triggers.cron import CronTrigger
 from schedcore.triggers.cron._dst import Offsets
+from schedcore.triggers.date import DateTrigger
 from schedcore.triggers.interval import IntervalTrigger
 
 calm = settings(deadline=None, derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
@@ -758,6 +759,62 @@ def test_what_is_moved_does_not_come_round_with_the_calendar() -> None:
     assert found_us is not None
     assert interval.next_us(found_us - 1) == nights.next_us(found_us - 1) == found_us
     assert found_us > from_datetime(datetime(2441, 8, 1, tzinfo=UTC))
+
+
+def rule(text: str, start: str) -> EngineTrigger:
+    pytest.importorskip("dateutil", reason="needs the extra rrule")
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    return RRuleTrigger(text, dtstart=start, timezone="UTC")
+
+
+class Twice(BaseTrigger):
+    """A third party's trigger with two runs, of which nothing is known but what it answers."""
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
+        runs = [datetime(2030, 1, 1, 0, 0, 30, tzinfo=UTC), datetime(2700, 1, 1, 9, tzinfo=UTC)]
+        return next((run for run in runs if run >= now and run != previous_fire_time), None)
+
+
+YEARLY = "RRULE:FREQ=YEARLY;COUNT=2"
+LATE = DateTrigger("2700-01-01T09:00:00Z")
+NINE = CronTrigger(hour=9, timezone="Europe/London")
+LEAP_TUESDAY = CronTrigger(month=2, day=29, day_of_week="tue", hour=9, timezone="Europe/London")
+
+
+@pytest.mark.parametrize(
+    ("make", "cron_rule", "found"),
+    [
+        (
+            lambda: OrTrigger([DateTrigger(f"20{year}-01-01T00:00:30Z") for year in range(30, 40)] + [LATE]),
+            NINE,
+            "2700-01-01T09:00Z",
+        ),
+        (
+            lambda: OrTrigger([rule(YEARLY, "2024-01-01T00:00:30"), rule("RRULE:FREQ=DAILY", "2700-01-01T09:00:00")]),
+            NINE,
+            "2700-01-01T09:00Z",
+        ),
+        (
+            lambda: rule(f"{YEARLY}\nRDATE:20300101T000030,27000101T090000", "2024-01-01T00:00:30"),
+            NINE,
+            "2700-01-01T09:00Z",
+        ),
+        (
+            lambda: rule("RRULE:FREQ=DAILY;INTERVAL=1000\nRDATE:20300101T000030", "2024-01-01T09:00:00"),
+            LEAP_TUESDAY,
+            "3516-02-29T09:00Z",
+        ),
+        (Twice, NINE, "2700-01-01T09:00Z"),
+    ],
+    ids=["dates", "rules", "added dates", "rule and date", "third party"],
+)
+def test_what_comes_once_does_not_come_round_with_the_calendar(
+    make: Callable[[], BaseTrigger], cron_rule: CronTrigger, found: str
+) -> None:
+    """400 years after its first run it was said never to meet the others again."""
+    found_us = AndTrigger([make(), cron_rule]).next_us(from_datetime(datetime(2026, 1, 1, tzinfo=UTC)))
+    assert found_us == from_datetime(datetime.fromisoformat(found))
 
 
 @pytest.mark.parametrize(("hours", "seconds", "comes_round"), [(1, 0, True), (1, 1, False), (25, 1, False)])

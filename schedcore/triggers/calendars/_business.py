@@ -9,13 +9,13 @@ from typing import Any, Never
 
 from schedcore.clock import to_datetime
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._boxes import Box, shared
+from schedcore.triggers._boxes import Box
 from schedcore.triggers._days import Days, next_common
 from schedcore.triggers._effort import EFFORT
 from schedcore.triggers._local import DAY_S, civil, clock, day_number, month_length
 from schedcore.triggers._open_days import NthDays
 from schedcore.triggers._stored import bound_in, check_version, is_other_release, jitter_in, number_in, zone_stamp
-from schedcore.triggers._where import WallRule, local_boxes
+from schedcore.triggers._where import WallRule, bounded, local_boxes
 from schedcore.triggers._zones import FIRST_US, LAST_US, same_zone, to_instant, to_jitter, to_zone, zone_state
 from schedcore.triggers.base import Backlog, unknown_option
 from schedcore.triggers.calendars._calendar import SOON, Calendar, LocalSet, days_of, to_calendar
@@ -209,7 +209,7 @@ class BusinessDayTrigger(Zoned):
     def _boxes(self) -> tuple[Box, ...]:
         minute, second = divmod(self._time_s, 60)
         found = local_boxes(self.timezone, 1 << minute, 1 << second, self._days(), moved=True)
-        return shared(found, (Box(from_us=self._from_us, upto_us=self._upto_us),))
+        return bounded(found, self._from_us, self._upto_us)
 
     def _wall_rules(self) -> Sequence[WallRule]:
         minute, second = divmod(self._time_s, 60)
