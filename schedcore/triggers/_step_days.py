@@ -9,7 +9,7 @@ from itertools import accumulate
 from math import gcd
 
 from schedcore.triggers._bits import bits_at, first_multiple, set_bits
-from schedcore.triggers._days import ALL_DAYS, CHUNK, EVERY_CHUNK, FIRST_DAY, NO_CHUNK, Days
+from schedcore.triggers._days import ALL_DAYS, CHUNK, EVERY_CHUNK, FIRST_DAY, LAST_CHUNK, NO_CHUNK, Days
 from schedcore.triggers._local import DAY_S, civil, month_length
 from schedcore.triggers._year_days import FIRST_YEAR, YEARS, of_kinds, year_length
 
@@ -186,11 +186,12 @@ class DateSteps(Days):
 
     def _round(self) -> tuple[int, int]:
         """The dates up to when the months come to the same one of a chunk, counted from the start; and after how many days they
-        do, and all comes again.
+        do, and all comes again. No more than there are until the end of time: a round may take millions of years.
         """
         months = self._months
-        rounds = months // gcd(months, 12 * YEARS)
-        steps = 12 * YEARS * rounds // months
+        common = gcd(months, 12 * YEARS)
+        end = FIRST_DAY + CHUNK * (LAST_CHUNK + 1) - self._start
+        steps = min(12 * YEARS // common, end // (28 * months + self._days) + 1)
         starts, lengths = _month_table()
         year, month, day = civil(self._start)
         chunk, place = divmod(12 * (year - FIRST_YEAR) + month - 1, 12 * YEARS)
@@ -198,13 +199,14 @@ class DateSteps(Days):
         number = 0
         found: list[int] = []
         while number < steps:
-            for start, length in zip(starts[place::months], lengths[place::months], strict=True):
+            some = slice(place, place + months * (steps - number), months)
+            for start, length in zip(starts[some], lengths[some], strict=True):
                 if day <= length or self._clamp:
                     found.append(later + start + min(day, length) + number * self._days)
                 number += 1
             place += -(-(12 * YEARS - place) // months) * months - 12 * YEARS
             later += CHUNK
-        after = CHUNK * rounds + steps * self._days
+        after = min((CHUNK * months + 12 * YEARS * self._days) // common, end)
         return bits_at([place for place in found if place < after]), after
 
 

@@ -6,7 +6,8 @@ How long it takes is measured by ``python -m benchmarks triggers``, on the same 
 from __future__ import annotations
 
 import sys
-from datetime import datetime
+import tracemalloc
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
@@ -28,6 +29,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks._schedules import ASKED, KINDS, forget
 
+DAY_US = 86_400_000_000
 # By kind: how many of a thousand may end without an answer, and the steps that 98 of a hundred, and all, stay within.
 BOUNDS = {
     "cron": (0, 0, 0),
@@ -190,6 +192,30 @@ def test_a_business_day_is_not_moved_by_holidays_that_nobody_knows_yet() -> None
     )
     second = BusinessDayTrigger(2, Holidays("GB"), hour=7, timezone="Europe/London")
     check_each(AndTrigger([rule, second], tolerance=3600), "2026-01-01T00:00Z", [None], 100)
+
+
+@pytest.mark.parametrize(("months", "days"), [(1201, 1), (3001, 2), (11_999, 1), (1, 100_000)])
+def test_months_and_days_that_take_millennia_to_come_round(months: int, days: int) -> None:
+    """All dates of such a round were worked out at once, which took seconds and hundreds of megabytes."""
+    dates = CalendarIntervalTrigger(months=months, days=days, hour=9, start_date="2024-01-31", timezone="UTC")
+    mondays = AndTrigger([dates, CronTrigger(day_of_week="mon", hour=9, timezone="UTC")])
+    asked_us = from_datetime(datetime(2026, 1, 1, tzinfo=UTC))
+    at_us, walked_us = dates.next_us(asked_us), []
+    while at_us is not None:
+        if at_us // DAY_US % 7 == 4:  # 1970-01-01 was a Thursday
+            walked_us.append(at_us)
+        at_us = dates.next_us(at_us)
+    found_us = []
+    tracemalloc.start()
+    try:
+        at_us = mondays.next_us(asked_us)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    while at_us is not None:
+        found_us.append(at_us)
+        at_us = mondays.next_us(at_us)
+    assert found_us == walked_us
 
 
 def test_runs_of_each_millisecond_after_a_year_of_closed_days() -> None:
