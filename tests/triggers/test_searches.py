@@ -218,6 +218,21 @@ def test_months_and_days_that_take_millennia_to_come_round(months: int, days: in
     assert found_us == walked_us
 
 
+def test_a_run_that_is_open_is_found_without_knowing_where_others_are() -> None:
+    """The days on which the rule comes to each of its times were worked out first, which took 20 ms."""
+    for extra, module in (("rrule", "dateutil"), ("holidays", "holidays")):
+        pytest.importorskip(module, reason=f"needs the extra {extra}")
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    rule = RRuleTrigger(
+        "FREQ=MINUTELY;INTERVAL=12142;BYSECOND=24,33,52,32", dtstart="2025-06-24T06:30", timezone="Europe/London"
+    )
+    trigger = rule.excluding(Holidays("DE"))
+    asked_us = from_datetime(datetime(2041, 2, 17, tzinfo=UTC))
+    assert lines_run(lambda: trigger.next_us(asked_us)) < 10_000
+    assert trigger.next_us(asked_us) == rule.next_us(asked_us)
+
+
 def test_runs_of_each_millisecond_after_a_year_of_closed_days() -> None:
     """Those of 365 closed days come to the first open one at the same times, and were asked for day by day for each run."""
     closed = Dates(("2025-01-01", "2025-12-31"))

@@ -251,15 +251,11 @@ class Excluding(Zoned):
 
     def _next_open(self, after_us: int) -> int | None:
         first_us = at_us = self._child.next_us(after_us)
-        few = 0 if self._child.searches else _FEW  # what searches is dear to ask
+        few = 1 if self._child.searches else _FEW  # what searches is dear to ask again
         for number in range(MAX_SPANS):
             if at_us is None or at_us <= after_us:
                 return at_us
             assert first_us is not None
-            if number == few:
-                lost = getattr(self, "_lost", None)
-                if lost is not None and lost[0] == first_us:
-                    raise InvalidTriggerError(lost[1], field="calendar")
             far = at_us - first_us > _FURTHEST_US
             if (number >= few or far) and at_us >= KNOWN_US:
                 found_us = self._finder().at_or_after(at_us, [_STEPS])
@@ -278,6 +274,10 @@ class Excluding(Zoned):
                 return at_us
             if far:
                 break
+            if not number:
+                lost = getattr(self, "_lost", None)
+                if lost is not None and lost[0] == first_us:
+                    raise InvalidTriggerError(lost[1], field="calendar")
             at_us = self._child.next_us(max(until_us - 1, at_us))
         text = f"all fire times from {_day_of(first_us)} to {_day_of(at_us)} are excluded, and the search ended there: {self}"
         if not self.foreign and EFFORT.depth == 1:
