@@ -18,6 +18,7 @@ __all__ = [
     "YearDays",
     "days_of_plan",
     "of_kinds",
+    "of_years",
     "year_length",
 ]
 
@@ -57,7 +58,7 @@ class SomeYears(Days):
     def make(self, chunk: int) -> int:
         first = FIRST_YEAR + YEARS * chunk
         years = range(first + (self._year - first) % self._interval, first + YEARS, self._interval)
-        return _of_years(self._days_of, years, chunk)
+        return of_years(self._days_of, years, chunk)
 
 
 class PlanDays(Days):
@@ -77,7 +78,7 @@ class PlanDays(Days):
         if years is None:
             return of_kinds(days_of)
         first = FIRST_YEAR + YEARS * chunk
-        return _of_years(days_of, years[bisect_left(years, first) : bisect_left(years, first + YEARS)], chunk)
+        return of_years(days_of, years[bisect_left(years, first) : bisect_left(years, first + YEARS)], chunk)
 
 
 def days_of_plan(plan: Plan) -> Days:
@@ -127,7 +128,7 @@ def of_kinds(days_of: Callable[[int], int]) -> int:
     return found[-1]
 
 
-def _of_years(days_of: Callable[[int], int], years: Sequence[int], chunk: int) -> int:
+def of_years(days_of: Callable[[int], int], years: Sequence[int], chunk: int) -> int:
     """The days of some years of a chunk."""
     start = FIRST_DAY + CHUNK * chunk
     return _joined([(first_day(year) - start, days_of(year)) for year in years])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
 
 from schedcore.errors import InvalidTriggerError, MissingExtraError, did_you_mean
 from schedcore.triggers._days import CHUNK, EVERY_CHUNK, FIRST_DAY, NO_CHUNK, Days, EitherDays, OtherDays, RangeDays
 from schedcore.triggers._local import DAY_S, civil
+from schedcore.triggers._year_days import FIRST_YEAR, YEARS, of_years
 from schedcore.triggers.calendars._calendar import FAR_DAYS, SOON, Daily, LocalSet, Span
 from schedcore.triggers.cron._search import first_day
 
@@ -141,11 +142,9 @@ class _HolidayDays(Days):
 
     def make(self, chunk: int) -> int:
         library = _holidays(self._country, self._subdivision)
-        first = 2000 + 400 * chunk
-        found = 0
-        for year in range(min(first + 399, library.end_year), max(first, library.start_year) - 1, -1):
-            found = found << first_day(year + 1) - first_day(year) | _in_year(self._country, self._subdivision, year)
-        return found << max(first_day(library.start_year) - first_day(first), 0)
+        first = FIRST_YEAR + YEARS * chunk
+        years = range(max(first, library.start_year), min(first + YEARS, library.end_year + 1))
+        return of_years(partial(_in_year, self._country, self._subdivision), years, chunk)
 
 
 def _chunk_after(day: int) -> int:
