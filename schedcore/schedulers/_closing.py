@@ -7,6 +7,7 @@ then the stores are closed, listeners are told, and the loop ends.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -23,7 +24,7 @@ from schedcore.schedulers._runs import live_runs
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["close", "close_stores", "limit_of", "quiesce", "stop_executor", "stop_executors"]
+__all__ = ["close", "close_stores", "limit_of", "quiesce", "stop_executor", "stop_executors", "tell_what_runs"]
 
 # So many jobs the log names; the number of all is beside them.
 _SOME = 5
@@ -76,7 +77,7 @@ def _close_all(scheduler: BaseScheduler, wait: bool, left: Callable[[], float | 
     scheduler._quiesce(pumps, left())
     for pump in pumps:
         scheduler._runs.take_back(pump.handover.take_waiting())
-    _tell_what_runs(scheduler)
+    tell_what_runs(scheduler, logging.INFO, "shutting down")
     executors = scheduler._all_executors()
     for executor in executors:
         scheduler._cut += stop_executor(scheduler, executor, wait, left())
@@ -93,7 +94,7 @@ def _close_all(scheduler: BaseScheduler, wait: bool, left: Callable[[], float | 
         scheduler._close_store(pump.alias, pump.store, partial(_close_store, scheduler, pump))
 
 
-def _tell_what_runs(scheduler: BaseScheduler) -> None:
+def tell_what_runs(scheduler: BaseScheduler, level: int, what: str) -> None:
     """A shutdown that does not end is a job that does not: whoever looks at the log is to see which."""
     live: list[str] = []
     for executor in scheduler._all_executors():
@@ -103,7 +104,7 @@ def _tell_what_runs(scheduler: BaseScheduler) -> None:
             scheduler._reports.logger.error("executor %r did not say what it runs", executor, exc_info=contained(error))
     if live:
         some = ", ".join(repr(job_id) for job_id in live[:_SOME]) + (", …" if len(live) > _SOME else "")
-        scheduler._reports.logger.info("shutting down, while %d run(s) are under way: %s", len(live), some)
+        scheduler._reports.logger.log(level, "%s, while %d run(s) are under way: %s", what, len(live), some)
 
 
 def stop_executor(scheduler: BaseScheduler, executor: BaseExecutor, wait: bool, timeout: float | None) -> list[Run]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -165,3 +166,56 @@ def test_a_listener_that_exits_in_the_main_thread_ends_the_program_and_nobody_wa
         scheduler.shutdown()
     scheduler.shutdown(timeout=DEADLINE_S)
     assert STILL_CLOSING not in caplog.text
+
+
+WAITS_TO_END = """
+import logging
+import threading
+
+from schedcore import BackgroundScheduler
+from schedcore.schedulers import _program
+
+told = threading.Event()
+
+
+class Hears(logging.Handler):
+    def emit(self, record):
+        print(record.getMessage())
+        told.set()
+
+
+def job():
+    begun.set()
+    print("told" if told.wait(60) else "not told", flush=True)
+
+
+_program._SILENT_S = 0.01
+logging.getLogger("schedcore").addHandler(Hears())  # which has its usual level
+begun = threading.Event()
+scheduler = BackgroundScheduler()
+scheduler.add_job(job, id="backup")
+scheduler.start()
+begun.wait(60)
+"""
+
+
+THREAD_AT_EXIT = """
+import atexit
+import threading
+
+thread = threading.Thread(target=print, args=["started"])
+atexit.register(lambda: (thread.start(), thread.join()))
+"""
+
+
+def run_program(program: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-P", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S * 2, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_program_that_does_not_end_says_for_which_jobs_it_waits() -> None:
+    if run_program(THREAD_AT_EXIT)[1] != "started\n":
+        pytest.skip("this Python starts no thread while it ends, as 3.12 in its first releases")
+    heard = "the program waits to end, while 1 run(s) are under way: 'backup'\ntold\n"
+    assert run_program(WAITS_TO_END) == (0, heard, "")
