@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
 from schedcore.errors import InvalidTriggerError
-from schedcore.triggers._boxes import ANYWHERE, Box, either
+from schedcore.triggers._boxes import Box, either
+from schedcore.triggers._days import RangeDays
 from schedcore.triggers._effort import EFFORT
-from schedcore.triggers._local import Gap
+from schedcore.triggers._local import DAY_S, Gap
 from schedcore.triggers._rrule_instances import Rule
 from schedcore.triggers._rrule_text import EPOCH, parsed, to_s
-from schedcore.triggers._where import WallRule
+from schedcore.triggers._where import WallRule, local_boxes
 
 __all__ = ["Rules"]
 
@@ -25,7 +26,7 @@ _TAKEN_STEPS = 8
 class Rules:
     """All lines of an event together: what RRULE and RDATE name, without what EXRULE and EXDATE do."""
 
-    __slots__ = ("_dates", "_not_dates", "_not_rules", "_rules")
+    __slots__ = ("_dates", "_days", "_not_dates", "_not_rules", "_rules")
 
     def __init__(self, lines: Sequence[str], start: datetime) -> None:
         rules: dict[str, list[Rule]] = {"RRULE": [], "EXRULE": []}
@@ -41,19 +42,29 @@ class Rules:
             for other in self._not_rules:
                 rule.leave_out(other)
         self._dates, self._not_dates = sorted(dates["RDATE"]), frozenset(dates["EXDATE"])
+        self._days = RangeDays([(at_s // DAY_S, at_s // DAY_S) for at_s in self._dates]) if self._dates else None
 
     def __str__(self) -> str:
         return ", ".join(map(str, self._rules))
 
     def boxes(self, zone: tzinfo, moved: bool) -> tuple[Box, ...]:
         """Where they fire at most, on the wall clock of a zone."""
-        return ANYWHERE if self._dates else either(rule.boxes(zone, moved) for rule in self._rules)
+        found = [rule.boxes(zone, moved) for rule in self._rules]
+        if self._days is not None:
+            found.append(local_boxes(zone, *self._times(), self._days, moved=moved))
+        return either(found)
 
-    def wall_rules(self, gap: Gap) -> Sequence[WallRule] | None:
-        """The times and days of the rules; None where single dates are added to them."""
-        if self._dates:
-            return None
-        return [rule.wall_rule(gap) for rule in self._rules]
+    def wall_rules(self, gap: Gap) -> Sequence[WallRule]:
+        """The times and days of the rules, and of the single dates."""
+        found = [rule.wall_rule(gap) for rule in self._rules]
+        if self._days is not None:
+            found.append(WallRule(*self._times(), self._days, gap))
+        return found
+
+    def _times(self) -> tuple[int, int]:
+        """The minutes of the day and the seconds of the minute of the single dates."""
+        minutes = {1 << at_s % DAY_S // 60 for at_s in self._dates}
+        return sum(minutes), sum({1 << at_s % 60 for at_s in self._dates})
 
     def after(self, local_s: int) -> int | None:
         """The first local second later than another, or None."""

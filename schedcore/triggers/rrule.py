@@ -200,7 +200,7 @@ class RRuleTrigger(Frozen, EngineTrigger):
     def _boxes(self) -> tuple[Box, ...]:
         return self._rules.boxes(self.timezone, self.dst == "cron")
 
-    def _wall_rules(self) -> Sequence[WallRule] | None:
+    def _wall_rules(self) -> Sequence[WallRule]:
         return self._rules.wall_rules(self.dst)
 
     def backlog(self, after_us: int, upto_us: int) -> Backlog:

@@ -10,6 +10,7 @@ import tracemalloc
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -216,6 +217,25 @@ def test_months_and_days_that_take_millennia_to_come_round(months: int, days: in
         found_us.append(at_us)
         at_us = mondays.next_us(at_us)
     assert found_us == walked_us
+
+
+@pytest.mark.parametrize("roll", [None, "next"])
+def test_a_rule_with_added_dates_fires_on_known_days(roll: Any) -> None:
+    """Nothing was known of where it fires, and each run was asked for until the search ended."""
+    pytest.importorskip("dateutil", reason="needs the extra rrule")
+    from schedcore.triggers.rrule import RRuleTrigger
+
+    dated: EngineTrigger = RRuleTrigger(
+        "RRULE:FREQ=DAILY;INTERVAL=3\nRDATE:20290117T033000,20261118T030000,20290524T030000",
+        dtstart="2024-05-07T03:00",
+        timezone="Europe/Berlin",
+    )
+    if roll is not None:
+        dated = dated.excluding(Dates("2031-01-01"), roll)
+    early = CalendarIntervalTrigger(weeks=2, hour=4, start_date="2020-05-28", timezone="Europe/Berlin")
+    check_each(AndTrigger([dated, early]), "2026-01-01T00:00Z", [None], 1500)
+    half_past = CronTrigger(minute=30, timezone="Asia/Tokyo")
+    check_each(AndTrigger([dated, half_past]), "2026-01-01T00:00Z", ["2029-01-17T02:30Z", None], 1500)
 
 
 def test_a_run_that_is_open_is_found_without_knowing_where_others_are() -> None:
