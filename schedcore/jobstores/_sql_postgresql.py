@@ -190,6 +190,8 @@ class _AdvisoryLock(ServerLock):
     """``pg_try_advisory_lock``, which the server gives back when the session ends."""
 
     def try_to_lock(self, cursor: Any, schema: str, table: str) -> bool:
+        # Also where the engine has an isolation level of its own, transactions begin when the store says so.
+        cursor.connection.autocommit = True
         # Nothing to say for weeks is nothing unusual; and a machine that is gone must not keep the lock for hours. A plan for any
         # number of rows may be one for few: a thousand then took thirty times as long. Advisory locks belong to a database and
         # have numbers. This one is of the tables that the session finds, which need not be where it would make new ones.

@@ -70,6 +70,31 @@ class TestPostgreSQL(ServerTests):
         assert caught.value.transient
         assert store.list_entries() == []
 
+    @pytest.mark.parametrize(
+        "options",
+        [{"isolation_level": "SERIALIZABLE"}, {"execution_options": {"isolation_level": "SERIALIZABLE"}}],
+        ids=["engine", "each statement"],
+    )
+    @pytest.mark.parametrize("given", [False, True])
+    def test_an_isolation_level_of_the_users_own(
+        self, place: Place, start: Start, options: dict[str, Any], given: bool
+    ) -> None:
+        """Transactions begin when the store says so. Only the first one of them did."""
+        url = self.with_driver(place.url)
+        engine = sa.create_engine(url, **options)
+        try:
+            store = start(
+                SQLAlchemyJobStore(engine=engine) if given else SQLAlchemyJobStore(url, engine_options=options)
+            )
+            store.add_entries([entry("a"), entry("b")])
+            assert len(run_due(store, T0)) == 2
+            assert [e.job.id for e in store.list_entries()] == ["a", "b"]
+            store.remove_all_jobs()
+            assert [record.state for record in store.runs()] == [RunState.SUCCEEDED] * 2
+            store.shutdown()
+        finally:
+            engine.dispose()
+
     def test_rows_that_were_copied_without_their_sequence(self, place: Place, engine: sa.Engine, start: Start) -> None:
         """What is taken then is the number that the database gives, and not the id of the job."""
         store = start(SQLAlchemyJobStore(place.url))
