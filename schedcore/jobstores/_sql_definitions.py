@@ -17,6 +17,10 @@ __all__ = ["Definitions"]
 
 # Jobs whose definition is kept in memory.
 _KEPT = 10_000
+# Payloads that are asked for first, and then four times as many each time, as long as they have so many bytes: beside what is
+# made of them there are for a moment the bytes, and what the driver was sent, which may be twice as long.
+_FIRST = 16
+_AT_ONCE = 16_000_000
 
 
 class Definitions:
@@ -41,7 +45,15 @@ class Definitions:
                 found[uid] = Loaded(record, None)
             else:
                 missing.append(uid)
-        found.update(self.read(self._backend.by_keys(cursor, self._sql.payloads, missing)))
+        first, count = 0, _FIRST
+        while first < len(missing):
+            rows = self._backend.by_keys(cursor, self._sql.payloads, missing[first : first + count])
+            found.update(self.read(rows))
+            first += count
+            size = sum([len(row[3]) for row in rows if row[3] is not None])
+            count *= 4
+            if size:
+                count = max(1, min(count, _AT_ONCE * len(rows) // size))
         return found
 
     def read(self, rows: Iterable[Sequence[Any]]) -> dict[int, Loaded]:

@@ -130,3 +130,28 @@ def test_what_is_known_of_other_databases_is_not_loaded() -> None:
     )
     found = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["sqlite"]
+
+
+def test_large_payloads_are_not_asked_for_all_at_once(url: str, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of a megabyte each took four gigabytes for a moment, where what is made of them takes one."""
+    store = start(SQLAlchemyJobStore(url))
+    assert isinstance(store, SQLAlchemyJobStore)
+    large = entry()._replace(job=entry().job._replace(args=("x" * 1000,)))
+    store.add_entries([large._replace(job=large.job._replace(id=str(number))) for number in range(100)])
+    store.add_entries([entry(f"small {number}") for number in range(300)])
+    close(store)
+    start(store)
+    asked: list[int] = []
+    by_keys = SQLite.by_keys
+
+    def counted(backend: SQLite, cursor: Any, statement: str, keys: Any) -> Any:
+        asked.append(len(keys))
+        return by_keys(backend, cursor, statement, keys)
+
+    monkeypatch.setattr(SQLite, "by_keys", counted)
+    monkeypatch.setattr(_sql_definitions, "_AT_ONCE", 20_000)
+    assert len(store.list_entries()) == 400
+    assert sum(asked) == 400
+    assert asked[0] == 16
+    assert max(asked[1:6]) < 20
+    assert max(asked) > 32
