@@ -133,4 +133,5 @@ class PatchedScheduler(HubScheduler):
         """Patched, the closing is a greenlet of the hub's, and may have gone with it: then it is made here."""
         hub = self._hub
         if is_patched() and not self._closed.is_set() and hub is not None and not is_running(hub):
+            self._closing_id = None
             close(self, False, None)

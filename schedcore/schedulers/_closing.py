@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,16 @@ from schedcore.schedulers._runs import live_runs
 if TYPE_CHECKING:
     from schedcore.schedulers.base import BaseScheduler
 
-__all__ = ["close", "close_stores", "limit_of", "quiesce", "stop_executor", "stop_executors", "tell_what_runs"]
+__all__ = [
+    "close",
+    "close_behind",
+    "close_stores",
+    "limit_of",
+    "quiesce",
+    "stop_executor",
+    "stop_executors",
+    "tell_what_runs",
+]
 
 # So many jobs the log names; the number of all is beside them.
 _SOME = 5
@@ -43,31 +51,58 @@ def limit_of(timeout: float | None) -> float | None:
 
 
 def close(scheduler: BaseScheduler, wait: bool, timeout: float | None) -> None:
-    """The second half of stopping; see ``BaseScheduler.shutdown``. Blocks; not to be called in the scheduler's thread."""
+    """The second half of stopping; see ``BaseScheduler.shutdown``. Blocks; not to be called in the scheduler's thread.
+
+    Does nothing where another thread is about it, or it has been done. In the main thread, where a signal handler may have raised
+    them, ``KeyboardInterrupt`` and ``SystemExit`` leave it undone: see ``close_behind``.
+    """
     monotonic_s = scheduler.clock.monotonic_s
     deadline_s = None if timeout is None else monotonic_s() + timeout
 
     def left() -> float | None:
         return None if deadline_s is None else max(0.0, deadline_s - monotonic_s())
 
-    scheduler._closing_id = threading.get_ident()
-    goes_on = False
+    with scheduler._lock:
+        if not _is_to_be_closed_here(scheduler):
+            return
+        scheduler._closing_id = threading.get_ident()
     try:
         _close_all(scheduler, wait, left)
-    except (KeyboardInterrupt, SystemExit):
-        # Nobody waits for it any more, the end of the program included. What is open is closed all the same when the jobs are
-        # over, and the scheduler may be started again then.
-        scheduler._abandon()
-        # There are no more threads at the end of a program.
-        with suppress(RuntimeError):
-            scheduler._in_background(partial(close, scheduler, True, left()))
-            goes_on = True
+    except BaseException as error:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        _end(scheduler)
         raise
-    finally:
-        if not goes_on:
-            scheduler._reports.logger.info("scheduler has been shut down")
-            scheduler._reports.stop()
-            scheduler._ended()
+    _end(scheduler)
+
+
+def _is_to_be_closed_here(scheduler: BaseScheduler) -> bool:
+    """Whether it was shut down, and neither is closed nor has another thread begun to. With the scheduler's lock."""
+    return (
+        not scheduler.running
+        and not scheduler._closed.is_set()
+        and scheduler._closing_id in (None, threading.get_ident())
+    )
+
+
+def close_behind(scheduler: BaseScheduler) -> None:
+    """Have another thread close it where the calling one was to, and Ctrl-C has ended that."""
+    with scheduler._lock:
+        if not _is_to_be_closed_here(scheduler):
+            return
+        scheduler._closing_id = None
+    try:
+        scheduler._in_background(partial(close, scheduler, True, None))
+    except RuntimeError:
+        # There are no more threads at the end of a program, and nobody is to wait for ever.
+        _end(scheduler)
+
+
+def _end(scheduler: BaseScheduler) -> None:
+    scheduler._reports.logger.info("scheduler has been shut down")
+    scheduler._reports.stop()
+    scheduler._ended()
 
 
 def _close_all(scheduler: BaseScheduler, wait: bool, left: Callable[[], float | None]) -> None:

@@ -76,9 +76,11 @@ class Reports:
         self.bus.use_helper(None)
         with self._lock:
             self._tells = False
-            teller, self._teller = self._teller, None
+            teller = self._teller
         if teller is not None:
             teller.close()
+            # Only now, because Ctrl-C may end this, and then it is done once more.
+            self._teller = None
             # A listener that hangs must not hang the program.
             teller.join(5.0)
 

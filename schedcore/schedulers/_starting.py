@@ -144,20 +144,23 @@ def _undo(
     """Undo what was started, of these executors and by others, unless it has been shut down since (that closes all of it), and
     perhaps lives again.
     """
-    # A signal handler that shuts it down meanwhile does not wait for what this is to do.
-    with scheduler._openings.one():
-        if scheduler._closed is life and scheduler._begin_shutdown():
-            try:
+    try:
+        # A signal handler that shuts it down meanwhile does not wait for what this is to do.
+        with scheduler._openings.one():
+            if scheduler._closed is life and scheduler._begin_shutdown():
                 # What others were adding meanwhile was started, because it ran.
                 scheduler._openings.wait(None)
                 ours = executors.values()
                 started += [executor for executor in scheduler._executors.values() if executor not in ours]
                 opened += [pump.store for pump in scheduler._pumps.values() if pump.opened and pump.store not in opened]
                 scheduler._undo_start(started, opened)
-            finally:
-                # Also where Ctrl-C ends this: nobody is to wait for ever.
                 scheduler._may_start = True
                 scheduler._closed.set()
+    except BaseException:
+        # Ctrl-C has come here, too.
+        if scheduler._closed is life and not scheduler.running:
+            scheduler._abandon()
+        raise
 
 
 def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: list[JobStore]) -> None:
@@ -165,14 +168,9 @@ def undo_start(scheduler: BaseScheduler, started: list[BaseExecutor], opened: li
     scheduler._state = STATE_STOPPED
     scheduler._dispatches = False
     _program.started.discard(scheduler)
-    with ExitStack() as steps:  # all of them, also where Ctrl-C ends one; the last one first
-        steps.callback(_be_as_before, scheduler)
-        steps.callback(scheduler._release_wakeup)
-        steps.callback(scheduler._reports.stop)
-        steps.callback(close_stores, scheduler, opened)
-        steps.callback(stop_executors, scheduler, started)
-
-
-def _be_as_before(scheduler: BaseScheduler) -> None:
+    stop_executors(scheduler, started)
+    close_stores(scheduler, opened)
+    scheduler._reports.stop()
+    scheduler._release_wakeup()
     scheduler._wakeup = None
     scheduler._thread_id = None

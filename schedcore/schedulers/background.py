@@ -47,12 +47,13 @@ class BackgroundScheduler(BaseScheduler):
 
     def _release_wakeup(self) -> None:
         loop, thread = self._loop, self._thread
-        self._loop = self._thread = None
         if loop is not None:
             loop.stop()
             if thread is not None and thread is not threading.current_thread():
                 thread.join()
             loop.close(5.0)
+        # Only now, because Ctrl-C may end this, and then it is done once more.
+        self._loop = self._thread = None
 
     def __enter__(self) -> Self:
         self.start()

@@ -61,7 +61,7 @@ from schedcore.locks import ShortLock, make_event
 from schedcore.run import Finish, Run, RunRecord, current_run
 from schedcore.schedulers import _components, _listing, _program, _starting
 from schedcore.schedulers._changes import Changes
-from schedcore.schedulers._closing import close, limit_of, quiesce, stop_executor
+from schedcore.schedulers._closing import close, close_behind, limit_of, quiesce, stop_executor
 from schedcore.schedulers._definition import UNSET, Batch, Definitions, NextRun, Unset, make_trigger
 from schedcore.schedulers._health import StoreHealth
 from schedcore.schedulers._hooks import SchedulerHooks
@@ -250,24 +250,30 @@ class BaseScheduler(SchedulerHooks):
         here = threading.get_ident()
         inside, again = self._inside(), here in shutting
         try:
-            # A signal handler that comes from here on does not wait for what this call is to do.
-            shutting.add(here)
-            first = self._begin_shutdown()
-            patience_s = self._patience_s(timeout, first)
-            if first:
-                # With a limit, so that a job store that hangs does not hold whoever called beyond it.
-                if inside or not wait or timeout is not None:
-                    self._close_elsewhere(wait, timeout)
-                else:
-                    close(self, wait, timeout)
-        finally:
-            if not again:
-                shutting.discard(here)
-        if wait and not self._inside():
+            try:
+                # A signal handler that comes from here on does not wait for what this call is to do.
+                shutting.add(here)
+                first = self._begin_shutdown()
+                patience_s = self._patience_s(timeout, first)
+                if first:
+                    # With a limit, so that a job store that hangs does not hold whoever called beyond it.
+                    if inside or not wait or timeout is not None:
+                        self._close_elsewhere(wait, timeout)
+                    else:
+                        close(self, wait, timeout)
+            finally:
+                if not again:
+                    shutting.discard(here)
+            if not wait or self._inside():
+                return []
             if not closed.wait(patience_s):
                 self._reports.logger.warning(STILL_CLOSING)
             return list(cut)
-        return []
+        except (KeyboardInterrupt, SystemExit):
+            # In the midst of another call of the same thread that is left to it.
+            if not again and self._closed is closed and not self.running:
+                self._abandon()
+            raise
 
     def _patience_s(self, timeout: float | None, first: bool) -> float | None:
         """How long (s) a caller of ``shutdown`` waits: one whose ``timeout`` lasts until runs are cut, also for that."""
@@ -356,14 +362,17 @@ class BaseScheduler(SchedulerHooks):
             self._reports.bus.flush()
         finally:
             # Also when Ctrl-C or a listener's sys.exit() ends the main thread in it: others may wait.
+            closed.set()
             with self._lock:
                 if self._closed is closed:
                     self._closing_id = None
-            closed.set()
 
     def _abandon(self) -> None:
-        """Nobody waits for it any more, the end of the program included."""
+        """Nobody waits any more for the end of what was shut down, the end of the program included. What is open is closed all
+        the same when the jobs are over, and it may be started again then.
+        """
         _program.started.discard(self)
+        close_behind(self)
 
     def pause(self) -> None:
         """Stop firing until ``resume``; live runs go on. Raises ``SchedulerNotRunningError``."""

@@ -58,10 +58,12 @@ class BlockingScheduler(BaseScheduler):
         return self._looping
 
     def _release_wakeup(self) -> None:
-        loop, self._loop = self._loop, None
+        loop = self._loop
         if loop is not None:
             loop.stop()
             loop.close(5.0)
+        # Only now, because Ctrl-C may end this, and then it is done once more.
+        self._loop = None
 
     def _after_fork_in_child(self) -> None:
         super()._after_fork_in_child()

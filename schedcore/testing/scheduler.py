@@ -120,9 +120,19 @@ class VirtualExecutor(RunExecutor):
     def call(self, run: Run | None = None) -> Run:
         """Call the job of a run (None: the first that waits) and report what became of it."""
         run = self._pick(run)
-        self._running[id(run)] = (run, None)
-        self._over(call_run(run, self._get_host()))
+        self._over(self._call(run))
         return run
+
+    def _call(self, run: Run) -> Finish:
+        self._running[id(run)] = (run, None)
+        try:
+            return call_run(run, self._get_host())
+        except BaseException:
+            # Ctrl-C: that is reported as its end, and the others begin at the next look at the clock.
+            del self._running[id(run)]
+            if self._clock is not None and not self._manual:
+                self._clock.call_soon(self._start_waiting)
+            raise
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """Call once, when no run is live any more; at once if none is."""
@@ -158,8 +168,7 @@ class VirtualExecutor(RunExecutor):
                         self._running.pop(id(run), None)
                         if run in self.waiting:
                             self.waiting.remove(run)
-                        self._running[id(run)] = (run, None)
-                        self._over(call_run(run, self._get_host()))
+                        self._over(self._call(run))
                 return
             clock.run_ready()
             if not [run for run in self.live_runs() if run is not calling]:
@@ -172,14 +181,13 @@ class VirtualExecutor(RunExecutor):
             clock.run_next()
 
     def _start_waiting(self) -> None:
-        host, clock = self._get_host(), self._clock
+        clock = self._clock
         assert clock is not None
         while self.waiting and (self._max_workers is None or len(self._running) < self._max_workers):
             run = self.waiting.popleft()
             duration = self._duration
             duration_s = duration(run) if callable(duration) else duration
-            self._running[id(run)] = (run, None)
-            finish = call_run(run, host)
+            finish = self._call(run)
             if duration_s <= 0:
                 self._over(finish)
             else:
@@ -349,6 +357,9 @@ class VirtualScheduler(BaseScheduler):
                 executor.when_idle(lambda: self._virtual_clock.call_soon(self._drain))
                 return
         close(self, True, timeout)
+
+    def _in_background(self, call: Callable[[], None]) -> None:
+        """Nothing happens behind the caller's back: what Ctrl-C has left open is closed by the next ``shutdown``."""
 
     def _quiesce(self, pumps: Sequence[Any], timeout: float | None) -> None:
         """What is under way comes to its end, blocking calls that are queued included."""

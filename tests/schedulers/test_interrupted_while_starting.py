@@ -6,53 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import pytest
 
-from schedcore.executors.pool import ThreadPoolExecutor
 from schedcore.jobstores.base import StoreHost
 from schedcore.jobstores.memory import MemoryJobStore
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.testing._suite import Aside
 from tests.interrupting import Interrupted, disturbed
+from tests.opened import Store, Threads
 
 LIMIT_S = 60.0
 # The last: where a store, or an executor, has started.
-WITHIN = ("/_starting.py", "/_openings.py", "/_components.py", "/test_interrupted_while_starting.py")
-
-
-class Store(MemoryJobStore):
-    """Is among ``opened`` while it is open."""
-
-    def __init__(self, opened: list[object]) -> None:
-        super().__init__()
-        self._opened = opened
-
-    def start(self, scheduler: StoreHost, alias: str) -> None:
-        super().start(scheduler, alias)
-        self._opened.append(self)
-
-    def shutdown(self) -> None:
-        if self in self._opened:
-            self._opened.remove(self)
-
-
-class Threads(ThreadPoolExecutor):
-    """Likewise."""
-
-    def __init__(self, opened: list[object]) -> None:
-        super().__init__()
-        self._opened = opened
-
-    def start(self, scheduler: Any, alias: str) -> None:
-        super().start(scheduler, alias)
-        self._opened.append(self)
-
-    def shutdown(self, wait: bool = True, timeout: float | None = None) -> list[Any]:
-        if self in self._opened:
-            self._opened.remove(self)
-        return super().shutdown(wait, timeout)
+WITHIN = ("/_starting.py", "/_openings.py", "/_components.py", "/opened.py")
 
 
 def starts(scheduler: BackgroundScheduler, opened: list[object]) -> None:

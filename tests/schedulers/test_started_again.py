@@ -21,6 +21,7 @@ from schedcore.errors import (
 )
 from schedcore.events import EVENT_SCHEDULER_SHUTDOWN, EVENT_SCHEDULER_STARTED, SchedulerEvent
 from schedcore.run import RunState
+from schedcore.schedulers import _program
 from schedcore.schedulers.background import BackgroundScheduler
 from schedcore.schedulers.blocking import BlockingScheduler
 
@@ -274,8 +275,11 @@ def held() -> None:
     assert _release.wait(PATIENCE_S)
 
 
+@pytest.mark.parametrize("timeout", [None, PATIENCE_S])
 @pytest.mark.parametrize("store", ["memory", "sqlalchemy"])
-def test_ctrl_c_ends_the_wait_for_a_shutdown_and_not_the_shutdown(tmp_path: Path, store: str) -> None:
+def test_ctrl_c_ends_the_wait_for_a_shutdown_and_not_the_shutdown(
+    tmp_path: Path, store: str, timeout: float | None
+) -> None:
     options = {"type": store}
     if store == "sqlalchemy":
         pytest.importorskip("sqlalchemy", reason="needs the extra sqlalchemy")
@@ -300,7 +304,8 @@ def test_ctrl_c_ends_the_wait_for_a_shutdown_and_not_the_shutdown(tmp_path: Path
     scheduler.add_job(held, id="held")
     assert _begun.wait(PATIENCE_S)
     with pytest.raises(KeyboardInterrupt):
-        scheduler.shutdown()
+        scheduler.shutdown(timeout=timeout)
+    assert scheduler not in _program.started, "the end of the program would wait for it"
     with pytest.raises(SchedulerAlreadyRunningError, match="still shutting down"):
         scheduler.start()
     _release.set()
