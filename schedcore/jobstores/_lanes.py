@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,12 +17,13 @@ R = TypeVar("R")
 
 
 def in_two_lanes(send: Callable[[P], R], pieces: Iterable[P]) -> list[R]:
-    """Send each piece, in this thread and, if there are several, in one more; what was answered, in no order.
+    """Send each piece, in this thread and, if there are several and it may use the same sockets, in one more; what was answered,
+    in no order.
 
     Raises what ``send`` raises. Then no other one begins, and those that had begun have ended.
     """
     left = deque(pieces)
-    if len(left) < 2:
+    if len(left) < 2 or _sockets_are_of_threads():
         return [send(piece) for piece in left]
     answers: list[R] = []
     errors: list[BaseException] = []
@@ -54,3 +56,9 @@ def in_two_lanes(send: Callable[[P], R], pieces: Iterable[P]) -> list[R]:
     if errors:
         raise errors[0]
     return answers
+
+
+def _sockets_are_of_threads() -> bool:
+    """Whether no other thread can use a socket than the one that has opened it: sockets are gevent's, and threads are not."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("socket") and not monkey.is_module_patched("threading")

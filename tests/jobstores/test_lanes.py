@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextvars import ContextVar
+from types import SimpleNamespace
 
 import pytest
 
@@ -82,3 +84,21 @@ def test_without_a_thread_for_the_other_one(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(threading.Thread, "start", start)
     assert in_two_lanes(lambda piece: piece, range(5)) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("patched", [["socket"], ["socket", "threading"], []])
+def test_where_a_socket_is_of_one_thread_there_is_no_other_one(
+    monkeypatch: pytest.MonkeyPatch, patched: list[str]
+) -> None:
+    """gevent has patched sockets alone. A thread that was given one of another failed: "Cannot switch to a different thread"."""
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def noted(thread: threading.Thread) -> None:
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setitem(sys.modules, "gevent.monkey", SimpleNamespace(is_module_patched=patched.__contains__))
+    monkeypatch.setattr(threading.Thread, "start", noted)
+    assert sorted(in_two_lanes(lambda piece: piece, range(5))) == [0, 1, 2, 3, 4]
+    assert bool(started) is (patched != ["socket"])
