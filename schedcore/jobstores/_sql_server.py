@@ -54,7 +54,7 @@ class Watch:
     def __init__(self, backend: Backend, limit_s: float) -> None:
         self.limit_s = limit_s
         self._backend = backend
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may make a call in the midst of another one
         self._calls: dict[int, _Call] = {}  # by thread
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
