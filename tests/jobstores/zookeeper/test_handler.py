@@ -47,6 +47,14 @@ def test_what_cannot_take_more_is_waited_for(handler: SequentialThreadingHandler
     assert handler.select([], [one], [], 0.01) == ([], [], [])
 
 
+def test_kazoos_thread_can_be_told_of_many_calls() -> None:
+    reading, writing = PollingHandler().create_socket_pair()
+    with reading, writing:
+        os.set_blocking(writing.fileno(), False)
+        assert [writing.send(b"\0") for _ in range(10_000)] == [1] * 10_000
+        assert reading.recv(1) == b"\0"
+
+
 def test_one_whose_other_end_has_gone_is_ready(handler: SequentialThreadingHandler, pair: Pair) -> None:
     one, other = pair
     other.close()
