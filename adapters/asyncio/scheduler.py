@@ -75,9 +75,12 @@ class AsyncIOScheduler(LoopScheduler):
         return AsyncIOWakeup(loop)
 
     def _begin(self) -> None:
-        self._ear = self._hear_of_the_end()
-        with suppress(StopIteration):
-            self._ear.__anext__().send(None)
+        # After a start that Ctrl-C has ended at its end it is called all the same, and perhaps twice. An ear that is dropped is
+        # closed, and hears of an end that is none.
+        if self.running and self._ear is None:
+            self._ear = self._hear_of_the_end()
+            with suppress(StopIteration):
+                self._ear.__anext__().send(None)
         super()._begin()
 
     async def _hear_of_the_end(self) -> AsyncGenerator[None, None]:
