@@ -6,6 +6,10 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
+
 from schedcore.jobstores._sql_server import Watch
 from schedcore.testing._suite import Aside
 from tests.interrupting import disturbed

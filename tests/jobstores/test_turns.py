@@ -214,7 +214,7 @@ def test_a_schedulers_steps_are_steps_and_calls_are_not() -> None:
     try:
         scheduler.add_job(job)
         assert ran.wait(LIMIT_S)
-        wait_until(lambda: bool(scheduler.get_runs()) and not scheduler._has_live_runs())
+        wait_until(lambda: any(run.finished_us is not None for run in scheduler.get_runs()))
     finally:
         scheduler.shutdown()
     assert asked == [False]
