@@ -270,16 +270,22 @@ async def test_a_change_that_always_fails_holds_nothing_up() -> None:
 # --- the schedule after the clock was corrected -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["list_entries", "replace_entry"])
-@pytest.mark.parametrize("made", [True, False])
-def test_a_correction_is_made_again(virtual: Make, method: str, made: bool) -> None:
-    store = FarStore()
+def set_back(virtual: Make, store: FarStore) -> tuple[VirtualScheduler, EventLog]:
+    """One that has run two jobs, each at half past twelve, when its clock is set back by a day."""
     scheduler = virtual(start=T0, jobstores={"default": store})
     log = EventLog(scheduler)
     for job_id in ("a", "b"):
         scheduler.add_job(nothing, "cron", minute=30, id=job_id)
     scheduler.advance(3600)
     scheduler.clock.step(-86400)
+    return scheduler, log
+
+
+@pytest.mark.parametrize("method", ["list_entries", "replace_entry"])
+@pytest.mark.parametrize("made", [True, False])
+def test_a_correction_is_made_again(virtual: Make, method: str, made: bool) -> None:
+    store = FarStore()
+    scheduler, log = set_back(virtual, store)
     unanswered(store, method, made=made)
     scheduler.advance(3600)
     for job_id in ("a", "b"):
@@ -292,12 +298,7 @@ def test_a_correction_is_made_again(virtual: Make, method: str, made: bool) -> N
 def test_a_job_that_somebody_changes_while_a_correction_is_made(virtual: Make, change: str) -> None:
     """It is looked at again: where it stood it would not have run for a day."""
     store = FarStore()
-    scheduler = virtual(start=T0, jobstores={"default": store})
-    log = EventLog(scheduler)
-    for job_id in ("a", "b"):
-        scheduler.add_job(nothing, "cron", minute=30, id=job_id)
-    scheduler.advance(3600)
-    scheduler.clock.step(-86400)
+    scheduler, log = set_back(virtual, store)
     listed, left = store.list_entries, [True]
 
     def list_entries(*args: Any, **kwargs: Any) -> Any:
