@@ -23,7 +23,7 @@ from contextlib import ExitStack
 
 from schedcore.errors import ConflictingIdError, JobLookupError, JobStoreInUseError, SerializationError
 from schedcore.job import JobEntry, JobRecord, JobState
-from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._chunks import CHUNK
 from schedcore.jobstores._documents_doc import Change, Doc, Past, check_id, check_ids, is_text
 from schedcore.jobstores._documents_recovery import DocumentRecovery
 from schedcore.jobstores._payload import SOON_US, Loaded, StoredRecord

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, NoReturn
 
 from schedcore.errors import ConfigurationError, JobStoreError, JobStoreInUseError
-from schedcore.jobstores._documents_backend import CHUNK, DocumentBackend
+from schedcore.jobstores._chunks import chunks
+from schedcore.jobstores._documents_backend import DocumentBackend
 from schedcore.jobstores._documents_definitions import Definitions
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores._payload import Codec, Oversized
@@ -18,6 +19,8 @@ __all__ = ["Claimed", "DocumentAccess"]
 
 # Jobs whose document is kept in memory, so that a due job costs no second look at it.
 _KEPT = 10_000
+# Bytes of a payload that stays in memory with its document: a larger one is read again where it is needed.
+_SMALL = 4_096
 # Attempts at a write that others get in the way of. Each of them means that somebody else succeeded.
 _TRIES = 100
 
@@ -108,14 +111,14 @@ class DocumentAccess(DocumentBackend):
     def _read(self, ids: Sequence[str]) -> dict[str, Doc]:
         """Documents by id, with their payloads."""
         found: dict[str, Doc] = {}
-        for first in range(0, len(ids), CHUNK):
-            found.update(self._fetch(ids[first : first + CHUNK]))
+        for some in chunks(ids):
+            found.update(self._fetch(some))
         for doc in found.values():
             self._remember(doc)
         return found
 
     def _remember(self, doc: Doc) -> None:
-        self._docs[doc.id] = doc
+        self._docs[doc.id] = _light(doc)
         self._forget_earliest()
 
     def _forget_earliest(self) -> None:
@@ -127,14 +130,13 @@ class DocumentAccess(DocumentBackend):
         """Write; whether each was. ``together``: all or none, and none is kept in memory."""
         written: list[bool] = []
         size = len(changes) if together else self._written_at_once
-        for first in range(0, len(changes), max(1, size)):
-            some = changes[first : first + size]
+        for some in chunks(changes, max(1, size)):
             written += self._write(some, together)
         docs = self._docs
         for (_, doc, _, _), done in zip(changes, written, strict=True):
             job_id, _, uid, _, _, _, _, _, _, _, _, _, past = doc
             if done and not together and (uid or past):
-                docs[job_id] = doc
+                docs[job_id] = _light(doc)
             elif job_id in docs:
                 del docs[job_id]
         self._forget_earliest()
@@ -177,6 +179,11 @@ class DocumentAccess(DocumentBackend):
     def _fetch_payloads(self, docs: Sequence[Doc]) -> Mapping[str, bytes | Oversized | None]:
         """The payloads of documents that were fetched without, by id."""
         return {doc.id: doc.payload for doc in self._read([doc.id for doc in docs]).values()}
+
+
+def _light(doc: Doc) -> Doc:
+    payload = doc.payload
+    return doc if payload is None or len(payload) <= _SMALL else doc._replace(payload=None)
 
 
 class _Errors:

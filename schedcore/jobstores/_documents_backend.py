@@ -6,14 +6,12 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from schedcore.jobstores._chunks import CHUNK
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores.base import JobStore
 from schedcore.run import RunRecord
 
-__all__ = ["CHUNK", "DocumentBackend"]
-
-#: Documents that are asked for or written at once.
-CHUNK = 500
+__all__ = ["DocumentBackend"]
 
 
 class DocumentBackend(JobStore):

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from schedcore.job import JobRecord
 from schedcore.jobstores._documents_doc import Doc, Past
-from schedcore.jobstores._payload import Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
+from schedcore.jobstores._kept import Kept
+from schedcore.jobstores._payload import Codec, Loaded, Oversized, as_read_back, is_value
 
 __all__ = ["Definitions"]
-
-# Jobs whose definition is kept in memory.
-_KEPT = 10_000
 
 _new = tuple.__new__  # half the cost of a NamedTuple's own constructor
 
@@ -29,11 +27,11 @@ class Definitions:
         self._codec = codec
         self._fetch = fetch
         self._import_func = import_func
-        self._kept: dict[str, StoredRecord] = {}  # by uid
+        self._kept: Kept[str] = Kept()  # by uid
 
     def load(self, docs: Sequence[Doc]) -> dict[str, Loaded]:
         """The definitions of documents by id, from memory or from their payloads."""
-        kept = self._kept
+        kept = self._kept.records
         found: dict[str, Loaded] = {}
         missing: list[Doc] = []
         for doc in docs:
@@ -52,9 +50,7 @@ class Definitions:
             loaded.record.uid, loaded.record.version = doc.uid, doc.version
             found[doc.id] = loaded
             if loaded.reason is None:
-                while len(kept) >= _KEPT:
-                    del kept[next(iter(kept))]
-                kept[doc.uid] = loaded.record
+                self._kept.put(doc.uid, loaded.record, len(payload) if isinstance(payload, bytes) else 0)
         return found
 
     def load_past(self, job_id: str, past: Past) -> Loaded | None:
@@ -63,12 +59,14 @@ class Definitions:
 
     def keep(self, added: Iterable[tuple[Doc, JobRecord]]) -> None:
         """Of jobs that were just added most definitions need not be read back."""
-        kept = self._kept
         refs: dict[int, str] = {}
+        room, room_bytes = self._kept.room()
         for doc, job in added:
-            if len(kept) < _KEPT and is_value(job):
-                kept[doc.uid] = as_read_back(job, doc.uid, refs)
+            size = len(doc.payload) if isinstance(doc.payload, bytes) else 0
+            if room > 0 and size <= room_bytes and is_value(job):
+                self._kept.put(doc.uid, as_read_back(job, doc.uid, refs), size)
+                room, room_bytes = room - 1, room_bytes - size
 
     def forget(self, uid: str) -> None:
         """A job was changed or removed."""
-        self._kept.pop(uid, None)
+        self._kept.drop(uid)

@@ -34,7 +34,7 @@ from itertools import chain, islice
 from schedcore.engine import Decision
 from schedcore.errors import SerializationError
 from schedcore.job import JobRecord
-from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._chunks import CHUNK
 from schedcore.jobstores._documents_doc import Change, Doc
 from schedcore.jobstores._keyed_due import KeyedDue, index_keys
 from schedcore.jobstores._keyed_keys import Key, Named, Op, Step, Tree, loose

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from schedcore.job import JobState
-from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._chunks import CHUNK
 from schedcore.jobstores._documents_doc import DAMAGED, Doc
 from schedcore.jobstores._keyed_keys import Key, Named, Op, Step, Timed, Tree, loose
 from schedcore.jobstores._keyed_records import KeyedRecords

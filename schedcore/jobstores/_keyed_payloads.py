@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, TypeGuard
 
-from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._chunks import chunks
 from schedcore.jobstores._documents_doc import Change, Doc, unpack_doc
 from schedcore.jobstores._keyed_keys import Key, Named, Op, Step, loose
 from schedcore.jobstores._keyed_sending import KeyedSending
@@ -37,8 +37,8 @@ class KeyedPayloads(KeyedSending):
     def _bare(self, ids: Sequence[str]) -> dict[str, Doc]:
         """Documents by id, without payloads that are elsewhere; those that are not there are left out."""
         found: dict[str, Doc] = {}
-        for first in range(0, len(ids), CHUNK):
-            for job_id, (text, revision) in self._texts(ids[first : first + CHUNK]).items():
+        for some in chunks(ids):
+            for job_id, (text, revision) in self._texts(some).items():
                 text, inside, payload = text.partition(b"\n")
                 found[job_id] = unpack_doc(job_id, revision, text, payload if inside else None)
         return found

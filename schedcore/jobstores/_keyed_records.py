@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._chunks import CHUNK
 from schedcore.jobstores._documents_doc import pack_record, unpack_record
 from schedcore.jobstores._keyed_keys import Key, Named, Op, Timed, Tree, loose
 from schedcore.jobstores._keyed_payloads import KeyedPayloads

@@ -14,7 +14,7 @@ from bson import Int64
 from pymongo import UpdateOne
 from pymongo.collection import Collection
 
-from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._chunks import CHUNK
 from schedcore.jobstores._documents_doc import DAMAGED, read_doc
 from schedcore.jobstores._mongodb_collections import SCHEMA_VERSION
 from schedcore.jobstores._mongodb_rows import IS_TEXT, Row, is_revision, job_fields, plain

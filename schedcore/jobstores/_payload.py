@@ -69,6 +69,7 @@ class StoredRecord(JobRecord):
     uid: int | str = 0
     version: int = 0
     oversized: bool = False  #: its payload is too large to be read
+    size: int = 0  #: bytes of its payload, as far as that is of interest
 
 
 class Oversized(NamedTuple):

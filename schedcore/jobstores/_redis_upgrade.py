@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._chunks import CHUNK
 from schedcore.jobstores._redis_history import RECORD_BYTES, read_text, record_key
 from schedcore.jobstores._redis_scripts import MOVE
 

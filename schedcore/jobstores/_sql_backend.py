@@ -16,9 +16,9 @@ from typing import Any, ClassVar, Literal, Protocol
 import sqlalchemy as sa
 
 from schedcore.errors import ConfigurationError
+from schedcore.jobstores._chunks import chunks
 
 __all__ = [
-    "CHUNK",
     "Backend",
     "Batch",
     "Check",
@@ -26,12 +26,9 @@ __all__ = [
     "Names",
     "Ownership",
     "ask_questions",
-    "chunks",
     "put_off_questions",
 ]
 
-# Rows asked for, or changed, by one statement. SQLite takes 999 parameters at least.
-CHUNK = 500
 
 #: Runs a statement on many rows; returns how many rows it changed.
 Many = Callable[[Any, Sequence[Sequence[Any]]], int]
@@ -88,11 +85,6 @@ class Batch:
     def fill(text: str, value: Callable[[str], str]) -> str:
         """Put something in the place of each ``<name>``."""
         return re.sub(r"<(\w+)>", lambda match: value(match[1]), text)
-
-
-def chunks(rows: Sequence[Any], size: int = CHUNK) -> list[Sequence[Any]]:
-    """A sequence in parts."""
-    return [rows] if 0 < len(rows) <= size else [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
 def put_off_questions(engine: sa.Engine) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from itertools import islice
 from typing import Any
 
 from schedcore.job import JobEntry, JobRecord
+from schedcore.jobstores._kept import Kept
 from schedcore.jobstores._payload import SOON_US, Codec, Loaded, Oversized, StoredRecord, as_read_back, is_value
 from schedcore.jobstores._sql_backend import Backend
 from schedcore.jobstores._sql_rows import text
@@ -15,12 +14,13 @@ from schedcore.jobstores._sql_statements import Statements
 
 __all__ = ["Definitions"]
 
-# Jobs whose definition is kept in memory.
-_KEPT = 10_000
 # Payloads that are asked for first, and then four times as many each time, as long as they have so many bytes: beside what is
 # made of them there are for a moment the bytes, and what the driver was sent, which may be twice as long.
 _FIRST = 16
 _AT_ONCE = 16_000_000
+
+# A new job, and the bytes of its payload.
+Fresh = tuple[JobRecord, int]
 
 
 class Definitions:
@@ -29,14 +29,14 @@ class Definitions:
     def __init__(self, codec: Codec, backend: Backend, sql: Statements, *, import_func: bool) -> None:
         self.codec = codec
         #: Those that are in memory.
-        self.kept: dict[int, StoredRecord] = {}
+        self.kept: Kept[int] = Kept()
         self._backend = backend
         self._sql = sql
         self._import_func = import_func
 
     def load(self, cursor: Any, wanted: Iterable[tuple[int, int]]) -> dict[int, Loaded]:
         """The definitions of jobs, by uid and version, from memory or from their payloads."""
-        kept = self.kept
+        kept = self.kept.records
         found: dict[int, Loaded] = {}
         missing: list[int] = []
         for uid, version in wanted:
@@ -58,7 +58,6 @@ class Definitions:
 
     def read(self, rows: Iterable[Sequence[Any]]) -> dict[int, Loaded]:
         """The definitions in rows that were fetched: uid, version, the job's id, payload and its size."""
-        kept = self.kept
         found: dict[int, Loaded] = {}
         for uid, version, job_id, payload, size in rows:
             if payload is None and size is not None:
@@ -68,25 +67,29 @@ class Definitions:
             record.uid, record.version = uid, version
             found[uid] = loaded
             if loaded.reason is None:
-                while len(kept) >= _KEPT:
-                    # The one that has been there longest. Other threads do the same meanwhile.
-                    with suppress(RuntimeError, StopIteration):
-                        kept.pop(next(iter(kept)), None)
-                kept[uid] = record
+                self.kept.put(uid, record, size or 0)
         return found
 
-    def worth_keeping(self, entries: Iterable[JobEntry], now_us: int) -> dict[str, JobRecord]:
+    def worth_keeping(self, entries: Iterable[JobEntry], payloads: Iterable[bytes], now_us: int) -> dict[str, Fresh]:
         """Of new jobs those that are due soon and need not be read back once they are stored, as far as there is room, by id."""
-        room = max(0, _KEPT - len(self.kept))
+        room, room_bytes = self.kept.room()
         soon_us = now_us + SOON_US
-        fresh = (entry.job for entry in entries if entry.due_us is not None and entry.due_us <= soon_us)
-        return {job.id: job for job in islice(fresh, room) if is_value(job)}
+        fresh: dict[str, Fresh] = {}
+        for (job, _, _, due_us, _, _), payload in zip(entries, payloads, strict=True):
+            if due_us is None or due_us > soon_us or not is_value(job):
+                continue
+            room_bytes -= len(payload)
+            if len(fresh) >= room or room_bytes < 0:
+                break
+            fresh[job.id] = job, len(payload)
+        return fresh
 
-    def keep(self, fresh: dict[str, JobRecord], uids: Sequence[tuple[int, str]]) -> None:
+    def keep(self, fresh: dict[str, Fresh], uids: Sequence[tuple[int, str]]) -> None:
         """Those are stored now. Only after the commit: another thread may be looking already."""
         refs: dict[int, str] = {}
         for uid, job_id in uids:
-            self.kept[uid] = as_read_back(fresh[job_id], uid, refs)
+            job, size = fresh[job_id]
+            self.kept.put(uid, as_read_back(job, uid, refs), size)
 
     def is_same(self, cursor: Any, uid: int, version: int, job: JobRecord) -> bool:
         """Whether a row's definition is still the one that ``job`` was read from."""

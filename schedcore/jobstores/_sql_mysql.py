@@ -24,7 +24,8 @@ from sqlalchemy.dialects.mysql import MEDIUMTEXT
 from sqlalchemy.ext.compiler import compiles
 
 from schedcore.errors import MissingExtraError
-from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership, chunks
+from schedcore.jobstores._chunks import chunks
+from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership
 from schedcore.jobstores._sql_server import ServerLock
 
 try:

@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from schedcore.errors import MissingExtraError
-from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership, chunks
+from schedcore.jobstores._chunks import chunks
+from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership
 from schedcore.jobstores._sql_server import ServerLock
 
 try:

@@ -106,7 +106,7 @@ class Runs:
             self._database.look_afresh()
         with self._database.looking("look for due jobs") as cursor:
             claimed = self.claimed
-            cache = self._definitions.kept
+            cache = self._definitions.kept.records
             # Nothing is in memory: all will have to be read.
             with_payloads = None if cache else self._sql.due_with_payloads
             cursor.execute(

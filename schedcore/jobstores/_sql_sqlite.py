@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.pool import StaticPool
 
 from schedcore.errors import ConfigurationError, FailureError
+from schedcore.jobstores._chunks import chunks
 from schedcore.jobstores._journal import knows_boots
-from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership, chunks
+from schedcore.jobstores._sql_backend import Backend, Batch, Check, Many, Names, Ownership
 
 __all__ = ["SQLite"]
 

@@ -40,7 +40,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from schedcore.errors import ConfigurationError, JobStoreError, MissingExtraError
-from schedcore.jobstores._documents_backend import CHUNK
+from schedcore.jobstores._chunks import CHUNK, chunks
 from schedcore.jobstores._documents_decided import decided, ended, pack_decided, record_key
 from schedcore.jobstores._documents_doc import Change, Doc, is_text
 from schedcore.jobstores._lanes import in_two_lanes
@@ -89,7 +89,7 @@ _IS_A_JOB: Row = {"state": {"$ne": ""}, "_id": IS_TEXT}
 
 def _named(ids: Sequence[str]) -> Iterable[Row]:
     """Which documents: so many at a time that a command has room for them, however many were added together."""
-    return ({"_id": {"$in": ids[at : at + CHUNK]}} for at in range(0, len(ids), CHUNK))
+    return ({"_id": {"$in": some}} for some in chunks(ids))
 
 
 def _new_token() -> str:
@@ -338,8 +338,7 @@ class MongoDBJobStore(History):
         ids = [change.doc.id for change in changes]
         self._doubtful.update(ids)
         size = max(CHUNK, -(-len(changes) // _PIECES))
-        pieces = [changes[at : at + size] for at in range(0, len(changes), size)]
-        written = sum(in_two_lanes(lambda piece: self._send(piece, token, first), pieces))
+        written = sum(in_two_lanes(lambda piece: self._send(piece, token, first), chunks(changes, size)))
         self._doubtful.difference_update(ids)
         if written == len(changes):
             return [True] * len(changes)

@@ -199,7 +199,7 @@ class SQLAlchemyJobStore(JobStore):
         if mended:
             self._sql.mend(cursor, mended)
             for (uid,) in mended:
-                self._definitions.kept.pop(uid, None)
+                self._definitions.kept.drop(uid)
 
     def shutdown(self) -> None:
         with self._database.turns.take(), self._database.read_turns.take():
@@ -260,7 +260,7 @@ class SQLAlchemyJobStore(JobStore):
         if not rows:
             return
         host = self._scheduler  # None: it is closed, which is told below
-        fresh = {} if host is None else self._definitions.worth_keeping(entries, host.clock.wall_us())
+        fresh = {} if host is None else self._definitions.worth_keeping(entries, payloads, host.clock.wall_us())
         add_one = self._sql.add_one
         uids: Sequence[Any]
         if add_one is not None and len(rows) == 1 and not skipped:
@@ -371,7 +371,7 @@ class SQLAlchemyJobStore(JobStore):
 
     def _drop(self, uid: int) -> None:
         """A job was changed or removed: nothing that was known of it holds any more."""
-        self._definitions.kept.pop(uid, None)
+        self._definitions.kept.drop(uid)
         self._runs.claimed.pop(uid, None)
 
     def remove_job(self, job_id: str) -> None:

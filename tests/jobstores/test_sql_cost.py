@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="the extra 'sqlalchemy' is not installed")
 
 
-from schedcore.jobstores import _sql_definitions
+from schedcore.jobstores import _kept, _sql_definitions
 from schedcore.jobstores._payload import Codec
 from schedcore.jobstores._sql_sqlite import SQLite
 from schedcore.jobstores.sqlalchemy import SQLAlchemyJobStore
@@ -101,7 +101,7 @@ def test_payloads_are_read_once(url: str, start: Start, monkeypatch: pytest.Monk
 
     _decode = Codec.decode
     monkeypatch.setattr(Codec, "decode", decode)
-    monkeypatch.setattr(_sql_definitions, "_KEPT", 3)
+    monkeypatch.setattr(_kept, "MOST", 3)
     store = start(SQLAlchemyJobStore(url))
     store.add_entries([entry(name) for name in "abc"])
     run_due(store, T0)
@@ -119,7 +119,7 @@ def test_payloads_are_read_once(url: str, start: Start, monkeypatch: pytest.Monk
     store.add_entries([entry(str(number), T0 + 4 * MINUTE) for number in range(10)])
     run_due(store, T0 + 4 * MINUTE)
     assert isinstance(store, SQLAlchemyJobStore)
-    assert len(store._definitions.kept) == 3
+    assert len(store._definitions.kept.records) == 3
 
 
 def test_what_is_known_of_other_databases_is_not_loaded() -> None:

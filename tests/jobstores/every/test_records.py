@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from schedcore.errors import ReferenceNotAllowedError, SerializationError, TransientJobError
 from schedcore.events import EVENT_JOB_EXECUTED
 from schedcore.job import JobState
+from schedcore.jobstores import _kept
 from schedcore.testing import EventLog, VirtualScheduler
 from tests.jobstores.every import material
 from tests.jobstores.every.material import Colour, Order, work
@@ -171,3 +174,28 @@ def test_what_cannot_be_stored_is_refused_when_it_is_added(boot: Boot, place: Pl
             with pytest.raises(SerializationError, match=r"args\[0\]\['x'\]\[0\]"):
                 scheduler.add_jobs([{"func": work, **HOURLY}, {"func": work, "args": [{"x": [int]}], **HOURLY}])
             assert place.ids() == []
+
+
+@pytest.mark.timeout(180)
+def test_large_jobs_are_not_all_kept_in_memory(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of jobs with a megabyte of arguments stayed there twice: as they were stored, and as they were made of that."""
+    monkeypatch.setattr(_kept, "MOST_BYTES", 1_000_000)
+    names = [f"{number:02}" for number in range(20)]
+    scheduler, _ = boot(0)
+    scheduler.add_jobs([{"func": len, "id": name, "args": [name * 125_000], **HOURLY} for name in names])
+    tracemalloc.start()
+    try:
+        scheduler, log = boot(0)
+        for _ in range(2):
+            scheduler.advance(3600)
+            scheduler.get_jobs()
+        ran = [event.job_id for event in log.of(EVENT_JOB_EXECUTED)]
+        gc.collect()
+        running, _ = tracemalloc.get_traced_memory()
+        scheduler.shutdown()
+        gc.collect()
+        ended, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sorted(ran) == sorted(2 * names)
+    assert running - ended < 2_000_000, running - ended

@@ -864,6 +864,7 @@ class _Handler(socketserver.StreamRequestHandler):
                     answer = self.answer(token, json.loads(query))
                 text = json.dumps(answer).encode()
                 self.wfile.write(struct.pack("<QL", token, len(text)) + text)
+                del query, answer, text  # which may be large, and the next one may not come soon
 
     def read(self, length: int) -> bytes:
         found = self.rfile.read(length)
