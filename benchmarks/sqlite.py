@@ -1,4 +1,4 @@
-"""A durable store: 2,000 jobs in an SQLite file are due at one instant.
+"""A durable store: 2,000 jobs in an SQLite file are due at one instant; and as many are added.
 
 What is run is said in ``_durable``; at the end the file is closed. ``bare`` makes the same statements through the driver, in
 batches of a thousand and in the same journal mode, on tables of the same columns and indexes: it reads what is due, writes the
@@ -15,7 +15,19 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from benchmarks._durable import BATCH, DEFINITION, HOUR_US, Began, begin, run_bare, run_due, run_targets
+from benchmarks import _durable
+from benchmarks._durable import (
+    BATCH,
+    DEFINITION,
+    HOUR_US,
+    Began,
+    add_cases,
+    add_targets,
+    begin,
+    run_bare,
+    run_due,
+    run_targets,
+)
 from benchmarks._plan import Case, Figures
 
 __all__ = ["CASES", "TARGETS"]
@@ -26,6 +38,12 @@ def sqlite(subject: str, n: int) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "jobs.sqlite")
         return run_due(subject, n, partial(_store, subject, path), partial(_bare, path, n))
+
+
+def add(_: str, bulk: bool, subject: str, n: int) -> Figures:
+    """Add ``n`` jobs."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _durable.add(subject, _store(subject, Path(folder, "jobs.sqlite")), n, bulk=bulk)
 
 
 def _store(subject: str, path: Path) -> Any:
@@ -103,6 +121,9 @@ def _bare_batch(base: sqlite3.Connection) -> bool:
     return True
 
 
-CASES = (Case("sqlite", "due jobs in SQLite, run and recorded", sqlite, (2_000,), (2_000,)),)
+CASES = (
+    Case("sqlite", "due jobs in SQLite, run and recorded", sqlite, (2_000,), (2_000,)),
+    *add_cases({"sqlite": "SQLite"}, add),
+)
 
-TARGETS = tuple(run_targets("sqlite", "SQLite", 25))
+TARGETS = (*run_targets("sqlite", "SQLite", 25), *add_targets("sqlite", "SQLite"))
