@@ -118,8 +118,13 @@ class DocumentAccess(DocumentBackend):
         return found
 
     def _remember(self, doc: Doc) -> None:
-        self._docs[doc.id] = _light(doc)
+        self._docs[doc.id] = self._light(doc)
         self._forget_earliest()
+
+    def _light(self, doc: Doc) -> Doc:
+        """A document as it stays in memory. (One that has earlier jobs of its id has to fit with all of their payloads.)"""
+        payload = doc.payload
+        return doc if payload is None or len(payload) <= _SMALL or doc.past else doc._replace(payload=None)
 
     def _forget_earliest(self) -> None:
         docs = self._docs
@@ -134,9 +139,9 @@ class DocumentAccess(DocumentBackend):
             written += self._write(some, together)
         docs = self._docs
         for (_, doc, _, _), done in zip(changes, written, strict=True):
-            job_id, _, uid, _, _, _, _, _, _, _, _, _, past = doc
+            job_id, _, uid, _, _, _, _, _, _, _, payload, _, past = doc
             if done and not together and (uid or past):
-                docs[job_id] = _light(doc)
+                docs[job_id] = doc if payload is None else self._light(doc)
             elif job_id in docs:
                 del docs[job_id]
         self._forget_earliest()
@@ -179,11 +184,6 @@ class DocumentAccess(DocumentBackend):
     def _fetch_payloads(self, docs: Sequence[Doc]) -> Mapping[str, bytes | Oversized | None]:
         """The payloads of documents that were fetched without, by id."""
         return {doc.id: doc.payload for doc in self._read([doc.id for doc in docs]).values()}
-
-
-def _light(doc: Doc) -> Doc:
-    payload = doc.payload
-    return doc if payload is None or len(payload) <= _SMALL else doc._replace(payload=None)
 
 
 class _Errors:

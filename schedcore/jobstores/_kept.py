@@ -21,7 +21,11 @@ K = TypeVar("K")
 
 
 class Kept(Generic[K]):
-    """Definitions by what their store knows them by. From any thread."""
+    """Definitions by what their store knows them by. From any thread.
+
+    A signal handler may use it in the midst of any use, and may raise. Python lets it where a function is called or returns: so
+    nothing is called between a change of what is kept and of what is counted, nor between a look and what is done about it.
+    """
 
     __slots__ = ("_bytes", "_lock", "records")
 
@@ -34,13 +38,17 @@ class Kept(Generic[K]):
     def put(self, key: K, record: StoredRecord, size: int) -> None:
         """Keep a definition whose payload has so many bytes."""
         with self._lock:
-            self._drop(key)
+            if key in self.records:
+                self._bytes -= self.records[key].size
             record.size = size
             self.records[key] = record
             self._bytes += size
-            # The latest one stays, however large it is: it may be the only job there is, and run each second.
+            # The last one stays, however large it is: it may be the only job there is, and run each second.
             while len(self.records) > 1 and (len(self.records) > MOST or self._bytes > MOST_BYTES):
-                self._drop(next(iter(self.records)))
+                for earliest in self.records:
+                    self._bytes -= self.records[earliest].size
+                    del self.records[earliest]
+                    break
 
     def room(self) -> tuple[int, int]:
         """How many more definitions, and bytes, there is room for."""
@@ -49,14 +57,12 @@ class Kept(Generic[K]):
     def drop(self, key: K) -> None:
         """Forget one of them, if it is there."""
         with self._lock:
-            self._drop(key)
+            if key in self.records:
+                self._bytes -= self.records[key].size
+                del self.records[key]
 
     def clear(self) -> None:
+        """Forget all of them."""
         with self._lock:
-            self.records.clear()
             self._bytes = 0
-
-    def _drop(self, key: K) -> None:
-        record = self.records.pop(key, None)
-        if record is not None:
-            self._bytes -= record.size
+            self.records.clear()

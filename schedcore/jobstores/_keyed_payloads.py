@@ -43,9 +43,9 @@ class KeyedPayloads(KeyedSending):
                 found[job_id] = unpack_doc(job_id, revision, text, payload if inside else None)
         return found
 
-    def _remember(self, doc: Doc) -> None:
-        # A payload that has a key of its own is not needed to write the document.
-        super()._remember(doc if doc.payload is None or _is_inside(doc.payload) else doc._replace(payload=None))
+    def _light(self, doc: Doc) -> Doc:
+        # A payload that has a key of its own is not needed to write the document, and would be written again with it.
+        return doc if doc.payload is None or _is_inside(doc.payload) else doc._replace(payload=None)
 
     def _fetch(self, ids: Sequence[str]) -> Mapping[str, Doc]:
         docs = self._bare(ids)

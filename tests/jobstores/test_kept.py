@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -10,10 +12,15 @@ from schedcore.job import JobPolicy
 from schedcore.jobstores import _kept
 from schedcore.jobstores._kept import Kept
 from schedcore.jobstores._payload import StoredRecord, UnknownTrigger
+from tests.interrupting import Interrupted, disturbed
 
 
 def record() -> StoredRecord:
     return StoredRecord("job", "job", None, "builtins:len", (), {}, UnknownTrigger(), JobPolicy())
+
+
+def check_counts(kept: Kept[int]) -> None:
+    assert kept.room() == (3 - len(kept.records), 100 - sum(one.size for one in kept.records.values()))
 
 
 @pytest.fixture(autouse=True)
@@ -69,4 +76,36 @@ def test_from_several_threads() -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert kept.room() == (3 - len(kept.records), 100 - sum(one.size for one in kept.records.values()))
+    check_counts(kept)
+
+
+def interrupt(kept: Kept[int]) -> None:
+    raise Interrupted
+
+
+STEPS: dict[str, Callable[[Kept[int]], None]] = {
+    "put": lambda kept: kept.put(4, record(), 60),
+    "put again": lambda kept: kept.put(2, record(), 70),
+    "drop": lambda kept: kept.drop(1),
+    "clear": lambda kept: kept.clear(),
+}
+INTRUSIONS: dict[str, Callable[[Kept[int]], None]] = {**STEPS, "raise": interrupt}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("intrusion", INTRUSIONS)
+def test_a_signal_handler_in_the_midst(step: str, intrusion: str) -> None:
+    """What it changed under an eviction was raised out of ``get_jobs``, and what it put was counted twice."""
+    at, more = 0, True
+    while more:
+        at += 1
+        kept: Kept[int] = Kept()
+        for number, size in ((1, 20), (2, 30), (3, 40)):
+            kept.put(number, record(), size)
+        with suppress(Interrupted):
+            more = disturbed(lambda: STEPS[step](kept), lambda: INTRUSIONS[intrusion](kept), at, "_kept.py")  # noqa: B023
+        check_counts(kept)
+        # Where it raised before there was room again, the next one makes it.
+        kept.put(5, record(), 1)
+        assert min(kept.room()) >= 0
+    assert at > 2

@@ -849,3 +849,24 @@ def test_what_is_left_of_a_large_job_fits_into_its_document(
     lost = [run for run in store.runs("large") if run.state is RunState.LOST and "has been removed" in str(run.reason)]
     assert len(lost) == 2 - both
     store.shutdown()
+
+
+def test_what_is_left_of_a_large_job_stays_with_a_smaller_one(store: MongoDBJobStore) -> None:
+    """The payload of the job that has its id is in memory then: without it, it would count as large as one may be."""
+    scheduler = scheduler_on(store)
+    start_paused(scheduler)
+    scheduler.add_job("builtins:len", "date", run_date="2020-01-01", id="job", args=["x" * 5_000_000], recovery="rerun")
+    scheduler.add_job("builtins:len", "interval", minutes=30, args=["y" * 5_000], id="next")
+    following = store.get_entry("next")
+    assert following is not None
+    following = following._replace(job=following.job._replace(id="job"))
+    scheduler.shutdown()
+    store.start(scheduler, "default")
+    at = now()
+    runs = store.commit([decide(claim, at.wall_us) for claim in store.acquire(at, 9)], at.wall_us).runs
+    store.add_entries([following])
+    store.started([(run, at.wall_us) for run in runs])
+    store.shutdown()
+    store.start(scheduler, "default")
+    assert [run.job.id for run in store.recover([]).runs] == ["job"]
+    store.shutdown()
