@@ -16,7 +16,7 @@ from threading import Timer
 from time import monotonic
 
 from benchmarks._environment import ROOT, EnvironmentFailure, prepare, variables
-from benchmarks._plan import GROUPS, Case, Group, load
+from benchmarks._plan import GROUPS, LIBRARIES, Case, Group, load
 from benchmarks._report import Sample, figure_table, judge, medians, verdict_table
 
 __all__ = ["main"]
@@ -142,8 +142,8 @@ def _samples(python: Path, groups: list[Group], repeats: int, quick: bool) -> It
 
 
 def _by_turns(python: Path, group: Group, case: Case, size: int, times: int, shared: list[str]) -> Iterator[Sample]:
-    """The measurements of one case and size, subjects by turns."""
-    subjects = list(case.subjects)
+    """The measurements of one case and size, subjects by turns: schedcore between those that it is compared with."""
+    subjects = sorted(case.subjects, key=lambda subject: subject in LIBRARIES)
     for repeat in range(times):
         for subject in tuple(subjects):
             try:
@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"\nPython {platform.python_version()}, {os.cpu_count()} processors{load_text}; medians, less is better\n"
         )
         print(figure_table(middle))
-        verdicts = [verdict for group in groups for verdict in judge(group, middle, options.quick)]
+        verdicts = [verdict for group in groups for verdict in judge(group, samples, options.quick)]
         if verdicts:
             print()
             print(verdict_table(verdicts))

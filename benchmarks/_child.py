@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from benchmarks._plan import load
@@ -18,6 +19,8 @@ def main(arguments: list[str]) -> int:
     case = load(group).case(name)
     try:
         if subject:
+            if case.on_one_processor and hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
             _say(dict(case.measure(subject, int(size), *shared)))
         elif case.share is not None:
             with case.share(int(size)) as text:

@@ -27,6 +27,9 @@ class Case:
     ``measure(subject, size)`` runs in a process of its own. ``repeats`` replaces the number of repeats given on the command
     line where that is smaller.
 
+    ``on_one_processor``: where the system lets a process choose. For what is over in a moment: where another program keeps one of
+    two processors busy, who has no threads often has the other one to himself.
+
     ``share(size)`` makes what all measurements of one size have in common, such as a server, and keeps it until the last of them
     is over; it too runs in a process of its own. The text that it gives is then the third argument of ``measure``.
     """
@@ -38,6 +41,7 @@ class Case:
     quick_sizes: tuple[int, ...]
     subjects: tuple[str, ...] = ALL_SUBJECTS
     repeats: int = 1
+    on_one_processor: bool = False
     timeout_s: float = 120.0
     share: Callable[[int], AbstractContextManager[str]] | None = None
 

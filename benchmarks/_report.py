@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks._plan import Group, Target
+from benchmarks._plan import LIBRARIES, Group, Target
 
 __all__ = ["Sample", "Verdict", "figure_table", "judge", "medians", "table", "verdict_table"]
 
@@ -26,7 +26,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target beside what was measured. ``ratio`` and ``met`` are None where a subject is missing.
+    """A target beside what was measured: medians. ``ratio`` and ``met`` are None where a subject is missing.
 
     ``cpu_ratio`` is the same ratio by CPU time, where the target names a figure for it.
     """
@@ -52,33 +52,49 @@ def medians(samples: Iterable[Sample]) -> dict[Key, float]:
     return {key: median(found) for key, found in values.items()}
 
 
-def judge(group: Group, middle: dict[Key, float], quick: bool = False) -> list[Verdict]:
+def judge(group: Group, samples: Sequence[Sample], quick: bool = False) -> list[Verdict]:
     """What became of the targets of a group."""
     verdicts = []
     for target in group.targets:
         size = target.quick_size if quick and target.quick_size is not None else target.size
-        place = (group.name, target.case, size)
-        ours = middle.get((*place, "schedcore", target.figure))
-        other = middle.get((*place, target.against, target.figure))
+        measured = [
+            sample for sample in samples if (sample.group, sample.case, sample.size) == (group.name, target.case, size)
+        ]
+        ours, other, ratio = _compare(target, measured, target.figure)
         met: bool | None = None
-        ratio = _ratio(target, ours, other)
         if target.kind == "value":
             met = None if ours is None else ours <= target.limit
         elif ratio is not None:
             met = ratio >= target.limit if target.kind == "faster" else ratio <= target.limit
-        cpu_ratio = _ratio(
-            target,
-            middle.get((*place, "schedcore", target.cpu_figure)),
-            middle.get((*place, target.against, target.cpu_figure)),
-        )
+        _, _, cpu_ratio = _compare(target, measured, target.cpu_figure)
         verdicts.append(Verdict(target, ours, other, ratio, cpu_ratio, met))
     return verdicts
 
 
-def _ratio(target: Target, ours: float | None, other: float | None) -> float | None:
-    """The ratio of which the target speaks; None where there is none."""
-    if target.kind == "value" or ours is None or other is None:
-        return None
+def _compare(
+    target: Target, measured: Sequence[Sample], figure: str
+) -> tuple[float | None, float | None, float | None]:
+    """The medians of both subjects, and that of the ratios of which the target speaks; None for what there is not.
+
+    A ratio is one of two measurements that follow each other. Machines become faster and slower for seconds.
+    """
+    ours, other = (
+        {
+            sample.repeat: sample.figures[figure]
+            for sample in measured
+            if sample.subject == subject and figure in sample.figures
+        }
+        for subject in ("schedcore", target.against)
+    )
+    ratios = [_ratio(target, ours[turn], other[turn]) for turn in ours if turn in other]
+    return _median(ours.values()), _median(other.values()), _median(ratios)
+
+
+def _median(values: Collection[float]) -> float | None:
+    return median(values) if values else None
+
+
+def _ratio(target: Target, ours: float, other: float) -> float:
     above, below = (other, ours) if target.kind == "faster" else (ours, other)
     if below:
         return above / below
@@ -108,7 +124,7 @@ def verdict_table(verdicts: Iterable[Verdict]) -> str:
 
 def figure_table(middle: dict[Key, float]) -> str:
     """All medians, one line for each figure, one column for each subject."""
-    subjects = list(dict.fromkeys(key[3] for key in middle))
+    subjects = sorted(dict.fromkeys(key[3] for key in middle), key=lambda subject: subject not in LIBRARIES)
     lines: dict[tuple[str, str, int, str], dict[str, float]] = {}
     for (group, case, size, subject, figure), value in middle.items():
         lines.setdefault((group, case, size, figure), {})[subject] = value

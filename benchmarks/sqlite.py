@@ -122,8 +122,10 @@ def _bare_batch(base: sqlite3.Connection) -> bool:
 
 
 CASES = (
-    Case("sqlite", "due jobs in SQLite, run and recorded", sqlite, (2_000,), (2_000,)),
+    Case(
+        "sqlite", "due jobs in SQLite, run and recorded", sqlite, (2_000,), (2_000,), repeats=15, on_one_processor=True
+    ),
     *add_cases({"sqlite": "SQLite"}, add),
 )
 
-TARGETS = (*run_targets("sqlite", "SQLite", 25), *add_targets("sqlite", "SQLite"))
+TARGETS = (*run_targets("sqlite", "SQLite", 30), *add_targets("sqlite", "SQLite"))

@@ -280,11 +280,9 @@ CASES = (
 def _targets() -> Iterator[Target]:
     for name, faster in (("postgresql", 12), ("mariadb", 10)):
         yield from _durable.targets(name, _TEXTS[name], faster)
-    yield from _durable.run_targets("sqlite", "SQLite", 30)
-    yield from _durable.add_targets("sqlite", "SQLite")
     for way, limit in (("overdue", 6), ("one due", 1)):
         told = f"PostgreSQL, restart with 10,000 jobs, {way}: first run"
         yield Target(told, f"postgresql {way}", 10_000, "first_ms", "faster", limit, "apscheduler", "cpu_ms")
 
 
-TARGETS = (*_targets(), *documents.TARGETS, *keyed.TARGETS)
+TARGETS = (*_targets(), *sqlite.TARGETS, *documents.TARGETS, *keyed.TARGETS)

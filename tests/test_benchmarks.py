@@ -27,7 +27,7 @@ def sample(subject: str, value: float, repeat: int = 0, figure: str = "run_us") 
 
 
 def verdict(target: Target, *samples: Sample) -> _report.Verdict:
-    return _report.judge(Group("group", (), (target,)), _report.medians(samples))[0]
+    return _report.judge(Group("group", (), (target,)), samples)[0]
 
 
 FASTER = Target("it", "case", 10, "run_us", "faster", 4, "apscheduler")
@@ -55,6 +55,17 @@ def test_median_of_each_figure() -> None:
 def test_verdict(target: Target, ours: float, other: float, ratio: float | None, met: bool) -> None:
     found = verdict(target, sample("schedcore", ours), sample("apscheduler", other))
     assert (found.ratio, found.met) == (ratio, met)
+
+
+def test_verdict_on_a_machine_that_becomes_slower() -> None:
+    """Each measurement is compared with the one beside it."""
+    samples = [
+        sample(subject, value * slow, turn)
+        for turn, slow in enumerate((1, 2, 2, 1, 1))
+        for subject, value in (("schedcore", 2.0), ("apscheduler", 8.0 if turn != 1 else 5.0))
+    ]
+    found = verdict(FASTER, *samples, sample("schedcore", 1.0, 5))
+    assert (found.ours, found.other, found.ratio, found.met) == (2.0, 8.0, 4.0, True)
 
 
 def test_verdict_without_a_subject() -> None:
