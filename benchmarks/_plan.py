@@ -28,7 +28,7 @@ class Case:
     line where that is smaller.
 
     ``on_one_processor``: where the system lets a process choose. For what is over in a moment: where another program keeps one of
-    two processors busy, who has no threads often has the other one to himself.
+    two processors busy, what has no threads often has the other one to itself.
 
     ``share(size)`` makes what all measurements of one size have in common, such as a server, and keeps it until the last of them
     is over; it too runs in a process of its own. The text that it gives is then the third argument of ``measure``.

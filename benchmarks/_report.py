@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -54,29 +54,29 @@ def medians(samples: Iterable[Sample]) -> dict[Key, float]:
 
 def judge(group: Group, samples: Sequence[Sample], quick: bool = False) -> list[Verdict]:
     """What became of the targets of a group."""
+    middle = medians(samples)
     verdicts = []
     for target in group.targets:
         size = target.quick_size if quick and target.quick_size is not None else target.size
-        measured = [
-            sample for sample in samples if (sample.group, sample.case, sample.size) == (group.name, target.case, size)
-        ]
-        ours, other, ratio = _compare(target, measured, target.figure)
+        place = (group.name, target.case, size)
+        ours = middle.get((*place, "schedcore", target.figure))
+        other = middle.get((*place, target.against, target.figure))
+        measured = [sample for sample in samples if (sample.group, sample.case, sample.size) == place]
+        ratio = _ratio(target, measured, target.figure)
         met: bool | None = None
         if target.kind == "value":
             met = None if ours is None else ours <= target.limit
         elif ratio is not None:
             met = ratio >= target.limit if target.kind == "faster" else ratio <= target.limit
-        _, _, cpu_ratio = _compare(target, measured, target.cpu_figure)
+        cpu_ratio = _ratio(target, measured, target.cpu_figure)
         verdicts.append(Verdict(target, ours, other, ratio, cpu_ratio, met))
     return verdicts
 
 
-def _compare(
-    target: Target, measured: Sequence[Sample], figure: str
-) -> tuple[float | None, float | None, float | None]:
-    """The medians of both subjects, and that of the ratios of which the target speaks; None for what there is not.
+def _ratio(target: Target, measured: Sequence[Sample], figure: str) -> float | None:
+    """The median of the ratios of which the target speaks; None where there are none.
 
-    A ratio is one of two measurements that follow each other. Machines become faster and slower for seconds.
+    Each is one of two measurements that follow each other. Machines become faster and slower for seconds.
     """
     ours, other = (
         {
@@ -86,15 +86,11 @@ def _compare(
         }
         for subject in ("schedcore", target.against)
     )
-    ratios = [_ratio(target, ours[turn], other[turn]) for turn in ours if turn in other]
-    return _median(ours.values()), _median(other.values()), _median(ratios)
+    ratios = [_ratio_of(target, ours[turn], other[turn]) for turn in ours if turn in other]
+    return median(ratios) if ratios else None
 
 
-def _median(values: Collection[float]) -> float | None:
-    return median(values) if values else None
-
-
-def _ratio(target: Target, ours: float, other: float) -> float:
+def _ratio_of(target: Target, ours: float, other: float) -> float:
     above, below = (other, ours) if target.kind == "faster" else (ours, other)
     if below:
         return above / below
